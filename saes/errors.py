@@ -1,0 +1,32 @@
+"""The one error that users see: what is wrong, and what to do about it."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class WorkbenchError(Exception):
+    """A problem that the user can solve. `str()` gives both sentences, which is all that the command line prints."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem, remedy)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem} {self.remedy}"
+
+
+def unknown_name(kind: str, name: str, valid: Iterable[str]) -> WorkbenchError:
+    """The error for a name that is not in `valid`; its remedy leads with the nearest valid names.
+
+    `kind` is the noun the user knows ("site", "method", "key"). Return it to the caller, who raises it.
+    """
+    names = sorted(valid)
+    near = get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:
+        remedy = f"Did you mean {' or '.join(map(repr, near))}?"
+    elif names:
+        remedy = f"Valid names: {', '.join(names[:40])}{' …' if len(names) > 40 else ''}."
+    else:
+        remedy = f"There is no {kind} here at all."
+    return WorkbenchError(f"Unknown {kind} {name!r}.", remedy)

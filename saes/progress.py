@@ -1,0 +1,20 @@
+"""How long work tells how far it is, without knowing who listens."""
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar, runtime_checkable
+
+Item = TypeVar("Item")
+
+
+@runtime_checkable  # the shape checker of the tests can check no other kind
+class Progress(Protocol):
+    """Wraps what a loop runs over: `for prompt in progress(prompts, "harvest"): …`."""
+
+    def __call__(self, items: Iterable[Item], label: str = "", total: int | None = None) -> Iterator[Item]:
+        """Yields `items` unchanged. `total` is needed only where `items` has no length."""
+        ...
+
+
+def SILENT(items: Iterable[Item], label: str = "", total: int | None = None) -> Iterator[Item]:
+    """The progress that shows nothing: the default everywhere, so that a library call prints nothing."""
+    yield from items
