@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def write_json(path: Path | str, value: Any) -> None:
     """Writes indented UTF-8 JSON atomically. NaN and infinity are refused: they are not JSON."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    with _replacing(Path(path)) as temporary:
+    with replacing(Path(path)) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
@@ -66,7 +66,7 @@ def write_tensors(
     from safetensors.torch import save_file
 
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    with _replacing(Path(path)) as temporary:
+    with replacing(Path(path)) as temporary:
         save_file(own, temporary, metadata=dict(metadata) if metadata else None)
 
 
@@ -118,7 +118,7 @@ def sha256_of(path: Path | str) -> str:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """Gives a temporary name beside `path` (the folder is made) and renames it over `path` on a clean exit."""
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
     try:
