@@ -7,6 +7,10 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "ActivationStore": "saes.store",
+    "SiteRows": "saes.writing",
+    "StoreSpec": "saes.manifest",
+    "StoreWriter": "saes.writing",
     "WorkbenchError": "saes.errors",
 }
 __all__ = sorted(_HOMES)
