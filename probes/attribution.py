@@ -1,0 +1,109 @@
+"""Where words and features act: maps and lists computed from recorded tensors.
+
+Cross-attention says how much of what a pixel reads comes from each token. Averaged over calls and sites this is a
+picture for each word, as in DAAM (Tang et al. 2023, arXiv:2210.04885):
+    (1)  A_t(y, x) = mean over sites of resize( mean over calls of P[call, (y, x), t] )
+    (2)  A_word = Σ_{t ∈ tokens of the word} A_t
+A is a share: over all tokens of the prompt, padding included, it sums to 1 at every pixel. DAAM sums over calls and
+sites and averages a word's tokens; shares are used here since they can be compared between words, models and edits.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from saes.errors import WorkbenchError
+
+
+def token_maps(
+    sites: Sequence[Float[Tensor, "_ rows _ tokens"]], size: int, grids: Sequence[tuple[int, int]] | None = None
+) -> Float[Tensor, "rows tokens height width"]:
+    """How much of each pixel's attention each token gets, in [0, 1].
+
+    `sites` holds one tensor of probabilities a recorded module, its pixels in row order. `grids` gives each site's
+    (height, width); by default they are square. Raises `WorkbenchError` if a site's pixels do not fill its grid.
+    """
+    if not sites:
+        raise WorkbenchError("There are no attention maps to show.", "Record at least one cross-attention site.")
+    shapes = grids or [square_grid(site.shape[2]) for site in sites]
+    resized = [_resize(_as_grid(site.mean(dim=0), grid), size) for site, grid in zip(sites, shapes, strict=True)]
+    return torch.stack(resized).mean(dim=0)  # (1)
+
+
+def word_map(
+    maps: Float[Tensor, "rows tokens height width"], positions: Sequence[int]
+) -> Float[Tensor, "rows height width"]:
+    """The share of attention that goes to one word, given the positions of its tokens."""
+    if not positions:
+        raise WorkbenchError("The word has no token in this prompt.", "Choose a word that the prompt contains.")
+    return maps[:, list(positions)].sum(dim=1)  # (2)
+
+
+def word_positions(words: Sequence[str], phrase: str) -> list[int]:
+    """The token positions of `phrase`, where `words[i]` is the word that token i belongs to ("" for special tokens).
+
+    All occurrences count. Several tokens of one word repeat that word. Case is ignored; [] if the phrase is absent.
+    """
+    parts, positions = phrase.lower().split(), []
+    runs = _runs([word.lower() for word in words])
+    for start in range(len(runs) - len(parts) + 1):
+        window = runs[start : start + len(parts)]
+        if [word for word, _ in window] == parts:
+            positions += [position for _, spot in window for position in spot]
+    return positions
+
+
+def normalised(maps: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Scales all given maps together so that the largest value is 1: pass before and after at once to compare them."""
+    return maps / maps.max().clamp(min=torch.finfo(maps.dtype).tiny)
+
+
+def activation_by_word(activations: Float[Tensor, " tokens"], words: Sequence[str]) -> list[tuple[str, float]]:
+    """One feature's activation on each word of a prompt, for a feature card: the strongest of the word's tokens.
+
+    Special tokens have the word "" and are left out. Words come in the order of the prompt.
+    """
+    return [(word, float(activations[spot].max())) for word, spot in _runs(words) if word]
+
+
+def feature_maps(
+    z: Float[Tensor, "rows pixels features"], features: Sequence[int], size: int, grid: tuple[int, int] | None = None
+) -> Float[Tensor, "rows chosen height width"]:
+    """Where in the picture the chosen features of an image site fire, in the features' own units."""
+    chosen = z[:, :, list(features)]
+    return _resize(_as_grid(chosen, grid or square_grid(z.shape[1])), size)
+
+
+def square_grid(pixels: int) -> tuple[int, int]:
+    """(height, width) of a square of that many pixels. Raises `WorkbenchError` if there is none."""
+    side = round(pixels**0.5)
+    if side * side != pixels:
+        raise WorkbenchError(f"{pixels} pixels are no square.", "Pass the height and width of the site as its grid.")
+    return side, side
+
+
+def _as_grid(
+    values: Float[Tensor, "rows pixels columns"], grid: tuple[int, int]
+) -> Float[Tensor, "rows columns height width"]:
+    if grid[0] * grid[1] != values.shape[1]:
+        raise WorkbenchError(f"{values.shape[1]} pixels do not fill {grid[0]}×{grid[1]}.", "Pass the site's own grid.")
+    return values.mT.unflatten(-1, grid)
+
+
+def _resize(maps: Float[Tensor, "rows columns _ _"], size: int) -> Float[Tensor, "rows columns height width"]:
+    # Bilinear between pixel centres keeps shares within [0, 1] and their sum over tokens at 1; bicubic would overshoot.
+    return interpolate(maps, size=(size, size), mode="bilinear", align_corners=False)
+
+
+def _runs(words: Sequence[str]) -> list[tuple[str, list[int]]]:
+    """Neighbouring tokens of one word as (word, positions)."""
+    runs: list[tuple[str, list[int]]] = []
+    for position, word in enumerate(words):
+        if runs and runs[-1][0] == word:
+            runs[-1][1].append(position)
+        else:
+            runs.append((word, [position]))
+    return runs
