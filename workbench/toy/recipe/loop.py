@@ -1,0 +1,132 @@
+"""The training loop that all small models share: measured precision, moving average, checkpoints without pickle.
+
+A batch is drawn from the step number, not from a stream, so a run that was killed goes on with the batches that it would
+have seen.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from saes.disk import read_json, read_tensors, write_json, write_tensors
+from saes.progress import SILENT, Progress
+from workbench.precision import fast_dtype
+
+Loss = Callable[[nn.Module, int, torch.Generator], dict[str, Tensor]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long and how fast. The rate rises over `warmup` steps, stays, and falls to a fiftieth over the last `decay` share."""
+
+    steps: int
+    lr: float
+    warmup: int = 100
+    decay: float = 0.3
+    ema: float = 0.999
+    weight_decay: float = 0.01
+    checkpoint_seconds: float = 120.0
+
+    def rate(self, step: int) -> float:
+        fall = min(1.0, (self.steps - step) / max(1.0, self.decay * self.steps))
+        return self.lr * min(1.0, (step + 1) / self.warmup) * max(0.02, fall)
+
+
+def fit(module: nn.Module, loss: Loss, folder: Path, schedule: Schedule, progress: Progress = SILENT) -> nn.Module:
+    """Trains `module` in place and returns it holding its moving average.
+
+    `loss(module, step, generator)` gives named terms whose sum is minimised. Resumes from `folder`, where it also writes
+    `log.jsonl` (a line every 50 steps).
+    """
+    device = next(module.parameters()).device
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=schedule.lr, weight_decay=schedule.weight_decay, fused=True)
+    average = {name: value.detach().float().clone() for name, value in module.state_dict().items()}
+    start = resume(folder, module, optimiser, average)
+    saved = time.monotonic()
+    for step in progress(range(start, schedule.steps), folder.name):
+        terms = one_step(module, loss, optimiser, step, schedule, device)
+        update(average, module, min(schedule.ema, (step + 1) / (step + 10)))
+        if step % 50 == 0:
+            note(folder, step, terms, optimiser)
+        if time.monotonic() - saved > schedule.checkpoint_seconds:
+            checkpoint(folder, step + 1, module, optimiser, average)
+            saved = time.monotonic()
+    if start < schedule.steps:
+        checkpoint(folder, schedule.steps, module, optimiser, average)
+    module.load_state_dict({k: v.to(module.state_dict()[k].dtype) for k, v in average.items()})
+    return module.eval()
+
+
+def one_step(
+    module: nn.Module, loss: Loss, optimiser: torch.optim.Optimizer, step: int, schedule: Schedule, device: torch.device
+) -> dict[str, float]:
+    module.train()
+    for group in optimiser.param_groups:
+        group["lr"] = schedule.rate(step)
+    generator = torch.Generator().manual_seed(step)
+    with torch.autocast(device.type, dtype=fast_dtype(device.type), enabled=fast_dtype(device.type) != torch.float32):
+        terms = loss(module, step, generator)
+        total = torch.stack(list(terms.values())).sum()
+    optimiser.zero_grad(set_to_none=True)
+    total.backward()
+    nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+    optimiser.step()
+    return {name: float(term) for name, term in terms.items()}
+
+
+@torch.no_grad()
+def update(average: dict[str, Tensor], module: nn.Module, decay: float) -> None:
+    """Moves the average towards the weights; integer buffers are copied."""
+    state = module.state_dict()
+    floats = [name for name in average if state[name].is_floating_point()]
+    torch._foreach_lerp_([average[name] for name in floats], [state[name].float() for name in floats], 1 - decay)
+    for name in average.keys() - set(floats):
+        average[name].copy_(state[name])
+
+
+def note(folder: Path, step: int, terms: dict[str, float], optimiser: torch.optim.Optimizer) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    line = {"step": step, "seconds": round(time.time(), 1), "lr": optimiser.param_groups[0]["lr"], **terms}
+    with (folder / "log.jsonl").open("a") as log:
+        log.write(json.dumps(line) + "\n")
+
+
+def checkpoint(
+    folder: Path, step: int, module: nn.Module, optimiser: torch.optim.Optimizer, average: dict[str, Tensor]
+) -> None:
+    """Two files, written whole, then the JSON that names them: a kill in between leaves the previous checkpoint valid."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"module.{k}": v.detach().contiguous() for k, v in module.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{k}": v.contiguous() for k, v in state.items()}
+    name = f"checkpoint-{step}.safetensors"
+    write_tensors(folder / name, tensors)
+    write_json(folder / "checkpoint.json", {"step": step, "file": name})
+    for old in folder.glob("checkpoint-*.safetensors"):
+        if old.name != name:
+            old.unlink()
+
+
+def resume(folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer, average: dict[str, Tensor]) -> int:
+    """Restores the last checkpoint, if any, and returns the step to go on with."""
+    if not (folder / "checkpoint.json").exists():
+        return 0
+    facts = read_json(folder / "checkpoint.json", ["step", "file"])
+    tensors = read_tensors(folder / facts["file"])
+    module.load_state_dict({k.removeprefix("module."): v for k, v in tensors.items() if k.startswith("module.")})
+    for name in average:
+        average[name].copy_(tensors[f"average.{name}"])
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimiser."):
+            _, index, name = key.split(".")
+            state.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    return facts["step"]
