@@ -1,0 +1,138 @@
+"""The shape of the code base: who imports whom, what stays light, how long files are, and what is never used.
+
+The order inside `workbench` is read from docs/design/contracts.md, so that the page and the code cannot part.
+"""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("saes", "probes", "workbench")
+FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(source: str) -> set[str]:
+    """The full names of all that is imported anywhere in a file: `from a.b import c` gives a.b and a.b.c."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def layers() -> dict[str, int]:
+    """Name → place in the order that contracts.md gives for `workbench`; names between two dots share a place."""
+    text = (ROOT / "docs/design/contracts.md").read_text()
+    line = re.search(r"inside `workbench` in the order\n(.+)\.\n", text)
+    assert line, "contracts.md gives the order"
+    return {name: place for place, group in enumerate(line[1].split("·")) for name in group.split()}
+
+
+def offences(module: str, source: str, order: dict[str, int]) -> list[str]:
+    """What a module imports and should not."""
+    forbidden = {"saes": ("probes", "workbench", "diffusers"), "probes": ("workbench", "diffusers"), "workbench": ()}
+    package, *below = module.split(".")
+    found = [name for name in imports(source) if name.split(".")[0] in forbidden[package]]
+    if package == "workbench" and below and below[0] != "__main__":
+        named = [name.split(".")[1] for name in imports(source) if name.startswith("workbench.")]
+        found += [name for name in named if order.get(name, -1) > order[below[0]]]
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_imports_go_one_way(path):
+    assert not offences(module_of(path), path.read_text(), layers())
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("saes.store", "import diffusers"),
+        ("saes.store", "def f():\n    from workbench.models import load"),
+        ("probes.linear", "from workbench import models"),
+        ("workbench.hooks.site", "from workbench.models import load"),
+        ("workbench.edits.files", "import workbench.cli.main"),
+    ],
+)
+def test_an_import_the_wrong_way_would_be_found(module, source):
+    assert offences(module, source, layers())
+    assert not offences(module, "import torch\nfrom saes.disk import read_json", layers())
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The heavy packages that a fresh Python has loaded after the statement."""
+    heavy = ("torch", "diffusers", "transformers", "sae_lens", "pandas", "plotly", "sklearn")
+    code = f"import sys\ntry:\n    {statement}\nexcept SystemExit:\n    pass\nprint('|', *[m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    return set(done.stdout.rpartition("|")[2].split())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import workbench, saes, probes",
+        "from workbench.cli.main import app; app(['--help'])",
+        "from workbench.cli.main import app; app(['erase', '--help'])",
+        "from workbench.erasure import METHODS",
+    ],
+)
+def test_names_and_help_are_light(statement):
+    assert loaded_by(statement) == set()
+
+
+def test_the_light_import_test_can_fail():
+    assert "torch" in loaded_by("import workbench; workbench.Site")
+
+
+def test_the_table_of_methods_names_every_file_and_class():
+    from importlib import import_module
+
+    from workbench.erasure import METHODS
+
+    homes = {name: home.split(":") for name, home in METHODS.items()}
+    assert {home for home, _ in homes.values()} == {
+        module_of(path) for path in (ROOT / "workbench/erasure").glob("*.py") if "\n    paper: " in path.read_text()
+    }
+    for name, (home, kind) in homes.items():
+        assert home.endswith(f".{name}") and getattr(import_module(home), kind).paper
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_no_file_is_too_long_to_read(path):
+    assert len(path.read_text().splitlines()) <= 400
+
+
+DANGEROUS = {
+    "torch.load": r"\btorch\.load\(",
+    "pickle": r"^\s*(import|from) (pickle|dill|cloudpickle|joblib)\b",
+    "trust_remote_code": r"trust_remote_code\s*=\s*True",
+    "annotations as text": r"^from __future__ import annotations",
+    "unfinished": r"\bTODO\b|\bFIXME\b|NotImplementedError",
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_nothing_dangerous_or_unfinished_is_used(path):
+    assert not [name for name, pattern in DANGEROUS.items() if re.search(pattern, path.read_text(), re.MULTILINE)]
+
+
+def test_the_patterns_find_what_they_are_for():
+    for line in ("x = torch.load(path)", "import pickle", "f(trust_remote_code=True)", "    # TODO later"):
+        assert [name for name, pattern in DANGEROUS.items() if re.search(pattern, line, re.MULTILINE)]
+
+
+def test_every_test_file_has_a_name_of_its_own():
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names))

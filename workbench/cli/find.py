@@ -1,0 +1,35 @@
+"""`workbench find`: the features of an autoencoder that carry a concept."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench.cli.lookup import concepts_of
+from workbench.cli.options import Config, Device, Json, ModelName, check_new
+from workbench.cli.tables import show
+from workbench.progress import progress_bars
+
+
+def find(
+    model: ModelName,
+    concept: Annotated[str, typer.Argument(help="Concept file (YAML); for the toy, a name will do.")],
+    sae: Annotated[str, typer.Option(help="Folder of an autoencoder, or the name of a shipped one.")] = "toy/text.2",
+    top: Annotated[int, typer.Option(help="How many features to print.", min=1)] = 12,
+    out: Annotated[Path | None, typer.Option(help="Folder for the table of all features.")] = None,
+    device: Device = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Rank the features that fire on a concept and not on what should be kept.
+
+    Example:  workbench find toy fox --top 5
+    """
+    import workbench as wb
+
+    wanted = concepts_of(model, [concept])
+    with progress_bars() as progress:
+        features = wb.find_features(wb.load(model, device=device), sae, wanted[0], progress=progress)
+    if out is not None:
+        features.save(check_new(out))
+    show(features.frame.head(top).to_dict("records"), json=json, title=f"Features of {wanted[0].name}")

@@ -1,0 +1,76 @@
+"""The command `workbench`: its sub-commands, and the one place where errors become sentences and exit codes.
+
+Exit codes: 0 done; 1 a problem that the user can solve (or a fault of ours); 2 wrong usage; 130 interrupted.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from saes.errors import WorkbenchError
+from workbench.cli import demo, edits, erase, evaluate, find, generate, harvest, models, report, runs, sites, toy, train
+
+DEBUG = "--debug"
+COMMANDS = (
+    demo.demo,
+    models.models,
+    sites.sites,
+    generate.generate,
+    harvest.harvest,
+    train.train,
+    find.find,
+    erase.erase,
+    edits.edits,
+    evaluate.evaluate,
+    runs.runs,
+    report.report,
+)
+
+app = typer.Typer(
+    name="workbench", no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"max_content_width": 100}
+)
+app.add_typer(toy.app, name="toy")
+for command in COMMANDS:
+    app.command()(command)
+
+
+@app.callback()
+def workbench(debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of an error.")] = False) -> None:
+    """Find where a text-to-image model keeps a concept, take it out, and see whether it is really gone.
+
+    Start with:  workbench demo
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command (of `sys.argv` by default) and returns its exit code. `--debug` may stand anywhere."""
+    given = sys.argv[1:] if arguments is None else arguments
+    words = [word for word in given if word != DEBUG]
+    try:
+        app(words, prog_name="workbench")
+    except SystemExit as end:  # how typer ends, also after an interrupt
+        code = end.code if isinstance(end.code, int) else 1
+        if code == 130:
+            say("Interrupted. Run the same command again: what it had finished and saved is used again.")
+        return code
+    except Exception as error:
+        if DEBUG in given:
+            raise
+        say(f"Error: {error if isinstance(error, WorkbenchError) else fault(error)}")
+        return 1
+    return 0
+
+
+def fault(error: Exception) -> str:
+    """What is said of an error that nobody foresaw."""
+    return (
+        f"{type(error).__name__}: {error}. This is a fault of the workbench, not yours. "
+        f"Run the command again with {DEBUG} and report what it prints."
+    )
+
+
+def say(sentence: str) -> None:
+    """Prints to the error stream, in red where that is a terminal."""
+    typer.secho(sentence, err=True, fg=typer.colors.RED)

@@ -1,0 +1,54 @@
+"""Arguments and options that several commands share, typed once, and the checks that come before any work."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from saes.errors import WorkbenchError
+from workbench.configs import check_keys, read_yaml
+
+
+def take_defaults(context: typer.Context, path: Path | None) -> Path | None:
+    """Lets the YAML file at `path` set the command's options; what is also given as a flag wins."""
+    if path is not None:
+        known = {parameter.name for parameter in context.command.params} - {"config", "help"}
+        values = read_yaml(path)
+        check_keys(values, known, str(path))
+        context.default_map = {**(context.default_map or {}), **{key: _plain(value) for key, value in values.items()}}
+    return path
+
+
+def _plain(value: Any) -> Any:
+    """A mapping becomes the `name=value` texts that a repeated option takes."""
+    return [f"{name}={item}" for name, item in value.items()] if isinstance(value, dict) else value
+
+
+def check_new(out: Path) -> Path:
+    """Raises `WorkbenchError` if `out` exists or could not be made, before hours of work go into it."""
+    if out.exists():
+        raise WorkbenchError(f"{out} exists already.", "Choose another place, or remove that one first.")
+    return check_writable(out)
+
+
+def check_writable(out: Path) -> Path:
+    """Raises `WorkbenchError` if `out` (which may exist) cannot be written."""
+    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise WorkbenchError(f"Cannot write {out} ({there} is no folder that you may write to).", "Choose another place.")
+    return out
+
+
+ModelName = Annotated[str, typer.Argument(help="'toy', a hub id, or a diffusers folder.")]
+Device = Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps. Chosen if left out.")]
+Seed = Annotated[int, typer.Option(help="The seed of everything random.", min=0)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        callback=take_defaults,
+        is_eager=True,
+        help="YAML file with options by their long names (dashes as underscores); flags win over it.",
+    ),
+]

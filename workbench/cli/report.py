@@ -1,0 +1,24 @@
+"""`workbench report`: one HTML file about one run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench.cli.options import Config, check_writable
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Run from `workbench evaluate`.")],
+    out: Annotated[Path | None, typer.Option(help="The HTML file; report.html in the run if left out.")] = None,
+    config: Config = None,
+) -> None:
+    """Write a report that opens in any browser, offline.
+
+    Example:  workbench report out/run
+    """
+    target = check_writable(out or run / "report.html")
+    import workbench as wb
+
+    wb.report(wb.Run.open(run), target)
+    typer.echo(f"Saved {target}. Open it in a browser.")

@@ -1,0 +1,18 @@
+"""`workbench sites`: the places of a model where activations can be read and edited."""
+
+from workbench.cli.options import Config, Json, ModelName
+from workbench.cli.tables import show
+
+
+def sites(model: ModelName, json: Json = False, config: Config = None) -> None:
+    """List the sites of a model, by the names that every other command takes.
+
+    Example:  workbench sites toy
+    """
+    import workbench as wb
+
+    rows = [
+        {"site": alias, "component": site.component, "channels": site.channels, "rows of": site.layout, "path": site.path}
+        for alias, site in wb.load(model).sites().items()
+    ]
+    show(rows, json=json, title=f"Sites of {model}")

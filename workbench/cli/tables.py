@@ -1,0 +1,33 @@
+"""What commands print: a table for people, or the same rows as JSON for programs."""
+
+import json as json_format
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import typer
+
+
+def show(rows: Sequence[Mapping[str, Any]], *, json: bool, title: str = "") -> None:
+    """Prints rows with equal keys. JSON is a list of objects with unrounded numbers; the table rounds to four digits."""
+    if json:
+        typer.echo(json_format.dumps(list(rows), indent=2, ensure_ascii=False, default=str))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in rows[0] if rows else ():
+        numbers = all(isinstance(row[name], int | float) for row in rows)
+        table.add_column(name.replace("_", " "), justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    Console().print(table if rows else f"{title or 'Rows'}: none.", markup=False)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,34 @@
+"""Visible progress for the command line and notebooks: one bar a label, on the error stream.
+
+Standard output stays free for results, so `--json` can be piped while bars are shown.
+"""
+
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
+
+from saes.progress import Item, Progress
+
+
+@contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """Gives a `Progress` that draws bars until the block ends. A label met again (an inner loop) reuses its bar."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bars(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
+        tasks = {}
+
+        def progress(items: Iterable[Item], label: str = "", total: int | None = None) -> Iterator[Item]:
+            total = len(items) if total is None and isinstance(items, Sized) else total
+            task = tasks.setdefault(label, None)
+            if task is None:
+                task = tasks[label] = bars.add_task(label, total=total)
+            else:
+                bars.reset(task, total=total)
+            for item in items:
+                yield item
+                bars.advance(task)
+
+        yield progress
