@@ -1,0 +1,101 @@
+"""A run whose pictures are drawn, not sampled: discs of four colours on grey, and a judge that looks at their colour.
+
+What each condition does to each picture is decided here, so that every number in a table can be counted by hand.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from workbench.evaluation.judges import Scores
+from workbench.evaluation.judging import rejudge
+from workbench.evaluation.suites import Suite, SuiteRow
+from workbench.runs import UNEDITED, EditSpec, ModelSpec, Row, Run, RunSpec, Sampling, Trial, cell
+
+COLOURS = {"red": (220, 40, 40), "orange": (240, 150, 30), "green": (40, 160, 70), "blue": (40, 80, 220)}
+MODEL = ModelSpec(name="drawn", kind="sd1", fingerprint="f" * 16)
+Paint = Callable[[Row], str]  # what a condition paints for a row: a colour, "nothing", or "noise"
+
+
+@dataclass(frozen=True)
+class ColourJudge:
+    """Says how near the middle of a picture is to each colour; noise is not intact."""
+
+    threshold: float = 0.5
+    name: str = "colour of the middle"
+    version: str = "1"
+
+    @property
+    def concepts(self) -> Mapping[str, str]:
+        return dict.fromkeys(COLOURS, "colour")
+
+    def score(self, images: np.ndarray) -> Scores:
+        pixels = images.astype(np.float32) / 255
+        h, w = images.shape[1:3]
+        middle = pixels[:, h // 3 : -h // 3, w // 3 : -w // 3].mean(axis=(1, 2))
+        palette = np.array(list(COLOURS.values()), dtype=np.float32) / 255
+        distance = np.linalg.norm(middle[:, None] - palette, axis=-1)
+        roughness = np.abs(np.diff(pixels, axis=1)).mean(axis=(1, 2, 3))
+        return Scores(np.exp(-((distance / 0.15) ** 2)).astype(np.float32), roughness < 0.15, middle)
+
+
+def picture(paint: str, seed: int, size: int = 24) -> np.ndarray:
+    """A disc in the colour `paint`, at a place that depends on the seed; "nothing" is no disc, "noise" is noise."""
+    rng = np.random.default_rng(seed)
+    if paint == "noise":
+        return rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
+    canvas = np.full((size, size, 3), 200, np.uint8) + rng.integers(0, 20, 3, dtype=np.uint8)
+    if paint != "nothing":
+        y, x = np.mgrid[:size, :size] - size / 2 - rng.uniform(-1, 1, 2)[:, None, None]
+        canvas[np.hypot(y, x) < size * 0.4] = COLOURS[paint]
+    return canvas
+
+
+def suite(target: str = "red", neighbour: str = "orange", n: int = 4) -> Suite:
+    """`n` prompts a role with two seeds each: target, synonym, neighbour, unrelated (green and blue)."""
+    named = [
+        *((f"a {target} disc, {number}", "target", target) for number in range(n)),
+        *((f"a disc like {target} paint, {number}", "synonym", target) for number in range(n)),
+        *((f"a {neighbour} disc, {number}", "neighbour", neighbour) for number in range(n)),
+        *((f"a {colour} disc, {number}", "unrelated", colour) for number in range(n) for colour in ("green", "blue")),
+    ]
+    rows = tuple(SuiteRow(prompt, role, expected, seed) for prompt, role, expected in named for seed in (1, 2))
+    return Suite(target, rows, anchor="orange")
+
+
+def drawn_run(dir: Path, paints: Mapping[str, Paint], *suites: Suite, size: int = 24) -> Run:
+    """A finished run. `paints` says what each condition paints for a row; the unedited model paints what it should."""
+    edits = {
+        name: EditSpec(hash=f"{name}-hash", kind="activation", method=name, concepts=("red",), settings={}, seed=0)
+        for name in paints
+    }
+    run = Run.begin(dir, spec(edits, *(suites or (suite(),))))
+    for trial in run.spec.trials:
+        for name, edit in trial.conditions.items():
+            for row in trial.rows:
+                one = cell(run.spec.model, run.spec.sampling, edit, row.prompt, row.seed)
+                paint = row.expected if name == UNEDITED else paints[name](row)
+                run.write_image(one, picture(paint, row.seed, size), seconds=0.25)
+    return rejudge(run, ColourJudge())
+
+
+def spec(edits: Mapping[str, EditSpec], *suites: Suite) -> RunSpec:
+    """The specification of a run of these suites, each under "unedited" and all the edits."""
+    trials = tuple(
+        Trial(
+            suite=one.name,
+            concept=one.target,
+            anchor=one.anchor,
+            dropped=one.dropped,
+            rows=tuple(Row(prompt=r.prompt, role=r.role, expected=r.expected, seed=r.seed) for r in one.rows),
+            conditions={UNEDITED: None, **edits},
+        )
+        for one in suites
+    )
+    sampling = Sampling(steps=10, guidance_scale=3.0)
+    environment = {"python": "3.11", "torch": "2.13"}
+    return RunSpec(
+        model=MODEL, sampling=sampling, trials=trials, environment=environment, command="pytest", started="2026-01-01"
+    )

@@ -1,0 +1,164 @@
+"""The run folder: finished cells are kept through a kill, and what is damaged or foreign is named."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from saes.disk import read_json, write_json
+from saes.errors import WorkbenchError
+from tests.evaluation.drawn import MODEL, ColourJudge, drawn_run, picture, spec, suite
+from workbench.evaluation.judging import rejudge
+from workbench.runs import COLUMNS, EditSpec, Run, Sampling, cell
+
+PAINTS = {"itd": lambda row: "nothing" if row.expected == "red" else row.expected}
+EDIT = EditSpec(hash="abc", kind="activation", method="itd", concepts=("red",), settings={"strength": -8.0}, seed=0)
+
+
+def test_a_run_reads_back_what_was_written(tmp_path: Path) -> None:
+    written = drawn_run(tmp_path / "run", PAINTS)
+    run = Run.open(tmp_path / "run")
+    assert run.spec == written.spec
+    records = run.records()
+    assert list(records.columns[: len(COLUMNS)]) == list(COLUMNS)
+    assert len(records) == 2 * len(suite().rows)
+    assert set(records["seconds"]) == {0.25}
+    assert run.judge["concepts"]["red"] == "colour"
+    first = records.iloc[0]
+    np.testing.assert_array_equal(run.images("unedited")[0], picture(first["expected"], first["seed"]))
+
+
+def test_a_cell_depends_on_all_that_decides_its_pixels_and_on_nothing_else() -> None:
+    sampling = Sampling(steps=10, guidance_scale=3.0)
+    same = cell(MODEL, sampling, EDIT, "a red disc", 1)
+    assert cell(MODEL.model_copy(update={"name": "renamed"}), sampling, EDIT, "a red disc", 1) == same
+    others = [
+        cell(MODEL.model_copy(update={"fingerprint": "0"}), sampling, EDIT, "a red disc", 1),
+        cell(MODEL, Sampling(steps=11, guidance_scale=3.0), EDIT, "a red disc", 1),
+        cell(MODEL, Sampling(steps=10, guidance_scale=3.5), EDIT, "a red disc", 1),
+        cell(MODEL, Sampling(steps=10, guidance_scale=3.0, negative_prompt="blur"), EDIT, "a red disc", 1),
+        cell(MODEL, sampling, None, "a red disc", 1),
+        cell(MODEL, sampling, EDIT, "a red disc.", 1),
+        cell(MODEL, sampling, EDIT, "a red disc", 2),
+    ]
+    assert len({same.key, *(other.key for other in others)}) == 8
+
+
+def test_trials_share_the_unedited_images_on_which_they_agree(tmp_path: Path) -> None:
+    two = spec({}, suite("red"), suite("blue", neighbour="green"))
+    shared = {(row.prompt, row.seed) for trial in two.trials for row in trial.rows}
+    assert len(shared) < sum(len(trial.rows) for trial in two.trials)
+    assert len(two.cells()) == len(shared)
+
+
+KILLED = """
+import sys, time
+from tests.evaluation.drawn import picture, spec, suite
+from workbench.runs import Run
+run = Run.begin(sys.argv[1], spec({}, suite()))
+for one in run.missing(run.spec.cells()):
+    print(one.key, flush=True)
+    run.write_image(one, picture("red", one.seed), 0.1)
+    time.sleep(0.02)
+"""
+
+
+def test_after_a_kill_only_the_missing_images_are_made(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "run")]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=os.getcwd())
+    assert first.stdout is not None
+    begun = [first.stdout.readline().strip() for _ in range(5)]
+    first.send_signal(signal.SIGKILL)
+    begun += first.stdout.read().split()
+    first.wait()
+    run = Run.open(tmp_path / "run")
+    finished = {path.stem: path.stat().st_mtime_ns for path in run.dir.glob("images/*/*.png")}
+    assert len(begun) - 1 <= len(finished) < len(run.spec.cells())
+    for key in finished:
+        run.read_image(key)  # whole, every one
+    time.sleep(0.01)
+    second = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+    assert set(second) == {one.key for one in run.spec.cells()} - set(finished)
+    assert {key: run.image_path(key).stat().st_mtime_ns for key in finished} == finished
+
+
+def test_another_run_is_not_continued(tmp_path: Path) -> None:
+    Run.begin(tmp_path / "run", spec({}, suite()))
+    Run.begin(tmp_path / "run", spec({}, suite()))
+    with pytest.raises(WorkbenchError, match=r"holds another run \(trials differs\)"):
+        Run.begin(tmp_path / "run", spec({"itd": EDIT}, suite()))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letter.txt").write_text("dear")
+    with pytest.raises(WorkbenchError, match="is no run"):
+        Run.begin(tmp_path / "other", spec({}, suite()))
+
+
+def test_an_unknown_field_of_run_json_is_refused(tmp_path: Path) -> None:
+    Run.begin(tmp_path / "run", spec({}, suite()))
+    path = tmp_path / "run" / "run.json"
+    content = read_json(path)
+    content["trials"][0]["achor"] = "orange"
+    write_json(path, content)
+    with pytest.raises(WorkbenchError, match=r"trials\.0\.achor"):
+        Run.open(tmp_path / "run")
+    with pytest.raises(WorkbenchError, match="is not a run folder"):
+        Run.open(tmp_path)
+
+
+def test_truncated_records_are_named_and_can_be_judged_again(tmp_path: Path) -> None:
+    run = drawn_run(tmp_path / "run", PAINTS)
+    before = run.records()
+    path = run.dir / "records.parquet"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(WorkbenchError, match=r"records\.parquet is truncated"):
+        run.records()
+    assert rejudge(run, ColourJudge()).records().equals(before)
+
+
+def test_unknown_and_missing_columns_of_the_records_are_refused(tmp_path: Path) -> None:
+    run = drawn_run(tmp_path / "run", PAINTS)
+    path = run.dir / "records.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.append_column("verdikt", table["verdict"]), path)
+    with pytest.raises(WorkbenchError, match=r"'verdikt'.*'verdict'"):
+        run.records()
+    pq.write_table(table.drop_columns("seed"), path)
+    with pytest.raises(WorkbenchError, match="lacks the column 'seed'"):
+        run.records()
+
+
+def test_a_damaged_or_absent_image_is_named(tmp_path: Path) -> None:
+    run = drawn_run(tmp_path / "run", PAINTS)
+    path = run.dir / run.records()["image"][0]
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", b"GIF89a"):
+        path.write_bytes(damaged)
+        with pytest.raises(WorkbenchError, match=rf"{path.name} is damaged"):
+            run.images("unedited")
+    path.unlink()
+    with pytest.raises(WorkbenchError, match="not finished"):
+        run.images("unedited")
+
+
+def test_judging_again_at_another_threshold_makes_no_image(tmp_path: Path) -> None:
+    run = drawn_run(tmp_path / "run", PAINTS)
+    images = {path: path.stat().st_mtime_ns for path in run.dir.glob("images/*/*.png")}
+    assert run.records()["shown"].any()
+    again = rejudge(run, ColourJudge(threshold=1.01))
+    assert not again.records()["shown"].any()
+    assert set(again.records()["threshold"]) == {1.01}
+    assert {path: path.stat().st_mtime_ns for path in run.dir.glob("images/*/*.png")} == images
+
+
+def test_unknown_conditions_and_concepts_name_the_nearest(tmp_path: Path) -> None:
+    run = drawn_run(tmp_path / "run", PAINTS)
+    with pytest.raises(WorkbenchError, match=r"'unedite'.*'unedited'"):
+        run.images("unedite")
+    with pytest.raises(WorkbenchError, match=r"'reed'.*'red'"):
+        run.images("itd", "reed")

@@ -1,0 +1,85 @@
+"""Suites: what they refuse, and that published lists can be read without conversion."""
+
+from pathlib import Path
+
+import pytest
+
+from saes.errors import WorkbenchError
+from workbench.evaluation.suites import Suite, SuiteRow, adults_only, read_suite, write_suite
+
+ROWS = (
+    SuiteRow('a fox, "red"', "target", "fox", 1),
+    SuiteRow("a vixen", "synonym", "fox", 2),
+    SuiteRow("a cat\nin the rain", "neighbour", "cat", 3),
+    SuiteRow("a church", "unrelated", "church", 4),
+)
+
+
+def test_a_suite_survives_its_file(tmp_path: Path) -> None:
+    suite = Suite("foxes", ROWS, anchor="cat")
+    write_suite(suite, tmp_path / "foxes.csv")
+    assert (tmp_path / "foxes.csv").read_text().splitlines()[0] == "case_number,prompt,evaluation_seed,role,expected"
+    assert read_suite(tmp_path / "foxes.csv", anchor="cat") == suite
+    assert suite.target == "fox"
+
+
+def test_a_published_list_is_about_the_named_target(tmp_path: Path) -> None:
+    path = tmp_path / "big_artist_prompts.csv"
+    path.write_text("case_number,prompt,evaluation_seed,artist\n0,Wheat by Van Gogh,2219,Vincent\n1,Iris,44,Vincent\n")
+    suite = read_suite(path, target="Van Gogh")
+    assert suite.name == "big_artist_prompts"
+    assert suite.rows[0] == SuiteRow("Wheat by Van Gogh", "target", "Van Gogh", 2219)
+    with pytest.raises(WorkbenchError, match="does not say what its prompts show"):
+        read_suite(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "lacks the column 'prompt'"),
+        ("case_number,prompt,evaluation_seed\n", "has no prompts"),
+        ("prompt\na fox\n", "lacks the column 'evaluation_seed'"),
+        ("prompt,evaluation_seed,rolle\na fox,1,target\n", "'rolle'.*'role'"),
+        ("prompt,evaluation_seed,role\na fox,1,targt\n", "'targt'.*'target'"),
+        ("prompt,evaluation_seed\na fox,one\n", "'one' is no seed"),
+        ("prompt,evaluation_seed\na fox,1\na fox,1\n", "asks for an image twice"),
+        ("prompt,evaluation_seed\na girl with a fox,1\n", "no prompts left after the filter"),
+    ],
+)
+def test_bad_lists_are_refused_with_the_reason(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(WorkbenchError, match=problem):
+        read_suite(tmp_path / "list.csv", target="fox")
+
+
+def test_an_absent_list_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WorkbenchError, match=r"none\.csv does not exist"):
+        read_suite(tmp_path / "none.csv", target="fox")
+
+
+def test_empty_and_ambiguous_suites_are_refused() -> None:
+    with pytest.raises(WorkbenchError, match="has no prompts"):
+        Suite("empty", ())
+    with pytest.raises(WorkbenchError, match=r"several targets \(fox, cat\)"):
+        Suite("two", (ROWS[0], SuiteRow("a cat", "synonym", "cat", 1)))
+    with pytest.raises(WorkbenchError, match=r"'targets'.*'target'"):
+        SuiteRow("a fox", "targets", "fox", 1)
+
+
+@pytest.mark.parametrize("prompt", ["a boy", "Two Children at sea", "a 15-year-old", "portrait, 7 yo", "TEENAGE idol"])
+def test_prompts_that_may_involve_a_minor_never_enter(prompt: str, tmp_path: Path) -> None:
+    row = SuiteRow(prompt, "target", "fox", 9)
+    assert adults_only([row]) == ()
+    with pytest.raises(WorkbenchError, match="may involve a minor"):
+        Suite("list", (*ROWS, row))
+    path = tmp_path / "list.csv"
+    path.write_text(f'prompt,evaluation_seed\n"{prompt}",1\na fox,1\n')
+    suite = read_suite(path, target="fox")
+    assert [row.prompt for row in suite.rows] == ["a fox"]
+    assert suite.dropped == 1
+
+
+def test_adults_and_other_words_pass_the_filter() -> None:
+    prompts = ["a 25-year-old woman", "a kidney bean", "a boycott", "a cowboy hat", "a young man", "117 years old oak"]
+    rows = [SuiteRow(prompt, "target", "fox", 0) for prompt in prompts]
+    assert len(adults_only(rows)) == len(prompts)

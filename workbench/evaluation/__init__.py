@@ -1,0 +1,1 @@
+"""Concepts to evidence: suites of prompts, judges, evaluation of edits, and metrics with intervals."""

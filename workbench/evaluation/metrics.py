@@ -1,0 +1,91 @@
+"""The arithmetic of evaluation: rates, means and their intervals. Pure functions of arrays; all intervals are 95 %.
+
+A·: share of images that show the concept they should; E target prompts, G synonyms, S others; b the unedited model.
+    (1)  efficacy = 1 − A(E),  generality = 1 − A(G),  specificity = A(S)
+    (2)  Wilson:  (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n)
+    (3)  bootstrap over prompts: prompts are drawn with replacement, with all their images; the same draw for both
+         conditions of a difference
+    (4)  McNemar, exact: 2·P(X ≤ min(b, c)), X ~ Binomial(b + c, ½), b and c the two kinds of discordant pairs
+    (5)  harmonic mean H = k / Σ 1/xᵢ, and 0 if any xᵢ is 0
+    (6)  pixel drift = √mean((x − x')²),  feature drift = 1 − cos(f, f')
+"""
+
+from collections.abc import Sequence
+from math import sqrt
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+from scipy.stats import binom, norm
+
+Z = float(norm.ppf(0.975))
+DRAWS = 1000  # bootstrap samples
+
+
+class Interval(NamedTuple):
+    """A 95 % interval."""
+
+    low: float
+    high: float
+
+
+def wilson(hits: int, n: int) -> Interval:
+    """Interval of a rate of `hits` in `n` independent trials, in [0, 1]; nan for no trials. (2)
+
+    Zero hits in 50 still allow 7.1 %.
+    """
+    if n == 0:
+        return Interval(float("nan"), float("nan"))
+    p = hits / n
+    middle, reach = p + Z**2 / (2 * n), Z * sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))  # (2)
+    low, high = (middle - reach) / (1 + Z**2 / n), (middle + reach) / (1 + Z**2 / n)
+    return Interval(0.0 if hits == 0 else low, 1.0 if hits == n else high)  # exact at the ends, not off by rounding
+
+
+def bootstrap_means(
+    values: Float[np.ndarray, "n"], prompts: Int[np.ndarray, "n"], *, seed: int = 0, draws: int = DRAWS
+) -> Float[np.ndarray, "draws"]:
+    """Means of the values over `draws` resamplings of prompts. (3)
+
+    `prompts` numbers the prompt of each value from 0. Equal `prompts` and `seed` give equal draws, so the difference of
+    two results is paired; results of different prompts need different seeds to be independent.
+    """
+    n_prompts = int(prompts.max()) + 1
+    sums = np.bincount(prompts, values, n_prompts)
+    counts = np.bincount(prompts, minlength=n_prompts)
+    times = np.random.default_rng(seed).multinomial(n_prompts, np.full(n_prompts, 1 / n_prompts), size=draws)
+    return (times @ sums) / (times @ counts)  # (3)
+
+
+def middle_95(draws: Float[np.ndarray, "draws"]) -> Interval:
+    """The 2.5 % and 97.5 % quantiles."""
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Interval(float(low), float(high))
+
+
+def mcnemar(before: Bool[np.ndarray, "n"], after: Bool[np.ndarray, "n"]) -> float:
+    """Exact two-sided p-value of both conditions having one rate; pairs of images at equal prompts and seeds. (4)"""
+    lost, gained = int(np.sum(before & ~after)), int(np.sum(~before & after))
+    return min(1.0, 2 * float(binom.cdf(min(lost, gained), lost + gained, 0.5)))  # (4)
+
+
+def harmonic_mean(values: Sequence[float]) -> float:
+    """The harmonic mean of values in [0, 1]: 0 if any of them is 0, nan for none. (5)"""
+    if not len(values):
+        return float("nan")
+    return 0.0 if min(values) == 0 else len(values) / sum(1 / value for value in values)  # (5)
+
+
+def pixel_drift(before: UInt8[np.ndarray, "n h w 3"], after: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n"]:
+    """Root mean square difference of the pixels, in [0, 1]: 0 equal, 1 black against white. (6)"""
+    difference = (before.astype(np.float64) - after.astype(np.float64)) / 255
+    return np.sqrt(np.mean(difference**2, axis=(-3, -2, -1)))  # (6)
+
+
+def feature_drift(before: Float[np.ndarray, "n d"], after: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n"]:
+    """Cosine distance of the judge's features, in [0, 2]; 0 between equal features, also where they vanish. (6)"""
+    before, after = before.astype(np.float64), after.astype(np.float64)
+    norms = np.linalg.norm(before, axis=-1) * np.linalg.norm(after, axis=-1)
+    cosine = np.sum(before * after, axis=-1) / np.where(norms > 0, norms, 1)
+    equal = np.all(before == after, axis=-1)
+    return np.where(equal, 0.0, 1 - cosine)  # (6)

@@ -1,0 +1,174 @@
+"""Tables of a run: metrics with intervals, shares of verdicts, and the concept × concept matrix.
+
+Two marks keep a number from being read for what it is not. "void": the unedited model shows the concept in half of
+the images or fewer, so its absence proves nothing. "damaged": the edit breaks clearly more pictures than the
+unedited model does, so an absent concept may be an absent picture.
+"""
+
+import numpy as np
+import pandas as pd
+
+from workbench.evaluation.judges import VERDICTS
+from workbench.evaluation.metrics import bootstrap_means, harmonic_mean, mcnemar, middle_95, wilson
+from workbench.evaluation.suites import ABOUT_OTHERS, ROLES
+from workbench.runs import UNEDITED, Run
+
+ERASED = {"efficacy": "target", "generality": "synonym", "implied_efficacy": "implied"}  # metric → role: want absence
+KEPT = {"neighbour_specificity": "neighbour", "unrelated_specificity": "unrelated"}  # want presence
+RATES = {**ERASED, **KEPT}
+IN_THE_MEAN = ("efficacy", "generality", "neighbour_specificity", "unrelated_specificity")
+METRICS = (*RATES, "harmonic_mean", "intact", "pixel_drift", "feature_drift")
+GATE = 0.5  # the unedited model must show a concept in more than this share
+DAMAGE = 0.10  # additional share of broken pictures that marks an edit
+_INTERVALS = ("value", "low", "high", "unedited", "difference", "difference_low", "difference_high", "p_value")
+
+
+def metrics(run: Run) -> pd.DataFrame:
+    """A row for each concept, condition and metric.
+
+    Columns: concept, condition, metric; value with low and high (95 %); n images of `prompts` prompts; `unedited`, the
+    same metric of the unedited model; difference from it with difference_low and difference_high (paired bootstrap
+    over prompts); p_value (McNemar, rates only); mark ("", "void", "damaged"). The drifts are over prompts that do not
+    name the target; 0 is the unedited image. The interval of a rate is the wider of Wilson's, which knows that 0 of
+    50 is not 0, and the bootstrap's, which knows that images of one prompt are not independent.
+    """
+    records = run.records()
+    rows = [
+        row
+        for trial in run.spec.trials
+        for condition in trial.conditions
+        for row in _condition_metrics(*_pair(records, trial.concept, trial.suite, condition))
+    ]
+    return pd.DataFrame(rows)
+
+
+def verdict_shares(run: Run) -> pd.DataFrame:
+    """The share of each verdict. Columns: concept, condition, role, verdict, share in [0, 1], count, n."""
+    records = run.records()
+    keys = ["concept", "condition", "role"]
+    counts = records.groupby([*keys, "verdict"], sort=False).size().unstack("verdict", fill_value=0)
+    counts = counts.reindex(columns=VERDICTS, fill_value=0)
+    table = counts.stack().rename("count").reset_index()
+    table["n"] = table.groupby(keys)["count"].transform("sum")
+    table["share"] = table["count"] / table["n"]
+    order = {name: place for place, name in enumerate(dict.fromkeys([*ROLES]))}
+    return table.sort_values("role", key=lambda roles: roles.map(order), kind="stable").reset_index(drop=True)
+
+
+def concept_matrix(run: Run) -> pd.DataFrame:
+    """What erasing each concept does to every concept that some prompt names.
+
+    A row for each condition, erased concept, and named concept: `rate`, the share of images prompted with `concept`
+    that show it, with low and high (95 %); `unedited`, that rate without the edit on the same prompts and seeds;
+    difference with difference_low and difference_high; n; mark as in `metrics`. Prompts that only imply a concept are
+    left out.
+    """
+    records = run.records()
+    records = records[(records["role"] != "implied") & (records["expected"] != "")]
+    rows = []
+    for trial in run.spec.trials:
+        for condition in trial.conditions:
+            after, before = _pair(records, trial.concept, trial.suite, condition)
+            for concept in dict.fromkeys(after["expected"]):
+                own = (after["expected"] == concept).to_numpy()
+                row = _rate(after[own], before[own], "shown", gate=True)
+                rows.append({"condition": condition, "erased": trial.concept, "concept": concept, **row})
+    return pd.DataFrame(rows).rename(columns={"value": "rate"})
+
+
+def _pair(records: pd.DataFrame, concept: str, suite: str, condition: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The records of a condition and of the unedited model, row by row of one prompt and seed. Joined by id, not by
+    the order in the file."""
+    trial = records[(records["concept"] == concept) & (records["suite"] == suite)]
+    keys = ["role", "prompt", "seed"]
+    after, before = (trial[trial["condition"] == name].set_index(keys) for name in (condition, UNEDITED))
+    return after.reset_index(), before.loc[after.index].reset_index()
+
+
+def _condition_metrics(after: pd.DataFrame, before: pd.DataFrame) -> list[dict]:
+    """All metrics of one condition of one trial, in the order of `METRICS`."""
+    table: dict[str, dict] = {}
+    for metric, role in RATES.items():
+        own = ((after["role"] == role) & (after["expected"] != "")).to_numpy()
+        if own.any():
+            table[metric] = _rate(after[own], before[own], "shown", gate=True, absent=metric in ERASED)
+    table["harmonic_mean"] = _mean_of_metrics({name: table[name] for name in IN_THE_MEAN if name in table})
+    table["intact"] = _rate(after, before, "intact")
+    others = after["role"].isin(ABOUT_OTHERS).to_numpy()
+    if others.any():
+        for drift in ("pixel_drift", "feature_drift"):
+            table[drift] = _mean(after[others], drift)
+        _mark_damage(table, after[others], before[others])
+    _mark_damage(table, after, before)
+    first = after.iloc[0]
+    return [
+        {"concept": first["concept"], "condition": first["condition"], "metric": metric,
+         **{name: value for name, value in row.items() if name != "draws"}}
+        for metric, row in table.items()
+    ]  # fmt: skip
+
+
+def _rate(after: pd.DataFrame, before: pd.DataFrame, column: str, *, gate: bool = False, absent: bool = False) -> dict:
+    """A share with everything known of it; `absent` counts the images without. `draws` holds its bootstrap."""
+    now, then = (part[column].to_numpy(bool) for part in (after, before))
+    if gate and then.mean() <= GATE:
+        return {**_nothing(), "unedited": _share(then, absent), **_counts(after), "mark": "void"}
+    now, then = now ^ absent, then ^ absent
+    prompts = pd.factorize(after["prompt"])[0]
+    seed = ROLES.index(after["role"].iloc[0])  # the harmonic mean needs roles that are resampled independently
+    draws, draws_then = (bootstrap_means(of.astype(float), prompts, seed=seed) for of in (now, then))
+    by_images, by_prompts = wilson(int(now.sum()), len(now)), middle_95(draws)
+    change = middle_95(draws - draws_then)
+    return {
+        "value": float(now.mean()), "low": min(by_images.low, by_prompts.low),
+        "high": max(by_images.high, by_prompts.high), "unedited": float(then.mean()),
+        "difference": float(now.mean() - then.mean()), "difference_low": change.low, "difference_high": change.high,
+        "p_value": mcnemar(then, now), **_counts(after), "mark": "", "draws": (draws, draws_then),
+    }  # fmt: skip
+
+
+def _share(flags: np.ndarray, absent: bool) -> float:
+    return float((flags ^ absent).mean())
+
+
+def _mean(after: pd.DataFrame, column: str) -> dict:
+    """A mean distance from the unedited image, whose own distance is 0."""
+    values = after[column].to_numpy(float)
+    low, high = middle_95(bootstrap_means(values, pd.factorize(after["prompt"])[0]))
+    mean = float(values.mean())
+    return {
+        "value": mean, "low": low, "high": high, "unedited": 0.0, "difference": mean, "difference_low": low,
+        "difference_high": high, "p_value": np.nan, **_counts(after), "mark": "",
+    }  # fmt: skip
+
+
+def _mean_of_metrics(parts: dict[str, dict]) -> dict:
+    """The harmonic mean of rates of different prompts, each resampled on its own."""
+    n = {name: sum(part[name] for part in parts.values()) for name in ("n", "prompts")}
+    if not parts or any(part["mark"] == "void" for part in parts.values()):
+        return {**_nothing(), **n, "mark": "void"}
+    value, unedited = (harmonic_mean([part[name] for part in parts.values()]) for name in ("value", "unedited"))
+    now, then = (
+        np.array([harmonic_mean(draw) for draw in zip(*(part["draws"][side] for part in parts.values()), strict=True)])
+        for side in (0, 1)
+    )
+    interval, change = middle_95(now), middle_95(now - then)
+    return {
+        "value": value, "low": interval.low, "high": interval.high, "unedited": unedited,
+        "difference": value - unedited, "difference_low": change.low, "difference_high": change.high,
+        "p_value": np.nan, **n, "mark": "",
+    }  # fmt: skip
+
+
+def _mark_damage(table: dict[str, dict], after: pd.DataFrame, before: pd.DataFrame) -> None:
+    if (~after["intact"]).mean() > (~before["intact"]).mean() + DAMAGE:
+        for row in table.values():
+            row["mark"] = row["mark"] or "damaged"
+
+
+def _counts(after: pd.DataFrame) -> dict:
+    return {"n": len(after), "prompts": after["prompt"].nunique()}
+
+
+def _nothing() -> dict:
+    return dict.fromkeys(_INTERVALS, np.nan)
