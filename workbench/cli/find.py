@@ -32,4 +32,4 @@ def find(
         features = wb.find_features(wb.load(model, device=device), sae, wanted[0], progress=progress)
     if out is not None:
         features.save(check_new(out))
-    show(features.frame.head(top).to_dict("records"), json=json, title=f"Features of {wanted[0].name}")
+    show(features.of(wanted[0].name).head(top).to_dict("records"), json=json, title=f"Features of {wanted[0].name}")

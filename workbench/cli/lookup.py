@@ -34,7 +34,7 @@ def _concepts(model: str, word: str) -> "list[Concept]":
     if word.endswith((".yaml", ".yml")):
         from workbench.concepts import read_concepts
 
-        return list(read_concepts(word).values())
+        return list(read_concepts(word))
     if model != TOY:
         raise WorkbenchError(f"{word!r} is no YAML file.", "Describe the concept in a file, such as concept.yaml.")
     from workbench import toy

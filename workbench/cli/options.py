@@ -10,8 +10,11 @@ from saes.errors import WorkbenchError
 from workbench.configs import check_keys, read_yaml
 
 
-def take_defaults(context: typer.Context, path: Path | None) -> Path | None:
-    """Lets the YAML file at `path` set the command's options; what is also given as a flag wins."""
+def take_defaults(context: Any, path: Path | str | None) -> Path | str | None:
+    """Lets the YAML file at `path` set the command's options; what is also given as a flag wins.
+
+    `context` is click's: typer finds it by its place, and exports no type that would be true of it.
+    """
     if path is not None:
         known = {parameter.name for parameter in context.command.params} - {"config", "help"}
         values = read_yaml(path)

@@ -1,0 +1,59 @@
+"""`workbench toy`: how the embedded world and its models were made, and what they can do."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench.cli.options import Config, Json, Seed, check_new, check_writable
+from workbench.cli.tables import show
+from workbench.progress import progress_bars
+
+app = typer.Typer(help="The embedded world: a small Stable Diffusion whose ground truth is known.", no_args_is_help=True)
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="Folder of the training; an unfinished one is continued.")],
+    stage: Annotated[list[str] | None, typer.Option(help="A stage of the recipe; repeatable, all if left out.")] = None,
+    config: Config = None,
+) -> None:
+    """Train the toy from nothing, as the shipped weights were made. Hours on two cores.
+
+    Example:  workbench toy train --out out/toy
+    """
+    check_writable(out)
+    from workbench.toy import recipe
+
+    with progress_bars() as progress:
+        recipe.train(out, stage, progress=progress)
+    typer.echo(f"Saved {out}. Next: workbench toy report --model {out}")
+
+
+@app.command()
+def report(
+    model: Annotated[str, typer.Option(help="'toy', or a folder from `workbench toy train`.")] = "toy",
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Print how often the toy shows what held-out prompts ask for.
+
+    Example:  workbench toy report --json
+    """
+    from workbench.toy import report as toy_report
+
+    show(toy_report.report(model), json=json, title=f"The toy's figures ({model})")
+
+
+@app.command()
+def render(
+    out: Annotated[Path, typer.Option(help="The PNG file; refused if it exists.")] = Path("out/world.png"),
+    count: Annotated[int, typer.Option(help="How many scenes.", min=1)] = 48,
+    seed: Seed = 0,
+    config: Config = None,
+) -> None:
+    """Draw scenes of the world with their captions, as the training pictures are drawn.
+
+    Example:  workbench toy render --out out/world.png
+    """
+    check_new(out)
