@@ -107,9 +107,9 @@ def test_verdict_shares_add_up(run: Run) -> None:
     totals = shares.groupby(["concept", "condition", "role"])["share"].sum()
     np.testing.assert_allclose(totals, 1)
     some = shares[(shares["condition"] == "some") & (shares["role"] == "target")].set_index("verdict")["count"]
-    assert some.to_dict() == {"target": 2, "anchor": 0, "other": 0, "nothing": 6, "broken": 0}
-    neighbours = shares[(shares["condition"] == "some") & (shares["role"] == "neighbour")].set_index("verdict")
-    assert neighbours.loc["anchor", "count"] == 6
+    assert some.to_dict() == {"target": 2, "anchor": 0, "other": 0, "nothing": 6, "broken": 0, "as prompted": 0}
+    neighbours = shares[(shares["condition"] == "some") & (shares["role"] == "neighbour")].set_index("verdict")["count"]
+    assert neighbours[["as prompted", "anchor", "nothing"]].tolist() == [6, 0, 2]
     noise = shares[shares["condition"] == "noise"]
     assert noise.loc[noise["verdict"] == "broken", "share"].eq(1).all()
 

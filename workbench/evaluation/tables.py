@@ -18,6 +18,7 @@ KEPT = {"neighbour_specificity": "neighbour", "unrelated_specificity": "unrelate
 RATES = {**ERASED, **KEPT}
 IN_THE_MEAN = ("efficacy", "generality", "neighbour_specificity", "unrelated_specificity")
 METRICS = (*RATES, "harmonic_mean", "intact", "pixel_drift", "feature_drift")
+AS_PROMPTED = "as prompted"
 GATE = 0.5  # the unedited model must show a concept in more than this share
 DAMAGE = 0.10  # additional share of broken pictures that marks an edit
 _INTERVALS = ("value", "low", "high", "unedited", "difference", "difference_low", "difference_high", "p_value")
@@ -43,16 +44,19 @@ def metrics(run: Run) -> pd.DataFrame:
 
 
 def verdict_shares(run: Run) -> pd.DataFrame:
-    """The share of each verdict. Columns: concept, condition, role, verdict, share in [0, 1], count, n."""
+    """The share of each verdict. Columns: concept, condition, role, verdict, share in [0, 1], count, n.
+
+    Where a prompt names another concept than the target, an image of it counts as "as prompted", whatever its verdict.
+    """
     records = run.records()
+    as_prompted = records["shown"] & records["role"].isin(ABOUT_OTHERS)
+    records["verdict"] = records["verdict"].mask(as_prompted, AS_PROMPTED)
     keys = ["concept", "condition", "role"]
     counts = records.groupby([*keys, "verdict"], sort=False).size().unstack("verdict", fill_value=0)
-    counts = counts.reindex(columns=VERDICTS, fill_value=0)
+    counts = counts.reindex(columns=[*VERDICTS, AS_PROMPTED], fill_value=0)
     table = counts.stack().rename("count").reset_index()
     table["n"] = table.groupby(keys)["count"].transform("sum")
-    table["share"] = table["count"] / table["n"]
-    order = {name: place for place, name in enumerate(dict.fromkeys([*ROLES]))}
-    return table.sort_values("role", key=lambda roles: roles.map(order), kind="stable").reset_index(drop=True)
+    return table.assign(share=table["count"] / table["n"])
 
 
 def concept_matrix(run: Run) -> pd.DataFrame:
