@@ -1,7 +1,54 @@
 """What every test needs before torch is loaded: one thread (the tensors are tiny) and no network."""
 
 import os
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from workbench.models import Model
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "disabled"
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], "Model"]:
+    """`tiny("sdxl")` → a loaded model of that architecture with random weights; one for the whole session."""
+
+    @cache
+    def loaded(kind: str) -> "Model":
+        from tests.tiny_pipelines import save_tiny
+        from workbench.models import load
+
+        return load(save_tiny(kind, tmp_path_factory.mktemp(kind) / kind), device="cpu")
+
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def tiny_sd1(tiny: Callable[[str], "Model"]) -> "Model":
+    return tiny("sd1")
+
+
+@pytest.fixture(scope="session")
+def tiny_sd2(tiny: Callable[[str], "Model"]) -> "Model":
+    return tiny("sd2")
+
+
+@pytest.fixture(scope="session")
+def tiny_sdxl(tiny: Callable[[str], "Model"]) -> "Model":
+    return tiny("sdxl")
+
+
+@pytest.fixture(scope="session")
+def tiny_sd3(tiny: Callable[[str], "Model"]) -> "Model":
+    return tiny("sd3")
+
+
+@pytest.fixture(scope="session")
+def tiny_flux(tiny: Callable[[str], "Model"]) -> "Model":
+    return tiny("flux")

@@ -1,0 +1,43 @@
+"""Erasure Workbench: find where a text-to-image model keeps a concept, take it out, and see whether it is really gone.
+
+`import workbench as wb` loads neither torch nor diffusers: each public name is imported when it is first used.
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+PUBLIC = {
+    "load": "workbench.models",
+    "Model": "workbench.models",
+    "Site": "workbench.hooks",
+    "SiteEdit": "workbench.hooks",
+    "AttentionRecorder": "workbench.hooks",
+    "WorkbenchError": "saes.errors",
+}
+
+
+class _Package(ModuleType):
+    """The package as a module. A function may share its name with the file that holds it (`wb.harvest`): the import
+    system would put the file in the function's place, so a submodule never takes the place of a public name."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in PUBLIC and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the file of a public name on first use (PEP 562)."""
+    if name not in PUBLIC:
+        raise AttributeError(f"module 'workbench' has no attribute {name!r}")
+    value = getattr(import_module(PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *PUBLIC})

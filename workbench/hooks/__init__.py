@@ -1,0 +1,23 @@
+"""Reading and editing activations of any torch model: sites (where), clocks (when), sessions (how long)."""
+
+from workbench.hooks.attention import AttentionRecorder, AttentionSite
+from workbench.hooks.calls import Calls, Component
+from workbench.hooks.clock import Clock, Role
+from workbench.hooks.session import Session
+from workbench.hooks.site import Activation, Site, SiteEdit, Transform
+from workbench.hooks.wiring import Wiring
+
+__all__ = [
+    "Activation",
+    "AttentionRecorder",
+    "AttentionSite",
+    "Calls",
+    "Clock",
+    "Component",
+    "Role",
+    "Session",
+    "Site",
+    "SiteEdit",
+    "Transform",
+    "Wiring",
+]

@@ -1,0 +1,149 @@
+"""Follows the calls of a pipeline's components, so that each hook inside them can be given its clock.
+
+The pipeline's own code says nothing about the rows of a batch; whoever starts a call does, with `announced`. Two hooks
+on each component, present only while somebody follows, note what a call was given.
+"""
+
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from saes.errors import WorkbenchError
+from workbench.hooks.clock import Clock, Role
+
+BATCHED = ("input_ids", "sample", "hidden_states")  # what CLIP and T5, the UNets, and the transformers call their input
+
+
+@dataclass(frozen=True)
+class Component:
+    """A model within a pipeline: its attribute there, what it is, and how much of the schedule its timestep 1.0 is."""
+
+    path: str
+    kind: Literal["text", "denoiser"]
+    timestep_unit: float = 1.0
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What a component was called with; the clock is made from it when the first hook asks."""
+
+    batch: Tensor
+    timestep: Any
+    number: int
+    roles: tuple[Role, ...] | None
+
+
+class Calls:
+    """Which call each component is in. `runs[kind]` counts the announced blocks and the calls without announcement."""
+
+    def __init__(self, components: Sequence[Component]) -> None:
+        self.components = {component.path: component for component in components}
+        self.runs: Counter[str] = Counter()
+        self._roles: dict[str, tuple[Role, ...] | None] = {}
+        self._numbers: Counter[str] = Counter()
+        self._now: dict[str, _Call | Clock] = {}
+        self._followers = 0
+        self._hooks = ExitStack()
+
+    @contextmanager
+    def announced(self, kind: Literal["text", "denoiser"], roles: Sequence[Role]) -> Iterator[None]:
+        """Says what the rows stand for in the calls that the body makes, and numbers these calls from 0."""
+        outer, numbers = self._roles.get(kind), self._numbers.copy()
+        self._roles[kind] = tuple(roles)
+        self._restart(kind)
+        try:
+            yield
+            self.runs[kind] += 1
+        finally:
+            self._roles[kind], self._numbers = outer, numbers
+
+    @contextmanager
+    def followed(self, find: Callable[[str], nn.Module]) -> Iterator[None]:
+        """Hooks on every component while the body runs, one pair however many follow. `find` resolves a path."""
+        if not self._followers:
+            self._attach(find)
+        self._followers += 1
+        try:
+            yield
+        finally:
+            self._followers -= 1
+            if not self._followers:
+                self._hooks.close()
+
+    def now(self, path: str) -> Clock | None:
+        """The clock of the call that the component is in, None between calls.
+
+        Raises `WorkbenchError` if nobody announced the rows, or announced another number of them.
+        """
+        call = self._now.get(path)
+        if isinstance(call, _Call):
+            call = self._now[path] = self._clock(self.components[path], call)
+        return call
+
+    def _attach(self, find: Callable[[str], nn.Module]) -> None:
+        for path in self.components:
+            module = find(path)
+            names = list(inspect.signature(getattr(module, "_orig_mod", module).forward).parameters)
+            self._hooks.callback(module.register_forward_pre_hook(self._starts(path, names), with_kwargs=True).remove)
+            self._hooks.callback(module.register_forward_hook(self._ends(path), always_call=True).remove)
+
+    def _restart(self, kind: str) -> None:
+        for path, component in self.components.items():
+            if component.kind == kind:
+                self._numbers[path] = 0
+
+    def _starts(self, path: str, names: list[str]) -> Callable:
+        kind = self.components[path].kind
+
+        def starts(module: nn.Module, args: tuple, kwargs: dict) -> None:
+            given = dict(zip(names, args, strict=False)) | kwargs
+            batch = next(given[name] for name in BATCHED if given.get(name) is not None)
+            self._now[path] = _Call(batch, given.get("timestep"), self._numbers[path], self._roles.get(kind))
+            self._numbers[path] += 1
+            if self._roles.get(kind) is None:
+                self.runs[kind] += 1
+
+        return starts
+
+    def _ends(self, path: str) -> Callable:
+        def ends(module: nn.Module, args: tuple, output: Any) -> None:
+            self._now.pop(path, None)
+
+        return ends
+
+    def _clock(self, component: Component, call: _Call) -> Clock:
+        rows = call.batch.shape[0]
+        if call.roles is None:
+            raise WorkbenchError(
+                f"`{component.path}` was called directly, so nobody knows which rows are conditional.",
+                "Call model.generate, model.encode or model.noise_prediction, "
+                f"or wrap the call in model.wiring.calls.announced({component.kind!r}, roles).",
+            )
+        if len(call.roles) != rows:
+            raise WorkbenchError(
+                f"`{component.path}` was called with {rows} rows, and {len(call.roles)} were announced.",
+                "Announce one role for each row of the batch.",
+            )
+        clock = Clock(component.kind, call.number, None, call.roles, device=call.batch.device)
+        if component.kind == "text":
+            return replace(clock, token_ids=call.batch)
+        return replace(clock, timestep=_timestep(call.timestep) * component.timestep_unit)
+
+
+def _timestep(given: Any) -> float:
+    """One number for the batch. Reading it waits for the device, once a call and only where a hook asks."""
+    if not isinstance(given, Tensor):
+        return float(given)
+    first = given.detach().flatten()[0]
+    if not torch.all(given == first):
+        raise WorkbenchError(
+            "A hook met a batch whose rows are at different timesteps.",
+            "Give all rows of one call the same timestep while a session is open.",
+        )
+    return float(first)

@@ -1,0 +1,33 @@
+"""When: which call of which component a hook is in, and what each row of the batch stands for."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+Role = Literal["cond", "uncond"]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What a hook knows about the call that it is in.
+
+    `call` counts from 0 within one batch of `generate`, one `encode` or one `noise_prediction`. Solvers call the
+    denoiser more often than there are timesteps (PNDM n+1, Heun 2n-1 times), so neither `call` nor `timestep` alone
+    identifies a step. `timestep` is in the units of the training schedule (0 … 1000), None on text calls. `roles`
+    has one entry a row: guidance puts conditional and unconditional rows into one batch, in an order that only the
+    caller knows. `token_ids` are the padded prompts of a text call, None on denoiser calls.
+    """
+
+    component: Literal["text", "denoiser"]
+    call: int
+    timestep: float | None
+    roles: tuple[Role, ...]
+    token_ids: Int[Tensor, "rows tokens"] | None = None
+    device: torch.device = torch.device("cpu")
+
+    def mask(self, role: Role) -> Bool[Tensor, " rows"]:
+        """True at the rows of this role, on the device of the call."""
+        return torch.tensor([row == role for row in self.roles], device=self.device)

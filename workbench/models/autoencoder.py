@@ -1,0 +1,51 @@
+"""Images to latents and back, by the pipeline's own autoencoder."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+
+from workbench.models.architecture import Latents
+
+Images = UInt8[np.ndarray, "images height width 3"]
+
+
+@torch.no_grad()
+def encode(vae: Any, images: Images) -> Latents:
+    """The mean of each image's latent distribution, shifted and scaled as the denoiser knows it."""
+    with _precise(vae):
+        pixels = torch.from_numpy(images).to(vae.device, vae.dtype).permute(0, 3, 1, 2) / 127.5 - 1
+        return (vae.encode(pixels).latent_dist.mode() - _shift(vae)) * vae.config.scaling_factor
+
+
+@torch.no_grad()
+def decode(vae: Any, latents: Latents) -> Images:
+    """The inverse of `encode`, up to what the autoencoder loses."""
+    with _precise(vae):
+        pixels = vae.decode(latents.to(vae.device, vae.dtype) / vae.config.scaling_factor + _shift(vae)).sample
+    return to_uint8((pixels / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).float().cpu().numpy())
+
+
+def to_uint8(pixels: Float[np.ndarray, "images height width 3"]) -> Images:
+    """Values in [0, 1] as grey levels."""
+    return (pixels * 255).round().astype(np.uint8)
+
+
+def _shift(vae: Any) -> float:
+    return getattr(vae.config, "shift_factor", None) or 0.0
+
+
+@contextmanager
+def _precise(vae: Any) -> Iterator[None]:
+    """The autoencoder of SDXL overflows in float16, and says so in its configuration: float32 meanwhile."""
+    too_coarse = vae.dtype == torch.float16 and vae.config.force_upcast
+    if too_coarse:
+        vae.to(torch.float32)
+    try:
+        yield
+    finally:
+        if too_coarse:
+            vae.to(torch.float16)

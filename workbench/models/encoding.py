@@ -1,0 +1,57 @@
+"""Prompts as the denoiser receives them, and as people read them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from workbench.hooks import Role
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Encoded prompts, one row each. `pooled` is what SDXL, SD3 and Flux add to the time embedding, else None."""
+
+    embeddings: Float[Tensor, "rows tokens d_text"]
+    pooled: Float[Tensor, "rows d_pooled"] | None
+    roles: tuple[Role, ...]
+
+    def __len__(self) -> int:
+        return len(self.roles)
+
+    def expand(self, rows: int) -> "Encoding":
+        """A single row repeated; an encoding that has as many rows already is returned as it is."""
+        if len(self) == rows:
+            return self
+        assert len(self) == 1, f"{len(self)} rows cannot stand for {rows}"
+        pooled = None if self.pooled is None else self.pooled.expand(rows, -1)
+        return Encoding(self.embeddings.expand(rows, -1, -1), pooled, self.roles * rows)
+
+
+@dataclass(frozen=True)
+class TokenRow:
+    """The tokens of one prompt from its start to its end token, without padding: position 0 is position 0 of a site.
+
+    `words` is the text of each token; a long or unknown word is several tokens.
+    """
+
+    ids: tuple[int, ...]
+    words: tuple[str, ...]
+
+
+def token_row(tokenizer: Any, prompt: str) -> TokenRow:
+    """Tokens as the model sees them, cut at its limit."""
+    ids = tokenizer(prompt, truncation=True, max_length=tokenizer.model_max_length).input_ids
+    words = [token.replace("</w>", "").replace("▁", "") for token in tokenizer.convert_ids_to_tokens(ids)]
+    return TokenRow(tuple(ids), tuple(words))
+
+
+def join(encodings: Sequence[Encoding]) -> Encoding:
+    """Encodings of one model below each other."""
+    pooled = None if encodings[0].pooled is None else torch.cat([part.pooled for part in encodings])
+    return Encoding(
+        torch.cat([part.embeddings for part in encodings]), pooled, tuple(role for part in encodings for role in part.roles)
+    )

@@ -1,0 +1,223 @@
+"""The one handle on a text-to-image pipeline, whatever its architecture."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from saes.errors import WorkbenchError, unknown_name
+from saes.progress import SILENT, Progress
+from workbench.hooks import AttentionSite, Role, Session, Site, SiteEdit, Wiring
+from workbench.hooks.session import Keep
+from workbench.models import autoencoder, weights
+from workbench.models.architecture import Architecture, Defaults, Latents
+from workbench.models.encoding import Encoding, TokenRow, token_row
+from workbench.models.autoencoder import Images
+from workbench.models.sampling import Cell, draw, pair
+
+
+@runtime_checkable
+class SiteEdits(Protocol):
+    """What `Model.edited` asks of an edit."""
+
+    def site_edits(self, model: Any) -> Sequence[SiteEdit]:
+        """The edits that a session installs on this model, in order."""
+        ...
+
+
+class Model:
+    """A loaded pipeline. Made by `load`; nothing here changes its weights.
+
+    `kind` is "sd1", "sd2", "sdxl", "sd3" or "flux". `pipe` is the diffusers pipeline itself, for everything that this
+    handle does not offer. Gradients flow through `encode` and `noise_prediction` to whatever asks for them.
+    """
+
+    def __init__(self, name: str, architecture: Architecture, defaults: Defaults, files: dict[str, list[Path]]) -> None:
+        self.name = name
+        self.kind = architecture.kind
+        self.pipe = architecture.pipe
+        self.architecture = architecture
+        self.defaults = defaults
+        self.wiring = Wiring(self.module, architecture.components)
+        self._files = files
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.pipe.device
+
+    @property
+    def image_size(self) -> int:
+        """The side of the square images, in pixels."""
+        return self.defaults.image_size
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the weight files that were loaded; the same in every process and on every machine."""
+        return weights.fingerprint(self._files)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        prompts: str | Sequence[str],
+        seeds: int | Sequence[int],
+        *,
+        guidance_scale: float | None = None,
+        steps: int | None = None,
+        negative_prompt: str = "",
+        batch_size: int = 16,
+        progress: Progress = SILENT,
+    ) -> Images:
+        """Images of the prompts. One prompt goes with all seeds, one seed with all prompts; else their numbers match.
+
+        An image depends on its own prompt and seed alone, not on the batch that it is made in, up to one grey level:
+        its noise is drawn on the CPU from its own generator. Guidance of 1 or less leaves the unconditional rows out.
+        Prompts beyond the token limit are cut with a warning. Raises `WorkbenchError` for no prompts, numbers that do
+        not match, a batch size below 1, and a negative prompt where the model has no unconditional rows.
+        """
+        if batch_size < 1:
+            raise WorkbenchError(f"A batch of {batch_size} images cannot be made.", "Choose a batch_size of 1 or more.")
+        cells = pair(prompts, seeds)
+        scale = self.defaults.guidance_scale if guidance_scale is None else guidance_scale
+        uncond = self._uncond(negative_prompt, scale)
+        batches = [cells[start : start + batch_size] for start in range(0, len(cells), batch_size)]
+        steps = self.defaults.steps if steps is None else steps
+        return np.concatenate([self._batch(batch, uncond, scale, steps) for batch in progress(batches, "images")])
+
+    def _uncond(self, negative_prompt: str, guidance_scale: float) -> Encoding | None:
+        if self.architecture.doubles_rows:
+            return self.encode(negative_prompt, role="uncond") if guidance_scale > 1 else None
+        if negative_prompt:
+            raise WorkbenchError(
+                f"{self.name} is guided without unconditional rows, so a negative prompt has no effect on it.",
+                "Leave the negative prompt out.",
+            )
+        return None
+
+    def encode(self, prompts: str | Sequence[str], role: Role = "cond") -> Encoding:
+        """The prompts as the denoiser receives them, padded to the tokenizer's full length.
+
+        `role` is what hooks are told of the rows. A prompt beyond the token limit is cut with a warning.
+        """
+        rows = [prompts] if isinstance(prompts, str) else list(prompts)
+        if not rows:
+            raise WorkbenchError("There are no prompts to encode.", "Give at least one.")
+        self._warn_of_cuts(rows)
+        with self.wiring.calls.announced("text", (role,) * len(rows)):
+            return self.architecture.encode(rows, role)
+
+    def tokens(self, prompts: str | Sequence[str]) -> list[TokenRow]:
+        """The tokens of each prompt for the first text encoder, without padding."""
+        return [token_row(self.pipe.tokenizer, prompt) for prompt in ([prompts] if isinstance(prompts, str) else prompts)]
+
+    def noise_prediction(self, latents: Latents, timestep: float | Tensor, encoding: Encoding) -> Latents:
+        """The denoiser's raw output for latents as the denoiser sees them, at one timestep (0 … 1000), without guidance.
+
+        What it predicts (noise, v, or a velocity) depends on the model; `prediction.to_noise` turns it into noise. An
+        encoding of one row stands for all latents.
+        """
+        rows = encoding.expand(latents.shape[0])
+        latents = latents.to(self.device, rows.embeddings.dtype)
+        time = torch.as_tensor(timestep, device=self.device)
+        with self.wiring.calls.announced("denoiser", rows.roles):
+            return self.architecture.predict(latents, time, rows, self.image_size)
+
+    def latents(self, images: Images) -> Latents:
+        """The autoencoder's mean latents of images, scaled as the denoiser knows them."""
+        return autoencoder.encode(self.pipe.vae, images)
+
+    def images(self, latents: Latents) -> Images:
+        """Images of latents, by the autoencoder."""
+        return autoencoder.decode(self.pipe.vae, latents)
+
+    def noise(self, seeds: Sequence[int]) -> Latents:
+        """The latents that `generate` starts from, one for each seed: standard normal, float32, on the CPU."""
+        size = self.image_size // self.pipe.vae_scale_factor
+        return draw(seeds, (self.architecture.latent_channels, size, size))[0]
+
+    def sites(self) -> dict[str, Site]:
+        """Every place that can be read and edited, by alias, in the order of the forward pass."""
+        return dict(self._sites)
+
+    def site(self, alias: str) -> Site:
+        """The site of this alias. Raises `WorkbenchError` with the nearest ones if there is none."""
+        if alias not in self._sites:
+            raise unknown_name("site", alias, self._sites)
+        return self._sites[alias]
+
+    def attention_sites(self) -> dict[str, AttentionSite]:
+        """Where the picture attends to the prompt, by alias; for `AttentionRecorder`."""
+        return {site.alias: site for site in self.architecture.attention_sites(self.image_size)}
+
+    def cross_attention_maps(self) -> dict[str, nn.Parameter]:
+        """Weights `[out, d_text]` of the key and value maps that read the prompt, by module path.
+
+        Empty for SD3 and Flux, whose blocks attend to text and picture jointly.
+        """
+        return self.architecture.cross_attention_maps()
+
+    def module(self, path: str) -> nn.Module:
+        """The module at a path such as "unet.mid_block". Raises `WorkbenchError` if there is none."""
+        found = self.pipe
+        for name in path.split("."):
+            found = found[int(name)] if name.isdigit() else getattr(found, name, None)
+            if not isinstance(found, nn.Module):
+                raise WorkbenchError(f"{self.name} has no module {path!r}.", "See `path` of the sites: model.sites().")
+        return found
+
+    def session(
+        self, record: Sequence[Site | str] = (), edits: Sequence[SiteEdit] = (), keep: Keep | None = None
+    ) -> Session:
+        """A `Session` on this model. Sites to record may be given by alias."""
+        return Session(self, [self.site(site) if isinstance(site, str) else site for site in record], edits, keep)
+
+    @contextmanager
+    def edited(self, *edits: SiteEdits) -> Iterator["Model"]:
+        """The model with the edits in place, composed in this order, after those of an outer block.
+
+        After the block the model is as before, also when its body raises.
+        """
+        with self.session(edits=[site_edit for edit in edits for site_edit in edit.site_edits(self)]):
+            yield self
+
+    def _repr_html_(self) -> str:
+        rows = {"kind": self.kind, "pipeline": type(self.pipe).__name__, "device": self.device, "sites": len(self._sites)}
+        rows |= {name.replace("_", " "): value for name, value in self.defaults._asdict().items()}
+        cells = "".join(f"<tr><th>{name}</th><td>{escape(str(value))}</td></tr>" for name, value in rows.items())
+        return f"<table><caption>{escape(self.name)}</caption>{cells}</table>"
+
+    @cached_property
+    def _sites(self) -> dict[str, Site]:
+        return {site.alias: site for site in self.architecture.sites(self.image_size)}
+
+    def _batch(self, cells: Sequence[Cell], uncond: Encoding | None, guidance_scale: float, steps: int) -> Images:
+        """One batch through the pipeline, its rows announced in the order in which the pipeline joins them."""
+        cond = self.encode([cell.prompt for cell in cells])
+        uncond = uncond.expand(len(cells)) if uncond else None
+        size = self.image_size // self.pipe.vae_scale_factor
+        noise, generators = draw([cell.seed for cell in cells], (self.architecture.latent_channels, size, size))
+        with self.wiring.calls.announced("denoiser", (*(uncond.roles if uncond else ()), *cond.roles)):
+            pixels = self.pipe(
+                **self.architecture.prompt_arguments(cond, uncond),
+                latents=self.architecture.pack(noise.to(self.device, cond.embeddings.dtype)),
+                generator=generators, guidance_scale=guidance_scale, num_inference_steps=steps,
+                height=self.image_size, width=self.image_size, output_type="np",
+            ).images  # fmt: skip
+        return autoencoder.to_uint8(pixels)
+
+    def _warn_of_cuts(self, prompts: list[str]) -> None:
+        limit = self.pipe.tokenizer.model_max_length
+        lengths = [len(ids) for ids in self.pipe.tokenizer(prompts, truncation=False, verbose=False).input_ids]
+        cut = [prompt for prompt, length in zip(prompts, lengths, strict=True) if length > limit]
+        if cut:
+            warnings.warn(
+                f"{len(cut)} of {len(prompts)} prompts are longer than {limit} tokens and were cut, first {cut[0]!r}.",
+                stacklevel=3,
+            )

@@ -1,0 +1,55 @@
+"""Stable Diffusion 1 and 2, and the embedded toy: one CLIP text encoder, a UNet with cross-attention."""
+
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from workbench.hooks import AttentionSite, Component, Role, Site
+from workbench.models.architecture import Architecture, Defaults, Latents
+from workbench.models.encoding import Encoding
+from workbench.models.text_sites import text_sites
+from workbench.models.unet_sites import cross_attention_maps, unet_attention_sites, unet_sites
+
+
+def stable_diffusion(pipe: Any) -> "SD1":
+    """Versions 1 and 2 share the pipeline class; the UNet of version 2 has linear projections around its attention."""
+    return SD2(pipe) if pipe.unet.config.use_linear_projection else SD1(pipe)
+
+
+class SD1(Architecture):
+    """`StableDiffusionPipeline` with the UNet of version 1."""
+
+    kind: ClassVar[str] = "sd1"
+    components = (Component("text_encoder", "text"), Component("unet", "denoiser"))
+
+    def defaults(self) -> Defaults:
+        """As in diffusers."""
+        return Defaults(50, 7.5, self.pipe.unet.config.sample_size * self.pipe.vae_scale_factor)
+
+    def sites(self, image_size: int) -> list[Site]:
+        """Text encoder and UNet."""
+        latent_size = image_size // self.pipe.vae_scale_factor
+        return text_sites(self.pipe, "text_encoder", "text") + unet_sites(self.pipe.unet, latent_size)
+
+    def attention_sites(self, image_size: int) -> list[AttentionSite]:
+        """Cross-attention of the UNet."""
+        return unet_attention_sites(self.pipe.unet, image_size // self.pipe.vae_scale_factor)
+
+    def cross_attention_maps(self) -> dict[str, nn.Parameter]:
+        """Key and value maps of the UNet's cross-attention."""
+        return cross_attention_maps(self.pipe.unet)
+
+    def encode(self, prompts: list[str], role: Role) -> Encoding:
+        """The last hidden state after the final norm, as the pipeline takes it."""
+        embeddings, _ = self.pipe.encode_prompt(prompts, self.pipe.device, 1, do_classifier_free_guidance=False)
+        return Encoding(embeddings, None, (role,) * len(prompts))
+
+    def predict(self, latents: Latents, timestep: Tensor, encoding: Encoding, image_size: int) -> Latents:
+        """The UNet's output: noise or v, whichever the schedule says."""
+        return self.pipe.unet(latents, timestep, encoder_hidden_states=encoding.embeddings, return_dict=False)[0]
+
+
+class SD2(SD1):
+    """The same pipeline class with the UNet of version 2 (linear projections, OpenCLIP text encoder)."""
+
+    kind: ClassVar[str] = "sd2"

@@ -1,0 +1,79 @@
+"""Site aliases of the UNet of Stable Diffusion 1, 2 and XL.
+
+`unet.down.1`, `unet.mid`, `unet.up.2` are what whole blocks hand on; `unet.up.1.2` is what the transformer number 2
+within a block hands on; `.attn1` (self-attention), `.attn2` (cross-attention) and `.mlp` are its parts. Where such a
+transformer is several layers deep, as in SDXL, the layer stands between: `unet.up.0.1.7` and `unet.up.0.1.7.attn2`.
+`unet.out` is the prediction itself.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+
+from workbench.hooks import AttentionSite, Site
+
+PARTS = {"attn1": "attn1", "attn2": "attn2", "mlp": "ff"}
+
+
+def unet_sites(unet: Any, latent_size: int) -> list[Site]:
+    """All sites of a UNet whose latents are `latent_size` pixels wide."""
+    sites = []
+    for alias, path, block, size, size_after in _blocks(unet, latent_size):
+        tuple_index = 0 if alias.startswith("unet.down") else None
+        sites.append(_pixels(alias, path, block.resnets[-1].out_channels, size_after, index=tuple_index))
+        for number, transformer in enumerate(getattr(block, "attentions", [])):
+            sites += _transformer_sites(alias, path, number, transformer, size)
+    return [*sites, _pixels("unet.out", "unet", unet.config.out_channels, latent_size, index=0)]
+
+
+def unet_attention_sites(unet: Any, latent_size: int) -> list[AttentionSite]:
+    """The cross-attention modules."""
+    sites = unet_sites(unet, latent_size)
+    return [AttentionSite(site.alias, site.path) for site in sites if site.alias.endswith(".attn2")]
+
+
+def cross_attention_maps(unet: Any) -> dict[str, nn.Parameter]:
+    """Weights `[out, d_text]` of the key and value maps of every cross-attention, by module path."""
+    return {
+        f"unet.{path}.{name}": getattr(module, name).weight
+        for path, module in unet.named_modules()
+        if path.endswith(".attn2")
+        for name in ("to_k", "to_v")
+    }
+
+
+def _blocks(unet: Any, size: int) -> Iterator[tuple[str, str, Any, int, int]]:
+    """Alias, path, block, and the picture's side within the block and after it."""
+    for number, block in enumerate(unet.down_blocks):
+        after = size // 2 if block.downsamplers else size
+        yield f"unet.down.{number}", f"unet.down_blocks.{number}", block, size, after
+        size = after
+    yield "unet.mid", "unet.mid_block", unet.mid_block, size, size
+    for number, block in enumerate(unet.up_blocks):
+        after = size * 2 if block.upsamplers else size
+        yield f"unet.up.{number}", f"unet.up_blocks.{number}", block, size, after
+        size = after
+
+
+def _transformer_sites(block_alias: str, block_path: str, number: int, transformer: Any, size: int) -> list[Site]:
+    path = f"{block_path}.attentions.{number}"
+    channels = transformer.config.num_attention_heads * transformer.config.attention_head_dim
+    alias = block_alias if block_alias == "unet.mid" else f"{block_alias}.{number}"
+    sites = [] if alias == "unet.mid" else [_pixels(alias, path, channels, size, index=0)]
+    layers = transformer.transformer_blocks
+    for layer in range(len(layers)):
+        layer_alias, layer_path = alias, f"{path}.transformer_blocks.{layer}"
+        if len(layers) > 1:
+            layer_alias = f"{alias}.{layer}"
+            sites.append(_tokens(layer_alias, layer_path, channels, size))
+        sites += [_tokens(f"{layer_alias}.{part}", f"{layer_path}.{name}", channels, size) for part, name in PARTS.items()]
+    return sites
+
+
+def _pixels(alias: str, path: str, channels: int, size: int, index: int | None) -> Site:
+    return Site(alias, path, index=index, layout="pixels", channels=channels, positions=size * size)
+
+
+def _tokens(alias: str, path: str, channels: int, size: int) -> Site:
+    return Site(alias, path, channels=channels, positions=size * size)

@@ -1,0 +1,88 @@
+"""The weight files of a diffusers folder: only safetensors, only whole ones, and one fingerprint over all of them."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from saes.disk import read_json, sha256_of, write_json
+from saes.errors import WorkbenchError
+
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+STEMS = ("model", "diffusion_pytorch_model")
+
+
+def weight_files(folder: Path, component: str) -> list[Path]:
+    """The safetensors files that a component is loaded from: one, its shards, or the fp16 variant if that is all.
+
+    Raises `WorkbenchError` if there are none, with another remedy where there are pickles.
+    """
+    directory = folder / component
+    for stem in STEMS:
+        for variant in ("", ".fp16"):
+            shards = directory / f"{stem}.safetensors.index{variant}.json"
+            if shards.is_file():
+                return [directory / name for name in sorted(set(read_json(shards)["weight_map"].values()))]
+            if (directory / f"{stem}{variant}.safetensors").is_file():
+                return [directory / f"{stem}{variant}.safetensors"]
+    pickles = [path.name for pattern in PICKLES for path in sorted(directory.glob(pattern))]
+    if pickles:
+        raise WorkbenchError(
+            f"{directory} has its weights only as a pickle ({pickles[0]}), which could run any code when it is read.",
+            "Convert it on a machine that you can lose: load it there with diffusers and call "
+            "save_pretrained(..., safe_serialization=True).",
+        )
+    raise WorkbenchError(f"{directory} has no weights.", "Download or save the model again; this folder is not whole.")
+
+
+def check_whole(files: list[Path]) -> None:
+    """Raises `WorkbenchError` for the first file that is absent, truncated, or no safetensors file. Reads headers only."""
+    for path in files:
+        try:
+            with safe_open(path, "pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise WorkbenchError(
+                f"{path} is not a whole safetensors file ({error}).", "Download or save the model again."
+            ) from None
+
+
+def fingerprint(components: dict[str, list[Path]]) -> str:
+    """One SHA-256 over the names and the contents of all weight files; the same on every machine and in every process."""
+    digest = hashlib.sha256()
+    for name, files in sorted(components.items()):
+        for path in files:
+            digest.update(f"{name}/{path.name} {_remembered_hash(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def hash_memory() -> Path:
+    """Where hashes of large files are remembered: below XDG_CACHE_HOME, else ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "erasure-workbench" / "hashes.json"
+
+
+def _remembered_hash(path: Path) -> str:
+    """The hash of a file, computed again only if its size or its time of change is another than last time."""
+    stat = path.stat()
+    key, state = str(path.resolve()), [stat.st_size, stat.st_mtime_ns]
+    memory = _read_memory()
+    known = memory.get(key)
+    if known and known[:2] == state:
+        return known[2]
+    value = sha256_of(path)
+    try:
+        hash_memory().parent.mkdir(parents=True, exist_ok=True)
+        write_json(hash_memory(), memory | {key: [*state, value]})
+    except (OSError, WorkbenchError):
+        pass  # a home that cannot be written to only costs time
+    return value
+
+
+def _read_memory() -> dict[str, Any]:
+    try:
+        memory = read_json(hash_memory())
+    except WorkbenchError:
+        return {}
+    return memory if isinstance(memory, dict) else {}
