@@ -8,10 +8,24 @@ from typing import Any
 
 _HOMES = {
     "ActivationStore": "saes.store",
+    "FeatureStats": "saes.feature_stats",
+    "SAEConfig": "saes.config",
+    "SAEMetrics": "saes.metrics",
     "SiteRows": "saes.writing",
     "StoreSpec": "saes.manifest",
     "StoreWriter": "saes.writing",
+    "SubstitutionLosses": "saes.metrics",
     "WorkbenchError": "saes.errors",
+    "check_width": "saes.files",
+    "coactivation": "saes.feature_stats",
+    "density_histogram": "saes.metrics",
+    "evaluate_sae": "saes.metrics",
+    "feature_stats": "saes.feature_stats",
+    "load": "saes.files",
+    "loss_recovered": "saes.metrics",
+    "save": "saes.files",
+    "substitution_losses": "saes.metrics",
+    "train": "saes.training",
 }
 __all__ = sorted(_HOMES)
 

@@ -16,6 +16,7 @@ FILE = "manifest.json"
 PROMPTS_FILE = "prompts.json"
 Dtype = Literal["float16", "bfloat16", "float32"]
 Split = Literal["train", "validation"]
+SPLITS: tuple[Split, ...] = ("train", "validation")
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
 

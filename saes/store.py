@@ -82,6 +82,13 @@ class ActivationStore:
         if site not in self.manifest.sites:
             raise unknown_name("site", site, self.manifest.sites)
 
+    def check_split(self, site: str, split: Split) -> None:
+        """Raises `WorkbenchError` if the split has no rows at the site."""
+        if self.rows(site, split) == 0:
+            raise WorkbenchError(
+                f"{self.store_dir} has no {split} rows at {site}.", "Harvest more prompts: a share of them is held out."
+            )
+
     def check_model(self, fingerprint: str) -> None:
         """Raises `WorkbenchError` unless the rows come from the model with this fingerprint."""
         if fingerprint != self.manifest.model:
@@ -135,7 +142,7 @@ class ActivationStore:
         self, site: str, split: Split, seed: int, start_row: int, epochs: int | None, buffer_bytes: int
     ) -> Iterator[tuple[Shaped[Tensor, "capacity d"], Int64[Tensor, " n"]]]:
         """The filled buffer and the rows to take from it, again and again; the buffer is the same memory each time."""
-        self._need_rows(site, split)
+        self.check_split(site, split)
         shards = range(len(self.manifest.shards))
         pieces = [piece for shard in shards for piece in self._slices(site, shard, split, PIECE_ROWS)]
         total, width, dtype = self.rows(site, split), self.width(site), DTYPES[self.manifest.dtype]
@@ -183,12 +190,6 @@ class ActivationStore:
             raise _damaged(path, "is missing")
         if path.stat().st_size != shard.bytes:
             raise _damaged(path, f"has {path.stat().st_size} bytes instead of {shard.bytes}")
-
-    def _need_rows(self, site: str, split: Split) -> None:
-        if self.rows(site, split) == 0:
-            raise WorkbenchError(
-                f"{self.store_dir} has no {split} rows at {site}.", "Harvest more prompts: a share of them is held out."
-            )
 
 
 def _damaged(path: Path, what: str) -> WorkbenchError:

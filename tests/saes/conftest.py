@@ -55,3 +55,32 @@ def make_store(tmp_path: Path) -> Callable[..., ActivationStore]:
         return writer.finish()
 
     return make
+
+
+D_IN, N_TRUE = 16, 24
+
+
+def sparse_rows(n: int, seed: int) -> torch.Tensor:
+    """Rows made of 3 of 24 fixed unit directions, about a mean of norm 8 that is larger than their spread."""
+    fixed = torch.Generator().manual_seed(0)
+    directions = torch.nn.functional.normalize(torch.randn(N_TRUE, D_IN, generator=fixed), dim=1)
+    mean = torch.full((D_IN,), 2.0)
+    drawn = torch.Generator().manual_seed(seed + 1)
+    chosen = torch.rand(n, N_TRUE, generator=drawn).topk(3, dim=1).indices
+    strength = torch.rand(n, 3, generator=drawn) + 0.5
+    return mean + torch.zeros(n, N_TRUE).scatter(1, chosen, strength) @ directions
+
+
+@pytest.fixture
+def sparse_store(tmp_path: Path) -> ActivationStore:
+    """12,800 rows with a known sparse structure, 200 prompts of 64 rows."""
+    site = {"width": D_IN, "labels": ["prompt"], "path": "text_encoder.layers.2", "kind": "output"}
+    prompts = tuple(f"prompt {i}" for i in range(200))
+    spec = StoreSpec(
+        model="model-a", sites={"text.2": site}, prompts=prompts, chunk_prompts=50, dtype="float32", recipe={"seed": 0}
+    )
+    writer = StoreWriter(tmp_path / "sparse", spec)
+    for chunk, members in enumerate(spec.chunks):
+        labels = torch.tensor(list(members), dtype=torch.int32).repeat_interleave(64)
+        writer.write(chunk, {"text.2": SiteRows(sparse_rows(len(labels), chunk), {"prompt": labels})})
+    return writer.finish()

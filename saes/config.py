@@ -1,0 +1,78 @@
+"""What a training run is asked to do: strict, so that a misspelt key is an error that names the nearest one."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from saes.errors import WorkbenchError, unknown_name
+
+Architecture = Literal["topk", "batchtopk", "matryoshka_batchtopk", "jumprelu", "standard", "gated"]
+
+# Chosen so that inputs of unit variance end near L0 = 30 at d_sae = 1024 (standard, gated) or near k (jumprelu).
+DEFAULT_SPARSITY = {"standard": 0.5, "gated": 0.5, "jumprelu": 0.1}
+
+
+class StrictConfig(BaseModel):
+    """A frozen configuration. Unknown keys and wrong values raise `WorkbenchError`, never pydantic's own error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def __init__(self, **values: Any) -> None:
+        for key in values:
+            if key not in type(self).model_fields:
+                raise unknown_name("key", key, type(self).model_fields)
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"])) or "the configuration"
+            raise WorkbenchError(f"{key}: {first['msg']}.", f"Got {first['input']!r}; change it.") from None
+
+
+class SAEConfig(StrictConfig):
+    """Training of one sparse autoencoder. A step sees `batch_size` rows; there are `samples // batch_size` steps."""
+
+    architecture: Architecture = "topk"
+    d_sae: int = Field(gt=0, description="number of latents")
+    k: int = Field(32, gt=0, description="active latents a row: topk exactly, batchtopk on average, jumprelu aimed at")
+    sparsity: float | None = Field(None, ge=0, description="weight of the penalty of jumprelu, standard and gated")
+    matryoshka_widths: tuple[int, ...] = Field((), description="growing, up to d_sae; default: a 16th, a quarter, all")
+    samples: int = Field(gt=0, description="rows seen in training, repeats included")
+    batch_size: int = Field(1024, gt=0)
+    lr: float = Field(1e-3, gt=0)
+    warm_up: float = Field(0.05, ge=0, le=0.5, description="share of the run in which lr and penalty rise from zero")
+    decay: float = Field(0.2, ge=0, le=0.5, description="share of the run, at its end, in which lr falls to zero")
+    dead_window: int | None = Field(None, gt=0, description="steps without firing until a latent counts as dead")
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _fits(self) -> "SAEConfig":
+        if self.samples < self.batch_size:
+            raise ValueError("samples must be at least batch_size")
+        if self.k > self.d_sae:
+            raise ValueError("k must not exceed d_sae")
+        if list(self.widths) != sorted(set(self.widths)) or self.widths[-1] != self.d_sae:
+            raise ValueError("matryoshka_widths must grow and end at d_sae")
+        return self
+
+    @property
+    def steps(self) -> int:
+        return self.samples // self.batch_size
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The nested widths of a Matryoshka SAE, the last of them `d_sae`."""
+        return self.matryoshka_widths or tuple(sorted({max(1, self.d_sae // 16), max(1, self.d_sae // 4), self.d_sae}))
+
+    @property
+    def window(self) -> int:
+        """`dead_window`, or a twentieth of the run, 10 to 1000 steps.
+
+        sae-lens waits 1000 *steps* whatever the run: a short run would end before its auxiliary loss ever began.
+        """
+        return self.dead_window or min(1000, max(10, self.steps // 20))
+
+    @property
+    def sparsity_weight(self) -> float:
+        """`sparsity`, or the default of the architecture (0 where k alone decides)."""
+        return DEFAULT_SPARSITY.get(self.architecture, 0.0) if self.sparsity is None else self.sparsity

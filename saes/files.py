@@ -1,0 +1,88 @@
+"""SAEs on disk, in the folder format of sae-lens: `cfg.json` and `sae_weights.safetensors`.
+
+What we write, plain `sae_lens.SAE.load_from_disk` opens; what sae-lens wrote, we open. Never a pickle.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from saes.disk import read_json, read_tensors, write_json, write_tensors
+from saes.errors import WorkbenchError, unknown_name
+
+SAE = Any  # sae_lens.SAE; the import of sae-lens takes seconds and waits until an SAE is opened
+CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
+PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt"}
+
+
+def save(sae: SAE, sae_dir: Path | str, metadata: Mapping[str, Any]) -> None:
+    """Writes an inference SAE and what is known of it. `cfg.json` comes last: where it is, the folder is whole.
+
+    `metadata` is added to sae-lens's own (its version stays: without one of at least 6, sae-lens's reader takes
+    the folder for an old one and drops every name that it does not know).
+    """
+    sae_dir = Path(sae_dir)
+    tensors = dict(sae.state_dict())
+    sae.process_state_dict_for_saving(tensors)
+    config = {**sae.cfg.to_dict(), "device": "cpu"}
+    config["metadata"] = {**config["metadata"], **metadata}
+    write_tensors(sae_dir / WEIGHTS, tensors)
+    write_json(sae_dir / CONFIG, config)
+
+
+def load(sae_dir: Path | str, device: str = "cpu") -> SAE:
+    """Opens a sae-lens folder for inference, in float32 and without gradients.
+
+    Training checkpoints open too. Those of batchtopk and matryoshka become the JumpReLU that sae-lens saves them
+    as: their training form looks at a whole batch, so that a row's features would depend on its neighbours.
+    Raises `WorkbenchError` if the folder is absent, damaged, of an unknown architecture, or holds a pickle only.
+    """
+    sae_dir = Path(sae_dir)
+    _check_folder(sae_dir)
+    config = read_json(sae_dir / CONFIG)
+    read_tensors(sae_dir / WEIGHTS)  # a truncated file gets our sentence
+    try:
+        sae = _open(sae_dir, config, device)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise WorkbenchError(
+            f"{sae_dir} does not hold what its {CONFIG} says ({str(error).splitlines()[0]}).",
+            "Save it again with sae-lens, or take another copy.",
+        ) from error
+    return sae.eval().requires_grad_(False)
+
+
+def _open(sae_dir: Path, config: dict[str, Any], device: str) -> SAE:
+    from sae_lens import SAE as AnySAE
+    from sae_lens import TrainingSAE
+    from sae_lens.registry import SAE_CLASS_REGISTRY, SAE_TRAINING_CLASS_REGISTRY
+
+    architecture = config.get("architecture", "standard")
+    if architecture in SAE_CLASS_REGISTRY:
+        return AnySAE.load_from_disk(sae_dir, device=device, dtype="float32")
+    if architecture not in SAE_TRAINING_CLASS_REGISTRY:
+        raise unknown_name("architecture", architecture, {*SAE_CLASS_REGISTRY, *SAE_TRAINING_CLASS_REGISTRY})
+    with tempfile.TemporaryDirectory() as inference_dir:
+        TrainingSAE.load_from_disk(sae_dir, device=device, dtype="float32").save_inference_model(inference_dir)
+        return AnySAE.load_from_disk(inference_dir, device=device, dtype="float32")
+
+
+def _check_folder(sae_dir: Path) -> None:
+    files = [sae_dir] if sae_dir.is_file() else list(sae_dir.glob("*"))
+    if not (sae_dir / CONFIG).is_file():
+        if pickles := sorted(file.name for file in files if file.suffix in PICKLES):
+            raise WorkbenchError(
+                f"{sae_dir} holds a pickle checkpoint ({pickles[0]}), and opening one can run any code.",
+                "Save it with sae-lens's `save_inference_model` where you trust it, and open that folder.",
+            )
+        raise WorkbenchError(f"{sae_dir} is no SAE folder: it has no {CONFIG}.", "Give a folder that sae-lens saved.")
+
+
+def check_width(sae: SAE, width: int, site: str) -> None:
+    """Raises `WorkbenchError` unless the SAE takes rows of `width` columns, those of `site`."""
+    if sae.cfg.d_in != width:
+        made_for = sae.cfg.metadata.hook_name
+        raise WorkbenchError(
+            f"The SAE takes {sae.cfg.d_in} channels but {site} has {width}.",
+            f"It was trained at {made_for!r}; use it there." if made_for else "Train one at that site.",
+        )
