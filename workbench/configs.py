@@ -1,4 +1,4 @@
-"""Settings from YAML files and `name=value` pairs, read strictly: an unknown key is an error that names the nearest one."""
+"""Settings from YAML files and `name=value` pairs, read strictly: an unknown key is an error naming the nearest one."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields, is_dataclass
@@ -61,7 +61,7 @@ def field_names(kind: type) -> list[str]:
 
 
 def read_pairs(pairs: Iterable[str], where: str) -> dict[str, Any]:
-    """Reads `name=value` texts as they come from the command line; values are YAML scalars or lists (`k=32`, `a=[1, 2]`)."""
+    """Reads `name=value` texts as the command line gives them; values are YAML (`k=32`, `a=[1, 2]`)."""
     import yaml
 
     values = {}

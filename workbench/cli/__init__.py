@@ -1,1 +1,1 @@
-"""The command line, one file per sub-command. These files import typer and names; what is heavy is imported when run."""
+"""The command line, one file per sub-command. What is heavy is imported when a command runs, never at the top."""

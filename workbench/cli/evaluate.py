@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.lookup import concepts_of, judge_of, suite_of
+from workbench.cli.lookup import judge_of, suite_of
 from workbench.cli.options import Config, Device, Json, ModelName, Seed, check_writable
 from workbench.cli.tables import show
 from workbench.progress import progress_bars

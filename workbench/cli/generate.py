@@ -35,8 +35,9 @@ def generate(
         raise WorkbenchError("There are no prompts.", "Give one in quotes, or a file with --prompts-file.")
     cells = list(product(range(len(wanted)), range(seed, seed + count)))
     with new_folder(out) as folder, progress_bars() as progress:
-        import workbench as wb
         from PIL import Image
+
+        import workbench as wb
 
         handle = wb.load(model, device=device)
         with handle.edited(*map(wb.load_edit, edit or [])):

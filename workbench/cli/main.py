@@ -3,6 +3,7 @@
 Exit codes: 0 done; 1 a problem that the user can solve (or a fault of ours); 2 wrong usage; 130 interrupted.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -46,6 +47,7 @@ def workbench(debug: Annotated[bool, typer.Option(DEBUG, help="Show the tracebac
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command (of `sys.argv` by default) and returns its exit code. `--debug` may stand anywhere."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it advises to install what we cannot use
     given = sys.argv[1:] if arguments is None else arguments
     words = [word for word in given if word != DEBUG]
     try:

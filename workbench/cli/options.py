@@ -39,7 +39,9 @@ def check_writable(out: Path) -> Path:
     """Raises `WorkbenchError` if `out` (which may exist) cannot be written."""
     there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise WorkbenchError(f"Cannot write {out} ({there} is no folder that you may write to).", "Choose another place.")
+        raise WorkbenchError(
+            f"Cannot write {out} ({there} is no folder that you may write to).", "Choose another place."
+        )
     return out
 
 

@@ -10,7 +10,7 @@ from workbench.cli.tables import show
 
 
 def runs(
-    folder: Annotated[Path, typer.Argument(help="A run, for its figures; any other folder, for the runs below.")] = Path(),
+    folder: Annotated[Path, typer.Argument(help="A run, or a folder with runs below it.")] = Path(),
     json: Json = False,
     config: Config = None,
 ) -> None:

@@ -12,7 +12,10 @@ def sites(model: ModelName, json: Json = False, config: Config = None) -> None:
     import workbench as wb
 
     rows = [
-        {"site": alias, "component": site.component, "channels": site.channels, "rows of": site.layout, "path": site.path}
+        {
+            "site": alias, "component": site.component, "positions": site.positions, "channels": site.channels,
+            "path": site.path,
+        }
         for alias, site in wb.load(model).sites().items()
-    ]
+    ]  # fmt: skip
     show(rows, json=json, title=f"Sites of {model}")

@@ -1,14 +1,17 @@
 """What commands print: a table for people, or the same rows as JSON for programs."""
 
 import json as json_format
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
 
+WIDTH_IN_FILES = 200  # columns where there is no terminal: a pipe or a file
+
 
 def show(rows: Sequence[Mapping[str, Any]], *, json: bool, title: str = "") -> None:
-    """Prints rows with equal keys. JSON is a list of objects with unrounded numbers; the table rounds to four digits."""
+    """Prints rows with equal keys. JSON is a list of objects, unrounded; the table rounds to four digits."""
     if json:
         typer.echo(json_format.dumps(list(rows), indent=2, ensure_ascii=False, default=str))
         return
@@ -22,7 +25,10 @@ def show(rows: Sequence[Mapping[str, Any]], *, json: bool, title: str = "") -> N
         table.add_column(name.replace("_", " "), justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
-    Console().print(table if rows else f"{title or 'Rows'}: none.", markup=False)
+    console = Console(width=None if sys.stdout.isatty() else WIDTH_IN_FILES)
+    console.print(table if rows else f"{title or 'Rows'}: none.", markup=False)
+        table if rows else f"{title or 'Rows'}: none.", markup=False
+    )
 
 
 def _cell(value: Any) -> str:

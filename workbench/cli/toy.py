@@ -9,7 +9,9 @@ from workbench.cli.options import Config, Json, Seed, check_new, check_writable
 from workbench.cli.tables import show
 from workbench.progress import progress_bars
 
-app = typer.Typer(help="The embedded world: a small Stable Diffusion whose ground truth is known.", no_args_is_help=True)
+COLUMNS = 8
+
+app = typer.Typer(help="The embedded world: a small model whose ground truth is known.", no_args_is_help=True)
 
 
 @app.command()
@@ -48,12 +50,27 @@ def report(
 @app.command()
 def render(
     out: Annotated[Path, typer.Option(help="The PNG file; refused if it exists.")] = Path("out/world.png"),
-    count: Annotated[int, typer.Option(help="How many scenes.", min=1)] = 48,
+    rows: Annotated[int, typer.Option(help=f"Rows of {COLUMNS} scenes.", min=1)] = 6,
     seed: Seed = 0,
     config: Config = None,
 ) -> None:
-    """Draw scenes of the world with their captions, as the training pictures are drawn.
+    """Draw scenes of the world, as the training pictures are drawn, and print their captions row by row.
 
     Example:  workbench toy render --out out/world.png
     """
     check_new(out)
+    import numpy as np
+    from PIL import Image
+
+    from saes.disk import replacing
+    from workbench.figures.pictures import tile
+    from workbench.toy.captions import sample
+    from workbench.toy.render import render as draw
+
+    rng = np.random.default_rng(seed)
+    examples = [sample(rng, "train") for _ in range(rows * COLUMNS)]
+    pictures = np.stack([draw(example.scene).image for example in examples])
+    with replacing(out) as temporary:
+        Image.fromarray(tile(pictures.reshape(rows, COLUMNS, *pictures.shape[1:]))).save(temporary, format="png")
+    for row in range(rows):
+        typer.echo(" | ".join(example.caption for example in examples[row * COLUMNS :][:COLUMNS]))
