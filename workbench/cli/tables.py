@@ -27,8 +27,6 @@ def show(rows: Sequence[Mapping[str, Any]], *, json: bool, title: str = "") -> N
         table.add_row(*(_cell(value) for value in row.values()))
     console = Console(width=None if sys.stdout.isatty() else WIDTH_IN_FILES)
     console.print(table if rows else f"{title or 'Rows'}: none.", markup=False)
-        table if rows else f"{title or 'Rows'}: none.", markup=False
-    )
 
 
 def _cell(value: Any) -> str:
