@@ -1,4 +1,4 @@
-"""Pipelines of all five architectures with their real class names: tiny, randomly initialised, built without a network."""
+"""Pipelines of all five architectures, with their real class names: tiny, random weights, built without a network."""
 
 import json
 import string
@@ -50,9 +50,9 @@ def clip(tokenizer: CLIPTokenizer, *, projection: int = 0, layers: int = 2, widt
     return (CLIPTextModelWithProjection if projection else CLIPTextModel)(config)
 
 
-def t5(tokenizer: transformers.T5TokenizerFast) -> torch.nn.Module:
+def t5(tokenizer: transformers.T5TokenizerFast, width: int = 16) -> torch.nn.Module:
     config = transformers.T5Config(
-        vocab_size=len(tokenizer), d_model=16, d_ff=24, d_kv=8, num_layers=2, num_heads=2,
+        vocab_size=len(tokenizer), d_model=width, d_ff=24, d_kv=8, num_layers=2, num_heads=2,
         feed_forward_proj="gated-gelu", use_cache=False, is_encoder_decoder=False,
     )  # fmt: skip
     return transformers.T5EncoderModel(config)
@@ -61,7 +61,8 @@ def t5(tokenizer: transformers.T5TokenizerFast) -> torch.nn.Module:
 def vae(channels: int = 4, **extra: object) -> diffusers.AutoencoderKL:
     """Halves the sides: 16 latent pixels are 32 pixels."""
     return diffusers.AutoencoderKL(
-        block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
         latent_channels=channels, norm_num_groups=4, layers_per_block=1, **extra,
     )  # fmt: skip
 
@@ -69,7 +70,8 @@ def vae(channels: int = 4, **extra: object) -> diffusers.AutoencoderKL:
 def unet(d_text: int = 16, **extra: object) -> diffusers.UNet2DConditionModel:
     settings = {
         "sample_size": 16, "block_out_channels": (8, 16), "layers_per_block": 1, "norm_num_groups": 4,
-        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"), "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
         "cross_attention_dim": d_text, "attention_head_dim": 2,
     }  # fmt: skip
     return diffusers.UNet2DConditionModel(**(settings | extra))
@@ -85,7 +87,7 @@ def sd1() -> diffusers.StableDiffusionPipeline:
 
 def sd2() -> diffusers.StableDiffusionPipeline:
     tokenizer = clip_tokenizer()
-    scheduler = diffusers.DDIMScheduler(prediction_type="v_prediction", clip_sample=False, set_alpha_to_one=False)
+    scheduler = diffusers.DDIMScheduler(prediction_type="v_prediction", clip_sample=False, steps_offset=1)
     return diffusers.StableDiffusionPipeline(
         vae(), clip(tokenizer), tokenizer, unet(use_linear_projection=True, attention_head_dim=(2, 4)), scheduler,
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
@@ -99,9 +101,10 @@ def sdxl() -> diffusers.StableDiffusionXLPipeline:
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         addition_embed_type="text_time", addition_time_embed_dim=4, projection_class_embeddings_input_dim=6 * 4 + 20,
     )  # fmt: skip
+    encoders = clip(tokenizer, layers=3), clip(tokenizer, projection=20, layers=3)
     return diffusers.StableDiffusionXLPipeline(
-        vae(force_upcast=True), clip(tokenizer, layers=3), clip(tokenizer, projection=20, layers=3), tokenizer, tokenizer,
-        denoiser, diffusers.EulerDiscreteScheduler(), add_watermarker=False,
+        vae(force_upcast=True), *encoders, tokenizer, tokenizer, denoiser,
+        diffusers.EulerDiscreteScheduler(timestep_spacing="leading", steps_offset=1), add_watermarker=False,
     )  # fmt: skip
 
 
@@ -109,12 +112,13 @@ def sd3() -> diffusers.StableDiffusion3Pipeline:
     tokenizer, words = clip_tokenizer(), t5_tokenizer()
     transformer = diffusers.SD3Transformer2DModel(
         sample_size=16, patch_size=2, in_channels=4, num_layers=2, attention_head_dim=8, num_attention_heads=2,
-        joint_attention_dim=32, caption_projection_dim=16, pooled_projection_dim=32, out_channels=4, pos_embed_max_size=16,
+        joint_attention_dim=32, caption_projection_dim=16, pooled_projection_dim=32, out_channels=4,
+        pos_embed_max_size=16,
     )  # fmt: skip
     encoders = clip(tokenizer, projection=16), clip(tokenizer, projection=16)
     return diffusers.StableDiffusion3Pipeline(
         transformer, diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0), vae(shift_factor=0.06),
-        encoders[0], tokenizer, encoders[1], tokenizer, t5(words), words,
+        encoders[0], tokenizer, encoders[1], tokenizer, t5(words, width=32), words,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ architecture, and the model's attention processors stay as they are.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from saes.errors import WorkbenchError
 from workbench.hooks.clock import Clock
 from workbench.hooks.session import Wired, compact
-
 
 Span = tuple[int | None, int | None]  # from, to; as in a slice
 
@@ -58,7 +57,7 @@ class AttentionRecorder:
         self._seen: set[str] = set()
         self._stack = ExitStack()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "AttentionRecorder":
         with ExitStack() as stack:
             stack.enter_context(self._wiring.followed())
             for site in self._sites:
@@ -110,15 +109,15 @@ class AttentionRecorder:
             return
         self._seen.add(site.alias)
         with torch.no_grad():
-            kept = probabilities(query, key, slice(*site.pixels), *args, **kwargs)[..., slice(*site.tokens)]
-            kept = kept if self._keep is None else self._keep(site, kept, clock)
+            seen = probabilities(query, key, slice(*site.pixels), *args, **kwargs)[..., slice(*site.tokens)]
+            kept = seen if self._keep is None else self._keep(site, seen, clock)
         if kept is not None:
             self.records[site.alias].append((clock, compact(kept)))
 
 
 def probabilities(
     query: Float[Tensor, "rows heads queries d"],
-    key: Float[Tensor, "rows heads keys d"],
+    key: Float[Tensor, "rows key_heads keys d"],
     chosen: slice = slice(None),
     attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,
@@ -126,7 +125,7 @@ def probabilities(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Float[Tensor, "rows chosen keys"]:
-    """softmax(q kᵀ · scale + mask) of the chosen queries, averaged over heads; arguments as torch's own function has them.
+    """softmax(q kᵀ · scale + mask) of the chosen queries, averaged over heads; arguments as torch's own function.
 
     Heads are taken one by one: all at once would need as many times the memory.
     """

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+CPU = torch.device("cpu")
 Role = Literal["cond", "uncond"]
 
 
@@ -26,7 +27,7 @@ class Clock:
     timestep: float | None
     roles: tuple[Role, ...]
     token_ids: Int[Tensor, "rows tokens"] | None = None
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
 
     def mask(self, role: Role) -> Bool[Tensor, " rows"]:
         """True at the rows of this role, on the device of the call."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -36,7 +36,7 @@ class _Edit:
     hits: int = 0
     edits: bool = True
 
-    def apply(self, activation: Activation, clock: Clock, *, again: bool) -> Activation:
+    def apply(self, activation: Activation, clock: Clock, *, again: bool) -> Tensor:
         self.hits += not again
         return self.transform(activation, clock)
 
@@ -49,7 +49,7 @@ class _Recorder:
     hits: int = 0
     edits: bool = False
 
-    def apply(self, activation: Activation, clock: Clock, *, again: bool) -> Activation:
+    def apply(self, activation: Activation, clock: Clock, *, again: bool) -> Tensor:
         if not again:
             self.hits += 1
             kept = self.keep(self.site, activation.detach(), clock) if self.keep else activation
@@ -76,7 +76,7 @@ class Session:
     ) -> None:
         self._wiring = model.wiring
         self._recorders = [_Recorder(site, keep) for site in record]
-        self._listeners = [*(_Edit(site, transform) for site, transform in edits), *self._recorders]
+        self._listeners: list[_Edit | _Recorder] = [*(_Edit(site, transform) for site, transform in edits), *self._recorders]
         self._stack = ExitStack()
         self.records: Records = {recorder.site.alias: recorder.records for recorder in self._recorders}
 
@@ -85,7 +85,7 @@ class Session:
         """Calls seen at each site, by alias. Two hooks at one site see the same calls."""
         return {listener.site.alias: listener.hits for listener in self._listeners}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Session":
         with ExitStack() as stack:
             stack.enter_context(self._wiring.followed())
             for listener in self._listeners:

@@ -40,7 +40,7 @@ class Site:
         tensor = self._tensor(handed_over)
         return tensor.flatten(2).transpose(1, 2) if self.layout == "pixels" else tensor
 
-    def write(self, handed_over: Any, new: Activation) -> Any:
+    def write(self, handed_over: Any, new: Tensor) -> Any:
         """`handed_over` with `new` in this site's place, in the shape, dtype and memory order of what was there.
 
         The memory order matters: a convolution may take another path for another order, and a no-op edit would

@@ -7,9 +7,9 @@ first (see `Tap`) in the opposite order, so a place has one hook, which goes thr
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from torch import nn
+from torch import Tensor, nn
 
 from saes.errors import WorkbenchError
 from workbench.hooks.calls import Calls, Component
@@ -19,13 +19,14 @@ from workbench.hooks.site import Activation, Site
 REMEMBERED_CALLS = 1000  # more denoiser calls than any backward pass spans
 
 
+@runtime_checkable
 class Listener(Protocol):
     """What a session installs at a site: an edit or a recorder."""
 
     site: Site
     edits: bool  # edits come first, so that recorders see their result
 
-    def apply(self, activation: Activation, clock: Clock, *, again: bool) -> Activation:
+    def apply(self, activation: Activation, clock: Clock, *, again: bool) -> Tensor:
         """The new activation, or the very same object if nothing changes. `again`: a recomputation for gradients."""
         ...
 

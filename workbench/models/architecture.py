@@ -1,10 +1,8 @@
 """What a family of pipelines declares about itself; the model handle does the rest for all of them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -53,7 +51,7 @@ class Architecture(ABC):
         """One pass of all text encoders over padded prompts."""
 
     @abstractmethod
-    def predict(self, latents: Latents, timestep: Tensor, encoding: Encoding, image_size: int) -> Latents:
+    def predict(self, latents: Latents, timestep: Tensor, encoding: Encoding) -> Latents:
         """The raw output of the denoiser, without guidance."""
 
     @property

@@ -1,10 +1,8 @@
 """Prompts as the denoiser receives them, and as people read them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -47,11 +45,3 @@ def token_row(tokenizer: Any, prompt: str) -> TokenRow:
     ids = tokenizer(prompt, truncation=True, max_length=tokenizer.model_max_length).input_ids
     words = [token.replace("</w>", "").replace("▁", "") for token in tokenizer.convert_ids_to_tokens(ids)]
     return TokenRow(tuple(ids), tuple(words))
-
-
-def join(encodings: Sequence[Encoding]) -> Encoding:
-    """Encodings of one model below each other."""
-    pooled = None if encodings[0].pooled is None else torch.cat([part.pooled for part in encodings])
-    return Encoding(
-        torch.cat([part.embeddings for part in encodings]), pooled, tuple(role for part in encodings for role in part.roles)
-    )

@@ -22,7 +22,7 @@ PIPELINES = {
     "StableDiffusion3Pipeline": "workbench.models.sd3:SD3",
     "FluxPipeline": "workbench.models.flux:Flux",
 }
-ABSENT = {  # what is left out, whatever the folder holds: it blanks images and hides what a method did
+ABSENT: dict[str, dict[str, Any]] = {  # what is left out, whatever the folder holds: it blanks images and hides what a method did
     "StableDiffusionPipeline": {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False},
     "StableDiffusionXLPipeline": {"add_watermarker": False},
 }
@@ -55,7 +55,7 @@ def load(name: str | Path, device: str | torch.device | None = None, dtype: torc
 
 def find_folder(name: str) -> Path:
     """The folder of a model, downloaded first if it is a hub id that is not on this machine."""
-    if name == "toy":  # the toy package lies above this one and is not imported, but where it keeps its weights is known
+    if name == "toy":  # the toy package lies above this one and is not imported; its weights are package data
         name = str(Path(__file__).parents[1] / "toy" / "weights" / "pipeline")
     path = Path(name).expanduser()
     if path.is_file():
@@ -126,7 +126,8 @@ def _quiet() -> Iterator[None]:
     import diffusers
     import transformers
 
-    bars = [library.utils.logging for library in (diffusers, transformers) if library.utils.logging.is_progress_bar_enabled()]
+    loggers = (diffusers.utils.logging, transformers.utils.logging)
+    bars = [logger for logger in loggers if logger.is_progress_bar_enabled()]
     for bar in bars:
         bar.disable_progress_bar()
     try:

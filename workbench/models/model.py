@@ -18,8 +18,9 @@ from workbench.hooks import AttentionSite, Role, Session, Site, SiteEdit, Wiring
 from workbench.hooks.session import Keep
 from workbench.models import autoencoder, weights
 from workbench.models.architecture import Architecture, Defaults, Latents
-from workbench.models.encoding import Encoding, TokenRow, token_row
 from workbench.models.autoencoder import Images
+from workbench.models.encoding import Encoding, TokenRow, token_row
+from workbench.models.prediction import to_noise
 from workbench.models.sampling import Cell, draw, pair
 
 
@@ -115,19 +116,24 @@ class Model:
 
     def tokens(self, prompts: str | Sequence[str]) -> list[TokenRow]:
         """The tokens of each prompt for the first text encoder, without padding."""
-        return [token_row(self.pipe.tokenizer, prompt) for prompt in ([prompts] if isinstance(prompts, str) else prompts)]
+        rows = [prompts] if isinstance(prompts, str) else prompts
+        return [token_row(self.pipe.tokenizer, prompt) for prompt in rows]
 
-    def noise_prediction(self, latents: Latents, timestep: float | Tensor, encoding: Encoding) -> Latents:
-        """The denoiser's raw output for latents as the denoiser sees them, at one timestep (0 … 1000), without guidance.
+    def noise_prediction(self, latents: Latents, timestep: int | float | Tensor, encoding: Encoding) -> Latents:
+        """The denoiser's raw output, without guidance, for latents as it sees them, at one timestep (0 … 1000).
 
-        What it predicts (noise, v, or a velocity) depends on the model; `prediction.to_noise` turns it into noise. An
-        encoding of one row stands for all latents.
+        What it predicts (noise, v, or a velocity) depends on the model; `to_noise` turns it into noise. An encoding
+        of one row stands for all latents.
         """
         rows = encoding.expand(latents.shape[0])
         latents = latents.to(self.device, rows.embeddings.dtype)
         time = torch.as_tensor(timestep, device=self.device)
         with self.wiring.calls.announced("denoiser", rows.roles):
-            return self.architecture.predict(latents, time, rows, self.image_size)
+            return self.architecture.predict(latents, time, rows)
+
+    def to_noise(self, prediction: Latents, latents: Latents, timestep: int | float) -> Latents:
+        """The noise that a raw prediction stands for. Methods that work with noise go through this."""
+        return to_noise(self.pipe.scheduler, prediction, latents, timestep)
 
     def latents(self, images: Images) -> Latents:
         """The autoencoder's mean latents of images, scaled as the denoiser knows them."""
@@ -188,7 +194,8 @@ class Model:
             yield self
 
     def _repr_html_(self) -> str:
-        rows = {"kind": self.kind, "pipeline": type(self.pipe).__name__, "device": self.device, "sites": len(self._sites)}
+        rows = {"kind": self.kind, "pipeline": type(self.pipe).__name__, "device": self.device}
+        rows["sites"] = len(self._sites)
         rows |= {name.replace("_", " "): value for name, value in self.defaults._asdict().items()}
         cells = "".join(f"<tr><th>{name}</th><td>{escape(str(value))}</td></tr>" for name, value in rows.items())
         return f"<table><caption>{escape(self.name)}</caption>{cells}</table>"

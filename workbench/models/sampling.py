@@ -25,7 +25,7 @@ class Noise(NamedTuple):
 
 
 def pair(prompts: str | Sequence[str], seeds: int | Sequence[int]) -> list[Cell]:
-    """One prompt with each seed, each prompt with one seed, or one by one. Raises `WorkbenchError` for anything else."""
+    """One prompt with each seed, each prompt with one seed, or one by one; else a `WorkbenchError`."""
     prompts = [prompts] if isinstance(prompts, str) else list(prompts)
     seeds = [seeds] if isinstance(seeds, int) else [int(seed) for seed in seeds]
     if not prompts or not seeds:

@@ -1,9 +1,12 @@
 """Stable Diffusion 1 and 2, and the embedded toy: one CLIP text encoder, a UNet with cross-attention."""
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from saes.errors import WorkbenchError
 from workbench.hooks import AttentionSite, Component, Role, Site
 from workbench.models.architecture import Architecture, Defaults, Latents
 from workbench.models.encoding import Encoding
@@ -20,6 +23,10 @@ class SD1(Architecture):
     """`StableDiffusionPipeline` with the UNet of version 1."""
 
     kind: ClassVar[str] = "sd1"
+    def __init__(self, pipe: Any) -> None:
+        super().__init__(pipe)
+        pipe.encode_prompt = _refusing_clip_skip(pipe)
+
     components = (Component("text_encoder", "text"), Component("unet", "denoiser"))
 
     def defaults(self) -> Defaults:
@@ -44,9 +51,25 @@ class SD1(Architecture):
         embeddings, _ = self.pipe.encode_prompt(prompts, self.pipe.device, 1, do_classifier_free_guidance=False)
         return Encoding(embeddings, None, (role,) * len(prompts))
 
-    def predict(self, latents: Latents, timestep: Tensor, encoding: Encoding, image_size: int) -> Latents:
+    def predict(self, latents: Latents, timestep: Tensor, encoding: Encoding) -> Latents:
         """The UNet's output: noise or v, whichever the schedule says."""
         return self.pipe.unet(latents, timestep, encoder_hidden_states=encoding.embeddings, return_dict=False)[0]
+
+
+def _refusing_clip_skip(pipe: Any) -> Callable:
+    """`encode_prompt` with a clear answer where diffusers looks for a `text_model` that transformers 5.6 took away."""
+    original = pipe.encode_prompt
+
+    @wraps(original)
+    def encode_prompt(*args: Any, clip_skip: int | None = None, **kwargs: Any) -> Any:
+        if clip_skip is not None and not hasattr(pipe.text_encoder, "text_model"):
+            raise WorkbenchError(
+                "clip_skip does not work here: diffusers and transformers disagree on where the text encoder's norm is.",
+                "Leave clip_skip out, or install transformers below 5.6.",
+            )
+        return original(*args, clip_skip=clip_skip, **kwargs)
+
+    return encode_prompt
 
 
 class SD2(SD1):

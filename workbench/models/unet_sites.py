@@ -67,7 +67,8 @@ def _transformer_sites(block_alias: str, block_path: str, number: int, transform
         if len(layers) > 1:
             layer_alias = f"{alias}.{layer}"
             sites.append(_tokens(layer_alias, layer_path, channels, size))
-        sites += [_tokens(f"{layer_alias}.{part}", f"{layer_path}.{name}", channels, size) for part, name in PARTS.items()]
+        for part, name in PARTS.items():
+            sites.append(_tokens(f"{layer_alias}.{part}", f"{layer_path}.{name}", channels, size))
     return sites
 
 

@@ -38,7 +38,7 @@ def weight_files(folder: Path, component: str) -> list[Path]:
 
 
 def check_whole(files: list[Path]) -> None:
-    """Raises `WorkbenchError` for the first file that is absent, truncated, or no safetensors file. Reads headers only."""
+    """Raises `WorkbenchError` for the first file that is absent, truncated, or of another format. Reads headers."""
     for path in files:
         try:
             with safe_open(path, "pt"):
@@ -50,7 +50,7 @@ def check_whole(files: list[Path]) -> None:
 
 
 def fingerprint(components: dict[str, list[Path]]) -> str:
-    """One SHA-256 over the names and the contents of all weight files; the same on every machine and in every process."""
+    """One SHA-256 over the names and contents of all weight files; the same on every machine, in every process."""
     digest = hashlib.sha256()
     for name, files in sorted(components.items()):
         for path in files:
