@@ -13,16 +13,16 @@ from saes.progress import Item, Progress
 def progress_bars() -> Iterator[Progress]:
     """Gives a `Progress` that draws bars until the block ends. A label met again (an inner loop) reuses its bar."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bars(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
-        tasks = {}
+        tasks: dict[str, TaskID] = {}
 
         def progress(items: Iterable[Item], label: str = "", total: int | None = None) -> Iterator[Item]:
             total = len(items) if total is None and isinstance(items, Sized) else total
-            task = tasks.setdefault(label, None)
+            task = tasks.get(label)
             if task is None:
                 task = tasks[label] = bars.add_task(label, total=total)
             else:
