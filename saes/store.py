@@ -178,7 +178,7 @@ class ActivationStore:
                 raise _damaged(self.store_dir / shard.file, "was altered")
             self._checked.add(shard.file)
         with safe_open(self.store_dir / shard.file, framework="pt") as file:
-            return file.get_slice(name)[piece.start : piece.stop]
+            return file.get_slice(name)[piece.start : piece.stop].clone()  # a view would keep the whole shard mapped
 
     def _labels(self, piece: Piece, site: str) -> dict[str, Shaped[Tensor, " n"]]:
         names = self.manifest.sites[site]["labels"]
