@@ -48,14 +48,14 @@ def groups(pieces: Sequence[Piece], buffer_rows: int, seed: int, start_row: int)
         for index, members in enumerate(_fill(_shuffled(pieces, seed, epoch), buffer_rows)):
             rows = sum(piece.rows for piece in members)
             if skip < rows:
-                order = torch.randperm(rows, generator=_generator(seed, epoch, index + 1))
+                order = torch.randperm(rows, generator=keyed_generator(seed, epoch, index + 1))
                 yield Group(members, order[skip:])
             skip = max(0, skip - rows)
         epoch += 1
 
 
 def _shuffled(pieces: Sequence[Piece], seed: int, epoch: int) -> list[Piece]:
-    return [pieces[i] for i in torch.randperm(len(pieces), generator=_generator(seed, epoch, 0)).tolist()]
+    return [pieces[i] for i in torch.randperm(len(pieces), generator=keyed_generator(seed, epoch, 0)).tolist()]
 
 
 def _fill(pieces: Sequence[Piece], buffer_rows: int) -> Iterator[list[Piece]]:
@@ -70,7 +70,7 @@ def _fill(pieces: Sequence[Piece], buffer_rows: int) -> Iterator[list[Piece]]:
     yield members
 
 
-def _generator(*key: int) -> torch.Generator:
-    # Hashed, because a sum would make one seed's second epoch another seed's first.
+def keyed_generator(*key: int) -> torch.Generator:
+    """A random stream of its own for each key. Hashed: a sum would make one seed's second epoch another's first."""
     digest = hashlib.sha256(repr(key).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
