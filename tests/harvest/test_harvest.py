@@ -8,8 +8,6 @@ from saes.store import ActivationStore as Store
 from workbench.harvest import IMAGE_CHUNK, TEXT_CHUNK, harvest
 
 PROMPTS = [f"photo of a {word} {i}" for i, word in enumerate(["fox", "cat", "dog", "bear"] * 5)]
-    f"a photo of a {word} number {i}" for i, word in zip(range(20), ["fox", "cat", "dog", "bear"] * 5, strict=True)
-]
 TEXT, PIXELS, TOKENS = "text.1", "unet.mid", "unet.down.0.0.attn2"
 
 
