@@ -42,18 +42,16 @@ def word_map(
     return maps[:, list(positions)].sum(dim=1)  # (2)
 
 
-def word_positions(words: Sequence[str], phrase: str) -> list[int]:
-    """The token positions of `phrase`, where `words[i]` is the word that token i belongs to ("" for special tokens).
+def word_positions(tokens: Sequence[str], phrase: str) -> list[int]:
+    """The positions of the tokens that spell `phrase`, at all its places; [] if it is absent.
 
-    All occurrences count. Several tokens of one word repeat that word. Case is ignored; [] if the phrase is absent.
+    `tokens` are the texts of the prompt's tokens; a long or unknown word is several. Case and spaces are ignored.
     """
-    parts, positions = phrase.lower().split(), []
-    runs = _runs([word.lower() for word in words])
-    for start in range(len(runs) - len(parts) + 1):
-        window = runs[start : start + len(parts)]
-        if [word for word, _ in window] == parts:
-            positions += [position for _, spot in window for position in spot]
-    return positions
+    wanted, texts = "".join(phrase.lower().split()), [token.lower() for token in tokens]
+    if not wanted:
+        raise WorkbenchError("The word to look for is empty.", "Choose a word that the prompt contains.")
+    places = (_spelled_from(texts, start, wanted) for start in range(len(texts)))
+    return sorted({position for place in places for position in place})
 
 
 def normalised(maps: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -61,12 +59,20 @@ def normalised(maps: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return maps / maps.max().clamp(min=torch.finfo(maps.dtype).tiny)
 
 
-def activation_by_word(activations: Float[Tensor, " tokens"], words: Sequence[str]) -> list[tuple[str, float]]:
-    """One feature's activation on each word of a prompt, for a feature card: the strongest of the word's tokens.
+def activation_by_word(
+    activations: Sequence[Float[Tensor, " _"]], tokens: Sequence[Sequence[str]]
+) -> list[tuple[str, float]]:
+    """One feature's mean activation on each token text over many prompts, the strongest first, for a feature card.
 
-    Special tokens have the word "" and are left out. Words come in the order of the prompt.
+    `activations[p]` has at least as many entries as `tokens[p]`; what lies beyond (padding) is left out, and so are
+    tokens on which the feature never fires.
     """
-    return [(word, float(activations[spot].max())) for word, spot in _runs(words) if word]
+    seen: dict[str, list[float]] = {}
+    for values, texts in zip(activations, tokens, strict=True):
+        for value, text in zip(values.tolist(), texts, strict=False):
+            seen.setdefault(text, []).append(value)
+    means = [(text, sum(values) / len(values)) for text, values in seen.items() if any(values)]
+    return sorted(means, key=lambda pair: (-pair[1], pair[0]))
 
 
 def feature_maps(
@@ -98,12 +104,13 @@ def _resize(maps: Float[Tensor, "rows columns _ _"], size: int) -> Float[Tensor,
     return interpolate(maps, size=(size, size), mode="bilinear", align_corners=False)
 
 
-def _runs(words: Sequence[str]) -> list[tuple[str, list[int]]]:
-    """Neighbouring tokens of one word as (word, positions)."""
-    runs: list[tuple[str, list[int]]] = []
-    for position, word in enumerate(words):
-        if runs and runs[-1][0] == word:
-            runs[-1][1].append(position)
-        else:
-            runs.append((word, [position]))
-    return runs
+def _spelled_from(texts: Sequence[str], start: int, wanted: str) -> range:
+    """The run of tokens from `start` whose joined text is `wanted`; empty if there is none."""
+    joined = ""
+    for end in range(start, len(texts)):
+        joined += texts[end]
+        if joined == wanted:
+            return range(start, end + 1)
+        if not wanted.startswith(joined):
+            break
+    return range(0)

@@ -64,11 +64,14 @@ def test_a_word_takes_the_attention_of_all_its_tokens():
 
 
 def test_a_phrase_is_found_at_all_its_tokens_and_all_its_places():
-    words = ["", "a", "vixen", "vixen", "near", "Mira", "Voss", "a", "vixen", ""]
-    assert word_positions(words, "vixen") == [2, 3, 8]
-    assert word_positions(words, "mira voss") == [5, 6]
-    assert word_positions(words, "voss near") == []
-    assert word_positions(words, "fox") == []
+    tokens = ["<|startoftext|>", "a", "vix", "en", "near", "Mira", "Voss", "a", "vix", "en", "<|endoftext|>"]
+    assert word_positions(tokens, "vixen") == [2, 3, 8, 9]
+    assert word_positions(tokens, "mira voss") == [5, 6]
+    assert word_positions(tokens, "a") == [1, 7]
+    assert word_positions(tokens, "voss near") == []
+    assert word_positions(tokens, "fox") == []
+    with pytest.raises(WorkbenchError, match="empty"):
+        word_positions(tokens, " ")
 
 
 def test_maps_scaled_together_stay_comparable():
@@ -77,10 +80,10 @@ def test_maps_scaled_together_stay_comparable():
     assert_close(normalised(torch.zeros(2, 2)), torch.zeros(2, 2))
 
 
-def test_a_feature_card_lists_the_strongest_token_of_each_word():
-    words = ["", "a", "vixen", "vixen", "runs", ""]
-    activations = torch.tensor([9.0, 0.0, 1.0, 3.0, 0.5, 8.0])
-    assert activation_by_word(activations, words) == [("a", 0.0), ("vixen", 3.0), ("runs", 0.5)]
+def test_a_feature_card_lists_the_mean_on_each_word_without_padding():
+    activations = [torch.tensor([0.0, 3.0, 1.0, 9.0]), torch.tensor([0.0, 1.0, 0.0, 9.0])]
+    tokens = [["a", "fox", "runs"], ["a", "fox"]]
+    assert activation_by_word(activations, tokens) == [("fox", 2.0), ("runs", 1.0)]
 
 
 def test_features_of_an_image_site_land_on_their_pixels():
