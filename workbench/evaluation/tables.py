@@ -43,6 +43,21 @@ def metrics(run: Run) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def pooled_metrics(run: Run) -> pd.DataFrame:
+    """The metrics over the images of all concepts together, with the columns of `metrics` and the concept "all".
+
+    Only for conditions that every trial has. Where a metric is void for a concept, its images are left out.
+    """
+    records = run.records()
+    shared = [name for name in run.spec.trials[0].conditions if all(name in t.conditions for t in run.spec.trials)]
+    rows = []
+    for condition in shared:
+        pairs = [_without_void(*_pair(records, t.concept, t.suite, condition)) for t in run.spec.trials]
+        after, before = (pd.concat(parts, ignore_index=True) for parts in zip(*pairs, strict=True))
+        rows += [{**row, "concept": "all"} for row in _condition_metrics(after, before)]
+    return pd.DataFrame(rows)
+
+
 def verdict_shares(run: Run) -> pd.DataFrame:
     """The share of each verdict. Columns: concept, condition, role, verdict, share in [0, 1], count, n.
 
@@ -87,6 +102,12 @@ def _pair(records: pd.DataFrame, concept: str, suite: str, condition: str) -> tu
     keys = ["role", "prompt", "seed"]
     after, before = (trial[trial["condition"] == name].set_index(keys) for name in (condition, UNEDITED))
     return after.reset_index(), before.loc[after.index].reset_index()
+
+
+def _without_void(after: pd.DataFrame, before: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The pair without the roles whose concepts the unedited model does not show."""
+    kept = (before.groupby("role")["shown"].transform("mean") > GATE).to_numpy()
+    return after[kept], before[kept]
 
 
 def _condition_metrics(after: pd.DataFrame, before: pd.DataFrame) -> list[dict]:

@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from workbench.figures.template import INK, LOSS_AND_GAIN, QUIET, SYMBOLS, TEMPLATE, colours_of, figure
+from workbench.figures.template import INK, LOSS_AND_GAIN, QUIET, RULE, SYMBOLS, TEMPLATE, colours_of, faded, figure
 
 VERDICT_COLOURS = {
     "as prompted": "#009e73",
@@ -74,7 +74,8 @@ def _markers(
 def _bar(own: pd.DataFrame, metric: str, colour: str) -> dict:
     value, low, high = (own[part, metric] for part in ("value", "low", "high"))
     return {
-        "type": "data", "array": high - value, "arrayminus": value - low, "thickness": 1, "width": 0, "color": colour,
+        "type": "data", "array": high - value, "arrayminus": value - low, "thickness": 1, "width": 0,
+        "color": faded(colour, 0.4),
     }  # fmt: skip
 
 
@@ -85,7 +86,7 @@ def verdict_bars(shares: pd.DataFrame) -> go.Figure:
     """
     roles = [role for role in ROLES if role in set(shares["role"])]
     plot = make_subplots(
-        1, len(roles), shared_yaxes=True, horizontal_spacing=0.02, subplot_titles=[ROLES[role] for role in roles]
+        1, len(roles), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=[ROLES[role] for role in roles]
     )
     for verdict, colour in VERDICT_COLOURS.items():
         named = False
@@ -95,11 +96,14 @@ def verdict_bars(shares: pd.DataFrame) -> go.Figure:
                 plot.add_trace(_bars(own, verdict, colour, legend=not named), row=1, col=column)
                 named = True
     rows = len(shares[["concept", "condition"]].drop_duplicates())
-    plot.update_xaxes(range=[0, 1], tickformat=".0%", tickvals=[0, 0.5, 1], showgrid=False)
-    plot.update_yaxes(autorange="reversed", showgrid=False, ticks="", showline=False)
+    plot.update_xaxes(range=[0, 1], tickvals=[0, 0.5, 1], ticktext=["0", "50", "100"], showgrid=False)
+    plot.update_yaxes(
+        autorange="reversed", showgrid=False, ticks="", showline=False, dividercolor=RULE, dividerwidth=1
+    )  # fmt: skip
     plot.update_annotations(font={"size": 12.5, "color": QUIET})
-    legend = {"orientation": "h", "y": -60 / (26 * rows + 20), "x": 0.5, "xanchor": "center", "traceorder": "normal"}
-    return plot.update_layout(template=TEMPLATE, barmode="stack", height=130 + 26 * rows, legend=legend)
+    plot.update_xaxes(title_text="% of images", title_font_size=12)
+    legend = {"orientation": "h", "y": -80 / (26 * rows + 20), "x": 0.5, "xanchor": "center", "traceorder": "normal"}
+    return plot.update_layout(template=TEMPLATE, barmode="stack", height=150 + 26 * rows, legend=legend)
 
 
 def _bars(own: pd.DataFrame, verdict: str, colour: str, legend: bool) -> go.Bar:
@@ -125,7 +129,7 @@ def concept_matrix(matrix: pd.DataFrame) -> go.Figure:
     void = matrix[matrix["mark"] == "void"]
     crosses = {(row.erased, row.concept) for row in void.itertuples()}
     text = [
-        ["×" if (row, column) in crosses else "" if pd.isna(value) else f"{100 * value:+.0f}".replace("-", "−")
+        ["×" if (row, column) in crosses else "" if pd.isna(value) else _points(value)
          for column, value in values.items()]
         for row, values in grid.iterrows()
     ]  # fmt: skip
@@ -134,7 +138,7 @@ def concept_matrix(matrix: pd.DataFrame) -> go.Figure:
         z=grid.to_numpy() * 100, x=list(grid.columns), y=list(grid.index), text=text, texttemplate="%{text}",
         textfont={"size": 11}, colorscale=LOSS_AND_GAIN, zmin=-100, zmax=100, xgap=2, ygap=2, hoverongaps=False,
         colorbar={
-            "title": {"text": "points", "side": "right"}, "thickness": 10, "outlinewidth": 0,
+            "title": {"text": "points", "side": "right", "font": {"size": 12}}, "thickness": 10, "outlinewidth": 0,
             "tickvals": [-100, 0, 100],
         },
         hovertemplate="erasing %{y}: %{x} %{z:+.1f} points<extra></extra>",
@@ -144,6 +148,14 @@ def concept_matrix(matrix: pd.DataFrame) -> go.Figure:
             x = list(grid.columns).index(name)
             box = {"x0": x - 0.5, "x1": x + 0.5, "y0": place - 0.5, "y1": place + 0.5}
             plot.add_shape(type="rect", **box, line={"color": INK, "width": 1.5})
-    plot.update_xaxes(title_text="concept in the prompt", side="top", showgrid=False, ticks="", showline=False)
+    plot.update_xaxes(
+        title_text="concept in the prompt", side="top", tickangle=-50, showgrid=False, ticks="", showline=False
+    )
     plot.update_yaxes(title_text="erased", autorange="reversed", showgrid=False, ticks="", showline=False)
     return plot.update_layout(margin={"t": 90, "b": 16})
+
+
+def _points(difference: float) -> str:
+    """A difference of shares in whole percentage points, with a real minus sign and no sign at 0."""
+    whole = round(100 * difference)
+    return f"{whole:+d}".replace("-", "−") if whole else "0"

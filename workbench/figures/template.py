@@ -22,7 +22,8 @@ LOSS_AND_GAIN = ((0.0, "#b2182b"), (0.25, "#ef9a7c"), (0.5, "#ffffff"), (0.75, "
 
 _AXIS = {
     "showgrid": True, "gridcolor": "#eceff1", "zeroline": False, "showline": True, "linecolor": "#9aa3aa",
-    "ticks": "outside", "tickcolor": "#9aa3aa", "ticklen": 4, "title": {"standoff": 8}, "automargin": True,
+    "ticks": "outside", "tickcolor": "#9aa3aa", "ticklen": 4, "automargin": True,
+    "title": {"standoff": 8, "font": {"size": 13}},
 }  # fmt: skip
 TEMPLATE = go.layout.Template(
     layout={
@@ -45,3 +46,9 @@ def colours_of(names: Sequence[str]) -> dict[str, str]:
     """A colour for each name, in order; the first stays quiet, for it is the unedited model or another reference."""
     palette = [QUIET, *COLOURS]
     return {name: palette[place % len(palette)] for place, name in enumerate(names)}
+
+
+def faded(colour: str, opacity: float) -> str:
+    """A #rrggbb colour with an opacity."""
+    r, g, b = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return f"rgba({r},{g},{b},{opacity})"

@@ -1,0 +1,94 @@
+"""Feature cards and attention maps of a report: evidence as the page shows it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from workbench.figures.pictures import heat_colours, overlay
+from workbench.reports.evidence import AttentionPair, AttentionText, FeatureCard, Strip
+from workbench.reports.sheets import data_uri
+
+
+class Token(NamedTuple):
+    """A token on its colour; `ink` is the colour of the letters that can be read on it."""
+
+    text: str
+    colour: str
+    ink: str
+    value: str
+
+
+class Bar(NamedTuple):
+    """A word with its mean activation, as a share of the largest for the length of its bar."""
+
+    word: str
+    value: str
+    share: float
+
+
+class CardView(NamedTuple):
+    """A card with its strips and bars ready to print."""
+
+    card: FeatureCard
+    strips: list[list[Token]]
+    bars: list[Bar]
+
+
+class AttentionView(NamedTuple):
+    """Four pictures as data URIs, and the share of attention that the word gets in each map."""
+
+    about: AttentionText
+    before: str
+    heat_before: str
+    after: str
+    heat_after: str
+    share_before: float
+    share_after: float
+
+
+def concept_cards(cards: Sequence[FeatureCard]) -> dict[str, list[CardView]]:
+    """The cards by concept, in their order."""
+    return {concept: [_view(card) for card in cards if card.concept == concept] for concept in _concepts(cards)}
+
+
+def attention_rows(pairs: Sequence[AttentionPair]) -> dict[str, list[AttentionView]]:
+    """The maps by concept. Each pair is scaled to its own largest value, the same before and after."""
+    names = dict.fromkeys(pair.about.concept for pair in pairs)
+    return {name: [_attention(pair) for pair in pairs if pair.about.concept == name] for name in names}
+
+
+def _concepts(cards: Sequence[FeatureCard]) -> dict[str, None]:
+    return dict.fromkeys(card.concept for card in cards)
+
+
+def _view(card: FeatureCard) -> CardView:
+    largest = max((max(strip.activations) for strip in card.strips), default=0) or 1
+    loudest = max((value for _, value in card.words), default=0) or 1
+    bars = [Bar(word, f"{value:.2f}", value / loudest) for word, value in card.words]
+    return CardView(card, [_tokens(strip, largest) for strip in card.strips], bars)
+
+
+def _tokens(strip: Strip, largest: float) -> list[Token]:
+    shares = np.clip(np.array(strip.activations) / largest, 0, 1)
+    colours = heat_colours(shares).round().astype(int)
+    return [
+        Token(text, f"rgb({r},{g},{b})", "#fff" if share > 0.6 else "inherit", f"{value:.2f}")
+        for text, value, share, (r, g, b) in zip(strip.tokens, strip.activations, shares, colours, strict=True)
+    ]
+
+
+def _attention(pair: AttentionPair) -> AttentionView:
+    largest = max(float(pair.map_before.max()), float(pair.map_after.max())) or 1.0
+    heat_before, heat_after = (
+        overlay(image, heat / largest) for image, heat in ((pair.before, pair.map_before), (pair.after, pair.map_after))
+    )
+    return AttentionView(
+        about=pair.about,
+        before=data_uri(pair.before),
+        heat_before=data_uri(heat_before),
+        after=data_uri(pair.after),
+        heat_after=data_uri(heat_after),
+        share_before=float(pair.map_before.mean()),
+        share_after=float(pair.map_after.mean()),
+    )

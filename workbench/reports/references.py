@@ -1,0 +1,54 @@
+"""The works that a report cites: its methods, its measures, and what its figures are made after."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Reference(NamedTuple):
+    """One work; `link` is its arXiv or DOI address."""
+
+    text: str
+    link: str
+
+
+METHODS = {  # name of the method → its paper
+    "itd": Reference(
+        "Z. Tian, S. Nan, M. Xu, S. Zhai, W. Qu, J. Liu, K. Ren, R. Jia, J. Zhang. Sparse autoencoder as a zero-shot "
+        "classifier for concept erasing in text-to-image diffusion models (Interpret then Deactivate). 2025.",
+        "https://arxiv.org/abs/2503.09446",
+    ),
+}
+MEASURES = (
+    Reference(
+        "E. B. Wilson. Probable inference, the law of succession, and statistical inference. Journal of the American "
+        "Statistical Association 22, 1927.",
+        "https://doi.org/10.1080/01621459.1927.10502953",
+    ),
+    Reference(
+        "B. Efron. Bootstrap methods: another look at the jackknife. The Annals of Statistics 7, 1979.",
+        "https://doi.org/10.1214/aos/1176344552",
+    ),
+    Reference(
+        "Q. McNemar. Note on the sampling error of the difference between correlated proportions or percentages. "
+        "Psychometrika 12, 1947.",
+        "https://doi.org/10.1007/BF02295996",
+    ),
+    Reference(
+        "S. Lu, Z. Wang, L. Li, Y. Liu, A. W.-K. Kong. MACE: mass concept erasure in diffusion models (its harmonic "
+        "mean of efficacy and specificity). CVPR 2024.",
+        "https://arxiv.org/abs/2403.06135",
+    ),
+)
+AUTOENCODERS = Reference(
+    "L. Gao et al. Scaling and evaluating sparse autoencoders. 2024.", "https://arxiv.org/abs/2406.04093"
+)
+ATTENTION = Reference(
+    "R. Tang et al. What the DAAM: interpreting Stable Diffusion using cross attention. ACL 2023.",
+    "https://arxiv.org/abs/2210.04885",
+)
+
+
+def references(methods: Iterable[str], *, attention: bool, autoencoders: bool) -> list[Reference]:
+    """The works behind these methods and behind what a report shows, each once."""
+    cited = [METHODS[name.lower()] for name in dict.fromkeys(methods) if name.lower() in METHODS]
+    return [*cited, *MEASURES, *([AUTOENCODERS] if autoencoders else []), *([ATTENTION] if attention else [])]

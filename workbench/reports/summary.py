@@ -1,0 +1,77 @@
+"""The summary table of a report: a row for each concept and condition, a column for each metric."""
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from workbench.reports.reading import signed
+
+COLUMNS = {  # metric → heading
+    "efficacy": "efficacy",
+    "generality": "generality",
+    "implied_efficacy": "implied",
+    "neighbour_specificity": "near kept",
+    "unrelated_specificity": "far kept",
+    "harmonic_mean": "harmonic mean",
+    "intact": "intact",
+    "pixel_drift": "pixel drift",
+    "feature_drift": "feature drift",
+}
+_CHANGES = ("neighbour_specificity", "unrelated_specificity", "intact")
+
+
+class CellText(NamedTuple):
+    """One number as it is printed. `change` is in points from the unedited model (None in columns that tell none),
+    `loss` whether it is a loss beyond chance."""
+
+    value: str
+    interval: str = ""
+    change: str | None = None
+    loss: bool = False
+
+
+class SummaryRow(NamedTuple):
+    """The cells of one condition; `first` opens a concept's group of `size` rows."""
+
+    concept: str
+    condition: str
+    cells: list[CellText | None]
+    n: int
+    damaged: bool
+    first: bool
+    size: int
+
+
+def headings(table: pd.DataFrame) -> list[str]:
+    """The headings of the metrics that the table holds."""
+    return [COLUMNS[metric] for metric in _metrics(table)]
+
+
+def summary_rows(table: pd.DataFrame) -> list[SummaryRow]:
+    """The rows, in the order of the table `metrics(run)`."""
+    rows = []
+    for concept, group in table.groupby("concept", sort=False):
+        parts = list(group.groupby("condition", sort=False))
+        for place, (condition, own) in enumerate(parts):
+            by_metric = {row.metric: row for row in own.itertuples()}
+            cells = [_cell(by_metric[metric]) if metric in by_metric else None for metric in _metrics(table)]
+            n, damaged = int(own["n"].max()), bool((own["mark"] == "damaged").any())
+            rows.append(SummaryRow(str(concept), str(condition), cells, n, damaged, place == 0, len(parts)))
+    return rows
+
+
+def _metrics(table: pd.DataFrame) -> list[str]:
+    return [metric for metric in COLUMNS if metric in set(table["metric"])]
+
+
+def _cell(row: tuple) -> CellText:
+    metric, value, low, high = (getattr(row, name) for name in ("metric", "value", "low", "high"))
+    if pd.isna(value):
+        return CellText("void")
+    if metric.endswith("drift"):
+        return CellText(f"{value:.3f}", f"{low:.3f}–{high:.3f}") if high else CellText("0")
+    rate = CellText(f"{100 * value:.1f}", f"{100 * low:.0f}–{100 * high:.0f}")
+    if metric not in _CHANGES:
+        return rate
+    change, highest = (getattr(row, name) for name in ("difference", "difference_high"))
+    return rate._replace(change=signed(change) if abs(change) >= 0.005 else "", loss=highest < 0)
