@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from probes.feature_table import FeatureTable
+from saes.dictionary import Code
 
 
 class PromptScores(NamedTuple):
@@ -40,11 +41,24 @@ class Causal:
     top: int = 8
 
 
+def content_tokens(token_ids: Int[Tensor, "prompts tokens"], end: int) -> Bool[Tensor, "prompts tokens"]:
+    """The positions that carry a prompt's own words: after the begin token, up to and with the first end token.
+
+    What follows is padding. It may repeat the end token, as Stable Diffusion 1 does, or not, as 2 does.
+    """
+    ended = (token_ids == end).int().cumsum(dim=1) - (token_ids == end).int()  # end tokens before this position
+    content = ended == 0
+    content[:, 0] = False
+    return content
+
+
 def prompt_scores(
-    z: Float[Tensor, "prompts tokens features"], content: Bool[Tensor, "prompts tokens"]
+    code: Code, content: Bool[Tensor, "prompts tokens"], n_features: int
 ) -> Float[Tensor, "prompts features"]:
     """The strongest activation of each feature on each prompt's content tokens; 0 where it never fires."""
-    return z.masked_fill(~content[..., None], 0.0).amax(dim=1)  # (1)
+    values = (code.values * content[..., None]).flatten(1)
+    scores = values.new_zeros(len(values), n_features)
+    return scores.scatter_reduce_(1, code.indices.flatten(1), values, "amax")  # (1)
 
 
 def top_features(scores: Float[Tensor, "prompts features"], m: int) -> Bool[Tensor, "prompts features"]:

@@ -9,12 +9,14 @@ from probes.features import (
     Causal,
     PromptScores,
     causal_scores,
+    content_tokens,
     contrast,
     feature_table,
     prompt_scores,
     selectivity_auc,
     top_features,
 )
+from saes.dictionary import Code
 
 
 def sparse_scores(prompts: int, features: int, seed: int) -> torch.Tensor:
@@ -23,10 +25,22 @@ def sparse_scores(prompts: int, features: int, seed: int) -> torch.Tensor:
     return (torch.randint(-6, 7, (prompts, features), generator=draw).clamp(min=0) / 2).double()
 
 
+BEGIN, END, PAD = 7, 8, 0
+
+
+def test_content_is_what_lies_between_the_begin_token_and_the_padding():
+    like_sd1 = torch.tensor([[BEGIN, 3, END, END, END], [BEGIN, 3, 4, 5, END], [BEGIN, END, END, END, END]])
+    assert content_tokens(like_sd1, END).int().tolist() == [[0, 1, 1, 0, 0], [0, 1, 1, 1, 1], [0, 1, 0, 0, 0]]
+    like_sd2 = torch.tensor([[BEGIN, 3, END, PAD, PAD]])
+    assert content_tokens(like_sd2, END).int().tolist() == [[0, 1, 1, 0, 0]]
+
+
 def test_the_score_of_a_prompt_is_the_maximum_over_its_content_tokens_alone():
-    z = torch.tensor([[[9.0, 9.0], [1.0, 0.0], [2.0, 0.5], [7.0, 8.0]]])  # BOS and pad are the loudest
+    loud = [[9.0, 9.0], [9.0, 9.0]]  # the begin token and the padding
+    values = torch.tensor([[loud[0], [1.0, 0.5], [2.0, 0.0], loud[1]]])
+    indices = torch.tensor([[[0, 1], [0, 1], [0, 3], [2, 3]]])
     content = torch.tensor([[False, True, True, False]])
-    assert_close(prompt_scores(z, content), torch.tensor([[2.0, 0.5]]))
+    assert_close(prompt_scores(Code(values, indices), content, 4), torch.tensor([[2.0, 0.5, 0.0, 0.0]]))
 
 
 def test_features_that_do_not_fire_are_never_among_the_strongest():
