@@ -151,7 +151,7 @@ class Run:
         """Makes the folder, or continues the one that asks for the same images; any other is refused."""
         dir = Path(dir)
         if not (dir / "run.json").exists():
-            if dir.is_dir() and any(dir.iterdir()):
+            if dir.is_dir() and {path.name for path in dir.iterdir()} - {"edits"}:  # edits are saved to be named
                 raise WorkbenchError(f"{dir} holds other files and is no run.", "Choose a new or an empty folder.")
             write_json(dir / "run.json", spec.model_dump(mode="json"))
             return cls(dir, spec)

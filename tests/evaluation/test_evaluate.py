@@ -1,0 +1,175 @@
+"""Evaluation on a tiny pipeline with random weights: what is made, what is shared, what a second call makes anew."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from saes.errors import WorkbenchError
+from workbench.evaluation.evaluate import evaluate, evaluate_concepts
+from workbench.evaluation.judges import Scores
+from workbench.evaluation.suites import Suite, SuiteRow
+from workbench.evaluation.tables import metrics
+from workbench.hooks import SiteEdit
+from workbench.models import Model
+from workbench.runs import Run
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """An edit that multiplies the output of the first text layer: by 1 it does nothing, by −1 it changes everything."""
+
+    factor: float
+    kind: str = "activation"
+    method: str = "scaled"
+    concepts: tuple[str, ...] = ("fox",)
+    seed: int = 0
+
+    @property
+    def settings(self) -> dict[str, float]:
+        return {"factor": self.factor}
+
+    def check(self, model: Model) -> None:
+        model.site("text.0")
+
+    def site_edits(self, model: Model) -> list[SiteEdit]:
+        return [SiteEdit(model.site("text.0"), lambda x, clock: x * self.factor)]
+
+    def save(self, dir: Path) -> None:
+        dir.mkdir(parents=True)
+        (dir / "edit.json").write_text(json.dumps(self.settings))
+
+
+@dataclass(frozen=True)
+class Brightness:
+    """A judge that calls an image a fox, a cat and a dog as soon as its mean brightness reaches the threshold."""
+
+    threshold: float = 0.0
+    name: str = "brightness"
+    version: str = "1"
+    concepts = {"fox": "object", "cat": "object", "dog": "object"}  # noqa: RUF012
+
+    def score(self, images: np.ndarray) -> Scores:
+        features = images.astype(np.float32).mean(axis=(1, 2)) / 255
+        return Scores(np.repeat(features.mean(axis=1, keepdims=True), 3, axis=1), np.ones(len(images), bool), features)
+
+
+def suite(target: str = "fox", neighbour: str = "cat", name: str = "") -> Suite:
+    named = [("target", target), ("neighbour", neighbour), ("unrelated", "dog")]
+    rows = [SuiteRow(f"a photo of a {what}", role, what, seed) for role, what in named for seed in (1, 2)]
+    return Suite(name or target, tuple(rows))
+
+
+def times(run_dir: Path) -> dict[str, int]:
+    return {path.stem: path.stat().st_mtime_ns for path in run_dir.glob("images/*/*.png")}
+
+
+def stops_after(batches: int) -> Callable[..., Iterator[Any]]:
+    """A progress that interrupts the work, as a user would, when the given number of batches is done in one loop."""
+
+    def progress(items: Iterable[Any], label: str = "", total: int | None = None) -> Iterator[Any]:
+        for place, item in enumerate(items):
+            if place == batches:
+                raise KeyboardInterrupt
+            yield item
+
+    return progress
+
+
+@pytest.fixture(scope="module")
+def run(tiny_sd1: Model, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    edits = {"no-op": Scaled(1.0), "negated": Scaled(-1.0)}
+    return evaluate(tiny_sd1, edits, suite(), Brightness(), tmp_path_factory.mktemp("run") / "run", steps=2)
+
+
+def test_every_condition_has_the_same_prompts_and_seeds(run: Run) -> None:
+    records = run.records()
+    cells = {name: list(zip(own["prompt"], own["seed"], strict=True)) for name, own in records.groupby("condition")}
+    assert list(cells) == ["negated", "no-op", "unedited"]
+    assert cells["negated"] == cells["no-op"] == cells["unedited"]
+    assert len(records) == 18
+    assert len(times(run.dir)) == 18
+    assert (records["seconds"] > 0).all()
+
+
+def test_a_no_op_changes_nothing_and_an_edit_does(run: Run) -> None:
+    np.testing.assert_array_equal(run.images("no-op"), run.images("unedited"))
+    table = metrics(run).set_index(["condition", "metric"])["value"]
+    assert table["no-op", "pixel_drift"] == 0
+    assert table["negated", "pixel_drift"] > 0.01
+
+
+def test_the_images_are_those_that_the_model_makes(run: Run, tiny_sd1: Model) -> None:
+    first = run.rows("negated").iloc[3]
+    with tiny_sd1.edited(Scaled(-1.0)):
+        again = tiny_sd1.generate(first["prompt"], int(first["seed"]), steps=2)[0]
+    assert np.abs(again.astype(int) - run.images("negated")[3]).max() <= 1
+
+
+def test_the_run_says_all_that_it_takes_to_repeat_it(run: Run, tiny_sd1: Model) -> None:
+    spec = Run.open(run.dir).spec
+    assert spec.model.fingerprint == tiny_sd1.fingerprint
+    assert (spec.sampling.steps, spec.sampling.guidance_scale) == (2, tiny_sd1.defaults.guidance_scale)
+    assert {"python", "torch", "diffusers"} <= set(spec.environment)
+    edit = spec.trials[0].conditions["negated"]
+    assert edit is not None and edit.settings == {"factor": -1.0}
+    assert json.loads((run.dir / "edits" / edit.hash / "edit.json").read_text()) == {"factor": -1.0}
+    assert len(list((run.dir / "edits").iterdir())) == 2
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(tiny_sd1: Model, tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"steps": 1, "batch_size": 2}
+    edits = {"negated": Scaled(-1.0)}
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(tiny_sd1, edits, suite(), Brightness(), tmp_path / "run", progress=stops_after(2), **arguments)
+    before = times(tmp_path / "run")
+    assert len(before) == 4
+    with pytest.raises(WorkbenchError, match="not finished"):
+        Run.open(tmp_path / "run").records()
+    evaluate(tiny_sd1, edits, suite(), Brightness(), tmp_path / "run", **arguments)
+    after = times(tmp_path / "run")
+    assert len(after) == 12
+    assert before.items() <= after.items()
+    evaluate(tiny_sd1, edits, suite(), Brightness(), tmp_path / "run", **arguments)
+    assert times(tmp_path / "run") == after
+
+
+def test_concepts_share_the_images_on_which_they_agree(tiny_sd1: Model, tmp_path: Path) -> None:
+    edit = Scaled(-1.0)
+    trials = [(suite("fox", "cat"), {"both": edit}), (suite("cat", "fox"), {"both": edit, "no-op": Scaled(1.0)})]
+    run = evaluate_concepts(tiny_sd1, trials, Brightness(), tmp_path / "run", steps=1)
+    assert len(run.records()) == 6 * 2 + 6 * 3
+    assert len(times(run.dir)) == 6 * 3
+    with pytest.raises(WorkbenchError, match="one name and one target"):
+        evaluate_concepts(tiny_sd1, [(suite(), {}), (suite(), {})], Brightness(), tmp_path / "two")
+
+
+def test_a_judge_below_the_floor_ends_it_before_any_edit(tiny_sd1: Model, tmp_path: Path) -> None:
+    arguments = (tiny_sd1, {"negated": Scaled(-1.0)}, suite())
+    with pytest.raises(WorkbenchError, match="0% of the unedited images"):
+        evaluate(*arguments, Brightness(threshold=2.0), tmp_path / "run", steps=1)
+    unedited = times(tmp_path / "run")
+    assert len(unedited) == 6
+    evaluate(*arguments, Brightness(), tmp_path / "run", steps=1)
+    assert unedited.items() <= times(tmp_path / "run").items()
+
+
+def test_what_cannot_work_is_refused_before_anything_is_made(tiny_sd1: Model, tmp_path: Path) -> None:
+    with pytest.raises(WorkbenchError, match="'wolf'"):
+        evaluate(tiny_sd1, {}, suite("wolf"), Brightness(), tmp_path / "run")
+    with pytest.raises(WorkbenchError, match="cannot have an edit"):
+        evaluate(tiny_sd1, {"unedited": Scaled(-1.0)}, suite(), Brightness(), tmp_path / "run")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WorkbenchError, match="Cannot write"):
+        evaluate(tiny_sd1, {}, suite(), Brightness(), tmp_path / "file" / "run")
+    assert not times(tmp_path / "run")
+
+
+def test_the_model_is_as_before(tiny_sd1: Model, tmp_path: Path) -> None:
+    before = tiny_sd1.generate("a fox", 1, steps=1)
+    evaluate(tiny_sd1, {"negated": Scaled(-1.0)}, suite(), Brightness(), tmp_path / "run", steps=1)
+    np.testing.assert_array_equal(tiny_sd1.generate("a fox", 1, steps=1), before)
