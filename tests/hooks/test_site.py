@@ -32,5 +32,5 @@ def test_one_stream_of_two_is_replaced():
 
 
 def test_a_table_that_expects_a_tensor_where_a_tuple_comes_is_named():
-    with pytest.raises(WorkbenchError, match="'pixels' expects a tensor .* found tuple"):
+    with pytest.raises(WorkbenchError, match=r"'pixels' expects a tensor .* found tuple"):
         PIXELS.read((torch.zeros(1, 2, 3, 4),))

@@ -89,7 +89,9 @@ class Calls:
     def _attach(self, find: Callable[[str], nn.Module]) -> None:
         for path in self.components:
             module = find(path)
-            names = list(inspect.signature(getattr(module, "_orig_mod", module).forward).parameters)
+            # of the class: the instance's `forward` may be another library's wrapper (torch.compile, nnsight)
+            kind: Any = type(getattr(module, "_orig_mod", module))
+            names = list(inspect.signature(kind.forward).parameters)[1:]
             self._hooks.callback(module.register_forward_pre_hook(self._starts(path, names), with_kwargs=True).remove)
             self._hooks.callback(module.register_forward_hook(self._ends(path), always_call=True).remove)
 

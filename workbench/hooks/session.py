@@ -76,7 +76,8 @@ class Session:
     ) -> None:
         self._wiring = model.wiring
         self._recorders = [_Recorder(site, keep) for site in record]
-        self._listeners: list[_Edit | _Recorder] = [*(_Edit(site, transform) for site, transform in edits), *self._recorders]
+        self._listeners: list[_Edit | _Recorder] = [_Edit(site, transform) for site, transform in edits]
+        self._listeners += self._recorders
         self._stack = ExitStack()
         self.records: Records = {recorder.site.alias: recorder.records for recorder in self._recorders}
 

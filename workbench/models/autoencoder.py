@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 
 from workbench.models.architecture import Latents
 
-Images = UInt8[np.ndarray, "images height width 3"]
+Images = UInt8[np.ndarray, "images image_height image_width 3"]
 
 
 @torch.no_grad()
@@ -29,7 +29,7 @@ def decode(vae: Any, latents: Latents) -> Images:
     return to_uint8((pixels / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).float().cpu().numpy())
 
 
-def to_uint8(pixels: Float[np.ndarray, "images height width 3"]) -> Images:
+def to_uint8(pixels: Float[np.ndarray, "images image_height image_width 3"]) -> Images:
     """Values in [0, 1] as grey levels."""
     return (pixels * 255).round().astype(np.uint8)
 

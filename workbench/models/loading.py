@@ -22,7 +22,8 @@ PIPELINES = {
     "StableDiffusion3Pipeline": "workbench.models.sd3:SD3",
     "FluxPipeline": "workbench.models.flux:Flux",
 }
-ABSENT: dict[str, dict[str, Any]] = {  # what is left out, whatever the folder holds: it blanks images and hides what a method did
+# What is left out, whatever the folder holds: a checker blanks images and hides what a method did.
+ABSENT: dict[str, dict[str, Any]] = {
     "StableDiffusionPipeline": {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False},
     "StableDiffusionXLPipeline": {"add_watermarker": False},
 }

@@ -64,7 +64,7 @@ def _refusing_clip_skip(pipe: Any) -> Callable:
     def encode_prompt(*args: Any, clip_skip: int | None = None, **kwargs: Any) -> Any:
         if clip_skip is not None and not hasattr(pipe.text_encoder, "text_model"):
             raise WorkbenchError(
-                "clip_skip does not work here: diffusers and transformers disagree on where the text encoder's norm is.",
+                "clip_skip does not work here: diffusers and transformers disagree on where the last norm is.",
                 "Leave clip_skip out, or install transformers below 5.6.",
             )
         return original(*args, clip_skip=clip_skip, **kwargs)

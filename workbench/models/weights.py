@@ -83,6 +83,6 @@ def _remembered_hash(path: Path) -> str:
 def _read_memory() -> dict[str, Any]:
     try:
         memory = read_json(hash_memory())
-    except WorkbenchError:
+    except (OSError, WorkbenchError):
         return {}
     return memory if isinstance(memory, dict) else {}
