@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,58 +9,11 @@ import numpy as np
 import pytest
 
 from saes.errors import WorkbenchError
+from tests.evaluation.small import Brightness, Scaled, suite
 from workbench.evaluation.evaluate import evaluate, evaluate_concepts
-from workbench.evaluation.judges import Scores
-from workbench.evaluation.suites import Suite, SuiteRow
 from workbench.evaluation.tables import metrics
-from workbench.hooks import SiteEdit
 from workbench.models import Model
 from workbench.runs import Run
-
-
-@dataclass(frozen=True)
-class Scaled:
-    """An edit that multiplies the output of the first text layer: by 1 it does nothing, by −1 it changes everything."""
-
-    factor: float
-    kind: str = "activation"
-    method: str = "scaled"
-    concepts: tuple[str, ...] = ("fox",)
-    seed: int = 0
-
-    @property
-    def settings(self) -> dict[str, float]:
-        return {"factor": self.factor}
-
-    def check(self, model: Model) -> None:
-        model.site("text.0")
-
-    def site_edits(self, model: Model) -> list[SiteEdit]:
-        return [SiteEdit(model.site("text.0"), lambda x, clock: x * self.factor)]
-
-    def save(self, dir: Path) -> None:
-        dir.mkdir(parents=True)
-        (dir / "edit.json").write_text(json.dumps(self.settings))
-
-
-@dataclass(frozen=True)
-class Brightness:
-    """A judge that calls an image a fox, a cat and a dog as soon as its mean brightness reaches the threshold."""
-
-    threshold: float = 0.0
-    name: str = "brightness"
-    version: str = "1"
-    concepts = {"fox": "object", "cat": "object", "dog": "object"}  # noqa: RUF012
-
-    def score(self, images: np.ndarray) -> Scores:
-        features = images.astype(np.float32).mean(axis=(1, 2)) / 255
-        return Scores(np.repeat(features.mean(axis=1, keepdims=True), 3, axis=1), np.ones(len(images), bool), features)
-
-
-def suite(target: str = "fox", neighbour: str = "cat", name: str = "") -> Suite:
-    named = [("target", target), ("neighbour", neighbour), ("unrelated", "dog")]
-    rows = [SuiteRow(f"a photo of a {what}", role, what, seed) for role, what in named for seed in (1, 2)]
-    return Suite(name or target, tuple(rows))
 
 
 def times(run_dir: Path) -> dict[str, int]:

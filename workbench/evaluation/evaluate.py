@@ -15,7 +15,6 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 from uuid import uuid4
 
 import numpy as np
@@ -23,36 +22,15 @@ import numpy as np
 from saes.disk import sha256_of
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
+from workbench.edits import Edit
 from workbench.evaluation.judges import Judge, check_floor, check_knows, shown
 from workbench.evaluation.judging import Scored, score_images, write_records
 from workbench.evaluation.suites import Suite
 from workbench.models import Model
-from workbench.models.model import SiteEdits
 from workbench.runs import UNEDITED, Cell, EditSpec, ModelSpec, Row, Run, RunSpec, Sampling, Trial, cell
 
 FLOOR = 0.5
 PACKAGES = ("torch", "diffusers", "transformers", "sae-lens", "numpy")
-
-
-@runtime_checkable
-class Edit(SiteEdits, Protocol):
-    """What evaluation asks of an edit beside its effect: to say what it is, to refuse a model, and to be saved."""
-
-    kind: str
-    method: str
-    concepts: Sequence[str]
-    settings: Mapping[str, Any]
-    seed: int
-
-    def check(self, model: Any) -> None:
-        """Raises `WorkbenchError` if the edit does not belong on this model."""
-        ...
-
-    def save(self, dir: Path | str) -> Any:
-        """Writes a new folder; equal edits write equal files."""
-        ...
-
-
 Conditions = Mapping[str, Edit | None]
 
 

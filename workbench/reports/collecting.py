@@ -1,0 +1,199 @@
+"""Collects the evidence of a report from the running model: feature cards, ablations, attention maps.
+
+It is done once, after the evaluation, with the edits that lie in the run folder and on the run's own prompts and seeds.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from probes.attribution import activation_by_word, token_maps, word_positions
+from probes.features import selectivity_auc
+from saes.dictionary import Dictionary
+from saes.errors import WorkbenchError
+from saes.progress import SILENT, Progress
+from workbench.concepts import Concept
+from workbench.edits import ActivationEdit, Edit, load_edit
+from workbench.evaluation.judges import Judge, shown
+from workbench.evaluation.metrics import bootstrap_means, middle_95
+from workbench.hooks import AttentionRecorder, AttentionSite, Clock
+from workbench.models import Model
+from workbench.models.autoencoder import Images
+from workbench.models.encoding import TokenRow
+from workbench.reports.evidence import Ablation, AttentionPair, AttentionText, Evidence, FeatureCard, SAEFacts, Strip
+from workbench.runs import UNEDITED, Run, Sampling
+
+MAP_SIZE = 32  # pixels a side of an attention map
+BATCH = 64  # prompts encoded at a time
+
+
+def collect(
+    run: Run,
+    model: Model,
+    concept: Concept,
+    judge: Judge,
+    condition: str,
+    *,
+    facts: SAEFacts | None = None,
+    cards: int = 4,
+    images: int = 16,
+    maps: int = 2,
+    progress: Progress = SILENT,
+) -> Evidence:
+    """The evidence about one concept under one condition of a finished run; join several with `joined`.
+
+    Feature cards are made for edits of features at a text site, for the `cards` most selective ones; each is ablated
+    on `images` of the run's target prompts. Attention maps are made for the first `maps` of those that hold the
+    concept's name. `facts` describe the autoencoder. Raises `WorkbenchError` for a condition that has no edit.
+    """
+    edit = _edit_of(run, concept.name, condition)
+    rows = run.rows(UNEDITED, concept.name)
+    target = rows[rows["role"] == "target"]
+    made, densities = [], {}
+    if isinstance(edit, ActivationEdit) and "features" in edit.tensors and edit.site.startswith("text"):
+        firing = _firing(model, edit, concept)
+        densities = {edit.site: firing.density.numpy()}
+        for place in progress(firing.most_selective(cards), f"feature cards of {concept.name}"):
+            ablation = _ablation(run, model, edit, int(firing.features[place]), target.head(images), judge)
+            made.append(_card(firing, place, concept.name, edit.site, ablation))
+    named = [row for row in target.itertuples() if word_positions(model.tokens(row.prompt)[0].words, concept.name)]
+    pairs = [
+        _pair(run, model, edit, AttentionText(**about, prompt=row.prompt, seed=row.seed))
+        for about in [{"concept": concept.name, "condition": condition, "word": concept.name}]
+        for row in progress(named[:maps], f"attention to {concept.name}")
+    ]
+    return Evidence(tuple(made), tuple(pairs), (facts,) if facts else (), densities)
+
+
+def joined(parts: Iterable[Evidence]) -> Evidence:
+    """The evidence of several concepts as one; autoencoders that are the same are named once."""
+    parts = list(parts)
+    return Evidence(
+        cards=tuple(card for part in parts for card in part.cards),
+        attention=tuple(pair for part in parts for pair in part.attention),
+        saes=tuple(dict.fromkeys(facts for part in parts for facts in part.saes)),
+        densities={site: density for part in parts for site, density in part.densities.items()},
+    )
+
+
+def _edit_of(run: Run, concept: str, condition: str) -> Edit:
+    for trial in run.spec.trials:
+        if trial.concept == concept and (edit := trial.conditions.get(condition)):
+            return load_edit(run.dir / "edits" / edit.hash)
+    raise WorkbenchError(f"{run.dir} has no edit {condition!r} of {concept}.", "See the conditions: run.records().")
+
+
+@dataclass(frozen=True, eq=False)
+class _Firing:
+    """How the edit's features fire on prompts with the concept (the first `n_target`) and on those without."""
+
+    features: Tensor  # indices in the dictionary
+    z: Float[Tensor, "prompts tokens chosen"]
+    tokens: list[TokenRow]
+    prompts: list[str]
+    n_target: int
+    density: Float[Tensor, " d_sae"]
+
+    def scores(self) -> Float[Tensor, "prompts chosen"]:
+        """The strongest activation on each prompt; the start token does not count."""
+        lengths = torch.tensor([len(row.ids) for row in self.tokens])
+        place = torch.arange(self.z.shape[1])
+        content = (place > 0) & (place < lengths[:, None])
+        return self.z.masked_fill(~content[..., None], 0).amax(dim=1)
+
+    def auc(self) -> Float[Tensor, " chosen"]:
+        """1 where a feature fires on every target prompt more than on any other."""
+        scores = self.scores()
+        return selectivity_auc(scores[: self.n_target], scores[self.n_target :])
+
+    def most_selective(self, n: int) -> list[int]:
+        """The columns of the most selective features, of equally selective ones the loudest first."""
+        auc, mean = self.auc(), self.scores()[: self.n_target].mean(dim=0)
+        return sorted(range(len(auc)), key=lambda place: (-float(auc[place]), -float(mean[place])))[:n]
+
+
+@torch.no_grad()
+def _firing(model: Model, edit: ActivationEdit, concept: Concept) -> _Firing:
+    own = [*concept.prompts(), *concept.synonym_prompts()]
+    prompts = [*own, *(concept.retain_prompts() or ("",))]
+    dictionary, features = Dictionary.from_tensors(edit.tensors, edit.settings), edit.tensors["features"].cpu()
+    parts, counts, n_tokens = [], torch.zeros(dictionary.d_sae), 0
+    for start in range(0, len(prompts), BATCH):
+        with model.session(record=[edit.site]) as session:
+            model.encode(prompts[start : start + BATCH])
+        code = dictionary.encode(session.records[edit.site][0][1].cpu().to(dictionary.W_dec.dtype))
+        parts.append(torch.stack([(code.values * (code.indices == f)).sum(dim=-1) for f in features], dim=-1))
+        counts += torch.bincount(code.indices[code.values > 0], minlength=dictionary.d_sae)
+        n_tokens += code.values[..., 0].numel()
+    density = edit.tensors.get("density", counts / n_tokens).cpu().float()
+    return _Firing(features, torch.cat(parts), model.tokens(prompts), prompts, len(own), density)
+
+
+def _card(firing: _Firing, place: int, concept: str, site: str, ablation: Ablation | None) -> FeatureCard:
+    feature, scores = int(firing.features[place]), firing.scores()[:, place]
+    activations = [firing.z[prompt, : len(row.ids), place] for prompt, row in enumerate(firing.tokens)]
+    words = activation_by_word([values[1:-1] for values in activations], [row.words[1:-1] for row in firing.tokens])
+    return FeatureCard(
+        concept=concept, site=site, feature=feature, density=float(firing.density[feature]),
+        auc=float(firing.auc()[place]), target_mean=float(scores[: firing.n_target].mean()),
+        retain_mean=float(scores[firing.n_target :].mean()), words=tuple(words[:5]), ablation=ablation,
+        strips=tuple(
+            Strip(
+                prompt=firing.prompts[prompt], tokens=("⟨start⟩", *firing.tokens[prompt].words[1:-1], "⟨end⟩"),
+                activations=tuple(activations[prompt].tolist()),
+            )
+            for prompt in scores.argsort(descending=True, stable=True)[:4].tolist()
+        ),
+    )  # fmt: skip
+
+
+def _ablation(
+    run: Run, model: Model, edit: ActivationEdit, feature: int, rows: pd.DataFrame, judge: Judge
+) -> Ablation | None:
+    """Makes the images of these rows without one feature and compares them with the run's own."""
+    if rows.empty:
+        return None
+    alone = replace(
+        edit, program="scale_features", tensors={**edit.tensors, "features": torch.tensor([feature])},
+        settings={**edit.settings, "strength": 0.0},
+    )  # fmt: skip
+    with model.edited(alone):
+        images = _generate(model, run.spec.sampling, rows["prompt"].tolist(), rows["seed"].tolist())
+    target = rows["expected"].iloc[0]
+    without = shown(judge.score(images), judge, target, intact_only=False).astype(float)
+    with_it = rows["shown"].to_numpy(float)
+    low, high = middle_95(bootstrap_means(without - with_it, pd.factorize(rows["prompt"])[0]))
+    return Ablation(with_it=with_it.mean(), without=without.mean(), low=low, high=high, n=len(rows))
+
+
+def _pair(run: Run, model: Model, edit: Edit, about: AttentionText) -> AttentionPair:
+    before, map_before = _attended(model, run.spec.sampling, about)
+    with model.edited(edit):
+        after, map_after = _attended(model, run.spec.sampling, about)
+    return AttentionPair(about, before, after, map_before, map_after)
+
+
+def _attended(model: Model, sampling: Sampling, about: AttentionText) -> tuple[UInt8[np.ndarray, "h w 3"], np.ndarray]:
+    """One image, and the share of attention that each place of it gives to the word."""
+    positions = word_positions(model.tokens(about.prompt)[0].words, about.word)
+
+    def keep(site: AttentionSite, probabilities: Tensor, clock: Clock) -> Tensor | None:
+        conditional = clock.mask("cond")
+        return probabilities[conditional][..., positions] if conditional.any() else None
+
+    with AttentionRecorder(model, list(model.attention_sites().values()), keep) as recorder:
+        image = _generate(model, sampling, [about.prompt], [about.seed])[0]
+    sites = [torch.stack([kept for _, kept in records]).cpu() for records in recorder.records.values()]
+    return image, token_maps(sites, MAP_SIZE)[0].sum(dim=0).numpy().astype(np.float32)
+
+
+def _generate(model: Model, sampling: Sampling, prompts: Sequence[str], seeds: Sequence[int]) -> Images:
+    return model.generate(
+        prompts, seeds, steps=sampling.steps, guidance_scale=sampling.guidance_scale,
+        negative_prompt=sampling.negative_prompt,
+    )  # fmt: skip

@@ -1,0 +1,60 @@
+"""`explain`: the evidence about every method of a run, collected once and kept in the run folder."""
+
+from collections.abc import Iterable
+
+from saes.errors import WorkbenchError
+from saes.progress import SILENT, Progress
+from workbench.concepts import Concept
+from workbench.edits import load_edit
+from workbench.evaluation.judges import Judge
+from workbench.features import open_sae
+from workbench.models import Model
+from workbench.reports.collecting import collect, joined
+from workbench.reports.evidence import Evidence, SAEFacts, read_evidence, write_evidence
+from workbench.reports.reading import conditions
+from workbench.runs import EditSpec, Run
+
+
+def explain(
+    run: Run,
+    model: Model,
+    concepts: Iterable[Concept],
+    judge: Judge,
+    *,
+    cards: int = 4,
+    progress: Progress = SILENT,
+) -> Evidence:
+    """Collects feature cards and attention maps for every method and concept of the run, where that is not done yet.
+
+    `concepts` are those of the run, with the prompts that their features are looked for in; others are passed over.
+    `cards` is how many features of each are shown.
+    """
+    if (known := read_evidence(run.dir)) is not None:
+        return known
+    methods, _ = conditions(run.spec)
+    by_name = {concept.name: concept for concept in concepts}
+    parts = [
+        collect(run, model, by_name[trial.concept], judge, name, facts=facts(run, edit), cards=cards, progress=progress)
+        for trial in run.spec.trials
+        for name in methods
+        if trial.concept in by_name and (edit := trial.conditions.get(name))
+    ]
+    found = joined(parts)
+    write_evidence(run.dir, found)
+    return found
+
+
+def facts(run: Run, edit: EditSpec) -> SAEFacts | None:
+    """What is known of the autoencoder that an edit was fitted with; None if it used none, or one that is gone."""
+    if not (name := load_edit(run.dir / "edits" / edit.hash).settings.get("sae")):
+        return None
+    try:
+        sae = open_sae(name)
+    except WorkbenchError:
+        return None  # the edit carries what it needs of it, so a report is possible without
+    if not (measured := sae.cfg.metadata.metrics):
+        return None
+    return SAEFacts(
+        site=sae.cfg.metadata.hook_name, architecture=sae.cfg.architecture(), d_sae=sae.cfg.d_sae,
+        **{name: measured[name] for name in ("l0", "explained_variance", "dead_share")},
+    )  # fmt: skip
