@@ -1,0 +1,225 @@
+"""ItD, Interpret then Deactivate: sparse features of the text encoder (Tian et al. 2025, arXiv:2503.09446).
+
+A concept is the features that fire on its prompts and not on those that must stay. In prompts that have them, they
+are driven to a negative multiple of themselves; how far this moves the stream decides whether a prompt is touched at
+all. No weight changes. z is the code of x after one layer, d_f the decoder row of feature f, l = 0 the begin token.
+    (1)  F = (∪_{p∈T} Top_m(g(p))) \\ (∪_{r∈R} Top_m(g(r))),   g_f(p) = max_{l ≥ 1} z_{l,f}      the sheet's 4, 5
+    (2)  x′ = x̂ + (s − 1) Σ_{f∈F} z_f d_f    for l ≥ 1                                            its 6, 7
+    (3)  δ(p) = mean over tokens l = 1 … first end token, and over channels, of (x′ − x)²         its 8
+    (4)  τ = 0.99 · min_{p∈T} δ(p)                                                                its 9
+    (5)  output = x′ if δ(p) ≥ τ, else x, for each prompt as a whole                              its 10
+Where the official code (6e8869a) contradicts itself, this file keeps to the equations: one score (3) and one strength
+calibrate and decide; features that do not fire are in no Top_m; δ does not see padding, so it does not depend on the
+batch; the begin token stays x, as it is the same in every prompt and carries nothing of any.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from probes.features import content_tokens, contrast, prompt_scores
+from saes.dictionary import Dictionary
+from saes.errors import WorkbenchError
+from saes.progress import SILENT, Progress
+from workbench.concepts import Concept
+from workbench.edits import ActivationEdit
+from workbench.edits.programs import scaling
+from workbench.erasure.method import Supports
+from workbench.features import dictionary_on, end_token, observe, open_sae, site_of, strongest
+from workbench.hooks import Activation, Clock, Site
+from workbench.models import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItD:
+    """Deactivation of a concept's text-encoder features, prompt by prompt. Returns an `ActivationEdit`.
+
+    `sae` is a folder or the name of a shipped SAE at a text site; the edit carries a copy of its tensors. Concepts
+    fitted together share one threshold; edits of single concepts, composed, keep their own.
+    """
+
+    sae: str = "toy/text.2"
+    m: int | None = None  # strongest features of a prompt, ≥ 1; None: twice the SAE's k, the paper's 128 for 64
+    strength: float = -8.0  # s
+    threshold_factor: float | None = 0.99  # of the smallest δ; None: touch every prompt, as the paper does for nudity
+    score_tokens: Literal["content", "all"] = "content"  # "all": (3) over padding too, as the official code
+    keep_error: bool = False  # (2) with x in place of x̂: what the SAE does not explain stays, also in (3)
+    synonyms: bool = False  # T with the concepts' synonyms
+
+    paper: ClassVar[str] = "arXiv:2503.09446"
+    family: ClassVar[str] = "deactivation"
+    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl"), needs=("retain|captions",))
+
+    def __post_init__(self) -> None:
+        if self.m is not None and self.m < 1:
+            raise WorkbenchError(f"m is {self.m}, so no feature would count.", "Choose 1 or more.")
+        if self.threshold_factor is not None and not 0 < self.threshold_factor <= 1:
+            raise WorkbenchError(
+                f"A threshold_factor of {self.threshold_factor} would miss prompts that it is calibrated on.",
+                "Choose one above 0 and up to 1, or None to touch every prompt.",
+            )
+
+    def fit(
+        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+    ) -> ActivationEdit:
+        """Finds F and τ. Nothing is drawn at random, so `seed` is only recorded.
+
+        Raises `WorkbenchError` if a concept has no feature that the retained prompts lack.
+        """
+        self.supports.check("ItD", model, concepts)
+        sae = open_sae(self.sae)
+        site, dictionary = site_of(sae, model), dictionary_on(sae, model)
+        if site.component != "text":
+            raise WorkbenchError(
+                f"The SAE belongs to {site.alias!r}, which no prompt passes.", "Use one at a text site."
+            )
+        settings = {**asdict(self), "m": strongest(sae, self.m), **dictionary.settings, "end": end_token(model, site)}
+        target, retained = self.prompts(concepts)
+        found = _find(model, site, dictionary, target, retained, settings["m"], progress)
+        tensors = {**dictionary.tensors, **found._asdict()}
+        tensors["tau"] = self._threshold(model, site, tensors, settings, target, progress)
+        return ActivationEdit(
+            site=site.alias, width=site.channels, program="itd",
+            tensors={name: tensor.cpu() for name, tensor in tensors.items()}, settings=settings,
+            method="itd", concepts=[concept.name for concept in concepts],
+            base_fingerprint=model.fingerprint, seed=seed,
+        )  # fmt: skip
+
+    def prompts(self, concepts: Sequence[Concept]) -> "Prompts":
+        """T and R over all concepts. What one concept retains and another erases is erased."""
+        erased = [word for concept in concepts for word in concept.words()]
+        target = [
+            prompt
+            for concept in concepts
+            for prompt in (*concept.prompts(), *(concept.synonym_prompts() if self.synonyms else ()))
+        ]
+        retained = [prompt for concept in concepts for prompt in concept.retain_prompts(without=erased)]
+        if not retained:
+            raise WorkbenchError(
+                f"All that {', '.join(c.name for c in concepts)} retain is erased as well.",
+                "Retain something that is not erased.",
+            )
+        return Prompts(tuple(dict.fromkeys(target)), tuple(dict.fromkeys(retained)))
+
+    def _threshold(
+        self, model: Model, site: Site, tensors: Mapping[str, Tensor], settings: Mapping[str, Any],
+        target: Sequence[str], progress: Progress,
+    ) -> Float[Tensor, ""]:  # fmt: skip
+        if self.threshold_factor is None:
+            return torch.tensor(-torch.inf)
+
+        def read(x: Float[Tensor, "prompts tokens d"], content: Bool[Tensor, "prompts tokens"]) -> Tensor:
+            return deactivated(x, content, tensors, settings).delta.cpu()
+
+        return threshold(observe(model, site, target, read, progress, "threshold"), self.threshold_factor)
+
+
+class Prompts(NamedTuple):
+    """T and R, each prompt once."""
+
+    target: tuple[str, ...]
+    retained: tuple[str, ...]
+
+
+class Found(NamedTuple):
+    """F, and the share of content tokens of T and R on which each feature fires (for controls)."""
+
+    features: Int64[Tensor, " found"]
+    density: Float[Tensor, " d_sae"]
+
+
+class Deactivated(NamedTuple):
+    """(2) and (3) of some prompts."""
+
+    x: Float[Tensor, "prompts tokens d"]
+    delta: Float[Tensor, " prompts"]
+
+
+def _find(
+    model: Model,
+    site: Site,
+    dictionary: Dictionary,
+    target: Sequence[str],
+    retained: Sequence[str],
+    m: int,
+    progress: Progress,
+) -> Found:
+    fired, tokens = torch.zeros(dictionary.d_sae), 0
+
+    def read(x: Float[Tensor, "prompts tokens d"], content: Bool[Tensor, "prompts tokens"]) -> Tensor:
+        nonlocal tokens
+        code = dictionary.encode(x)
+        firing = code.indices[(code.values > 0) & content[..., None]]
+        fired.add_(torch.bincount(firing, minlength=dictionary.d_sae).cpu())
+        tokens += int(content.sum())
+        return prompt_scores(code, content, dictionary.d_sae).cpu()
+
+    wanted = observe(model, site, target, read, progress, "features of the targets")
+    kept = observe(model, site, retained, read, progress, "features of the retained")
+    features = contrast(wanted, kept, m)  # (1)
+    if not len(features):
+        raise WorkbenchError(
+            "No feature is strong on the targets and on none of the retained prompts.",
+            "Raise m, retain less that is like the target, or use a larger SAE.",
+        )
+    return Found(features, fired / tokens)
+
+
+def deactivated(
+    x: Float[Tensor, "prompts tokens d"],
+    content: Bool[Tensor, "prompts tokens"],
+    tensors: Mapping[str, Tensor],
+    settings: Mapping[str, Any],
+) -> Deactivated:
+    """x′ of every prompt, whether it is to be touched or not, and the score that decides.
+
+    The features that decide may be others than those that are scaled (`gate_features`): a control that acts on the
+    same prompts.
+    """
+    dictionary = Dictionary.from_tensors(tensors, settings)
+    after_begin = torch.ones_like(content)
+    after_begin[:, 0] = False
+    code = dictionary.encode(x)
+    rebuilt = x if settings["keep_error"] else torch.where(after_begin[..., None], dictionary.decode(code), x)
+    features = tensors["features"]
+    new = rebuilt + scaling(dictionary, code, features, after_begin, settings["strength"])  # (2)
+    gate = tensors.get("gate_features")
+    seen = new if gate is None else rebuilt + scaling(dictionary, code, gate, after_begin, settings["strength"])
+    return Deactivated(new, prompt_delta(seen, x, content if settings["score_tokens"] == "content" else after_begin))
+
+
+def prompt_delta(
+    new: Float[Tensor, "prompts tokens d"],
+    x: Float[Tensor, "prompts tokens d"],
+    counted: Bool[Tensor, "prompts tokens"],
+) -> Float[Tensor, " prompts"]:
+    """The mean squared change over the counted tokens and all channels."""
+    by_token = (new - x).square().mean(dim=-1)
+    return (by_token * counted).sum(dim=1) / counted.sum(dim=1)  # (3)
+
+
+def threshold(deltas: Float[Tensor, " prompts"], factor: float) -> Float[Tensor, ""]:
+    """Just below the smallest score of a prompt that must be touched."""
+    return factor * deltas.min()  # (4)
+
+
+def gated_deactivation(
+    x: Activation, clock: Clock, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]
+) -> Activation:
+    """(5) on the conditional rows; all others, and prompts below the threshold, keep their very bits."""
+    rows = clock.mask("cond").nonzero().flatten()
+    if not len(rows):
+        return x
+    assert clock.token_ids is not None  # a text site
+    content = content_tokens(clock.token_ids[rows], settings["end"])
+    new, delta = deactivated(x[rows].to(tensors["W_dec"].dtype), content, tensors, settings)
+    flagged = delta >= tensors["tau"]
+    if not flagged.any():
+        return x
+    changed = x.clone()
+    changed[rows[flagged]] = new[flagged].to(x.dtype)  # (5)
+    return changed

@@ -1,0 +1,52 @@
+"""What every erasure method is, and what it may ask of models and concepts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
+
+from saes.errors import WorkbenchError
+from saes.progress import SILENT, Progress
+from workbench.concepts import Concept
+from workbench.edits import Edit
+from workbench.models import Model
+
+
+@dataclass(frozen=True)
+class Supports:
+    """Which models a method works on, and which fields a concept must fill. Checked before any work."""
+
+    kinds: tuple[str, ...]
+    needs: tuple[str, ...] = ()  # each a field of Concept; "retain|captions" means at least one of the two
+
+    def check(self, method: str, model: Model, concepts: Sequence[Concept]) -> None:
+        """Raises `WorkbenchError` for the first thing that does not fit, and says what would."""
+        if model.kind not in self.kinds:
+            raise WorkbenchError(
+                f"{method} does not work on {model.name} ({model.kind}).", f"It works on {', '.join(self.kinds)}."
+            )
+        if not concepts:
+            raise WorkbenchError("There is no concept to erase.", "Give at least one.")
+        names = [concept.name for concept in concepts]
+        if len(set(names)) < len(names):
+            raise WorkbenchError(f"A concept is given twice ({', '.join(names)}).", "Name each once.")
+        for concept in concepts:
+            for need in self.needs:
+                if not any(getattr(concept, field) for field in need.split("|")):
+                    wanted = need.replace("|", " or ")
+                    raise WorkbenchError(
+                        f"{method} needs `{wanted}` of the concept {concept.name!r}.",
+                        f"Give it: {need.split('|')[0]}=…",
+                    )
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A frozen dataclass of hyper-parameters. The same seed gives the same edit; the model is never changed."""
+
+    paper: ClassVar[str]
+    family: ClassVar[str]
+    supports: ClassVar[Supports]
+
+    def fit(self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT) -> Edit:
+        """An edit that erases all the concepts. Refuses what it does not support before any work."""
+        ...

@@ -1,0 +1,201 @@
+"""Finding a concept's features in a model: runs the prompts, encodes what the site hands over, and scores it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from probes.feature_table import FeatureTable
+from probes.features import Causal, PromptScores, content_tokens, feature_table, prompt_scores
+from saes.dictionary import Dictionary
+from saes.errors import WorkbenchError, unknown_name
+from saes.files import SAE, check_width, load
+from saes.progress import SILENT, Progress
+from workbench.concepts import Concept
+from workbench.edits import ActivationEdit
+from workbench.hooks import Clock, Site
+from workbench.models import Model
+from workbench.models.autoencoder import Images
+
+SHIPPED = Path(__file__).parent / "toy" / "weights" / "saes"
+TEXT_BATCH, IMAGE_BATCH = 64, 16
+
+Reader = Callable[[Float[Tensor, "prompts positions d"], Bool[Tensor, "prompts positions"]], Tensor]
+
+
+def find_features(
+    model: Model,
+    sae: SAE | str | Path,
+    concept: Concept | Sequence[Concept],
+    *,
+    m: int | None = None,
+    score: Callable[[Images], float] | Mapping[str, Callable[[Images], float]] | None = None,
+    top: int = 8,
+    seeds: Sequence[int] = (0, 1),
+    progress: Progress = SILENT,
+) -> FeatureTable:
+    """Which features of an SAE fire on a concept's prompts and not on those that it retains.
+
+    `sae` is a folder, the name of a shipped one ("toy/text.2"), or a loaded sae-lens SAE; it says itself at which site
+    it was trained. At a denoiser site a picture is made for every prompt. `m` is how many of a prompt's strongest
+    features count for ItD's contrast, by default twice the SAE's k. With `score`, a function of images (one for all
+    concepts, or one each by name), the `top` features of each concept are ablated one by one, and `effect` is what the
+    score of the concept's images loses at equal `seeds`. Raises `WorkbenchError` if a concept retains nothing.
+    """
+    concepts = [concept] if isinstance(concept, Concept) else list(concept)
+    opened = open_sae(sae)
+    site, dictionary = site_of(opened, model), dictionary_on(opened, model)
+    scores = {}
+    for each in concepts:
+        check_retains(each)
+        pair = (
+            feature_scores(model, site, dictionary, prompts, progress)
+            for prompts in (each.prompts(), each.retain_prompts())
+        )
+        scores[each.name] = PromptScores(*pair)
+    by_name = score if isinstance(score, Mapping) else dict.fromkeys(scores, score)
+    causal = {
+        each.name: Causal(_ablated(model, opened, each, judged, seeds), top)
+        for each in concepts
+        if (judged := by_name.get(each.name))
+    }
+    about = {"site": site.alias, "sae": str(sae) if isinstance(sae, str | Path) else "", "model": model.fingerprint}
+    return feature_table(scores, strongest(opened, m), causal, about)
+
+
+def feature_scores(
+    model: Model, site: Site, dictionary: Dictionary, prompts: Sequence[str], progress: Progress = SILENT
+) -> Float[Tensor, "prompts d_sae"]:
+    """How strongly each feature fires on each prompt, at its loudest content token (or pixel and step)."""
+
+    def read(x: Float[Tensor, "prompts positions d"], content: Bool[Tensor, "prompts positions"]) -> Tensor:
+        return prompt_scores(dictionary.encode(x), content, dictionary.d_sae).cpu()
+
+    return observe(model, site, prompts, read, progress, "features")
+
+
+def observe(
+    model: Model, site: Site, prompts: Sequence[str], read: Reader, progress: Progress = SILENT, label: str = ""
+) -> Float[Tensor, "prompts *rest"]:
+    """Runs the prompts and returns `read(x, content)` of the site's conditional rows, a row a prompt.
+
+    `x` is float32 and `content` marks the positions that count (all of a picture's). Where a component is called
+    several times a batch, as in denoising, the largest value counts.
+    """
+    if not prompts:
+        raise WorkbenchError("There are no prompts.", "Give at least one.")
+    size = TEXT_BATCH if site.component == "text" else IMAGE_BATCH
+    starts = range(0, len(prompts), size)
+    return torch.cat([_observe(model, site, prompts[at : at + size], read, at) for at in progress(starts, label)])
+
+
+def _observe(model: Model, site: Site, prompts: Sequence[str], read: Reader, first: int) -> Tensor:
+    found: list[Tensor] = []
+    end = end_token(model, site) if site.component == "text" else -1
+
+    def keep(_: Site, activation: Tensor, clock: Clock) -> None:
+        rows = clock.mask("cond")
+        if rows.any():
+            content = torch.ones(activation.shape[:2], dtype=torch.bool, device=activation.device)
+            if clock.token_ids is not None:
+                content = content_tokens(clock.token_ids, end)
+            new = read(activation[rows].float(), content[rows])
+            found[:] = [torch.maximum(found[0], new) if found else new]
+
+    with torch.no_grad(), model.session(record=[site], keep=keep):
+        if site.component == "text":
+            model.encode(prompts)
+        else:
+            model.generate(prompts, range(first, first + len(prompts)), batch_size=len(prompts))
+    return found[0]
+
+
+def ablation(
+    model: Model, sae: SAE | str | Path, features: Sequence[int], *, strength: float = 0.0, concepts: Sequence[str] = ()
+) -> ActivationEdit:
+    """An edit that multiplies features by `strength` wherever they fire, and keeps what the SAE does not explain."""
+    opened = open_sae(sae)
+    site, dictionary = site_of(opened, model), Dictionary.of(opened)
+    chosen = torch.tensor(list(features), dtype=torch.int64)
+    if ((chosen < 0) | (chosen >= dictionary.d_sae)).any():
+        raise WorkbenchError(f"The SAE has features 0 to {dictionary.d_sae - 1}.", "Choose among these.")
+    return ActivationEdit(
+        site=site.alias, width=site.channels, program="scale_features",
+        tensors={**dictionary.tensors, "features": chosen},
+        settings={**dictionary.settings, "strength": strength},
+        method="ablation", concepts=concepts, base_fingerprint=model.fingerprint,
+    )  # fmt: skip
+
+
+def open_sae(sae: SAE | str | Path) -> SAE:
+    """An SAE from a folder or by the name of a shipped one; a loaded SAE is returned as it is."""
+    if not isinstance(sae, str | Path):
+        return sae
+    name = str(sae).removeprefix("toy/")
+    if str(sae).startswith("toy/") and not Path(sae).exists():
+        shipped = [folder.name for folder in SHIPPED.glob("*") if folder.is_dir()]
+        if name not in shipped:
+            raise unknown_name("shipped SAE", str(sae), [f"toy/{folder}" for folder in shipped])
+        return load(SHIPPED / name)
+    return load(sae)
+
+
+def site_of(sae: SAE, model: Model) -> Site:
+    """The site at which the SAE was trained. Raises `WorkbenchError` if it does not say, or its width is another."""
+    alias = sae.cfg.metadata.hook_name
+    if not alias:
+        raise WorkbenchError("The SAE does not say at which site it was trained.", "Set `hook_name` in its metadata.")
+    site = model.site(alias)
+    check_width(sae, site.channels, alias)
+    return site
+
+
+def dictionary_on(sae: SAE, model: Model) -> Dictionary:
+    """The SAE's tensors on the model's device."""
+    found = Dictionary.of(sae)
+    tensors = {name: tensor.to(model.device) for name, tensor in found.tensors.items()}
+    return Dictionary.from_tensors(tensors, found.settings)
+
+
+def strongest(sae: SAE, m: int | None) -> int:
+    """How many of a prompt's strongest features count: m, or twice as many as fire on a row (the paper: 128, 64)."""
+    typical = getattr(sae.cfg, "k", None) or sae.cfg.metadata.l0
+    if m is None and not typical:
+        raise WorkbenchError("The SAE does not say how many features fire on a row.", "Set m.")
+    return m or round(2 * typical)
+
+
+def end_token(model: Model, site: Site) -> int:
+    """The id of the token that ends a prompt for this site's encoder. Refuses encoders without a begin token (T5)."""
+    encoder = site.path.split(".")[0]
+    tokenizer = getattr(model.pipe, encoder.replace("text_encoder", "tokenizer"))
+    if tokenizer.bos_token_id is None:
+        raise WorkbenchError(
+            f"Prompts of {site.alias!r} have no begin token, so their content cannot be told from padding.",
+            "Choose a site of a CLIP text encoder.",
+        )
+    return tokenizer.eos_token_id
+
+
+def check_retains(concept: Concept) -> None:
+    """Raises `WorkbenchError` if nothing says what the concept's features must not be."""
+    if not concept.retain_prompts():
+        raise WorkbenchError(
+            f"{concept.name!r} retains nothing, so every feature of its prompts would count as its own.",
+            'Name what must survive: retain=["dog", …] or captions=["two men at a table", …].',
+        )
+
+
+def _ablated(
+    model: Model, sae: SAE, concept: Concept, score: Callable[[Images], float], seeds: Sequence[int]
+) -> Callable[[Sequence[int]], float]:
+    """The function that runs the model without some features and scores the concept's images."""
+    prompts = [prompt for prompt in concept.prompts() for _ in seeds]
+
+    def run(features: Sequence[int]) -> float:
+        with model.edited(ablation(model, sae, features, concepts=(concept.name,))):
+            return float(score(model.generate(prompts, list(seeds) * len(concept.prompts()))))
+
+    return run
