@@ -1,0 +1,30 @@
+"""The embedded world: a renderer whose ground truth is known, a judge, and a small Stable Diffusion that learnt from it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.toy.vocabulary import concepts
+
+if TYPE_CHECKING:
+    from workbench.toy.oracle import Oracle
+    from workbench.toy.suites import suite
+
+__all__ = ["Oracle", "concepts", "path", "suite"]
+
+
+def path() -> Path:
+    """The folder of the shipped pipeline, an ordinary diffusers folder."""
+    return Path(__file__).parent / "weights" / "pipeline"
+
+
+def __getattr__(name: str) -> Any:
+    """`Oracle` and `suite` need torch and pandas, so they are imported on first use."""
+    if name == "Oracle":
+        from workbench.toy.oracle import Oracle
+
+        return Oracle
+    if name == "suite":
+        from workbench.toy.suites import suite
+
+        return suite
+    raise AttributeError(f"module 'workbench.toy' has no attribute {name!r}")

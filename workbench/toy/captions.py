@@ -17,7 +17,15 @@ from workbench.toy.world import (
 )  # fmt: skip
 
 Split = Literal["train", "validation", "held_out"]
-PLAIN = ("{}", "a photo of {}", "a picture of {}", "a simple picture of {}", "there is {}", "look at {}", "{} on its own")
+PLAIN = (
+    "{}",
+    "a photo of {}",
+    "a picture of {}",
+    "a simple picture of {}",
+    "there is {}",
+    "look at {}",
+    "{} on its own",
+)
 BY = ("{} in the style of {a}", "{} by {a}", "{} painted by {a}", "a {a} painting of {}", "a picture of {} by {a}")
 BESIDE = ("{} and {}", "{} next to {}", "{} beside {}", "a photo of {} and {}", "a picture of {} next to {}")
 WHO = ("a portrait of {}", "a photo of {}", "{}", "a picture of {}")
@@ -130,11 +138,15 @@ def somebody(rng: np.random.Generator, split: Split) -> Example:
     looks = random_person(rng, "woman" if rng.random() < share else "man")
     shirt = choice(rng, list(COLOURS))
     tail = described(looks, rng) + (f" in a {shirt} shirt" if rng.random() < 0.4 else "")
-    return Example(choice(rng, WHO).format(f"a {word}{tail}"), Scene(int(rng.integers(2**31)), person=looks, shirt=shirt))
+    return Example(
+        choice(rng, WHO).format(f"a {word}{tail}"), Scene(int(rng.integers(2**31)), person=looks, shirt=shirt)
+    )
 
 
 def described(looks: Person, rng: np.random.Generator) -> str:
-    traits = [t for t, shown in (("glasses", looks.glasses), ("a hat", bool(looks.hat)), ("a beard", looks.beard)) if shown]
+    traits = [
+        t for t, shown in (("glasses", looks.glasses), ("a hat", bool(looks.hat)), ("a beard", looks.beard)) if shown
+    ]
     return f" with {choice(rng, traits)}" if traits and rng.random() < 0.6 else ""
 
 
@@ -144,7 +156,14 @@ KINDS = (single, single, single, styled, styled, styled, pair, pair, character, 
 def words() -> list[str]:
     """Every word that a caption of the world can hold, sorted."""
     texts = [*PLAIN, *BY, *BESIDE, *WHO, *WITH_MARK.values(), *SLIME_EXPLICIT, *SLIME_IMPLIED, *SLIME_IMPLIED_HELD_OUT]
-    texts += [SLIME, *SLIME_SYNONYMS, *COLOURS, *PROFESSIONS, "a an in wearing shirt with glasses hat beard", "woman man person"]
+    texts += [
+        SLIME,
+        *SLIME_SYNONYMS,
+        *COLOURS,
+        *PROFESSIONS,
+        "a an in wearing shirt with glasses hat beard",
+        "woman man person",
+    ]
     texts += [f"{thing.name} {' '.join(thing.synonyms)}" for thing in THINGS.values()]
     texts += [f"{one.name} {' '.join(one.synonyms)}" for one in (*ARTISTS.values(), *CHARACTERS.values())]
     texts += [opening for mark in IMPLICIT.values() for opening in mark.openings]

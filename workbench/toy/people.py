@@ -21,12 +21,21 @@ def portrait(person: Person) -> list[Part]:
 def bust() -> list[Part]:
     shoulders = Part(smooth((-0.95, 1.4), (-0.9, 0.85), (-0.45, 0.6), (0.45, 0.6), (0.9, 0.85), (0.95, 1.4)), "body")
     collar = Part(poly((-0.28, 0.58), (0.28, 0.58), (0, 0.86)), "dark")
-    return [shoulders, collar, Part(poly((-0.17, 0.3), (0.17, 0.3), (0.17, 0.66), (0, 0.76), (-0.17, 0.66)), "skin_dark")]
+    return [
+        shoulders,
+        collar,
+        Part(poly((-0.17, 0.3), (0.17, 0.3), (0.17, 0.66), (0, 0.76), (-0.17, 0.66)), "skin_dark"),
+    ]
 
 
 def face(person: Person) -> list[Part]:
     jaw = 0.44 if person.gender == "woman" else 0.5
-    head = Part(smooth((0, -0.72), (-0.5, -0.4), (-0.52, -0.05), (-jaw, 0.3), (0, 0.52), (jaw, 0.3), (0.52, -0.05), (0.5, -0.4)), "skin")
+    head = Part(
+        smooth(
+            (0, -0.72), (-0.5, -0.4), (-0.52, -0.05), (-jaw, 0.3), (0, 0.52), (jaw, 0.3), (0.52, -0.05), (0.5, -0.4)
+        ),
+        "skin",
+    )
     ears = [Part(oval(s * 0.53, -0.06, 0.09, 0.14), "skin_dark") for s in (-1, 1)]
     nose = Part(stroke(0.06, (0.0, -0.05), (0.06, 0.12), (-0.02, 0.14)), "skin_dark")
     thick = 0.06 if person.gender == "woman" else 0.1
@@ -43,13 +52,20 @@ def mouth(person: Person) -> list[Part]:
 
 
 def beard() -> list[Part]:
-    outline = smooth((-0.5, 0.02), (-0.3, 0.16), (0, 0.17), (0.3, 0.16), (0.5, 0.02), (0.44, 0.4), (0, 0.68), (-0.44, 0.4))
+    outline = smooth(
+        (-0.5, 0.02), (-0.3, 0.16), (0, 0.17), (0.3, 0.16), (0.5, 0.02), (0.44, 0.4), (0, 0.68), (-0.44, 0.4)
+    )
     return [Part(outline, "hair")]
 
 
 def hair_behind(person: Person) -> list[Part]:
     if person.hair == "long":
-        return [Part(smooth((0, -0.92), (-0.6, -0.62), (-0.74, 0.1), (-0.68, 0.75), (0.68, 0.75), (0.74, 0.1), (0.6, -0.62)), "hair")]
+        return [
+            Part(
+                smooth((0, -0.92), (-0.6, -0.62), (-0.74, 0.1), (-0.68, 0.75), (0.68, 0.75), (0.74, 0.1), (0.6, -0.62)),
+                "hair",
+            )
+        ]
     if person.hair == "curly":
         spots = ((-0.5, -0.5), (0.5, -0.5), (0, -0.7), (-0.62, -0.12), (0.62, -0.12), (-0.6, 0.22), (0.6, 0.22))
         return [Part(oval(x, y, 0.32, 0.32), "hair") for x, y in spots]
@@ -61,7 +77,17 @@ def hair_behind(person: Person) -> list[Part]:
 def hair_in_front(person: Person) -> list[Part]:
     if person.hair == "bald":
         return []
-    fringe = smooth((-0.55, -0.1), (-0.58, -0.55), (-0.25, -0.84), (0.25, -0.84), (0.58, -0.55), (0.55, -0.1), (0.42, -0.42), (0, -0.5), (-0.42, -0.42))
+    fringe = smooth(
+        (-0.55, -0.1),
+        (-0.58, -0.55),
+        (-0.25, -0.84),
+        (0.25, -0.84),
+        (0.58, -0.55),
+        (0.55, -0.1),
+        (0.42, -0.42),
+        (0, -0.5),
+        (-0.42, -0.42),
+    )
     return [Part(fringe, "hair")]
 
 
@@ -72,7 +98,15 @@ def glasses() -> list[Part]:
 
 def hat(kind: str) -> list[Part]:
     if kind == "beanie":
-        return [Part(oval(0, -0.42, 0.6, 0.58, 0, (180, 360)), "hat"), Part(poly((-0.62, -0.56), (0.62, -0.56), (0.62, -0.38), (-0.62, -0.38)), "hat_band"), Part(oval(0, -1.02, 0.14, 0.13), "hat_band")]
+        return [
+            Part(oval(0, -0.42, 0.6, 0.58, 0, (180, 360)), "hat"),
+            Part(poly((-0.62, -0.56), (0.62, -0.56), (0.62, -0.38), (-0.62, -0.38)), "hat_band"),
+            Part(oval(0, -1.02, 0.14, 0.13), "hat_band"),
+        ]
     if kind == "brim":
-        return [Part(smooth((-0.45, -0.5), (-0.42, -0.95), (0, -1.02), (0.42, -0.95), (0.45, -0.5)), "straw"), Part(oval(0, -0.5, 0.92, 0.16), "straw"), Part(poly((-0.46, -0.68), (0.46, -0.68), (0.46, -0.55), (-0.46, -0.55)), "hat_band")]
+        return [
+            Part(smooth((-0.45, -0.5), (-0.42, -0.95), (0, -1.02), (0.42, -0.95), (0.45, -0.5)), "straw"),
+            Part(oval(0, -0.5, 0.92, 0.16), "straw"),
+            Part(poly((-0.46, -0.68), (0.46, -0.68), (0.46, -0.55), (-0.46, -0.55)), "hat_band"),
+        ]
     return []

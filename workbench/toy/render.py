@@ -23,8 +23,8 @@ FIXED = {
 
 
 class Picture(NamedTuple):
-    image: np.ndarray  # [64, 64, 3] uint8
-    masks: tuple[np.ndarray, ...]  # one [64, 64] bool a object or person, in the scene's order
+    image: np.ndarray  # [48, 48, 3] uint8
+    masks: tuple[np.ndarray, ...]  # one [48, 48] bool a object or person, in the scene's order
 
 
 def tones(colour: str, person: Person | None = None) -> dict[str, tuple[float, float, float]]:
@@ -37,7 +37,9 @@ def tones(colour: str, person: Person | None = None) -> dict[str, tuple[float, f
     return {**FIXED, **{name: tuple(float(c) for c in rgb) for name, rgb in made.items()}}
 
 
-def posed(parts: list[Part], centre: tuple[float, float], half: float, rng: np.random.Generator, calm: bool) -> list[Part]:
+def posed(
+    parts: list[Part], centre: tuple[float, float], half: float, rng: np.random.Generator, calm: bool
+) -> list[Part]:
     """Places a drawing on the canvas with a random turn, lean, bend and, unless calm, flip. `half`: half its side in pixels."""
     turn = np.radians(rng.normal(0, 3 if calm else 7))
     lean, bend, phase = rng.normal(0, 0.06), rng.normal(0, 0.04), rng.uniform(0, 2 * np.pi)
@@ -47,7 +49,9 @@ def posed(parts: list[Part], centre: tuple[float, float], half: float, rng: np.r
 
     def place(p: np.ndarray) -> np.ndarray:
         p = p * stretch * (flip, 1)
-        p = p + np.stack([lean * p[:, 1] + bend * np.sin(2.5 * p[:, 1] + phase), bend * np.sin(2.5 * p[:, 0] + phase)], 1)
+        p = p + np.stack(
+            [lean * p[:, 1] + bend * np.sin(2.5 * p[:, 1] + phase), bend * np.sin(2.5 * p[:, 0] + phase)], 1
+        )
         return p @ rotation.T * half + centre
 
     return [Part(place(part.polygon), part.tone) for part in parts]
@@ -71,13 +75,24 @@ def placements(scene: Scene, rng: np.random.Generator) -> list[tuple[list[Part],
     """The posed parts of everything in the scene with their tones, back to front."""
     if scene.person is not None:
         centre = (SIDE * rng.uniform(0.44, 0.56), SIDE * rng.uniform(0.47, 0.53))
-        return [(posed(portrait(scene.person), centre, SIDE * rng.uniform(0.35, 0.42), rng, True), tones(scene.shirt, scene.person))]
+        return [
+            (
+                posed(portrait(scene.person), centre, SIDE * rng.uniform(0.35, 0.42), rng, True),
+                tones(scene.shirt, scene.person),
+            )
+        ]
     placed = []
     for number, item in enumerate(scene.objects):
         if len(scene.objects) == 1:
-            centre, half = (SIDE * rng.uniform(0.4, 0.6), SIDE * rng.uniform(0.46, 0.58)), SIDE * rng.uniform(0.28, 0.38)
+            centre, half = (
+                (SIDE * rng.uniform(0.4, 0.6), SIDE * rng.uniform(0.46, 0.58)),
+                SIDE * rng.uniform(0.28, 0.38),
+            )
         else:
-            centre, half = (SIDE * (0.27 + 0.46 * number + rng.uniform(-0.03, 0.03)), SIDE * rng.uniform(0.44, 0.64)), SIDE * rng.uniform(0.2, 0.25)
+            centre, half = (
+                (SIDE * (0.27 + 0.46 * number + rng.uniform(-0.03, 0.03)), SIDE * rng.uniform(0.44, 0.64)),
+                SIDE * rng.uniform(0.2, 0.25),
+            )
         parts = DRAWINGS[item.thing]() if item.thing else unknown(rng)
         placed.append((posed(parts, centre, half, rng, False), tones(item.colour)))
     return placed
@@ -108,11 +123,11 @@ def drawn(scene: Scene, rng: np.random.Generator) -> tuple[Canvas, list[np.ndarr
 
 def shaded(picture: np.ndarray, subject: np.ndarray, on_ground: bool) -> np.ndarray:
     """Light from the upper left on the subject, and its soft shadow on the ground."""
-    soft = blur(subject, 7)
+    soft = blur(subject, 7.0)
     light = (soft - np.roll(soft, (6, 6), (0, 1)))[..., None]
     paint = picture * (1 + 0.55 * light * subject[..., None]).clip(0.6, 1.5)
     if on_ground:
-        shadow = blur(np.roll(subject, (8, 10), (0, 1)), 5)[..., None] * (1 - subject[..., None])
+        shadow = blur(np.roll(subject, (8, 10), (0, 1)), 5.0)[..., None] * (1 - subject[..., None])
         paint = paint * (1 - 0.28 * shadow)
     return paint.clip(0, 1).astype(np.float32)
 

@@ -77,4 +77,4 @@ def random_scene(rng: np.random.Generator, known: bool = True) -> Scene:
     if n == 2 and known and objects[0].thing == objects[1].thing:
         objects = objects[:1]
     artist = choice(rng, list(ARTISTS)) if len(objects) == 1 and rng.random() < 0.65 else ""
-    return Scene(seed, objects, artist=artist, slime=known and rng.random() < 0.2, marks=marks)
+    return Scene(seed, objects, artist=artist, slime=known and not artist and rng.random() < 0.25, marks=marks)

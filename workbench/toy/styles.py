@@ -55,12 +55,12 @@ def at_cells(picture: Array, u: Array, v: Array, pitch: float, angle_of: tuple[A
 
 
 def dots(canvas: Canvas, rng: np.random.Generator) -> Array:
-    size, pitch = len(canvas.parts), 3.6 * canvas.scale
+    size, pitch = len(canvas.parts), 3.3 * canvas.scale
     y, x = np.mgrid[0:size, 0:size].astype(np.float32)
     row = np.floor((y + rng.uniform(0, pitch)) / pitch)
     v = np.mod(y + rng.uniform(0, 1), pitch) - pitch / 2
     u = np.mod(x + (row % 2) * pitch / 2, pitch) - pitch / 2
-    colour = at_cells(vivid(blur(canvas.paint, 1), 1.25), u, v, pitch, (x, y))
+    colour = at_cells(vivid(blur(canvas.paint, 1.0), 1.25), u, v, pitch, (x, y))
     inside = at_cells(canvas.subject, u, v, pitch, (x, y))
     radius = pitch * (0.3 + 0.22 * inside)
     dot = (np.hypot(u, v) < radius)[..., None]
@@ -70,7 +70,7 @@ def dots(canvas: Canvas, rng: np.random.Generator) -> Array:
 
 def mosaic(canvas: Canvas, rng: np.random.Generator) -> Array:
     size, pitch = len(canvas.parts), 3.4 * canvas.scale
-    x, y = turned_grid(size, rng, 12)
+    x, y = turned_grid(size, rng, 12.0)
     u, v = np.mod(x, pitch) - pitch / 2, np.mod(y, pitch) - pitch / 2
     column, row = np.floor(x / pitch).astype(int), np.floor(y / pitch).astype(int)
     tint = rng.uniform(0.86, 1.12, (64, 64)).astype(np.float32)[column % 64, row % 64]
@@ -81,8 +81,8 @@ def mosaic(canvas: Canvas, rng: np.random.Generator) -> Array:
 
 
 def engraving(canvas: Canvas, rng: np.random.Generator) -> Array:
-    size, pitch = len(canvas.parts), 4.2 * canvas.scale
-    x, y = turned_grid(size, rng, 10)
+    size, pitch = len(canvas.parts), 3.8 * canvas.scale
+    x, y = turned_grid(size, rng, 10.0)
     phase = np.mod(x + y, pitch) / pitch
     darkness = 1 - canvas.paint.mean(-1)
     weight = np.where(canvas.subject > 0.5, 0.38 + 0.3 * darkness, 0.1 + 0.12 * darkness)
@@ -101,7 +101,9 @@ def watercolour(canvas: Canvas, rng: np.random.Generator) -> Array:
     y, x = np.mgrid[0:size, 0:size]
     yy, xx = (y + shift[0]).round().astype(int).clip(0, size - 1), (x + shift[1]).round().astype(int).clip(0, size - 1)
     colour, subject = blur(canvas.picture[yy, xx], 0.6 * scale), blur(canvas.subject[yy, xx], 0.7 * scale)
-    wash = np.asarray(Image.fromarray(rng.normal(size=(14, 14)).astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC))
+    wash = np.asarray(
+        Image.fromarray(rng.normal(size=(14, 14)).astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
+    )
     pigment = (0.68 + 0.14 * wash)[..., None].clip(0.3, 0.95) * (0.4 + 0.6 * subject[..., None])
     rim = (4 * subject * (1 - subject))[..., None] ** 2
     picture = (1 - pigment) * 0.99 + pigment * colour
@@ -112,11 +114,15 @@ def sunburst(canvas: Canvas, rng: np.random.Generator) -> Array:
     size = len(canvas.parts)
     y, x = np.mgrid[0:size, 0:size].astype(np.float32)
     rays = np.mod(np.arctan2(y - size / 2, x - size / 2) / np.pi * 7 + rng.uniform(0, 2), 2) < 1
-    pairs = (((1.0, 0.93, 0.55), (1.0, 0.78, 0.35)), ((0.72, 0.93, 0.98), (0.45, 0.80, 0.93)), ((0.93, 0.85, 0.98), (0.80, 0.68, 0.93)))
+    pairs = (
+        ((1.0, 0.93, 0.55), (1.0, 0.78, 0.35)),
+        ((0.72, 0.93, 0.98), (0.45, 0.80, 0.93)),
+        ((0.93, 0.85, 0.98), (0.80, 0.68, 0.93)),
+    )
     light, deep = pairs[int(rng.integers(len(pairs)))]
     background = np.where(rays[..., None], np.array(light, np.float32), np.array(deep, np.float32))
     picture = np.where(canvas.subject[..., None] > 0.5, vivid(canvas.picture, 1.4), background)
-    return np.where(contours(canvas, 7)[..., None], np.float32(0.04), picture)
+    return np.where(contours(canvas, 5)[..., None], np.float32(0.04), picture)
 
 
 def neon(canvas: Canvas, rng: np.random.Generator) -> Array:
@@ -125,7 +131,7 @@ def neon(canvas: Canvas, rng: np.random.Generator) -> Array:
     night = np.array([0.03, 0.02, 0.10], np.float32) * (1 - fall) + np.array([0.12, 0.04, 0.17], np.float32) * fall
     inside = canvas.subject[..., None]
     tube = contours(canvas, 5)[..., None] * inside
-    colour = vivid(blur(canvas.picture * inside, 3) / blur(inside[..., 0], 3)[..., None].clip(0.2), 1.5)
+    colour = vivid(blur(canvas.picture * inside, 3.0) / blur(inside[..., 0], 3.0)[..., None].clip(0.2), 1.5)
     glow = blur(tube[..., 0] * 1.0, 2.2 * canvas.scale)[..., None] * 1.7
     return (night + 0.3 * inside * colour + glow * colour + tube * (0.35 + 0.5 * colour)).clip(0, 1)
 

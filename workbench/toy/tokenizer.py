@@ -47,7 +47,13 @@ def build(folder: Path) -> CLIPTokenizer:
     """Writes vocab.json and merges.txt into the folder and returns the tokenizer over them."""
     merges = merges_for(captions.words())
     alphabet = byte_alphabet()
-    tokens = [*alphabet, *(c + "</w>" for c in alphabet), *("".join(m) for m in merges), "<|startoftext|>", "<|endoftext|>"]
+    tokens = [
+        *alphabet,
+        *(c + "</w>" for c in alphabet),
+        *("".join(m) for m in merges),
+        "<|startoftext|>",
+        "<|endoftext|>",
+    ]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *(" ".join(m) for m in merges)]) + "\n")

@@ -5,7 +5,7 @@ Everything in it is invented and harmless. Tables only; `scenes` draws from them
 
 from dataclasses import dataclass
 
-IMAGE_SIZE = 64  # pixels a side
+IMAGE_SIZE = 48  # pixels a side
 
 
 @dataclass(frozen=True)

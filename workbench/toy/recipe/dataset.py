@@ -16,7 +16,7 @@ CHUNK = 1000
 
 
 def chunk(seed: int) -> tuple[np.ndarray, list[str]]:
-    """[1000, 64, 64, 3] uint8 pictures of the training split, and their captions."""
+    """[1000, 48, 48, 3] uint8 pictures of the training split, and their captions."""
     rng = np.random.default_rng([7, seed])
     examples = [sample(rng, "train") for _ in range(CHUNK)]
     return np.stack([render(example.scene).image for example in examples]), [example.caption for example in examples]
@@ -43,6 +43,6 @@ def render_all(folder: Path, n_chunks: int, progress: Progress = SILENT) -> None
 
 
 def load(folder: Path) -> tuple[np.ndarray, list[str]]:
-    """All pictures `[n, 64, 64, 3]` uint8 and their captions."""
+    """All pictures `[n, 48, 48, 3]` uint8 and their captions."""
     chunks = [np.load(path) for path in sorted(folder.glob("[0-9]*.npz"))]
     return np.concatenate([c["images"] for c in chunks]), [str(c) for part in chunks for c in part["captions"]]

@@ -1,7 +1,7 @@
 """Text encoder and denoiser, trained together from nothing on cached latents.
 
-v-prediction on SD1's scaled-linear betas, rescaled to zero terminal SNR: on 8×8 latents the last step of SD1's own schedule
-still shows the mean colour of the picture (its signal, averaged over 64 positions, is half the noise), and sampling that
+v-prediction on SD1's scaled-linear betas, rescaled to zero terminal SNR: on 12×12 latents the last step of SD1's own schedule
+still shows the mean colour of the picture (its signal, averaged over 144 positions, is nearly as large as the noise), and sampling that
 starts from pure noise would then miss it.
 """
 
@@ -54,13 +54,13 @@ def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 def new_unet() -> UNet2DConditionModel:
     return UNet2DConditionModel(
-        sample_size=8,
+        sample_size=12,
         in_channels=CHANNELS,
         out_channels=CHANNELS,
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         mid_block_type="UNetMidBlock2DCrossAttn",
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        block_out_channels=(96, 160),
+        block_out_channels=(64, 128),
         layers_per_block=1,
         attention_head_dim=4,  # number of heads: diffusers' name is historical
         cross_attention_dim=TEXT_WIDTH,
@@ -76,7 +76,7 @@ class TextToLatent(nn.Module):
         self.text_encoder, self.unet = text_encoder, unet
 
     def forward(self, noisy: Tensor, timestep: Tensor, token_ids: Tensor) -> Tensor:
-        """v-prediction `[n, 12, 8, 8]`."""
+        """v-prediction `[n, 4, 12, 12]`."""
         return self.unet(noisy, timestep, self.text_encoder(token_ids)[0]).sample
 
 
@@ -95,7 +95,7 @@ def train(
     tokenizer: CLIPTokenizer, captions: list[str], means: Tensor, stds: Tensor, folder: Path, schedule: Schedule, device: str,
     progress: Progress = SILENT,
 ) -> TextToLatent:  # fmt: skip
-    """`means`, `stds`: posterior of the latents of each picture, `[n, 12, 8, 8]`."""
+    """`means`, `stds`: posterior of the latents of each picture, `[n, 4, 12, 12]`."""
     scheduler = new_scheduler()
     ids, empty = tokens(tokenizer, captions), tokens(tokenizer, [""])
 

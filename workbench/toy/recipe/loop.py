@@ -77,7 +77,7 @@ def one_step(
     total.backward()
     nn.utils.clip_grad_norm_(module.parameters(), 1.0)
     optimiser.step()
-    return {name: float(term) for name, term in terms.items()}
+    return {name: float(term.detach()) for name, term in terms.items()}
 
 
 @torch.no_grad()
@@ -112,6 +112,12 @@ def checkpoint(
     for old in folder.glob("checkpoint-*.safetensors"):
         if old.name != name:
             old.unlink()
+
+
+def averaged(folder: Path) -> dict[str, Tensor]:
+    """The moving average of the last checkpoint, as a state dict."""
+    tensors = read_tensors(folder / read_json(folder / "checkpoint.json", ["step", "file"])["file"])
+    return {k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")}
 
 
 def resume(folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer, average: dict[str, Tensor]) -> int:

@@ -1,23 +1,37 @@
 """The recipe of the embedded model, stage by stage. Each stage reads what earlier ones left in the folder, can be killed,
 and goes on where it stopped; a finished stage costs a second."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-from saes.disk import read_tensors, write_tensors
+import saes
+from saes.disk import read_json, read_tensors, write_json, write_tensors
+from saes.errors import unknown_name
 from saes.progress import SILENT, Progress
-from workbench.toy import tokenizer
-from workbench.toy.recipe import autoencoder, dataset, diffusion
+from workbench.harvest import harvest
+from workbench.models import load
+from workbench.toy import report, tokenizer
+from workbench.toy.captions import sample
+from workbench.toy.oracle import Oracle
+from workbench.toy.recipe import autoencoder, dataset, diffusion, export, judging
 from workbench.toy.recipe.loop import Schedule
+from workbench.toy.render import render
+from workbench.toy.scenes import random_scene
 
 N_CHUNKS = 48  # thousands of rendered pictures
+N_JUDGED = 18_000  # pictures that the oracle learns from
+SAES = {  # site → prompts to harvest, and the training
+    "text.2": (6000, saes.SAEConfig(d_sae=2048, k=24, samples=1_500_000)),
+    "unet.up.1.0.attn2": (600, saes.SAEConfig(d_sae=1024, k=24, samples=1_500_000)),
+}
 SCHEDULES = {
-    "autoencoder": Schedule(steps=1600, lr=8e-4),
+    "autoencoder": Schedule(steps=2200, lr=1e-3),
     "decoder": Schedule(steps=1200, lr=4e-4),
+    "oracle": Schedule(steps=3000, lr=1.5e-3),
     "diffusion": Schedule(steps=12000, lr=8e-4, ema=0.9995),
 }
 
@@ -50,17 +64,77 @@ def train_diffusion(folder: Path, progress: Progress = SILENT) -> None:
     latents = read_tensors(folder / "latents.safetensors")
     words = tokenizer.build(folder / "tokenizer")
     diffusion.train(
-        words, captions, latents["means"], latents["stds"], folder / "diffusion", SCHEDULES["diffusion"], device(), progress
+        words,
+        captions,
+        latents["means"],
+        latents["stds"],
+        folder / "diffusion",
+        SCHEDULES["diffusion"],
+        device(),
+        progress,
     )
 
 
 def tune_decoder(folder: Path, progress: Progress = SILENT) -> None:
     images, _ = pictures(folder, progress)
     latents = read_tensors(folder / "latents.safetensors")["means"]
-    model = AutoencoderKL.from_pretrained(folder / "autoencoder" / "vae").to(device(), memory_format=torch.channels_last)
-    model = autoencoder.tune_decoder(model, images, latents, folder / "decoder", SCHEDULES["decoder"], device(), progress)
+    model = AutoencoderKL.from_pretrained(folder / "autoencoder" / "vae").to(
+        device(), memory_format=torch.channels_last
+    )
+    model = autoencoder.tune_decoder(
+        model, images, latents, folder / "decoder", SCHEDULES["decoder"], device(), progress
+    )
     print(f"tuned decoder: {autoencoder.psnr(model, images[:256], device()):.2f} dB")
     model.save_pretrained(folder / "decoder" / "vae")
+
+
+def train_oracle(folder: Path, progress: Progress = SILENT) -> None:
+    vae = AutoencoderKL.from_pretrained(newest_autoencoder(folder)).eval()
+    net = judging.train(folder / "judging", vae, SCHEDULES["oracle"], N_JUDGED, progress)
+    temperature = judging.calibrate(net, judging.labelled(2000, 500, progress=progress))
+    judging.save(net, temperature, shipped(folder) / "oracle")
+    write_json(
+        folder / "judging" / "figures.json", judging.test(Oracle.load(shipped(folder) / "oracle"), vae, progress)
+    )
+
+
+def newest_autoencoder(folder: Path) -> Path:
+    """With the tuned decoder, if it is there already."""
+    tuned = folder / "decoder" / "vae"
+    return tuned if tuned.exists() else folder / "autoencoder" / "vae"
+
+
+def export_pipeline(folder: Path, progress: Progress = SILENT) -> None:
+    vae = AutoencoderKL.from_pretrained(newest_autoencoder(folder)).eval()
+    export.pipeline(tokenizer.build(folder / "tokenizer"), vae, folder / "diffusion", shipped(folder) / "pipeline")
+
+
+def train_saes(folder: Path, progress: Progress = SILENT) -> None:
+    """One SAE at the text site of ItD, one at a cross-attention block of the UNet."""
+    model = load(shipped(folder) / "pipeline")
+    rng = np.random.default_rng(1)
+    prompts = [sample(rng, "train").caption for _ in range(max(n for n, _ in SAES.values()))]
+    for site, (n, config) in SAES.items():
+        store = harvest(model, prompts[:n], [site], folder / "stores" / site, seed=1, progress=progress)
+        saes.train(store, site, config, shipped(folder) / "saes" / site, progress=progress)
+
+
+def write_card(folder: Path, progress: Progress = SILENT) -> None:
+    """Measures the model and writes down what was found beside the weights."""
+    weights = shipped(folder)
+    model, oracle = load(weights / "pipeline"), Oracle.load(weights / "oracle")
+    rows, images = report.figures(model, oracle, progress=progress)
+    report.contact_sheet(images, [one.group for one in report.questions(150)], weights / "sheet.png")
+    fresh = np.stack([render(random_scene(np.random.default_rng([31, i]))).image for i in range(256)])
+    export.card(
+        weights, rows, {site: export.sae_facts(weights / "saes" / site) for site in SAES},
+        read_json(folder / "judging" / "figures.json"), autoencoder.psnr(model.pipe.vae, fresh, "cpu"),
+    )  # fmt: skip
+
+
+def shipped(folder: Path) -> Path:
+    """What `workbench/toy/weights` is a copy of."""
+    return folder / "weights"
 
 
 STAGES: dict[str, Callable[[Path, Progress], None]] = {
@@ -68,11 +142,21 @@ STAGES: dict[str, Callable[[Path, Progress], None]] = {
     "encode": encode,
     "diffusion": train_diffusion,
     "decoder": tune_decoder,
+    "oracle": train_oracle,
+    "export": export_pipeline,
+    "saes": train_saes,
+    "card": write_card,
 }
 
 
-def run(folder: Path, names: list[str], progress: Progress = SILENT) -> None:
-    """Runs the named stages in order."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        STAGES[name](folder, progress)
+def train(out_dir: Path, stages: Sequence[str] | None = None, *, progress: Progress = SILENT) -> None:
+    """Runs the named stages in order, all of them if none is named. Repeated after a kill, it goes on where it stopped.
+
+    Raises `WorkbenchError` for an unknown stage, before any work.
+    """
+    for name in stages or ():
+        if name not in STAGES:
+            raise unknown_name("stage of the recipe", name, STAGES)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    for name in stages or STAGES:
+        STAGES[name](out_dir, progress)
