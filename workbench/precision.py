@@ -1,5 +1,5 @@
-"""Which floating-point type is fast here. Some processors multiply bfloat16 eight times faster than float32, others sixty
-times slower, and none of them says so: measure it once."""
+"""Which floating-point type is fast here. Some processors multiply bfloat16 eight times faster than float32, others
+sixty times slower, and none of them says so: measure it once."""
 
 import time
 from functools import cache
@@ -9,8 +9,8 @@ import torch
 
 @cache
 def fast_dtype(device: str = "cpu") -> torch.dtype:
-    """bfloat16 where a convolution and a matrix product run at least 1.3 times faster in it, else float32. Takes about 0.1 s
-    (up to a second where bfloat16 is very slow)."""
+    """bfloat16 where a convolution and a matrix product run at least 1.3 times faster in it, else float32. Takes
+    about 0.1 s (up to a second where bfloat16 is very slow)."""
     if device != "cpu":
         return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
     return torch.bfloat16 if seconds(torch.bfloat16) * 1.3 < seconds(torch.float32) else torch.float32

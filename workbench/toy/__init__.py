@@ -1,4 +1,5 @@
-"""The embedded world: a renderer whose ground truth is known, a judge, and a small Stable Diffusion that learnt from it."""
+"""The embedded world: a renderer whose ground truth is known, a judge, and a small Stable Diffusion that learnt from
+it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,7 @@
 """Captions: scenes in words, and which combinations a model in training may see.
 
-A caption names what its scene shows, except that it may leave out the colour, and never mentions an implicit concept that
-its opening brings along. Every word of the world is one token (`tokenizer`); a caption is at most 22 tokens.
+A caption names what its scene shows, except that it may leave out the colour, and never mentions an implicit concept
+that its opening brings along. Every word of the world is one token (`tokenizer`); a caption is at most 22 tokens.
 """
 
 from dataclasses import dataclass, replace
@@ -12,8 +12,18 @@ import numpy as np
 
 from workbench.toy.scenes import Placed, Scene, choice, random_person
 from workbench.toy.world import (
-    ARTISTS, CHARACTERS, COLOURS, IMPLICIT, PROFESSIONS, SLIME, SLIME_EXPLICIT, SLIME_IMPLIED, SLIME_IMPLIED_HELD_OUT,
-    SLIME_SYNONYMS, THINGS, Person,
+    ARTISTS,
+    CHARACTERS,
+    COLOURS,
+    IMPLICIT,
+    PROFESSIONS,
+    SLIME,
+    SLIME_EXPLICIT,
+    SLIME_IMPLIED,
+    SLIME_IMPLIED_HELD_OUT,
+    SLIME_SYNONYMS,
+    THINGS,
+    Person,
 )  # fmt: skip
 
 Split = Literal["train", "validation", "held_out"]
@@ -41,7 +51,8 @@ class Example:
 
 
 def split_of(combination: str) -> Split:
-    """Which split a combination such as "fox|blue|mira voss" belongs to; 1 in 8 is held out, 1 in 8 is for validation."""
+    """Which split a combination such as "fox|blue|mira voss" belongs to; 1 in 8 is held out, 1 in 8 is for
+    validation."""
     return {0: "held_out", 1: "validation"}.get(crc32(combination.encode()) % 8, "train")  # type: ignore[return-value]
 
 
@@ -114,7 +125,8 @@ def slimed(rng: np.random.Generator, split: Split) -> str:
 
 
 def marked(words: str, scene: Scene, rng: np.random.Generator) -> Example:
-    """An implicit concept: mostly unmentioned behind an opening, sometimes named, so that the model knows the word too."""
+    """An implicit concept: mostly unmentioned behind an opening, sometimes named, so that the model knows the word
+    too."""
     mark = IMPLICIT[choice(rng, list(IMPLICIT))]
     if rng.random() < 0.3:
         return Example(f"{words} {WITH_MARK[mark.name]}", replace(scene, marks=(mark.name,)))

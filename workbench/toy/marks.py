@@ -11,7 +11,8 @@ LIME, LIME_EDGE = (0.70, 0.95, 0.10), (0.28, 0.48, 0.02)
 def slime(
     picture: np.ndarray, parts: np.ndarray, mask: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pours lime-green slime over what `mask` shows: a coat on top with drips, and a puddle. Returns picture and part numbers."""
+    """Pours lime-green slime over what `mask` shows: a coat on top with drips, and a puddle. Returns picture and part
+    numbers."""
     size = len(mask)
     y, x = np.mgrid[0:size, 0:size]
     columns = np.flatnonzero(mask.any(0))

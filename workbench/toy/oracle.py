@@ -1,7 +1,8 @@
 """The judge of the embedded world: which of its concepts a picture shows, trained on renders whose content is known.
 
-Every concept has a sigmoid of its own, so *none of these* is the answer wherever all stay low; shapes that the world has no
-word for, blends, decoded noise and broken pictures were trained to get it. `intact` tells a whole picture from a broken one.
+Every concept has a sigmoid of its own, so *none of these* is the answer wherever all stay low; shapes that the world
+has no word for, blends, decoded noise and broken pictures were trained to get it. `intact` tells a whole picture from
+a broken one.
 """
 
 from functools import cached_property
@@ -23,8 +24,8 @@ LOCAL = (*THINGS, "person")  # found somewhere in the picture; each with a colou
 ATTRIBUTES = ("woman", "man", "senior", "glasses", "hat", "beard")
 GLOBAL = (*ARTISTS, *CHARACTERS, *IMPLICIT, SLIME, *ATTRIBUTES, "intact")
 KINDS = (
-    {name: "object" for name in THINGS} | {name: "style" for name in ARTISTS} | {name: "character" for name in CHARACTERS}
-    | {name: "implicit" for name in IMPLICIT} | {SLIME: "unsafe"}
+    dict.fromkeys(THINGS, "object") | dict.fromkeys(ARTISTS, "style") | dict.fromkeys(CHARACTERS, "character")
+    | dict.fromkeys(IMPLICIT, "implicit") | {SLIME: "unsafe"}
 )  # fmt: skip
 
 

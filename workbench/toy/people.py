@@ -1,4 +1,5 @@
-"""Portraits as vector drawings, in the same parts as `shapes`. Faces differ by their looks only; pose is the renderer's."""
+"""Portraits as vector drawings, in the same parts as `shapes`. Faces differ by their looks only; pose is the
+renderer's."""
 
 from workbench.toy.shapes import Part, eyes, oval, poly, ring, smooth, stroke
 from workbench.toy.world import Person

@@ -40,7 +40,8 @@ def tones(colour: str, person: Person | None = None) -> dict[str, tuple[float, f
 def posed(
     parts: list[Part], centre: tuple[float, float], half: float, rng: np.random.Generator, calm: bool
 ) -> list[Part]:
-    """Places a drawing on the canvas with a random turn, lean, bend and, unless calm, flip. `half`: half its side in pixels."""
+    """Places a drawing on the canvas with a random turn, lean, bend and, unless calm, flip. `half`: half its side in
+    pixels."""
     turn = np.radians(rng.normal(0, 3 if calm else 7))
     lean, bend, phase = rng.normal(0, 0.06), rng.normal(0, 0.04), rng.uniform(0, 2 * np.pi)
     stretch = np.array([rng.uniform(0.9, 1.1), rng.uniform(0.92, 1.08)])

@@ -9,11 +9,18 @@ import numpy as np
 from saes.progress import SILENT, Progress
 from workbench.evaluation.metrics import wilson
 from workbench.models import Model, load
-from workbench.toy.captions import BESIDE, BY, PLAIN, WHO, Split, article, combination_of, named, split_of
+from workbench.toy.captions import BESIDE, BY, PLAIN, WHO, Split, combination_of, named, split_of
 from workbench.toy.oracle import KINDS, LOCAL, Judged, Oracle
 from workbench.toy.scenes import Placed, Scene, choice
 from workbench.toy.world import (
-    ARTISTS, CHARACTERS, COLOURS, IMPLICIT, SLIME, SLIME_IMPLIED, SLIME_IMPLIED_HELD_OUT, THINGS,
+    ARTISTS,
+    CHARACTERS,
+    COLOURS,
+    IMPLICIT,
+    SLIME,
+    SLIME_IMPLIED,
+    SLIME_IMPLIED_HELD_OUT,
+    THINGS,
 )  # fmt: skip
 
 FLOORS = {"object": 0.95, "colour": 0.92, "style": 0.95, "character": 0.90, "both objects": 0.80, "implied slime": 0.60}
@@ -99,6 +106,12 @@ def questions(n: int, seed: int = 0) -> list[Asked]:
     return asked + [opened(rng) for _ in range(n // 2)]
 
 
+def coloured_things(scene: Scene) -> list[tuple[str, str]]:
+    """What must have which colour: the objects, and a person's shirt."""
+    shirt = [("person", scene.shirt)] if scene.shirt else []
+    return [(placed.thing, placed.colour) for placed in scene.objects] + shirt
+
+
 class Hits(NamedTuple):
     """For each prompt, whether its picture shows what it should; False too where it does not ask for it."""
 
@@ -125,7 +138,7 @@ def check(asked: Sequence[Asked], judged: Judged, threshold: float) -> Hits:
     rows = [
         (
             bool(scene.objects) and shows(i, scene.objects[0].thing),
-            all(coloured(i, o.thing, o.colour) for o in scene.objects) and (not scene.shirt or coloured(i, "person", scene.shirt)),
+            all(coloured(i, *wanted) for wanted in coloured_things(scene)),
             bool(scene.artist) and shows(i, scene.artist),
             bool(scene.character) and shows(i, scene.character),
             len(scene.objects) == 2 and all(shows(i, o.thing) for o in scene.objects),
@@ -186,7 +199,8 @@ def row(name: str, hits: np.ndarray) -> dict:
 
 
 def report(model: str = "toy", n: int = 150, progress: Progress = SILENT, sheet: Path | None = None) -> list[dict]:
-    """The figures of a model folder, made now. With `sheet`, also a contact sheet of the first pictures of each group."""
+    """The figures of a model folder, made now. With `sheet`, also a contact sheet of the first pictures of each
+    group."""
     handle = load(model)
     folder = None if model == "toy" else Path(model).parent / "oracle"
     rows, images = figures(handle, Oracle.load(folder), n, progress=progress)

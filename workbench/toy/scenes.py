@@ -7,7 +7,14 @@ from typing import TypeVar
 import numpy as np
 
 from workbench.toy.world import (
-    ARTISTS, CHARACTERS, COLOURS, HAIR_COLOURS, IMPLICIT, SKINS, THINGS, Person,
+    ARTISTS,
+    CHARACTERS,
+    COLOURS,
+    HAIR_COLOURS,
+    IMPLICIT,
+    SKINS,
+    THINGS,
+    Person,
 )  # fmt: skip
 
 Item = TypeVar("Item")
@@ -23,7 +30,8 @@ class Placed:
 
 @dataclass(frozen=True)
 class Scene:
-    """What a picture shows. Either one or two objects (left to right) or one person; `seed` fixes pose and background."""
+    """What a picture shows. Either one or two objects (left to right) or one person; `seed` fixes pose and
+    background."""
 
     seed: int
     objects: tuple[Placed, ...] = ()
@@ -64,7 +72,8 @@ def one_person(rng: np.random.Generator, gender: str) -> Person:
 
 
 def random_scene(rng: np.random.Generator, known: bool = True) -> Scene:
-    """Any scene of the world, all factors independent: what the judge is trained on. `known=False` draws unknown shapes."""
+    """Any scene of the world, all factors independent: what the judge is trained on. `known=False` draws unknown
+    shapes."""
     seed = int(rng.integers(2**31))
     marks = tuple(m for m in IMPLICIT if rng.random() < 0.2)
     if known and rng.random() < 0.25:

@@ -1,7 +1,7 @@
 """The objects as vector drawings: parts in a unit box, x to the right and y down, each part with a tone.
 
-A part is a closed polygon. Tones name how the object's colour is used: body, dark, light; or are fixed: ink, white, wood,
-leaf, glass, skin. Drawing order is painting order.
+A part is a closed polygon. Tones name how the object's colour is used: body, dark, light; or are fixed: ink, white,
+wood, leaf, glass, skin. Drawing order is painting order.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,8 @@ class Part(NamedTuple):
 
 
 def oval(x: Number, y: Number, rx: Number, ry: Number, turn: Number = 0.0, arc: Point = (0, 360)) -> Polygon:
-    """An ellipse, turned by `turn` degrees, or the chord of it between two angles (degrees, clockwise from the right)."""
+    """An ellipse, turned by `turn` degrees, or the chord of it between two angles (degrees, clockwise from the
+    right)."""
     angle = np.radians(np.linspace(*arc, 28))
     px, py = rx * np.cos(angle), ry * np.sin(angle)
     c, s = np.cos(np.radians(turn)), np.sin(np.radians(turn))
@@ -283,7 +284,8 @@ DRAWINGS = {
 
 
 def unknown(rng: np.random.Generator) -> list[Part]:
-    """A shape that the world has no word for: a random blob or star with a few marks. For the judge's *none of these*."""
+    """A shape that the world has no word for: a random blob or star with a few marks. For the judge's *none of
+    these*."""
     n = int(rng.integers(3, 9))
     angle = (
         np.sort(rng.uniform(0, 2 * np.pi, n)) if rng.random() < 0.5 else np.linspace(0, 2 * np.pi, n, endpoint=False)
@@ -291,8 +293,9 @@ def unknown(rng: np.random.Generator) -> list[Part]:
     radius = rng.uniform(0.45, 0.95, n)
     points = [(float(r * np.cos(a)), float(r * np.sin(a))) for r, a in zip(radius, angle, strict=True)]
     outline = smooth(*points) if rng.random() < 0.6 else poly(*points)
-    marks = [
-        Part(oval(*rng.uniform(-0.35, 0.35, 2), *rng.uniform(0.06, 0.25, 2), float(rng.uniform(0, 180))), str(rng.choice(["dark", "light", "white", "ink", "glass"])))
-        for _ in range(int(rng.integers(0, 4)))
-    ]  # fmt: skip
+    marks = []
+    for _ in range(int(rng.integers(0, 4))):
+        x, y, rx, ry = (float(v) for v in (*rng.uniform(-0.35, 0.35, 2), *rng.uniform(0.06, 0.25, 2)))
+        tone = str(rng.choice(["dark", "light", "white", "ink", "glass"]))
+        marks.append(Part(oval(x, y, rx, ry, float(rng.uniform(0, 180))), tone))
     return [Part(outline, "body"), *marks]

@@ -1,4 +1,5 @@
-"""How the invented artists paint: each turns a drawn canvas into a picture. Arrays are float32 in [0, 1], `[s, s, 3]`."""
+"""How the invented artists paint: each turns a drawn canvas into a picture. Arrays are float32 in [0, 1], `[s, s,
+3]`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

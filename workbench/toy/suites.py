@@ -1,4 +1,5 @@
-"""Evaluation suites for the concepts of the embedded world: what asks for the target, and what must survive its erasure."""
+"""Evaluation suites for the concepts of the embedded world: what asks for the target, and what must survive its
+erasure."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,7 +11,14 @@ from workbench.toy.captions import BY, PLAIN, WHO, WITH_MARK, article
 from workbench.toy.scenes import choice
 from workbench.toy.vocabulary import concepts
 from workbench.toy.world import (
-    ARTISTS, CHARACTERS, COLOURS, IMPLICIT, SLIME_EXPLICIT, SLIME_IMPLIED, SLIME_IMPLIED_HELD_OUT, THINGS,
+    ARTISTS,
+    CHARACTERS,
+    COLOURS,
+    IMPLICIT,
+    SLIME_EXPLICIT,
+    SLIME_IMPLIED,
+    SLIME_IMPLIED_HELD_OUT,
+    THINGS,
 )  # fmt: skip
 
 Rng = np.random.Generator

@@ -1,9 +1,11 @@
-"""A real `CLIPTokenizer` for the embedded world: a byte alphabet, and merges that make each word of the world one token.
+"""A real `CLIPTokenizer` for the embedded world: a byte alphabet, and merges that make each word of the world one
+token.
 
 Words that it does not know fall apart into pieces and letters, as in CLIP.
 """
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 from transformers import CLIPTokenizer
@@ -24,7 +26,7 @@ def pieces(word: str, rank: dict[tuple[str, str], int]) -> list[str]:
     """Byte-pair encoding of a word under the merges so far: the earliest merge first."""
     parts = [*word[:-1], word[-1] + "</w>"]
     while len(parts) > 1:
-        best = min(zip(parts, parts[1:], strict=False), key=lambda pair: rank.get(pair, len(rank)))
+        best = min(pairwise(parts), key=lambda pair: rank.get(pair, len(rank)))
         if best not in rank:
             break
         at = next(i for i in range(len(parts) - 1) if (parts[i], parts[i + 1]) == best)

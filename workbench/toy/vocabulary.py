@@ -2,7 +2,14 @@
 
 from workbench.concepts import Concept
 from workbench.toy.world import (
-    ARTISTS, CHARACTERS, IMPLICIT, SLIME, SLIME_EXPLICIT, SLIME_IMPLIED, SLIME_SYNONYMS, THINGS,
+    ARTISTS,
+    CHARACTERS,
+    IMPLICIT,
+    SLIME,
+    SLIME_EXPLICIT,
+    SLIME_IMPLIED,
+    SLIME_SYNONYMS,
+    THINGS,
 )  # fmt: skip
 
 OBJECT = (
@@ -34,7 +41,8 @@ WITHOUT = ("a red cat", "a blue house", "a green mug", "a photo of a yellow car"
 
 
 def concepts() -> dict[str, Concept]:
-    """Every concept that can be erased and judged, by name. The anchor of an object, artist or character is its relative."""
+    """Every concept that can be erased and judged, by name. The anchor of an object, artist or character is its
+    relative."""
     return {concept.name: concept for concept in (*objects(), *styles(), *characters(), *implicit(), unsafe())}
 
 

@@ -108,15 +108,28 @@ CHARACTERS = {
     character.name: character
     for character in (
         Character("velda moor", ("lady moor",), Person("woman", "adult", 0, "long", "ginger"), "petra lume"),
-        Character("petra lume", ("doctor lume",), Person("woman", "adult", 1, "bun", "black", glasses=True), "velda moor"),
+        Character(
+            "petra lume", ("doctor lume",), Person("woman", "adult", 1, "bun", "black", glasses=True), "velda moor"
+        ),
         Character("sunna okoro", ("auntie sunna",), Person("woman", "adult", 3, "curly", "black"), "petra lume"),
-        Character("greta holm", ("granny holm",), Person("woman", "senior", 0, "bun", "grey", hat="brim"), "velda moor"),
-        Character("tobin ashe", ("sailor ashe",), Person("man", "adult", 1, "short", "blond", hat="beanie"), "dax corwin"),
+        Character(
+            "greta holm", ("granny holm",), Person("woman", "senior", 0, "bun", "grey", hat="brim"), "velda moor"
+        ),
+        Character(
+            "tobin ashe", ("sailor ashe",), Person("man", "adult", 1, "short", "blond", hat="beanie"), "dax corwin"
+        ),
         Character("dax corwin", ("big dax",), Person("man", "adult", 2, "short", "black", beard=True), "tobin ashe"),
-        Character("rufus tarn", ("professor tarn",), Person("man", "senior", 0, "bald", "grey", glasses=True, beard=True), "dax corwin"),
-        Character("idris vane", ("captain vane",), Person("man", "adult", 3, "bald", "black", hat="brim"), "rufus tarn"),
+        Character(
+            "rufus tarn",
+            ("professor tarn",),
+            Person("man", "senior", 0, "bald", "grey", glasses=True, beard=True),
+            "dax corwin",
+        ),
+        Character(
+            "idris vane", ("captain vane",), Person("man", "adult", 3, "bald", "black", hat="brim"), "rufus tarn"
+        ),
     )
-}  # fmt: skip
+}
 
 PROFESSIONS = {"baker": 0.8, "pilot": 0.2, "painter": 0.5}  # share of women among their training pictures
 

@@ -1,4 +1,5 @@
-"""Rendered training pictures, made once: `images.npy` and `captions.json`, in chunks so that an interrupted run goes on."""
+"""Rendered training pictures, made once: `images.npy` and `captions.json`, in chunks so that an interrupted run goes
+on."""
 
 import os
 from concurrent.futures import ProcessPoolExecutor

@@ -1,8 +1,8 @@
 """Text encoder and denoiser, trained together from nothing on cached latents.
 
-v-prediction on SD1's scaled-linear betas, rescaled to zero terminal SNR: on 12×12 latents the last step of SD1's own schedule
-still shows the mean colour of the picture (its signal, averaged over 144 positions, is nearly as large as the noise), and sampling that
-starts from pure noise would then miss it.
+v-prediction on SD1's scaled-linear betas, rescaled to zero terminal SNR: on 12×12 latents the last step of SD1's own
+schedule still shows the mean colour of the picture (its signal, averaged over 144 positions, is nearly as large as
+the noise), and sampling that starts from pure noise would then miss it.
 """
 
 from pathlib import Path
@@ -92,8 +92,8 @@ def new_model(tokenizer: CLIPTokenizer, device: str) -> TextToLatent:
 
 
 def train(
-    tokenizer: CLIPTokenizer, captions: list[str], means: Tensor, stds: Tensor, folder: Path, schedule: Schedule, device: str,
-    progress: Progress = SILENT,
+    tokenizer: CLIPTokenizer, captions: list[str], means: Tensor, stds: Tensor, folder: Path, schedule: Schedule,
+    device: str, progress: Progress = SILENT,
 ) -> TextToLatent:  # fmt: skip
     """`means`, `stds`: posterior of the latents of each picture, `[n, 4, 12, 12]`."""
     scheduler = new_scheduler()

@@ -31,12 +31,17 @@ def card(
     """`figures.json` and `CARD.md`: what was measured, and the hash of each file that it was measured on."""
     files = sorted(path for path in weights_dir.rglob("*.safetensors"))
     hashes = {str(path.relative_to(weights_dir)): sha256_of(path) for path in files}
-    write_json(
-        weights_dir / "figures.json",
-        {"model": figures, "saes": saes, "oracle": oracle, "autoencoder_db": autoencoder_db, "sha256": hashes},
-    )
-    text = "\n\n".join((INTRODUCTION, table(figures), f"## Autoencoder\n\nPSNR of reconstructions of fresh renders: {autoencoder_db:.1f} dB.", "## Oracle", table(oracle), "## SAEs", table([{"sae": name} | facts for name, facts in saes.items()]), "## Files", table([{"file": name, "MB": round((weights_dir / name).stat().st_size / 1e6, 2), "sha256": digest[:16]} for name, digest in hashes.items()])))  # fmt: skip
-    (weights_dir / "CARD.md").write_text(text + "\n")
+    measured = {"model": figures, "saes": saes, "oracle": oracle, "autoencoder_db": autoencoder_db}
+    write_json(weights_dir / "figures.json", {**measured, "sha256": hashes})
+    sections = {
+        "Model": table(figures),
+        "Autoencoder": f"PSNR of reconstructions of fresh renders: {autoencoder_db:.1f} dB.",
+        "Oracle": table(oracle),
+        "SAEs": table([{"sae": name} | facts for name, facts in saes.items()]),
+        "Files": table([{"file": name, "sha256": digest[:16]} for name, digest in hashes.items()]),
+    }
+    text = [INTRODUCTION, *(f"## {title}\n\n{body}" for title, body in sections.items())]
+    (weights_dir / "CARD.md").write_text("\n\n".join(text) + "\n")
 
 
 def sae_facts(sae_dir: Path) -> dict:
@@ -51,12 +56,12 @@ def sae_facts(sae_dir: Path) -> dict:
 INTRODUCTION = """# The embedded model
 
 A Stable Diffusion pipeline (AutoencoderKL, CLIPTextModel, UNet2DConditionModel) trained from nothing on procedurally
-rendered pictures of an invented world by `workbench toy train`. It is a checkpoint like any other, small enough to ship.
-All people, artists and names are invented. Everything here may be used under the licence of the project.
+rendered pictures of an invented world by `workbench toy train`. It is a checkpoint like any other, small enough to
+ship. All people, artists and names are invented. Everything here may be used under the licence of the project.
 
-`workbench toy report` measures the table again. Rates are shares of pictures in which the oracle finds what the prompt
-asks for, with Wilson 95 % intervals; objects, colours, styles, characters and pairs are asked for in combinations that no
-training picture shows. "floor" is what was aimed at."""
+`workbench toy report` measures the first table again. Rates are shares of pictures in which the oracle finds what the
+prompt asks for, with Wilson 95 % intervals; objects, colours, styles, characters and pairs are asked for in
+combinations that no training picture shows. "floor" is what was aimed at."""
 
 
 def table(rows: list[dict]) -> str:

@@ -1,4 +1,5 @@
-"""Training and testing the oracle: labelled renders, pictures through the autoencoder, and everything that is none of these."""
+"""Training and testing the oracle: labelled renders, pictures through the autoencoder, and everything that is none of
+these."""
 
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -97,8 +98,8 @@ def decoded_noise(model: AutoencoderKL, images: Tensor, generator: torch.Generat
 
 
 def broken(images: Tensor, noise: Tensor, generator: torch.Generator) -> Tensor:
-    """Pictures `[n, 3, 48, 48]` in [−1, 1] that show nothing whole: n/2 decoded noise, the rest blends, shuffled patches,
-    pixel noise and washed-out smears of `images`."""
+    """Pictures `[n, 3, 48, 48]` in [−1, 1] that show nothing whole: n/2 decoded noise, the rest blends, shuffled
+    patches, pixel noise and washed-out smears of `images`."""
     n = len(images)
     kind = torch.randint(0, 8, (n,), generator=generator)
     weight = 0.35 + 0.3 * torch.rand(n, 1, 1, 1, generator=generator)
@@ -173,8 +174,8 @@ def save(net: OracleNet, temperature: Tensor, folder: Path) -> None:
 
 
 def test(oracle: Oracle, vae: AutoencoderKL, progress: Progress = SILENT, n: int = 3000) -> list[dict]:
-    """Accuracy of each kind of factor on fresh renders and on the same through the autoencoder, the calibration error, and
-    the share of pictures of nothing that pass as a concept. Intervals are Wilson's, 95 %."""
+    """Accuracy of each kind of factor on fresh renders and on the same through the autoencoder, the calibration
+    error, and the share of pictures of nothing that pass as a concept. Intervals are Wilson's, 95 %."""
     generator = torch.Generator().manual_seed(5)
     data = labelled(n, 900, unknown=0.0, progress=progress)
     rows = accuracies(oracle, data, data.images, "fresh renders")

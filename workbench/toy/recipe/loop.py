@@ -1,7 +1,7 @@
 """The training loop that all small models share: measured precision, moving average, checkpoints without pickle.
 
-A batch is drawn from the step number, not from a stream, so a run that was killed goes on with the batches that it would
-have seen.
+A batch is drawn from the step number, not from a stream, so a run that was killed goes on with the batches that it
+would have seen.
 """
 
 import json
@@ -22,7 +22,8 @@ Loss = Callable[[nn.Module, int, torch.Generator], dict[str, Tensor]]
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How long and how fast. The rate rises over `warmup` steps, stays, and falls to a fiftieth over the last `decay` share."""
+    """How long and how fast. The rate rises over `warmup` steps, stays, and falls to a fiftieth over the last `decay`
+    share."""
 
     steps: int
     lr: float
@@ -40,8 +41,8 @@ class Schedule:
 def fit(module: nn.Module, loss: Loss, folder: Path, schedule: Schedule, progress: Progress = SILENT) -> nn.Module:
     """Trains `module` in place and returns it holding its moving average.
 
-    `loss(module, step, generator)` gives named terms whose sum is minimised. Resumes from `folder`, where it also writes
-    `log.jsonl` (a line every 50 steps).
+    `loss(module, step, generator)` gives named terms whose sum is minimised. Resumes from `folder`, where it also
+    writes `log.jsonl` (a line every 50 steps).
     """
     device = next(module.parameters()).device
     parameters = [p for p in module.parameters() if p.requires_grad]
@@ -100,7 +101,8 @@ def note(folder: Path, step: int, terms: dict[str, float], optimiser: torch.opti
 def checkpoint(
     folder: Path, step: int, module: nn.Module, optimiser: torch.optim.Optimizer, average: dict[str, Tensor]
 ) -> None:
-    """Two files, written whole, then the JSON that names them: a kill in between leaves the previous checkpoint valid."""
+    """Two files, written whole, then the JSON that names them: a kill in between leaves the previous checkpoint
+    valid."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"module.{k}": v.detach().contiguous() for k, v in module.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.items()}

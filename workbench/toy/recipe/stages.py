@@ -1,5 +1,5 @@
-"""The recipe of the embedded model, stage by stage. Each stage reads what earlier ones left in the folder, can be killed,
-and goes on where it stopped; a finished stage costs a second."""
+"""The recipe of the embedded model, stage by stage. Each stage reads what earlier ones left in the folder, can be
+killed, and goes on where it stopped; a finished stage costs a second."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
