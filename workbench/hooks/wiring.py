@@ -58,7 +58,7 @@ class Tap:
             clock = self._recall(path)
         else:
             self._past.append(clock)
-        for listener in sorted(self.listeners, key=lambda entry: not entry.edits):
+        for listener in self.listeners:
             activation = listener.site.read(handed_over)
             new = listener.apply(activation, clock, again=again)
             if new is not activation:
@@ -92,6 +92,7 @@ class Wiring:
         key = (self.find(listener.site.path), listener.site.slot)
         tap = self._taps.get(key) or self._taps.setdefault(key, Tap(key[0], listener.site, self.calls))
         tap.listeners.append(listener)
+        tap.listeners.sort(key=lambda entry: not entry.edits)
         try:
             yield
         finally:
