@@ -22,8 +22,9 @@ def demo(
     Example:  workbench demo --concept whale --out out/whale
     """
     check_writable(out)
-    from workbench.demo import Demo
+    from workbench.demo import FULL, QUICK, Demo
 
     with progress_bars() as progress:
-        report = Demo(out, concept, quick=quick).run(progress, say=lambda line: typer.echo(line, err=True))
+        size = QUICK if quick else FULL
+        report = Demo(out, concept, size, progress, say=lambda line: typer.echo(line, err=True)).run()
     typer.echo(f"The report is at {report.absolute()}")

@@ -13,7 +13,7 @@ from workbench.progress import progress_bars
 
 def erase(
     model: ModelName,
-    concepts: Annotated[list[str], typer.Argument(help="Concept files (YAML); for the toy, names will do.")],
+    concepts: Annotated[list[str], typer.Argument(help="Concept files (YAML), or names of the toy's world.")],
     out: Annotated[Path, typer.Option(help="Folder of the new edit; refused if it exists.")],
     method: Annotated[str, typer.Option(help="The erasure method.")] = "itd",
     settings: Annotated[
@@ -31,7 +31,7 @@ def erase(
 
     check_new(out)
     fitted = build(wb.find_method(method), read_pairs(settings or [], "--set"), f"method {method}")
-    wanted = concepts_of(model, concepts)
+    wanted = concepts_of(concepts)
     with progress_bars() as progress:
         fitted.fit(wb.load(model, device=device), wanted, seed=seed, progress=progress).save(out)
     typer.echo(f"Saved {out}. Next: workbench evaluate {model} {concepts[0]} --edit {out} --out out/run")

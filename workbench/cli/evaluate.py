@@ -1,42 +1,64 @@
-"""`workbench evaluate`: edits against the unedited model, on the same prompts with the same seeds."""
+"""`workbench evaluate`: edits against the unedited model and controls, on the same prompts with the same seeds."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench.cli.lookup import judge_of, suite_of
+from saes.errors import WorkbenchError
+from workbench.cli.lookup import one_concept, suite_of
 from workbench.cli.options import Config, Device, Json, ModelName, Seed, check_writable
 from workbench.cli.tables import show
 from workbench.progress import progress_bars
 
+if TYPE_CHECKING:
+    from workbench.edits import Edit
+
 
 def evaluate(
     model: ModelName,
-    concept: Annotated[str, typer.Argument(help="The erased concept: a file (YAML); for the toy, a name will do.")],
+    concept: Annotated[str, typer.Argument(help="The erased concept: a YAML file, or a name of the toy's world.")],
+    edit: Annotated[list[Path], typer.Option(help="Folder of an edit; repeat to compare several.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is continued.")],
-    edit: Annotated[list[Path] | None, typer.Option(help="Folder of an edit; repeat to compare several.")] = None,
-    suite: Annotated[Path | None, typer.Option(help="CSV file of prompts; for the toy, made if left out.")] = None,
-    per_role: Annotated[int, typer.Option(help="Prompts of each role in the suite that is made.", min=1)] = 32,
-    batch_size: Annotated[int, typer.Option(help="Images made at once; changes no image.", min=1)] = 16,
+    suite: Annotated[Path | None, typer.Option(help="CSV file of prompts; made for the toy's concepts.")] = None,
+    per_role: Annotated[int, typer.Option(help="Prompts of each role in the suite that is made.", min=1)] = 16,
+    controls: Annotated[bool, typer.Option(help="Add an edit that does nothing, and one of random features.")] = True,
+    batch_size: Annotated[int, typer.Option(help="Images made at once.", min=1)] = 16,
     seed: Seed = 0,
     device: Device = None,
     json: Json = False,
     config: Config = None,
 ) -> None:
-    """Measure what edits erase and what they spare.
+    """Measure what edits erase and what they spare, as the toy's oracle sees it.
 
     Example:  workbench evaluate toy fox --edit edits/fox-itd --out out/run
     """
     check_writable(out)
     import workbench as wb
+    from workbench import toy
 
-    edits = {folder.name: wb.load_edit(folder) for folder in edit or []}
-    prompts = suite_of(model, concept, suite, per_role, seed)
+    erased = one_concept(concept)
+    conditions = _conditions(edit, controls, seed)
+    prompts = suite_of(erased, suite, per_role, seed)
+    judge, handle = toy.Oracle.load(), wb.load(model, device=device)
     with progress_bars() as progress:
-        run = wb.evaluate(
-            wb.load(model, device=device), edits, prompts, judge_of(model), out,
-            batch_size=batch_size, progress=progress,
-        )  # fmt: skip
-    show(wb.metrics(run).to_dict("records"), json=json, title=f"{concept} ({len(run.records())} images)")
+        run = wb.evaluate(handle, conditions, prompts, judge, out, batch_size=batch_size, progress=progress)
+        wb.explain(run, handle, [erased], judge, progress=progress)
+    show(wb.metrics(run).to_dict("records"), json=json, title=f"{erased.name} ({len(run.records())} images)")
     typer.echo(f"Saved {out}. Next: workbench report {out}", err=True)
+
+
+def _conditions(folders: list[Path], controls: bool, seed: int) -> "dict[str, Edit | None]":
+    """The edits by the names of their folders, with the controls of the first that can have them."""
+    import workbench as wb
+
+    found: dict[str, Edit | None] = {folder.name: wb.load_edit(folder) for folder in folders}
+    if len(found) < len(folders):
+        raise WorkbenchError("Two edits have folders of one name.", "Rename one of the folders.")
+    of_features = [edit for edit in found.values() if isinstance(edit, wb.ActivationEdit)]
+    if controls and of_features:
+        found |= {
+            "no-op": wb.no_op_like(of_features[0]),
+            "random features": wb.random_features_like(of_features[0], seed=seed),
+        }
+    return found

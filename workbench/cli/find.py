@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.lookup import concepts_of
+from workbench.cli.lookup import one_concept
 from workbench.cli.options import Config, Device, Json, ModelName, check_new
 from workbench.cli.tables import show
 from workbench.progress import progress_bars
@@ -13,7 +13,7 @@ from workbench.progress import progress_bars
 
 def find(
     model: ModelName,
-    concept: Annotated[str, typer.Argument(help="Concept file (YAML); for the toy, a name will do.")],
+    concept: Annotated[str, typer.Argument(help="A concept file (YAML), or a name of the toy's world.")],
     sae: Annotated[str, typer.Option(help="Folder of an autoencoder, or the name of a shipped one.")] = "toy/text.2",
     top: Annotated[int, typer.Option(help="How many features to print.", min=1)] = 12,
     out: Annotated[Path | None, typer.Option(help="Folder for the table of all features.")] = None,
@@ -27,9 +27,9 @@ def find(
     """
     import workbench as wb
 
-    wanted = concepts_of(model, [concept])
+    wanted = one_concept(concept)
     with progress_bars() as progress:
-        features = wb.find_features(wb.load(model, device=device), sae, wanted[0], progress=progress)
+        features = wb.find_features(wb.load(model, device=device), sae, wanted, progress=progress)
     if out is not None:
         features.save(check_new(out))
-    show(features.of(wanted[0].name).head(top).to_dict("records"), json=json, title=f"Features of {wanted[0].name}")
+    show(features.of(wanted.name).head(top).to_dict("records"), json=json, title=f"Features of {wanted.name}")

@@ -16,7 +16,7 @@ def harvest(
     out: Annotated[Path, typer.Option(help="Folder of the store; an unfinished one is continued.")],
     prompts_file: Annotated[Path, typer.Option(help="Text file with a prompt a line.")],
     steps: Annotated[int | None, typer.Option(help="Denoising steps; not needed for text sites.", min=1)] = None,
-    pixel_rate: Annotated[float, typer.Option(help="Share of pixels kept at image sites.", min=0, max=1)] = 1.0,
+    pixel_rate: Annotated[float, typer.Option(help="Share of pixels kept at image sites.", min=0, max=1)] = 0.1,
     seed: Seed = 0,
     device: Device = None,
     config: Config = None,

@@ -1,4 +1,4 @@
-"""From the words of a command line to prompts, concepts, suites and judges. Heavy imports stay inside the functions."""
+"""From the words of a command line to prompts, concepts and suites. Heavy imports stay inside the functions."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,10 +7,7 @@ from saes.errors import WorkbenchError, unknown_name
 
 if TYPE_CHECKING:
     from workbench.concepts import Concept
-    from workbench.evaluation.judges import Judge
     from workbench.evaluation.suites import Suite
-
-TOY = "toy"
 
 
 def read_prompts(path: Path) -> list[str]:
@@ -25,43 +22,41 @@ def read_prompts(path: Path) -> list[str]:
     return prompts
 
 
-def concepts_of(model: str, words: list[str]) -> "list[Concept]":
-    """Concepts from YAML files or, for the toy, by name. Raises `WorkbenchError` for what is neither."""
-    return [concept for word in words for concept in _concepts(model, word)]
+def concepts_of(words: list[str]) -> "list[Concept]":
+    """Concepts from YAML files, or by their names in the toy's world."""
+    return [concept for word in words for concept in _concepts(word)]
 
 
-def _concepts(model: str, word: str) -> "list[Concept]":
+def _concepts(word: str) -> "list[Concept]":
     if word.endswith((".yaml", ".yml")):
         from workbench.concepts import read_concepts
 
         return list(read_concepts(word))
-    if model != TOY:
-        raise WorkbenchError(f"{word!r} is no YAML file.", "Describe the concept in a file, such as concept.yaml.")
     from workbench import toy
 
     known = toy.concepts()
     if word not in known:
-        raise unknown_name("concept of the toy", word, known)
+        error = unknown_name("concept", word, known)
+        raise WorkbenchError(error.problem, f"{error.remedy} Others are described in a file, such as {word}.yaml.")
     return [known[word]]
 
 
-def suite_of(model: str, concept: str, suite: Path | None, per_role: int, seed: int) -> "Suite":
-    """The suite in a CSV file or, for the toy, a fresh one of held-out prompts about the concept."""
-    if suite is not None:
+def one_concept(word: str) -> "Concept":
+    """The one concept of a file, or the one of that name. Raises `WorkbenchError` if a file holds several."""
+    concepts = concepts_of([word])
+    if len(concepts) > 1:
+        raise WorkbenchError(f"{word} holds {len(concepts)} concepts.", "Give a file with one of them.")
+    return concepts[0]
+
+
+def suite_of(concept: "Concept", path: Path | None, per_role: int, seed: int) -> "Suite":
+    """The suite in a CSV file or, for a concept of the toy, a fresh one of held-out prompts."""
+    if path is not None:
         from workbench.evaluation.suites import read_suite
 
-        return read_suite(suite)
-    if model != TOY:
-        raise WorkbenchError("There is no suite for this model.", "Give one with --suite, a CSV file of prompts.")
+        return read_suite(path, target=concept.name, anchor=concept.anchor)
     from workbench import toy
 
-    return toy.suite(concepts_of(model, [concept])[0].name, n_per_role=per_role, seed=seed)
-
-
-def judge_of(model: str) -> "Judge":
-    """The judge of the model's images. So far only the toy brings one."""
-    if model != TOY:
-        raise WorkbenchError("There is no judge for this model.", "Call workbench.evaluate from Python with your own.")
-    from workbench import toy
-
-    return toy.Oracle.load()
+    if concept.name not in toy.concepts():
+        raise WorkbenchError(f"There are no prompts about {concept.name!r}.", "Give a CSV file of them with --suite.")
+    return toy.suite(concept.name, per_role, seed)

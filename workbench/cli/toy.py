@@ -29,22 +29,28 @@ def train(
 
     with progress_bars() as progress:
         recipe.train(out, stage, progress=progress)
-    typer.echo(f"Saved {out}. Next: workbench toy report --model {out}")
+    typer.echo(f"Saved {out}. Next: workbench toy report --model {out / 'weights/pipeline'}")
 
 
 @app.command()
 def report(
-    model: Annotated[str, typer.Option(help="'toy', or a folder from `workbench toy train`.")] = "toy",
+    model: Annotated[str, typer.Option(help="'toy', or weights/pipeline of a `workbench toy train`.")] = "toy",
+    prompts: Annotated[
+        int, typer.Option(help="Prompts of each kind; the more, the narrower the intervals.", min=3)
+    ] = 150,
+    sheet: Annotated[Path | None, typer.Option(help="Also write a PNG file with pictures of each kind.")] = None,
     json: Json = False,
     config: Config = None,
 ) -> None:
-    """Print how often the toy shows what held-out prompts ask for.
+    """Print how often the toy's pictures show what held-out prompts ask for, with 95 % intervals.
 
-    Example:  workbench toy report --json
+    Example:  workbench toy report --prompts 50 --sheet out/toy.png
     """
-    from workbench.toy import report as toy_report
+    from workbench.toy.report import report as figures
 
-    show(toy_report.report(model), json=json, title=f"The toy's figures ({model})")
+    with progress_bars() as progress:
+        rows = figures(model, prompts, progress, sheet)
+    show(rows, json=json, title=f"The toy's figures ({model})")
 
 
 @app.command()

@@ -1,0 +1,160 @@
+"""Bad input gets one clear sentence with a remedy and exit code 1, and leaves what was there as it was."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from workbench.cli.main import main
+
+CASES = {  # what is wrong → the command, and what it must say; {made} is the folder of the fixture, {tmp} a fresh one
+    "unknown model": ("sites tooy", "Unknown model 'tooy'. Did you mean 'toy'?"),
+    "no pipeline": ("sites {made}/sae", "is no diffusers pipeline: it has no model_index.json. Give the folder"),
+    "unknown site": (
+        "harvest {made}/model text.9 --prompts-file {made}/prompts.txt --out {tmp}/new",
+        r"Unknown site 'text.9'. Did you mean 'text.\d",
+    ),
+    "site not in store": ("train {made}/store text.0 --out {tmp}/new", "Unknown site 'text.0'. Did you mean 'text.1'?"),
+    "unknown concept": ("erase toy foxx --out {tmp}/new", r"Unknown concept 'foxx'. Did you mean 'fox'.*foxx.yaml\."),
+    "unknown concept key": ("erase {made}/model {tmp}/typo.yaml --out {tmp}/new", "Unknown key 'ancor'.* 'anchor'?"),
+    "unknown method": (
+        "erase {made}/model {made}/fox.yaml --method idt --out {tmp}/new",
+        "Unknown method 'idt'. Did you mean 'itd'?",
+    ),
+    "unknown setting": (
+        "erase {made}/model {made}/fox.yaml --set strenght=-4 --out {tmp}/new",
+        "method itd: Unknown key 'strenght'. Did you mean 'strength'",
+    ),
+    "unknown architecture": (
+        "train {made}/store text.1 --architecture tpok --out {tmp}/new",
+        "architecture: Input should be 'topk'",
+    ),
+    "SAE of another width": (
+        "erase {made}/other {made}/fox.yaml --set sae={tmp}/wide --out {tmp}/new",
+        r"The SAE takes 8 channels but text.1 has \d+. It was trained at 'text.1'",
+    ),
+    "store of another model": (
+        "harvest {made}/other text.1 --prompts-file {made}/prompts.txt --out {made}/store",
+        "holds a store with another .*. Choose another folder",
+    ),
+    "edit of another model": (
+        "generate {made}/other fox --edit {made}/edit --out {tmp}/new",
+        "was fitted on another model .* Load the model that it was fitted on",
+    ),
+    "truncated store": (
+        "train {tmp}/store text.1 --out {tmp}/new",
+        r"The activation store is damaged: .*shard-000000.safetensors has \d+ bytes instead of \d+. Remove its folder",
+    ),
+    "truncated SAE": (
+        "find {made}/model {made}/fox.yaml --sae {tmp}/sae",
+        "sae_weights.safetensors is not a whole safetensors file .* Make it again",
+    ),
+    "truncated edit": (
+        "edits {tmp}/edit",
+        "tensors.safetensors is not a whole safetensors file .* Make it again",
+    ),
+    "truncated model": ("sites {tmp}/model", r"safetensors.*\. \w+"),
+    "pickled SAE": (
+        "find {made}/model {made}/fox.yaml --sae {tmp}/pickled",
+        r"holds a pickle checkpoint \(sae.pt\), and opening one can run any code. Save it with sae-lens",
+    ),
+    "pickled model": ("sites {tmp}/pickled_model", r"(pickle|\.bin).*\. \w+"),
+    "no prompts": (
+        "harvest {made}/model text.1 --prompts-file {tmp}/empty.txt --out {tmp}/new",
+        "empty.txt has no prompts. Write a prompt a line into it.",
+    ),
+    "no prompt": ("generate {made}/model --out {tmp}/new", "There are no prompts. Give one in quotes"),
+    "no run": ("report {made}/sae", "is not a run folder: it has no run.json. List yours"),
+    "no store": (
+        "train {made}/sae text.1 --out {tmp}/new",
+        "sae is no activation store. Make one with `workbench harvest`.",
+    ),
+    "existing images": ("generate {made}/model fox --out {made}/sae", "sae exists already. Choose another"),
+    "existing edit": ("erase {made}/model {made}/fox.yaml --out {made}/edit", "edit exists already. Choose another"),
+}
+NOT_WRITABLE = {
+    "harvest": "harvest {made}/model text.1 --prompts-file {made}/prompts.txt --out {tmp}/file/new",
+    "train": "train {made}/store text.1 --out {tmp}/file/new",
+    "erase": "erase {made}/model {made}/fox.yaml --out {tmp}/file/new",
+    "generate": "generate {made}/model fox --out {tmp}/file/new",
+    "evaluate": "evaluate {made}/model {made}/fox.yaml --edit {made}/edit --out {tmp}/file/new",
+    "demo": "demo --out {tmp}/file/new",
+}
+
+
+@pytest.fixture
+def tmp(made: Path, tmp_path: Path) -> Path:
+    """A folder with damaged copies."""
+    (tmp_path / "empty.txt").write_text("\n  \n")
+    (tmp_path / "file").write_text("")
+    (tmp_path / "typo.yaml").write_text("fox: {ancor: cat}\n")
+    for name, cut in (("store", "shard-000000"), ("sae", "sae_weights"), ("edit", "tensors"), ("model", "unet/*")):
+        shutil.copytree(made / name, tmp_path / name)
+        (found,) = (tmp_path / name).glob(f"{cut}.safetensors")
+        found.write_bytes(found.read_bytes()[:-20])
+    (tmp_path / "pickled").mkdir()
+    (tmp_path / "pickled/sae.pt").write_bytes(b"\x80\x04")
+    shutil.copytree(made / "model", tmp_path / "pickled_model")
+    (weights,) = (tmp_path / "pickled_model/unet").glob("*.safetensors")
+    weights.rename(weights.with_suffix(".bin"))
+    return tmp_path
+
+
+@pytest.fixture
+def wide(tmp: Path) -> None:
+    """An autoencoder for 8 channels, which no text layer of the pipelines has."""
+    from sae_lens import StandardSAE, StandardSAEConfig
+
+    import saes
+
+    saes.save(StandardSAE(StandardSAEConfig(d_in=8, d_sae=16)), tmp / "wide", {"hook_name": "text.1"})
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.usefixtures("wide")
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_gets_one_sentence_and_a_remedy(case, capsys, made, tmp):
+    command, says = CASES[case]
+    before = contents(made)
+    code = main(command.format(made=made, tmp=tmp).split())
+    shown = capsys.readouterr()
+    assert code == 1
+    error = shown.err[shown.err.index("Error: ") :]
+    assert re.search(says.replace("?", r"\?") if says.endswith("'?") else says, error, re.DOTALL), error
+    assert "fault of the workbench" not in error and "Traceback" not in error
+    assert contents(made) == before and not (tmp / "new").exists()
+
+
+@pytest.mark.parametrize("command", NOT_WRITABLE)
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(command, capsys, made, tmp):
+    assert main(NOT_WRITABLE[command].format(made=made, tmp=tmp).split()) == 1
+    assert re.search(r"Cannot write .*file/new.*\. Choose (another|a) place", capsys.readouterr().err)
+
+
+def test_an_interrupted_harvest_says_how_to_go_on_and_goes_on(made, tmp_path):
+    many = tmp_path / "many.txt"
+    many.write_text((made / "prompts.txt").read_text() * 100)
+    words = ["harvest", str(made / "model"), "text.1", "--prompts-file", str(many), "--out", str(tmp_path / "store")]
+    process = subprocess.Popen([sys.executable, "-m", "workbench", *words], stderr=subprocess.PIPE, text=True)
+    shard, later = (tmp_path / f"store/shard-00000{number}.safetensors" for number in (1, 3))
+    while not later.exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, shown = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Interrupted. Run the same command again" in shown and "Traceback" not in shown
+    first = shard.stat().st_mtime_ns
+    done = len(list((tmp_path / "store").glob("shard-*")))
+    assert main(words) == 0
+    assert shard.stat().st_mtime_ns == first  # what was finished was not made again
+    assert len(list((tmp_path / "store").glob("shard-*"))) > done
+    assert os.listdir(tmp_path / "store").count("manifest.json") == 1

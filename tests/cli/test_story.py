@@ -1,0 +1,69 @@
+"""The commands of the README, one after the other, on a tiny pipeline: what each prints and leaves behind."""
+
+import json
+
+import numpy as np
+from PIL import Image
+
+from workbench.cli.main import main
+
+
+def printed(capsys, *words):
+    assert main([str(word) for word in words]) == 0
+    return capsys.readouterr().out
+
+
+def pictures(folder):
+    return {path.name: np.asarray(Image.open(path)) for path in sorted(folder.glob("*.png"))}
+
+
+def test_sites_are_listed_with_their_shapes(capsys, made):
+    rows = json.loads(printed(capsys, "sites", made / "model", "--json"))
+    text = next(row for row in rows if row["site"] == "text.1")
+    assert text["channels"] == 16 and text["component"] == "text"
+    assert "text.1.mlp" in printed(capsys, "sites", made / "model")
+
+
+def test_the_trained_autoencoder_opens_in_plain_sae_lens(made):
+    from sae_lens import SAE
+
+    sae = SAE.load_from_disk(made / "sae")
+    assert (sae.cfg.d_in, sae.cfg.d_sae) == (16, 64)
+
+
+def test_find_ranks_features_and_keeps_the_table(capsys, made, tmp_path):
+    words = ("find", made / "model", made / "fox.yaml", "--sae", made / "sae", "--top", 3)
+    rows = json.loads(printed(capsys, *words, "--json", "--out", tmp_path / "features"))
+    assert 0 < len(rows) <= 3 and {row["concept"] for row in rows} == {"fox"}
+    assert (tmp_path / "features/features.parquet").is_file()
+
+
+def test_edits_are_described_and_checked_against_a_model(capsys, made):
+    (row,) = json.loads(printed(capsys, "edits", made / "edit", "--model", made / "model", "--json"))
+    assert row["method"] == "itd" and row["concepts"] == ["fox"]
+    assert main(["edits", str(made / "edit"), "--model", str(made / "other")]) == 1
+    assert "another model" in capsys.readouterr().err
+
+
+def test_generated_images_depend_on_seed_and_prompt_and_on_the_edit(capsys, made, tmp_path):
+    words = ("generate", made / "model", "a fox", "a dog", "--steps", 2)
+    printed(capsys, *words, "--count", 2, "--out", tmp_path / "plain")
+    printed(capsys, *words, "--count", 2, "--out", tmp_path / "edited", "--edit", made / "edit")
+    printed(capsys, *words, "--count", 1, "--seed", 1, "--out", tmp_path / "one")
+    plain, edited, one = (pictures(tmp_path / name) for name in ("plain", "edited", "one"))
+    assert list(plain) == ["000-0.png", "000-1.png", "001-0.png", "001-1.png"]
+    assert not np.array_equal(plain["000-0.png"], plain["000-1.png"])
+    assert np.abs(plain["001-1.png"].astype(int) - one["001-1.png"]).max() <= 1  # made in another batch
+    assert not np.array_equal(plain["000-0.png"], edited["000-0.png"])
+
+
+def test_a_finished_harvest_and_training_are_opened_not_repeated(capsys, made):
+    before = {
+        path: path.stat().st_mtime_ns for name in ("store", "sae") for path in (made / name).glob("*.safetensors")
+    }
+    prompts = made / "prompts.txt"
+    printed(capsys, "harvest", made / "model", "text.1", "--prompts-file", prompts, "--out", made / "store")
+    from tests.cli.conftest import TRAIN
+
+    assert "explained variance" in printed(capsys, "train", made / "store", "text.1", "--out", made / "sae", *TRAIN)
+    assert before == {path: path.stat().st_mtime_ns for path in before}
