@@ -103,7 +103,9 @@ def test_the_table_of_methods_names_every_file_and_class():
 
     homes = {name: home.split(":") for name, home in METHODS.items()}
     assert {home for home, _ in homes.values()} == {
-        module_of(path) for path in (ROOT / "workbench/erasure").glob("*.py") if "\n    paper: " in path.read_text()
+        module_of(path)
+        for path in (ROOT / "workbench/erasure").glob("*.py")
+        if "\n    paper: ClassVar[str] = " in path.read_text()
     }
     for name, (home, kind) in homes.items():
         assert home.endswith(f".{name}") and getattr(import_module(home), kind).paper
@@ -131,8 +133,3 @@ def test_nothing_dangerous_or_unfinished_is_used(path):
 def test_the_patterns_find_what_they_are_for():
     for line in ("x = torch.load(path)", "import pickle", "f(trust_remote_code=True)", "    # TODO later"):
         assert [name for name, pattern in DANGEROUS.items() if re.search(pattern, line, re.MULTILINE)]
-
-
-def test_every_test_file_has_a_name_of_its_own():
-    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
-    assert len(names) == len(set(names))

@@ -14,7 +14,7 @@ TRAIN = ("--k", "4", "--samples", "2048", "--d-sae", "64", "--set", "batch_size=
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the models `model` and `other`, `prompts.txt`, `fox.yaml`, and of `model`: `store`, `sae`, `edit`."""
+    """A folder with the models `model` and `other`, prompts.txt, fox.yaml, and of `model`: `store`, `sae`, `edit`."""
     from tests.tiny_pipelines import save_tiny
 
     root = tmp_path_factory.mktemp("story")

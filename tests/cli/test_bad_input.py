@@ -73,7 +73,7 @@ CASES = {  # what is wrong → the command, and what it must say; {made} is the 
     "no run": ("report {made}/sae", "is not a run folder: it has no run.json. List yours"),
     "no store": (
         "train {made}/sae text.1 --out {tmp}/new",
-        "sae is no activation store. Make one with `workbench harvest`.",
+        "sae is no activation store. Make one with `workbench h",
     ),
     "existing images": ("generate {made}/model fox --out {made}/sae", "sae exists already. Choose another"),
     "existing edit": ("erase {made}/model {made}/fox.yaml --out {made}/edit", "edit exists already. Choose another"),

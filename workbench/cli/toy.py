@@ -35,9 +35,7 @@ def train(
 @app.command()
 def report(
     model: Annotated[str, typer.Option(help="'toy', or weights/pipeline of a `workbench toy train`.")] = "toy",
-    prompts: Annotated[
-        int, typer.Option(help="Prompts of each kind; the more, the narrower the intervals.", min=3)
-    ] = 150,
+    prompts: Annotated[int, typer.Option(help="Prompts of each kind; more give narrower intervals.", min=3)] = 150,
     sheet: Annotated[Path | None, typer.Option(help="Also write a PNG file with pictures of each kind.")] = None,
     json: Json = False,
     config: Config = None,
