@@ -1,5 +1,8 @@
 """Evidence from a running model: the cards say what the dictionary says, the pairs show what the run shows."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +16,7 @@ from workbench.evaluation.evaluate import evaluate
 from workbench.models import Model
 from workbench.reports.collecting import collect, joined
 from workbench.reports.evidence import Evidence, SAEFacts, read_evidence, write_evidence
+from workbench.reports.explaining import explain
 from workbench.runs import Run
 
 FOX = Concept("fox", synonyms=["vixen"], retain=["cat", "dog"], templates=["a {}", "a red {}"])
@@ -126,6 +130,16 @@ def test_joined_evidence_goes_into_the_run_folder(evidence: Evidence, run: Run) 
     write_evidence(run.dir, both)
     read = read_evidence(run.dir)
     assert read is not None and read.cards == both.cards
+
+
+def test_explaining_collects_the_methods_once(run: Run, tiny_sd1: Model, tmp_path: Path) -> None:
+    shutil.copytree(run.dir, tmp_path / "run", ignore=shutil.ignore_patterns("evidence"))
+    fresh = Run.open(tmp_path / "run")
+    found = explain(fresh, tiny_sd1, [FOX], Brightness(), cards=1)
+    assert {pair.about.condition for pair in found.attention} == {"strong"}
+    written = (fresh.dir / "evidence" / "evidence.json").stat().st_mtime_ns
+    assert explain(fresh, tiny_sd1, [FOX], Brightness(), cards=3).cards == found.cards
+    assert (fresh.dir / "evidence" / "evidence.json").stat().st_mtime_ns == written
 
 
 def test_a_condition_without_an_edit_is_refused(run: Run, tiny_sd1: Model) -> None:
