@@ -92,14 +92,18 @@ def test_a_concept_that_the_unedited_model_does_not_show_voids_its_metric(tmp_pa
     assert table.loc[("some", "efficacy"), "mark"] == ""
 
 
-def test_the_order_of_the_records_changes_nothing(run: Run, table: pd.DataFrame) -> None:
-    records = run.records()
-    shuffled = records.sample(frac=1, random_state=0)
-    run.write_records(shuffled, run.judge)
-    again = metrics(run).set_index(["condition", "metric"])
-    columns = ["value", "unedited", "difference", "p_value", "n", "mark"]
-    pd.testing.assert_frame_equal(again[columns], table[columns])
-    run.write_records(records, run.judge)
+@pytest.mark.parametrize("order", range(3))
+def test_images_are_paired_by_prompt_and_seed_and_not_by_their_order(run: Run, order: int) -> None:
+    kept = run.records()
+    records = kept.copy()
+    unedited = (records["condition"] == "unedited") & (records["role"] == "target")
+    records.loc[unedited & records["prompt"].str.endswith("1"), "shown"] = False
+    run.write_records(records.sample(frac=1, random_state=order), run.judge)
+    efficacy = metrics(run).set_index(["condition", "metric"]).loc[("some", "efficacy")]
+    run.write_records(kept, run.judge)
+    # prompt 0 kept, prompt 1 absent before and after, prompts 2 and 3 lost: four pairs of one kind, none of the other
+    assert efficacy["p_value"] == pytest.approx(2 * 0.5**4)
+    assert (efficacy["value"], efficacy["unedited"], efficacy["n"]) == (6 / 8, 2 / 8, 8)
 
 
 def test_verdict_shares_add_up(run: Run) -> None:

@@ -13,6 +13,8 @@ from tests.evaluation.small import Brightness, suite
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit, no_op_like
 from workbench.evaluation.evaluate import evaluate
+from workbench.evaluation.judges import Scores
+from workbench.hooks import Clock, SiteEdit
 from workbench.models import Model
 from workbench.reports.collecting import collect, joined
 from workbench.reports.evidence import Evidence, SAEFacts, read_evidence, write_evidence
@@ -104,6 +106,31 @@ def test_an_ablation_is_judged_on_the_runs_own_cells(run: Run, tiny_sd1: Model) 
     assert ablation.with_it == rows[rows["role"] == "target"]["shown"].mean()  # as the run's own judge saw it
     assert 0 <= ablation.without <= 1
     assert ablation.low <= ablation.without - ablation.with_it <= ablation.high
+
+
+def test_an_ablation_takes_out_one_feature_and_nothing_else(run: Run, tiny_sd1: Model) -> None:
+    seen: list[np.ndarray] = []
+
+    class Watching(Brightness):
+        def score(self, images: np.ndarray) -> Scores:
+            seen.append(images)
+            return super().score(images)
+
+    card = collect(run, tiny_sd1, FOX, Watching(), "strong", cards=1, images=2, maps=0).cards[0]
+    own = dictionary(tiny_sd1)
+
+    def without(x: torch.Tensor, clock: Clock) -> torch.Tensor:
+        a = x @ own.W_enc
+        z = torch.where(a >= a.topk(3, dim=-1).values[..., -1:], a, 0).relu()[..., card.feature]
+        z[:, 0] = 0  # never at the start token
+        return x - (clock.mask("cond")[:, None] * z)[..., None] * own.W_dec[card.feature]
+
+    rows = run.rows("unedited", "fox")
+    rows = rows[rows["role"] == "target"]
+    with tiny_sd1.session(edits=[SiteEdit(tiny_sd1.site("text.0"), without)]):
+        expected = tiny_sd1.generate(rows["prompt"].tolist(), rows["seed"].tolist(), steps=2)
+    assert np.abs(seen[0].astype(int) - expected).max() <= 1
+    assert np.abs(seen[0].astype(int) - run.pictures(rows)).max() > 1
 
 
 def test_a_pair_shows_the_images_of_the_run(evidence: Evidence, run: Run) -> None:
