@@ -4,14 +4,14 @@ Activations and the autoencoder are shared by all concepts of a folder; the rest
 leaves something whole or goes on where it was interrupted, so running a demo again finishes it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from saes.errors import unknown_name
-from saes.progress import SILENT, Progress
+from saes.progress import Progress
 
 if TYPE_CHECKING:
     from workbench.concepts import Concept
@@ -20,15 +20,13 @@ if TYPE_CHECKING:
     from workbench.runs import Run
 
 SITE = "text.2"
-STEPS = {  # the method of `Demo` → what is said before it runs
-    "harvest": f"Reading the activations of {{prompts}} prompts at {SITE}",
-    "train": "Training a sparse autoencoder with {d_sae} features on them",
-    "find": "Finding the features of “{concept}”",
-    "erase": "Erasing “{concept}” with Interpret-then-Deactivate (ItD)",
-    "evaluate": "Evaluating the edit beside the unedited model and two controls",
-    "explain": "Collecting what the features do and where the pictures attend",
-    "report": "Writing the report",
-}
+
+
+class Step(NamedTuple):
+    """What is said before some work, and the work, which returns what is said of its result ("" for nothing)."""
+
+    words: str
+    work: Callable[[Progress], str]
 
 
 @dataclass(frozen=True)
@@ -48,21 +46,27 @@ QUICK = Size(prompts=400, samples=60_000, d_sae=512, per_role=2, cards=1)  # sho
 
 @dataclass(frozen=True)
 class Demo:
-    """A demo in the folder `out` about one concept of the toy; `run` does what is not done yet."""
+    """A demo in the folder `out` about one concept of the toy."""
 
     out: Path
     concept_name: str = "fox"
     size: Size = FULL
-    progress: Progress = SILENT
-    say: Callable[[str], None] = lambda line: None
     seed: int = 0
 
-    def run(self) -> Path:
-        """All steps in order. Returns the path of the report. Raises `WorkbenchError` for an unknown concept."""
-        about = {**vars(self.size), "concept": self.concept.name}
-        for number, (step, words) in enumerate(STEPS.items(), 1):
-            self.say(f"[{number}/{len(STEPS)}] {words.format(**about)}")
-            getattr(self, step)()
+    def steps(self) -> Iterator[Step]:
+        """All steps in order, to be done one after the other. Raises `WorkbenchError` for an unknown concept."""
+        name = self.concept.name
+        yield Step(f"Reading the activations of {self.size.prompts} prompts at {SITE}", self.harvest)
+        yield Step(f"Training a sparse autoencoder with {self.size.d_sae} features on them", self.train)
+        yield Step(f"Finding the features of “{name}”", self.find)
+        yield Step(f"Erasing “{name}” with Interpret-then-Deactivate (ItD)", self.erase)
+        yield Step("Evaluating the edit beside the unedited model and two controls", self.evaluate)
+        yield Step("Collecting what the features do and where the pictures attend", self.explain)
+        yield Step("Writing the report", self.write)
+
+    @property
+    def report(self) -> Path:
+        """Where the last step puts the report."""
         return self.out / "report.html"
 
     @cached_property
@@ -85,7 +89,14 @@ class Demo:
         """The folder of what is about this concept."""
         return self.out / self.concept.name.replace(" ", "-")
 
-    def harvest(self) -> None:
+    @property
+    def run(self) -> "Run":
+        """The evaluation, once it has begun."""
+        from workbench.runs import Run
+
+        return Run.open(self.own / "run")
+
+    def harvest(self, progress: Progress) -> str:
         import numpy as np
 
         from workbench.harvest import harvest
@@ -93,34 +104,43 @@ class Demo:
 
         rng = np.random.default_rng(self.seed)
         prompts = [captions.sample(rng, "train").caption for _ in range(self.size.prompts)]
-        harvest(self.model, prompts, [SITE], self.out / "store", seed=self.seed, progress=self.progress)
+        store = harvest(self.model, prompts, [SITE], self.out / "store", seed=self.seed, progress=progress)
+        return f"{store.rows(SITE)} rows of {store.width(SITE)} channels"
 
-    def train(self) -> None:
+    def train(self, progress: Progress) -> str:
         import saes
 
         config = saes.SAEConfig(k=16, d_sae=self.size.d_sae, samples=self.size.samples, seed=self.seed)
         store = saes.ActivationStore.open(self.out / "store")
-        figures = saes.train(store, SITE, config, self.out / "sae", progress=self.progress).cfg.metadata.metrics
-        self.say(f"      explained variance {figures['explained_variance']:.3f} at L0 {figures['l0']:.1f}")
+        figures = saes.train(store, SITE, config, self.out / "sae", progress=progress).cfg.metadata.metrics
+        return (
+            f"explained variance {figures['explained_variance']:.3f} with {figures['l0']:.1f} features active at once"
+        )
 
-    def find(self) -> None:
+    def find(self, progress: Progress) -> str:
+        from probes.feature_table import FeatureTable
         from workbench.features import find_features
 
         if not (self.own / "features").exists():
-            found = find_features(self.model, self.out / "sae", self.concept, progress=self.progress)
+            found = find_features(self.model, self.out / "sae", self.concept, progress=progress)
             found.save(self.own / "features")
+        own = FeatureTable.load(self.own / "features").contrast(self.concept.name)
+        return f"{len(own)} features that nothing else needs, first {', '.join(map(str, own[:5]))}"
 
-    def erase(self) -> None:
+    def erase(self, progress: Progress) -> str:
         from workbench.erasure.itd import ItD
 
         if not (self.own / "edit").exists():
             method = ItD(sae=str(self.out / "sae"))
-            method.fit(self.model, [self.concept], seed=self.seed, progress=self.progress).save(self.own / "edit")
+            method.fit(self.model, [self.concept], seed=self.seed, progress=progress).save(self.own / "edit")
+        return ""
 
-    def evaluate(self) -> None:
+    def evaluate(self, progress: Progress) -> str:
         from workbench import toy
         from workbench.edits import ActivationEdit, no_op_like, random_features_like
         from workbench.evaluation.evaluate import evaluate
+        from workbench.evaluation.tables import metrics
+        from workbench.reports.reading import reading
 
         edit = ActivationEdit.read(self.own / "edit")
         conditions: dict[str, Edit | None] = {
@@ -129,21 +149,19 @@ class Demo:
             "random features": random_features_like(edit, seed=self.seed),
         }
         suite = toy.suite(self.concept.name, self.size.per_role, self.seed)
-        evaluate(self.model, conditions, suite, toy.Oracle.load(), self.own / "run", progress=self.progress)
+        run = evaluate(self.model, conditions, suite, toy.Oracle.load(), self.own / "run", progress=progress)
+        return reading(metrics(run), run.spec).answer
 
-    def explain(self) -> None:
+    def explain(self, progress: Progress) -> str:
         from workbench import toy
         from workbench.reports.explaining import explain
 
         judge = toy.Oracle.load()
-        explain(self.evaluated(), self.model, [self.concept], judge, cards=self.size.cards, progress=self.progress)
+        explain(self.run, self.model, [self.concept], judge, cards=self.size.cards, progress=progress)
+        return ""
 
-    def report(self) -> None:
+    def write(self, progress: Progress) -> str:
         from workbench.reports.report import report
 
-        report(self.evaluated(), self.out / "report.html")
-
-    def evaluated(self) -> "Run":
-        from workbench.runs import Run
-
-        return Run.open(self.own / "run")
+        report(self.run, self.report)
+        return ""

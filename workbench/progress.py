@@ -17,18 +17,22 @@ def progress_bars() -> Iterator[Progress]:
     from rich.progress import Progress as Bars
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bars(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bars:
-        tasks: dict[str, TaskID] = {}
+    bars = Bars(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+    tasks: dict[str, TaskID] = {}
 
-        def progress(items: Iterable[Item], label: str = "", total: int | None = None) -> Iterator[Item]:
-            total = len(items) if total is None and isinstance(items, Sized) else total
-            task = tasks.get(label)
-            if task is None:
-                task = tasks[label] = bars.add_task(label, total=total)
-            else:
-                bars.reset(task, total=total)
-            for item in items:
-                yield item
-                bars.advance(task)
+    def progress(items: Iterable[Item], label: str = "", total: int | None = None) -> Iterator[Item]:
+        total = len(items) if total is None and isinstance(items, Sized) else total
+        bars.start()  # with the first bar: nothing to do leaves no trace
+        if label in tasks:
+            bars.reset(tasks[label], total=total)
+        else:
+            tasks[label] = bars.add_task(label, total=total)
+        for item in items:
+            yield item
+            bars.advance(tasks[label])
 
+    try:
         yield progress
+    finally:
+        if tasks:
+            bars.stop()

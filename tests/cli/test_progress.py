@@ -24,3 +24,9 @@ def test_a_loop_that_breaks_off_leaves_its_count(capsys):
             if item == 4:
                 break
     assert "4/10" in capsys.readouterr().err
+
+
+def test_nothing_to_do_leaves_no_trace(capsys):
+    with progress_bars():
+        pass
+    assert capsys.readouterr().err == ""

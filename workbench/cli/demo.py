@@ -1,12 +1,15 @@
 """`workbench demo`: the whole story on the embedded world."""
 
 from pathlib import Path
+from textwrap import fill
 from typing import Annotated
 
 import typer
 
 from workbench.cli.options import Config, check_writable
 from workbench.progress import progress_bars
+
+INDENT = " " * 6
 
 
 def demo(
@@ -24,7 +27,12 @@ def demo(
     check_writable(out)
     from workbench.demo import FULL, QUICK, Demo
 
-    with progress_bars() as progress:
-        size = QUICK if quick else FULL
-        report = Demo(out, concept, size, progress, say=lambda line: typer.echo(line, err=True)).run()
-    typer.echo(f"The report is at {report.absolute()}")
+    work = Demo(out, concept, QUICK if quick else FULL)
+    steps = list(work.steps())
+    for number, step in enumerate(steps, 1):
+        typer.echo(f"[{number}/{len(steps)}] {step.words}")
+        with progress_bars() as progress:
+            said = step.work(progress)
+        if said:
+            typer.echo(fill(said, 100, initial_indent=INDENT, subsequent_indent=INDENT))
+    typer.echo(f"The report is at {work.report.absolute()}")
