@@ -320,3 +320,15 @@ def test_an_sae_of_another_width_or_of_a_denoiser_site_is_refused(tiny_sd1, tmp_
 def test_models_without_a_begin_token_are_refused(tiny_flux, itd):
     with pytest.raises(WorkbenchError, match="It works on sd1, sd2, sdxl"):
         itd.fit(tiny_flux, [FOX])
+
+
+@pytest.mark.parametrize(("kind", "site"), [("sd2", "text.0"), ("sdxl", "text.1"), ("sdxl", "text2.1")])
+def test_it_works_on_every_architecture_that_it_supports(tiny, tmp_path, kind, site):
+    model = tiny(kind)
+    itd = ItD(sae=save_tiny_sae(memorising_sae(model, site), tmp_path / "sae"), m=M)
+    edit = itd.fit(model, [FOX])
+    prompts = [FOX.prompts()[0], NEUTRAL]
+    before, after = embeddings(model, prompts), embeddings(model, prompts, edit)
+    assert not torch.allclose(before[0], after[0], atol=1e-3)
+    assert torch.equal(before[1], after[1])
+    assert kind in ItD.supports.kinds

@@ -68,7 +68,7 @@ class ActivationEdit:
         """Writes a new folder with `edit.json` and `tensors.safetensors`; refused if it exists."""
         saved = {name: getattr(self, name) for name in _SAVED}
         saved |= {"concepts": list(self.concepts), "settings": dict(self.settings)}
-        saved["shapes"] = {name: list(tensor.shape) for name, tensor in self.tensors.items()}
+        saved["shapes"] = {name: list(tensor.shape) for name, tensor in sorted(self.tensors.items())}
         write_edit(path, self.kind, saved, self.tensors)
 
     @classmethod

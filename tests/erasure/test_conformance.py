@@ -1,0 +1,112 @@
+"""Every method of the table against the public conformance suite, and methods that break each promise."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import pytest
+import torch
+
+from saes.errors import WorkbenchError
+from saes.progress import SILENT
+from tests.tiny_saes import memorising_sae, save_tiny_sae
+from workbench.concepts import Concept
+from workbench.erasure import METHODS, find_method
+from workbench.erasure.itd import ItD
+from workbench.erasure.method import Supports
+from workbench.testing import CHECKS, Case, check_method
+
+FOX = Concept("fox", anchor="cat", retain=["dog", "bear"], templates=["a photo of a {}", "{}"])
+CAT = Concept("cat", anchor="dog", retain=["dog", "bear"], templates=["a photo of a {}", "{}"])
+
+
+@pytest.fixture(scope="module")
+def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
+    """The one table: how each method is set up for the tiny pipeline, and what it must refuse."""
+    folder = tmp_path_factory.mktemp("sae")
+    sae = save_tiny_sae(memorising_sae(tiny_sd1, "text.0"), folder / "text.0")
+    unsupported = [(tiny_flux, FOX), (tiny_sd1, Concept("fox"))]
+    return {"itd": Case(ItD(sae=sae, m=12), tiny_sd1, (FOX, CAT), tiny_sd2, unsupported)}
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_keeps_its_promises(method, check, cases):
+    CHECKS[check](cases[method])
+
+
+def test_an_unknown_method_names_the_nearest():
+    with pytest.raises(WorkbenchError, match="'itd'"):
+        find_method("itdd")
+    assert find_method("itd") is ItD
+
+
+@dataclass(frozen=True)
+class Broken:
+    """ItD with one promise broken."""
+
+    inner: ItD
+    breaks: Callable[..., Any]
+
+    paper: ClassVar[str] = "none"
+    family: ClassVar[str] = "deactivation"
+    supports: ClassVar[Supports] = ItD.supports
+
+    def fit(self, model, concepts, *, seed=0, progress=SILENT):
+        return self.breaks(self.inner, model, concepts, seed, progress)
+
+
+def does_nothing(inner, model, concepts, seed, progress):
+    edit = inner.fit(model, concepts, seed=seed, progress=progress)
+    return replace(edit, tensors={**edit.tensors, "tau": torch.tensor(torch.inf)})
+
+
+def leaves_a_hook(inner, model, concepts, seed, progress):
+    model.module("unet.mid_block").register_forward_hook(lambda *_: None)
+    return inner.fit(model, concepts, seed=seed, progress=progress)
+
+
+def draws_globally(inner, model, concepts, seed, progress):
+    edit = inner.fit(model, concepts, seed=seed, progress=progress)
+    return replace(edit, settings={**edit.settings, "strength": -8.0 - torch.rand(()).item()})
+
+
+def takes_the_first_only(inner, model, concepts, seed, progress):
+    edit = inner.fit(model, concepts[:1], seed=seed, progress=progress)
+    return replace(edit, concepts=tuple(concept.name for concept in concepts))
+
+
+def says_nothing(inner, model, concepts, seed, progress):
+    return inner.fit(model, concepts, seed=seed)
+
+
+def accepts_everything(inner, model, concepts, seed, progress):
+    return inner.fit(model, concepts or (FOX,), seed=seed, progress=progress)
+
+
+def forgets_its_model(inner, model, concepts, seed, progress):
+    return replace(inner.fit(model, concepts, seed=seed, progress=progress), base_fingerprint="")
+
+
+@pytest.mark.parametrize(
+    ("breaks", "check"),
+    [
+        (does_nothing, "changes_the_target"),
+        (leaves_a_hook, "never_mutates_the_model"),
+        (draws_globally, "is_deterministic"),
+        (takes_the_first_only, "takes_several_concepts"),
+        (says_nothing, "reports_progress"),
+        (accepts_everything, "refuses_what_it_does_not_support"),
+        (forgets_its_model, "is_a_described_value"),
+    ],
+)
+def test_a_broken_promise_is_found(cases, breaks, check, tiny_sd1):
+    case = cases["itd"]
+    with pytest.raises(AssertionError):
+        CHECKS[check](replace(case, method=Broken(case.method, breaks)))
+    tiny_sd1.module("unet.mid_block")._forward_hooks.clear()
+
+
+def test_all_checks_together_find_it_too(cases):
+    with pytest.raises(AssertionError):
+        check_method(replace(cases["itd"], method=Broken(cases["itd"].method, does_nothing)))

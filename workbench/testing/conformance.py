@@ -1,0 +1,188 @@
+"""What every erasure method promises, as checks that outsiders run on theirs.
+
+Each check raises `AssertionError` with a sentence. Where something must not change, the check shows that it could have:
+the images of the target do change under the edit.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from saes.errors import WorkbenchError
+from workbench.concepts import Concept
+from workbench.edits import KINDS, Edit, load_edit, no_op_like
+from workbench.erasure.method import Method
+from workbench.models import Model
+from workbench.models.autoencoder import Images
+from workbench.testing.state import Watch, images_in_another_process, state_of
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A method with what it is checked on.
+
+    `concepts` are two or more that it supports. `other` is a second model, on which an edit of the first must be
+    refused. `unsupported` lists models and concepts that the method must refuse; an empty list of concepts is always
+    tried. Models are on the CPU and can be opened by their name.
+    """
+
+    method: Method
+    model: Model
+    concepts: Sequence[Concept]
+    other: Model
+    unsupported: Sequence[tuple[Model, Concept]] = ()
+    steps: int = 2
+
+    @cached_property
+    def edit(self) -> Edit:
+        """The method's edit of the first concept, with seed 0."""
+        return self.method.fit(self.model, self.concepts[:1], seed=0)
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """Two prompts of the first concept (or one)."""
+        return self.concepts[0].prompts()[:2]
+
+    def images(self, *edits: Edit, prompts: Sequence[str] | None = None) -> Images:
+        """Images under edits, with seeds 0, 1, …"""
+        wanted = self.prompts if prompts is None else prompts
+        with self.model.edited(*edits):
+            return self.model.generate(wanted, range(len(wanted)), steps=self.steps)
+
+
+def check_method(case: Case) -> None:
+    """Runs every check."""
+    for check in CHECKS.values():
+        check(case)
+
+
+def is_a_described_value(case: Case) -> None:
+    """A method is a frozen dataclass with paper, family and support, and its edit says where it comes from."""
+    method, edit = case.method, case.edit
+    assert is_dataclass(method) and type(method).__dataclass_params__.frozen, "a method is a frozen dataclass"  # type: ignore[attr-defined]
+    assert isinstance(method, Method) and isinstance(edit, Edit), "paper, family, supports, fit; and an Edit comes out"
+    assert method == type(method)(**{field.name: getattr(method, field.name) for field in fields(method)})
+    assert edit.kind in KINDS, f"{edit.kind!r} cannot be loaded"
+    assert tuple(edit.concepts) == (case.concepts[0].name,), "an edit names its concepts"
+    assert edit.base_fingerprint == case.model.fingerprint, "an edit names its model"
+    missing = {field.name for field in fields(method)} - set(edit.settings)
+    assert not missing, f"settings lack the hyper-parameters {missing}"
+
+
+def changes_the_target(case: Case) -> None:
+    """An edit that changes nothing would pass all other checks."""
+    assert not np.array_equal(case.images(case.edit), case.images()), "the target's images did not change"
+
+
+def never_mutates_the_model(case: Case) -> None:
+    """Weights, hooks, training flags and images are bit for bit as before: after fitting, using, and failing in use."""
+    before, plain = state_of(case.model), case.images()
+    edit = case.method.fit(case.model, case.concepts[:1], seed=0)
+    assert state_of(case.model) == before, "fitting changed the model"
+    case.images(edit)
+    try:
+        with case.model.edited(edit):
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        pass
+    assert state_of(case.model) == before, "the edit left something behind"
+    assert np.array_equal(case.images(), plain), "images after the edit differ from those before"
+
+
+def is_deterministic(case: Case) -> None:
+    """The same seed gives the same edit, whatever the state of torch's own generator, which is left as it was."""
+    torch.manual_seed(12345)
+    state = torch.get_rng_state()
+    again = case.method.fit(case.model, case.concepts[:1], seed=0)
+    assert torch.equal(torch.get_rng_state(), state), "fitting used torch's global random numbers"
+    assert np.array_equal(case.images(again), case.images(case.edit)), "the same seed gave another edit"
+
+
+def survives_the_disk(case: Case) -> None:
+    """A saved edit gives the same images, and saving it again gives the same files."""
+    with tempfile.TemporaryDirectory() as folder:
+        first, second = Path(folder, "first"), Path(folder, "second")
+        case.edit.save(first)
+        loaded = load_edit(first)
+        loaded.save(second)
+        assert np.array_equal(case.images(loaded), case.images(case.edit)), "the loaded edit acts differently"
+        for file in (path for path in first.rglob("*") if path.is_file()):
+            assert file.read_bytes() == (second / file.relative_to(first)).read_bytes(), f"{file.name} changed"
+
+
+def works_in_another_process(case: Case) -> None:
+    """A fresh process that has nothing but the folder makes the same images."""
+    with tempfile.TemporaryDirectory() as folder:
+        case.edit.save(Path(folder, "edit"))
+        images = images_in_another_process(case.model, Path(folder, "edit"), case.prompts, case.steps)
+    assert np.array_equal(images, case.images(case.edit)), "another process made other images"
+
+
+def composes(case: Case) -> None:
+    """Edits given together equal edits nested, in the same order, and a no-op beside them changes nothing."""
+    other = case.method.fit(case.model, case.concepts[1:2], seed=0)
+    together = case.images(case.edit, other)
+    with case.model.edited(case.edit):
+        assert np.array_equal(case.images(other), together), "nested edits differ from edits given together"
+    idle = no_op_like(case.edit)  # type: ignore[arg-type]  # knows every kind in KINDS
+    assert np.array_equal(case.images(idle), case.images()), "a no-op changes images"
+    assert np.array_equal(case.images(case.edit, idle), case.images(case.edit)), "a no-op changes an edit"
+
+
+def takes_several_concepts(case: Case) -> None:
+    """One fit erases all the concepts given."""
+    edit = case.method.fit(case.model, case.concepts, seed=0)
+    assert tuple(edit.concepts) == tuple(concept.name for concept in case.concepts)
+    for concept in case.concepts:
+        prompts = concept.prompts()[:1]
+        same = np.array_equal(case.images(edit, prompts=prompts), case.images(prompts=prompts))
+        assert not same, f"{concept.name} was fitted and its images did not change"
+
+
+def reports_progress(case: Case) -> None:
+    """Fitting tells how far it is, under a label, and the edit does not depend on who listens."""
+    watch = Watch()
+    edit = case.method.fit(case.model, case.concepts[:1], seed=0, progress=watch)
+    assert watch.items > 0 and all(watch.labels), "fitting reported no labelled progress"
+    assert np.array_equal(case.images(edit), case.images(case.edit)), "the listener changed the edit"
+
+
+def refuses_what_it_does_not_support(case: Case) -> None:
+    """Unsupported models and concepts are refused in words and before any work; so is another model for the edit."""
+    for model, concepts in [(case.model, []), *((model, [concept]) for model, concept in case.unsupported)]:
+        watch = Watch()
+        error = _error_of(lambda: case.method.fit(model, concepts, seed=0, progress=watch))  # noqa: B023
+        assert error is not None, f"{concepts} on {model.name} was accepted"
+        assert watch.items == 0, f"work began before {concepts} on {model.name} was refused"
+    assert _error_of(lambda: case.edit.check(case.other)), "the edit was accepted by another model"
+    assert _error_of(lambda: case.edit.check(case.model)) is None, "the edit was refused by its own model"
+
+
+def _error_of(call: Callable[[], object]) -> WorkbenchError | None:
+    try:
+        call()
+    except WorkbenchError as error:
+        return error
+    return None
+
+
+CHECKS: dict[str, Callable[[Case], None]] = {
+    check.__name__: check
+    for check in (
+        is_a_described_value,
+        changes_the_target,
+        never_mutates_the_model,
+        is_deterministic,
+        survives_the_disk,
+        works_in_another_process,
+        composes,
+        takes_several_concepts,
+        reports_progress,
+        refuses_what_it_does_not_support,
+    )
+}

@@ -1,0 +1,70 @@
+"""What the conformance checks look at: the whole state of a model, its progress reports, and another process."""
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from saes.errors import WorkbenchError
+from workbench.models import Model
+from workbench.models.autoencoder import Images
+
+Item = TypeVar("Item")
+_SCRIPT = """
+import sys
+import numpy as np
+import workbench as wb
+name, edit, out, steps, *prompts = sys.argv[1:]
+model = wb.load(name, device="cpu")
+with model.edited(wb.load_edit(edit)):
+    np.save(out, model.generate(prompts, range(len(prompts)), steps=int(steps)))
+"""
+
+
+def state_of(model: Model) -> dict[str, str]:
+    """A hash of every tensor of the pipeline, and which modules have hooks, train, or ask for gradients."""
+    parts = {name: part for name, part in model.pipe.components.items() if isinstance(part, nn.Module)}
+    state = {}
+    for name, part in parts.items():
+        for key, tensor in part.state_dict().items():
+            content = tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
+            state[f"{name}.{key}"] = hashlib.sha256(content).hexdigest()
+        for key, module in part.named_modules():
+            hooks = len(module._forward_hooks) + len(module._forward_pre_hooks)
+            wanted = sum(parameter.requires_grad for parameter in module.parameters(recurse=False))
+            state[f"{name}.{key} ({type(module).__name__})"] = f"{hooks} hooks, {wanted} gradients, {module.training}"
+    return state
+
+
+@dataclass
+class Watch:
+    """A `Progress` that counts what it is told."""
+
+    items: int = 0
+    labels: list[str] = field(default_factory=list)
+
+    def __call__(self, items: Iterable[Item], label: str = "", total: int | None = None) -> Iterator[Item]:
+        self.labels.append(label)
+        for item in items:
+            self.items += 1
+            yield item
+
+
+def images_in_another_process(model: Model, edit_dir: Path, prompts: Sequence[str], steps: int) -> Images:
+    """The images of a saved edit, made by a fresh Python that loads model and edit by their names; seeds 0, 1, …"""
+    out = edit_dir.with_name(f"{edit_dir.name}-images.npy")
+    command = [sys.executable, "-c", _SCRIPT, model.name, str(edit_dir), str(out), str(steps), *prompts]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    if done.returncode:
+        raise WorkbenchError(
+            f"Another process could not use the edit ({done.stderr.strip().splitlines()[-1]}).",
+            "Check that `workbench.load` opens the model by its name alone.",
+        )
+    return np.load(out)
