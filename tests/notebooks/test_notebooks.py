@@ -1,0 +1,27 @@
+"""The notebooks run from clean, as a reader would run them, and are committed without outputs."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+FIGURE = "application/vnd.plotly.v1+json"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_committed_without_outputs(path):
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert len(cells) == 10
+    assert not [cell for cell in cells if cell.outputs or cell.execution_count]
+
+
+@pytest.mark.slow
+def test_find_and_erase_runs_from_clean_and_erases(tmp_path):
+    (path,) = (path for path in NOTEBOOKS if path.stem == "01-find-and-erase")
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [output for cell in notebook.cells for output in cell.get("outputs", []) if "data" in output]
+    assert sum(FIGURE in output.data for output in shown) == 5
+    assert not list(tmp_path.iterdir())  # a reader's folder stays as it was
