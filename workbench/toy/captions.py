@@ -177,6 +177,7 @@ def words() -> list[str]:
         "woman man person",
     ]
     texts += [f"{thing.name} {' '.join(thing.synonyms)}" for thing in THINGS.values()]
-    texts += [f"{one.name} {' '.join(one.synonyms)}" for one in (*ARTISTS.values(), *CHARACTERS.values())]
+    texts += [f"{artist.name} {' '.join(artist.synonyms)}" for artist in ARTISTS.values()]
+    texts += [f"{character.name} {' '.join(character.synonyms)}" for character in CHARACTERS.values()]
     texts += [opening for mark in IMPLICIT.values() for opening in mark.openings]
     return sorted({word for text in texts for word in text.replace("{a}", "").replace("{}", "").split()})

@@ -27,7 +27,7 @@ class Picture(NamedTuple):
     masks: tuple[np.ndarray, ...]  # one [48, 48] bool a object or person, in the scene's order
 
 
-def tones(colour: str, person: Person | None = None) -> dict[str, tuple[float, float, float]]:
+def tones(colour: str, person: Person | None = None) -> dict[str, tuple[float, ...]]:
     """RGB of each tone for something of this colour; people bring skin and hair."""
     base = np.array(COLOURS[colour])
     made = {"body": base, "dark": base * 0.62, "light": base * 0.45 + 0.55}

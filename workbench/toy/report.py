@@ -179,10 +179,10 @@ def figures(
 
 def present_without_being_asked(asked: Sequence[Asked], judged: Judged, threshold: float) -> dict[str, np.ndarray]:
     """How often slime and implicit concepts show up where nothing calls for them: the controls of their rates above."""
-    present = judged.present >= threshold
+    present = np.asarray(judged.present >= threshold)
     names = list(KINDS)
     neither = np.array([one.group in ("plain", "pair", "character") for one in asked])
-    marks = present[:, [names.index(mark) for mark in IMPLICIT]].any(1)
+    marks = np.any(present[:, [names.index(mark) for mark in IMPLICIT]], axis=1)
     return {"control: implicit concept": marks[neither], "control: slime": present[neither, names.index(SLIME)]}
 
 

@@ -17,7 +17,7 @@ from workbench.toy.recipe.autoencoder import CHANNELS
 from workbench.toy.recipe.loop import Schedule, fit
 from workbench.toy.tokenizer import LENGTH
 
-BATCH = 64
+BATCH = 32
 EMPTY = 0.1  # share of empty captions, for guidance
 TEXT_WIDTH = 256
 

@@ -202,7 +202,7 @@ def test(oracle: Oracle, vae: AutoencoderKL, progress: Progress = SILENT, n: int
 def passes(oracle: Oracle, images: Tensor, kinds: list[str]) -> np.ndarray:
     """[n] bool: some concept of these kinds is said to be there."""
     columns = [i for i, kind in enumerate(KINDS.values()) if kind in kinds]
-    return (oracle.judge(images.numpy()).present[:, columns] >= oracle.threshold).any(1)
+    return np.any(oracle.judge(images.numpy()).present[:, columns] >= oracle.threshold, axis=1)
 
 
 def accuracies(oracle: Oracle, data: Labelled, images: Tensor, where: str) -> list[dict]:

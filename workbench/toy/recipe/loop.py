@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from saes.disk import read_json, read_tensors, write_json, write_tensors
 from saes.progress import SILENT, Progress
@@ -72,7 +73,8 @@ def one_step(
         group["lr"] = schedule.rate(step)
     generator = torch.Generator().manual_seed(step)
     with torch.autocast(device.type, dtype=fast_dtype(device.type), enabled=fast_dtype(device.type) != torch.float32):
-        terms = loss(module, step, generator)
+        with sdpa_kernel(SDPBackend.MATH):  # the CPU's fused attention is five times slower backwards in bfloat16
+            terms = loss(module, step, generator)
         total = torch.stack(list(terms.values())).sum()
     optimiser.zero_grad(set_to_none=True)
     total.backward()

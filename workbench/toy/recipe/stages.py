@@ -30,9 +30,9 @@ SAES = {  # site → prompts to harvest, and the training
 }
 SCHEDULES = {
     "autoencoder": Schedule(steps=2200, lr=1e-3),
-    "decoder": Schedule(steps=1200, lr=4e-4),
+    "decoder": Schedule(steps=1000, lr=5e-4),
     "oracle": Schedule(steps=3000, lr=1.5e-3),
-    "diffusion": Schedule(steps=12000, lr=8e-4, ema=0.9995),
+    "diffusion": Schedule(steps=4400, lr=9e-4),
 }
 
 
