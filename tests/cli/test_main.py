@@ -80,3 +80,10 @@ def test_runs_below_a_folder_are_a_table_or_json(capsys, tmp_path):
     assert "none" in told(capsys, "runs", str(tmp_path))[1]
     code, text = told(capsys, "runs", str(tmp_path), "--json")
     assert code == 0 and json.loads(text) == []
+
+
+def test_a_file_gives_the_settings_of_a_method_as_a_mapping(capsys, tmp_path):
+    config = tmp_path / "erase.yaml"
+    config.write_text(f"concepts: [fox]\nout: {tmp_path / 'edit'}\nsettings: {{m: 8, strenght: -4}}\n")
+    code, text = told(capsys, "erase", "toy", "--config", str(config))
+    assert code == 1 and "method itd: Unknown key 'strenght'. Did you mean 'strength'" in text

@@ -35,6 +35,7 @@ def test_find_ranks_features_and_keeps_the_table(capsys, made, tmp_path):
     words = ("find", made / "model", made / "fox.yaml", "--sae", made / "sae", "--top", 3)
     rows = json.loads(printed(capsys, *words, "--json", "--out", tmp_path / "features"))
     assert 0 < len(rows) <= 3 and {row["concept"] for row in rows} == {"fox"}
+    assert all(row["effect"] is None for row in rows)  # not measured: null, for JSON knows no NaN
     assert (tmp_path / "features/features.parquet").is_file()
 
 

@@ -11,9 +11,13 @@ WIDTH_IN_FILES = 200  # columns where there is no terminal: a pipe or a file
 
 
 def show(rows: Sequence[Mapping[str, Any]], *, json: bool, title: str = "") -> None:
-    """Prints rows with equal keys. JSON is a list of objects, unrounded; the table rounds to four digits."""
+    """Prints rows with equal keys. JSON is a list of objects, unrounded; the table rounds to four digits.
+
+    NaN, which JSON does not know, is null there and a dash in the table.
+    """
+    rows = [{name: None if value != value else value for name, value in row.items()} for row in rows]
     if json:
-        typer.echo(json_format.dumps(list(rows), indent=2, ensure_ascii=False, default=str))
+        typer.echo(json_format.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False, default=str))
         return
     from rich import box
     from rich.console import Console
@@ -21,7 +25,7 @@ def show(rows: Sequence[Mapping[str, Any]], *, json: bool, title: str = "") -> N
 
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in rows[0] if rows else ():
-        numbers = all(isinstance(row[name], int | float) for row in rows)
+        numbers = all(isinstance(row[name], int | float | None) for row in rows)
         table.add_column(name.replace("_", " "), justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
