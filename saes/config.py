@@ -8,9 +8,6 @@ from saes.errors import WorkbenchError, unknown_name
 
 Architecture = Literal["topk", "batchtopk", "matryoshka_batchtopk", "jumprelu", "standard", "gated"]
 
-# Chosen so that inputs of unit variance end near L0 = 30 at d_sae = 1024 (standard, gated) or near k (jumprelu).
-DEFAULT_SPARSITY = {"standard": 0.5, "gated": 0.5, "jumprelu": 0.1}
-
 
 class StrictConfig(BaseModel):
     """A frozen configuration. Unknown keys and wrong values raise `WorkbenchError`, never pydantic's own error."""
@@ -30,12 +27,16 @@ class StrictConfig(BaseModel):
 
 
 class SAEConfig(StrictConfig):
-    """Training of one sparse autoencoder. A step sees `batch_size` rows; there are `samples // batch_size` steps."""
+    """Training of one sparse autoencoder. A step sees `batch_size` rows; there are `samples // batch_size` steps.
+
+    Inputs are scaled to unit variance, so that `sparsity` and `lr` mean the same at every site. 1.0 brings jumprelu
+    near L0 = k; for standard and gated, choose it by the L0 that `metrics.jsonl` shows.
+    """
 
     architecture: Architecture = "topk"
     d_sae: int = Field(gt=0, description="number of latents")
     k: int = Field(32, gt=0, description="active latents a row: topk exactly, batchtopk on average, jumprelu aimed at")
-    sparsity: float | None = Field(None, ge=0, description="weight of the penalty of jumprelu, standard and gated")
+    sparsity: float = Field(1.0, ge=0, description="weight of the penalty of jumprelu, standard and gated")
     matryoshka_widths: tuple[int, ...] = Field((), description="growing, up to d_sae; default: a 16th, a quarter, all")
     samples: int = Field(gt=0, description="rows seen in training, repeats included")
     batch_size: int = Field(1024, gt=0)
@@ -71,8 +72,3 @@ class SAEConfig(StrictConfig):
         sae-lens waits 1000 *steps* whatever the run: a short run would end before its auxiliary loss ever began.
         """
         return self.dead_window or min(1000, max(10, self.steps // 20))
-
-    @property
-    def sparsity_weight(self) -> float:
-        """`sparsity`, or the default of the architecture (0 where k alone decides)."""
-        return DEFAULT_SPARSITY.get(self.architecture, 0.0) if self.sparsity is None else self.sparsity

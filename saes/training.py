@@ -97,6 +97,10 @@ class _Run:
         """At step 0, or where the newest checkpoint was."""
         mean, scale = moments(islice(self.batches(), MOMENT_BATCHES))
         trainer = make_trainer(self.config, mean, scale, self.device)
+        if self.config.architecture == "jumprelu":
+            # From sae-lens's constant, Adam moves a threshold by lr a step at most: too slow for a short run.
+            scaled = (batch * scale for batch in self.batches())
+            trainer.sae.threshold.data.fill_(threshold_for_l0(trainer.sae, scaled, float(self.config.k)))
         load_checkpoint(trainer, self.out_dir)
         return trainer
 
