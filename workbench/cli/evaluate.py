@@ -8,7 +8,7 @@ import typer
 from saes.errors import WorkbenchError
 from workbench.cli.lookup import one_concept, suite_of
 from workbench.cli.options import Config, Device, Json, ModelName, Seed, check_writable
-from workbench.cli.tables import show
+from workbench.cli.tables import show_metrics
 from workbench.progress import progress_bars
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def evaluate(
     with progress_bars() as progress:
         run = wb.evaluate(handle, conditions, prompts, judge, out, batch_size=batch_size, progress=progress)
         wb.explain(run, handle, [erased], judge, progress=progress)
-    show(wb.metrics(run).to_dict("records"), json=json, title=f"{erased.name} ({len(run.records())} images)")
+    show_metrics(wb.metrics(run).to_dict("records"), json=json, title=f"{erased.name} ({len(run.records())} images)")
     typer.echo(f"Saved {out}. Next: workbench report {out}", err=True)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from workbench.cli.options import Config, Json
-from workbench.cli.tables import show
+from workbench.cli.tables import show, show_metrics
 
 
 def runs(
@@ -21,7 +21,7 @@ def runs(
     import workbench as wb
 
     if (folder / "run.json").is_file():
-        show(wb.metrics(wb.Run.open(folder)).to_dict("records"), json=json, title=str(folder))
+        show_metrics(wb.metrics(wb.Run.open(folder)).to_dict("records"), json=json, title=str(folder))
         return
     found = [wb.Run.open(path.parent) for path in sorted(folder.rglob("run.json"))]
     rows = [

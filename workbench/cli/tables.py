@@ -33,6 +33,20 @@ def show(rows: Sequence[Mapping[str, Any]], *, json: bool, title: str = "") -> N
     console.print(table if rows else f"{title or 'Rows'}: none.", markup=False)
 
 
+def show_metrics(rows: Sequence[Mapping[str, Any]], *, json: bool, title: str = "") -> None:
+    """Prints `metrics(run)`: all of it as JSON; for people a column for each condition, with the 95 % intervals."""
+    if json:
+        show(rows, json=True)
+        return
+    table: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        line = table.setdefault((row["concept"], row["metric"]), {"concept": row["concept"], "metric": row["metric"]})
+        figure = f"{row['value']:.3f} ({row['low']:.2f} to {row['high']:.2f})" if row["value"] == row["value"] else "–"
+        line[row["condition"]] = f"{figure} {row['mark']}".rstrip()
+    names = dict.fromkeys(name for line in table.values() for name in line)
+    show([{name: line.get(name) for name in names} for line in table.values()], json=False, title=title)
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return "–"

@@ -1,0 +1,33 @@
+"""Tables for people, JSON for programs."""
+
+import json
+
+from workbench.cli.tables import show, show_metrics
+
+ROW = {"concept": "fox", "metric": "efficacy", "low": 0.8, "high": 1.0, "mark": "", "p_value": float("nan")}
+
+
+def test_json_has_all_digits_and_null_for_nan(capsys):
+    show([{"value": 1 / 3, "effect": float("nan"), "names": ["a", "b"]}], json=True)
+    assert json.loads(capsys.readouterr().out) == [{"value": 1 / 3, "effect": None, "names": ["a", "b"]}]
+
+
+def test_a_table_is_rounded_and_names_what_is_missing(capsys):
+    show([{"the_value": 1 / 3, "effect": float("nan"), "names": ["a", "b"]}], json=False, title="Things")
+    text = capsys.readouterr().out
+    assert "Things" in text and "the value" in text and "0.3333 " in text and "–" in text and "a, b" in text
+
+
+def test_metrics_have_a_column_for_each_condition(capsys):
+    rows = [
+        {**ROW, "condition": "unedited", "value": 0.1},
+        {**ROW, "condition": "ItD", "value": 0.9},
+        {**ROW, "condition": "ItD", "value": 0.7, "metric": "generality", "mark": "damaged"},
+    ]
+    show_metrics(rows, json=False)
+    head, efficacy, generality = (line for line in capsys.readouterr().out.splitlines() if line.strip(" ─"))
+    assert head.split() == ["concept", "metric", "unedited", "ItD"]
+    assert efficacy.split()[2] == "0.100" and "0.900 (0.80 to 1.00)" in efficacy
+    assert "–" in generality and "0.700 (0.80 to 1.00) damaged" in generality
+    show_metrics(rows, json=True)
+    assert len(json.loads(capsys.readouterr().out)) == 3
