@@ -3,10 +3,15 @@
 v-prediction on SD1's scaled-linear betas, rescaled to zero terminal SNR: on 12×12 latents the last step of SD1's own
 schedule still shows the mean colour of the picture (its signal, averaged over 144 positions, is nearly as large as
 the noise), and sampling that starts from pure noise would then miss it.
+
+Beside the noise, the middle of the denoiser guesses what a classifier sees in the clean picture (REPA, Yu et al. 2025,
+arXiv:2410.06940): without it, after 2,800 steps colours, styles and faces were there, and every object was still a blob.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
@@ -16,10 +21,17 @@ from saes.progress import SILENT, Progress
 from workbench.toy.recipe.autoencoder import CHANNELS
 from workbench.toy.recipe.loop import Schedule, fit
 from workbench.toy.tokenizer import LENGTH
+from workbench.toy.world import ARTISTS, THINGS
 
 BATCH = 32
 EMPTY = 0.1  # share of empty captions, for guidance
 TEXT_WIDTH = 256
+ALIGN = 0.5  # weight of the alignment with a classifier's features
+MORE_OBJECTS = 0.4  # share of each batch that is drawn from pictures of plain objects only
+THING_WORDS = {word for thing in THINGS.values() for word in (thing.name, *thing.synonyms)}
+ARTIST_WORDS = {word for artist in ARTISTS.values() for word in artist.name.split()}
+
+Sees = Callable[[np.ndarray], Tensor]  # pictures [n, 48, 48, 3] uint8 → features [n, 128, 6, 6]
 
 
 def new_scheduler() -> DDIMScheduler:
@@ -70,15 +82,21 @@ def new_unet() -> UNet2DConditionModel:
 
 
 class TextToLatent(nn.Module):
-    """Both trained parts as one module, so that one optimiser and one checkpoint hold them."""
+    """All trained parts as one module, so that one optimiser and one checkpoint hold them. `head` is left behind."""
 
     def __init__(self, text_encoder: CLIPTextModel, unet: UNet2DConditionModel):
         super().__init__()
         self.text_encoder, self.unet = text_encoder, unet
+        d = unet.config.block_out_channels[-1]
+        self.head = nn.Sequential(nn.Conv2d(d, 2 * d, 1), nn.SiLU(), nn.Conv2d(2 * d, d, 1))
 
-    def forward(self, noisy: Tensor, timestep: Tensor, token_ids: Tensor) -> Tensor:
-        """v-prediction `[n, 4, 12, 12]`."""
-        return self.unet(noisy, timestep, self.text_encoder(token_ids)[0]).sample
+    def forward(self, noisy: Tensor, timestep: Tensor, token_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """v-prediction `[n, 4, 12, 12]`, and the guess at what a classifier sees in the picture, `[n, 128, 6, 6]`."""
+        kept: list[Tensor] = []
+        handle = self.unet.mid_block.register_forward_hook(lambda module, given, handed: kept.append(handed))
+        predicted = self.unet(noisy, timestep, self.text_encoder(token_ids)[0]).sample
+        handle.remove()
+        return predicted, self.head(kept[0])
 
 
 def tokens(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
@@ -93,24 +111,36 @@ def new_model(tokenizer: CLIPTokenizer, device: str) -> TextToLatent:
 
 
 def train(
-    tokenizer: CLIPTokenizer, captions: list[str], means: Tensor, stds: Tensor, folder: Path, schedule: Schedule,
-    device: str, progress: Progress = SILENT,
+    tokenizer: CLIPTokenizer, captions: list[str], images: np.ndarray, means: Tensor, stds: Tensor, seen: Sees,
+    folder: Path, schedule: Schedule, device: str, progress: Progress = SILENT,
 ) -> TextToLatent:  # fmt: skip
-    """`means`, `stds`: posterior of the latents of each picture, `[n, 4, 12, 12]`."""
+    """`means`, `stds`: posterior of the latents of each picture, `[n, 4, 12, 12]`. `seen`: what a classifier sees."""
     scheduler = new_scheduler()
     ids, empty = tokens(tokenizer, captions), tokens(tokenizer, [""])
+    objects = torch.tensor([i for i, caption in enumerate(captions) if shows_plain_objects(caption)])
 
     def loss(module: nn.Module, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         index = torch.randint(len(ids), (BATCH,), generator=generator)
+        more = torch.rand(BATCH, generator=generator) < MORE_OBJECTS
+        index = torch.where(more, objects[torch.randint(len(objects), (BATCH,), generator=generator)], index)
         caption = torch.where(torch.rand(BATCH, 1, generator=generator) < EMPTY, empty, ids[index])
         z = means[index].float() + stds[index].float() * torch.randn(means[index].shape, generator=generator)
         noise = torch.randn(z.shape, generator=generator)
         timestep = stratified(generator)
         noisy, v = scheduler.add_noise(z, noise, timestep), scheduler.get_velocity(z, noise, timestep)
-        predicted = module(noisy.to(device, memory_format=torch.channels_last), timestep.to(device), caption.to(device))
-        return {"mse": (predicted.float() - v.to(device)).square().mean()}
+        predicted, guess = module(
+            noisy.to(device, memory_format=torch.channels_last), timestep.to(device), caption.to(device)
+        )
+        alike = nn.functional.cosine_similarity(guess.float(), seen(images[index.numpy()]).to(device), dim=1)
+        return {"mse": (predicted.float() - v.to(device)).square().mean(), "align": ALIGN * (1 - alike).mean()}
 
     return fit(new_model(tokenizer, device), loss, folder, schedule, progress)  # type: ignore[return-value]
+
+
+def shows_plain_objects(caption: str) -> bool:
+    """No artist and nobody in it: the pictures whose shapes are learnt last."""
+    said = set(caption.split())
+    return bool(said & THING_WORDS) and not said & ARTIST_WORDS
 
 
 def stratified(generator: torch.Generator) -> Tensor:

@@ -32,7 +32,7 @@ SCHEDULES = {
     "autoencoder": Schedule(steps=2200, lr=1e-3),
     "decoder": Schedule(steps=1000, lr=5e-4),
     "oracle": Schedule(steps=2500, lr=1.5e-3),
-    "diffusion": Schedule(steps=4400, lr=9e-4),
+    "diffusion": Schedule(steps=2700, lr=9e-4),
 }
 
 
@@ -60,19 +60,13 @@ def encode(folder: Path, progress: Progress = SILENT) -> None:
 
 
 def train_diffusion(folder: Path, progress: Progress = SILENT) -> None:
-    _, captions = dataset.load(folder / "data")
+    images, captions = pictures(folder, progress)
     latents = read_tensors(folder / "latents.safetensors")
-    words = tokenizer.build(folder / "tokenizer")
+    net = Oracle.load(shipped(folder) / "oracle").net
     diffusion.train(
-        words,
-        captions,
-        latents["means"],
-        latents["stds"],
-        folder / "diffusion",
-        SCHEDULES["diffusion"],
-        device(),
-        progress,
-    )
+        tokenizer.build(folder / "tokenizer"), captions, images, latents["means"], latents["stds"],
+        lambda shown: judging.seen(net, shown), folder / "diffusion", SCHEDULES["diffusion"], device(), progress,
+    )  # fmt: skip
 
 
 def tune_decoder(folder: Path, progress: Progress = SILENT) -> None:
@@ -140,9 +134,9 @@ def shipped(folder: Path) -> Path:
 STAGES: dict[str, Callable[[Path, Progress], None]] = {
     "autoencoder": train_autoencoder,
     "encode": encode,
-    "diffusion": train_diffusion,
     "decoder": tune_decoder,
     "oracle": train_oracle,
+    "diffusion": train_diffusion,
     "export": export_pipeline,
     "saes": train_saes,
     "card": write_card,
