@@ -5,7 +5,7 @@ schedule still shows the mean colour of the picture (its signal, averaged over 1
 the noise), and sampling that starts from pure noise would then miss it.
 
 Beside the noise, the middle of the denoiser guesses what a classifier sees in the clean picture (REPA, Yu et al. 2025,
-arXiv:2410.06940): without it, after 2,800 steps colours, styles and faces were there, and every object was still a blob.
+arXiv:2410.06940): without it, after 2,800 steps colours, styles and faces were there, and objects still were blobs.
 """
 
 from collections.abc import Callable

@@ -225,7 +225,8 @@ def accuracies(oracle: Oracle, data: Labelled, images: Tensor, where: str) -> li
     attributes = data.overall.numpy()[:, [GLOBAL.index(a) for a in ATTRIBUTES]]
     faces = there[:, LOCAL.index("person")]
     rows.append(row(where, "colour", colours[there]))
-    rows.append(row(where, "attributes", ((judged.attributes >= 0.5) == attributes)[faces].all(1)))
+    right_attributes = (judged.attributes >= 0.5) == attributes
+    rows += [row(where, name, right_attributes[faces, i]) for i, name in enumerate(ATTRIBUTES)]
     error = np.abs(judged.present.mean(0) - truth.mean(0)).max()
     return [
         *rows,

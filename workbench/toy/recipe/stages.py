@@ -23,7 +23,7 @@ from workbench.toy.render import render
 from workbench.toy.scenes import random_scene
 
 N_CHUNKS = 48  # thousands of rendered pictures
-N_JUDGED = 15_000  # pictures that the oracle learns from
+N_JUDGED = 24_000  # pictures that the oracle learns from
 SAES = {  # site → prompts to harvest, and the training
     "text.2": (6000, saes.SAEConfig(d_sae=2048, k=24, samples=1_500_000)),
     "unet.up.1.0.attn2": (600, saes.SAEConfig(d_sae=1024, k=24, samples=1_500_000)),
@@ -31,7 +31,7 @@ SAES = {  # site → prompts to harvest, and the training
 SCHEDULES = {
     "autoencoder": Schedule(steps=2200, lr=1e-3),
     "decoder": Schedule(steps=1000, lr=5e-4),
-    "oracle": Schedule(steps=2500, lr=1.5e-3),
+    "oracle": Schedule(steps=5000, lr=1.5e-3),
     "diffusion": Schedule(steps=2700, lr=9e-4),
 }
 
