@@ -47,14 +47,11 @@ def find_features(
     concepts = [concept] if isinstance(concept, Concept) else list(concept)
     opened = open_sae(sae)
     site, dictionary = site_of(opened, model), dictionary_on(opened, model)
-    scores = {}
+    if not concepts:
+        raise WorkbenchError("There is no concept to look for.", "Give at least one.")
     for each in concepts:
         check_retains(each)
-        pair = (
-            feature_scores(model, site, dictionary, prompts, progress)
-            for prompts in (each.prompts(), each.retain_prompts())
-        )
-        scores[each.name] = PromptScores(*pair)
+    scores = {each.name: _scores(model, site, dictionary, each, progress) for each in concepts}
     by_name = score if isinstance(score, Mapping) else dict.fromkeys(scores, score)
     causal = {
         each.name: Causal(_ablated(model, opened, each, judged, seeds), top)
@@ -74,6 +71,11 @@ def feature_scores(
         return prompt_scores(dictionary.encode(x), content, dictionary.d_sae).cpu()
 
     return observe(model, site, prompts, read, progress, "features")
+
+
+def _scores(model: Model, site: Site, dictionary: Dictionary, concept: Concept, progress: Progress) -> PromptScores:
+    prompts = (concept.prompts(), concept.retain_prompts())
+    return PromptScores(*(feature_scores(model, site, dictionary, each, progress) for each in prompts))
 
 
 def observe(
@@ -161,10 +163,11 @@ def dictionary_on(sae: SAE, model: Model) -> Dictionary:
 
 def strongest(sae: SAE, m: int | None) -> int:
     """How many of a prompt's strongest features count: m, or twice as many as fire on a row (the paper: 128, 64)."""
-    typical = getattr(sae.cfg, "k", None) or sae.cfg.metadata.l0
-    if m is None and not typical:
+    if m is not None:
+        return m
+    if not (typical := getattr(sae.cfg, "k", None) or sae.cfg.metadata.l0):
         raise WorkbenchError("The SAE does not say how many features fire on a row.", "Set m.")
-    return m or round(2 * typical)
+    return round(2 * typical)
 
 
 def end_token(model: Model, site: Site) -> int:

@@ -95,6 +95,7 @@ def test_each_encoder_has_its_own_end_token_and_t5_is_refused(tiny_sdxl, tiny_sd
     ("call", "said"),
     [
         (lambda model, sae: find_features(model, sae, Concept("fox")), "retains nothing"),
+        (lambda model, sae: find_features(model, sae, []), "no concept"),
         (lambda model, sae: ablation(model, sae, [10_000]), "has features 0 to"),
         (lambda model, sae: open_sae("toy/txt.2"), "Unknown shipped SAE"),
         (lambda model, sae: feature_scores(model, model.site("text.0"), dictionary_on(sae, model), []), "no prompts"),
