@@ -29,6 +29,8 @@ PUBLIC = {
     "Suite": "workbench.evaluation.suites",
     "read_suite": "workbench.evaluation.suites",
     "evaluate": "workbench.evaluation.evaluate",
+    "evaluate_concepts": "workbench.evaluation.evaluate",
+    "rejudge": "workbench.evaluation.judging",
     "metrics": "workbench.evaluation.tables",
     "Run": "workbench.runs",
     "explain": "workbench.reports.explaining",
