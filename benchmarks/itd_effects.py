@@ -11,10 +11,9 @@ import workbench as wb
 from saes.progress import Progress
 from workbench import toy
 from workbench.edits import no_op_like, random_features_like
-from workbench.evaluation.evaluate import Conditions, evaluate_concepts
+from workbench.evaluation.evaluate import Conditions
 from workbench.evaluation.suites import Suite
 from workbench.progress import progress_bars
-from workbench.reports.explaining import explain
 
 CONCEPTS = ("fox", "church", "yara pell", "oskar lind", "velda moor")
 
@@ -34,8 +33,8 @@ def main() -> None:
     model, judge = wb.load("toy"), toy.Oracle.load()
     with progress_bars() as progress:
         trials = [trial(model, name, arguments.per_role, progress) for name in CONCEPTS]
-        run = evaluate_concepts(model, trials, judge, arguments.out / "run", progress=progress)
-        explain(run, model, [toy.concepts()[name] for name in CONCEPTS], judge, progress=progress)
+        run = wb.evaluate_concepts(model, trials, judge, arguments.out / "run", progress=progress)
+        wb.explain(run, model, [toy.concepts()[name] for name in CONCEPTS], judge, progress=progress)
     table = wb.metrics(run)
     print(table.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
     print(wb.report(run, arguments.out / "report.html"))
