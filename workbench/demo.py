@@ -40,7 +40,7 @@ class Size:
     cards: int
 
 
-FULL = Size(prompts=3000, samples=600_000, d_sae=2048, per_role=24, cards=4)
+FULL = Size(prompts=3000, samples=600_000, d_sae=512, per_role=24, cards=4)
 QUICK = Size(prompts=400, samples=60_000, d_sae=512, per_role=2, cards=1)  # shows that everything runs, no more
 
 
