@@ -40,8 +40,8 @@ class Size:
     cards: int
 
 
-FULL = Size(prompts=3000, samples=600_000, d_sae=512, per_role=24, cards=4)
-QUICK = Size(prompts=400, samples=60_000, d_sae=512, per_role=2, cards=1)  # shows that everything runs, no more
+FULL = Size(prompts=3000, samples=300_000, d_sae=1024, per_role=24, cards=4)
+QUICK = Size(prompts=600, samples=100_000, d_sae=1024, per_role=2, cards=1)  # shows that everything runs, no more
 
 
 @dataclass(frozen=True)

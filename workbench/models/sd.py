@@ -23,6 +23,7 @@ class SD1(Architecture):
     """`StableDiffusionPipeline` with the UNet of version 1."""
 
     kind: ClassVar[str] = "sd1"
+
     def __init__(self, pipe: Any) -> None:
         super().__init__(pipe)
         pipe.encode_prompt = _refusing_clip_skip(pipe)

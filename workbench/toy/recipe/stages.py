@@ -25,7 +25,7 @@ from workbench.toy.scenes import random_scene
 N_CHUNKS = 48  # thousands of rendered pictures
 N_JUDGED = 24_000  # pictures that the oracle learns from
 SAES = {  # site → prompts to harvest, and the training
-    "text.2": (4000, saes.SAEConfig(d_sae=256, k=24, samples=800_000)),
+    "text.2": (4000, saes.SAEConfig(d_sae=1024, k=16, samples=300_000)),
     "unet.up.1.0.attn2": (320, saes.SAEConfig(d_sae=192, k=24, samples=600_000)),
 }
 SCHEDULES = {
