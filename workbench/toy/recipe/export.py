@@ -18,6 +18,7 @@ def pipeline(tokenizer: CLIPTokenizer, vae: AutoencoderKL, checkpoint_dir: Path,
     """Writes the pipeline with the averaged weights of the last checkpoint."""
     model = diffusion.new_model(tokenizer, "cpu")
     model.load_state_dict(averaged(checkpoint_dir))
+    vae.register_to_config(_name_or_path="")  # not the folder that it happens to come from
     StableDiffusionPipeline(
         vae=vae, text_encoder=model.text_encoder, tokenizer=tokenizer, unet=model.unet,
         scheduler=diffusion.new_scheduler(), safety_checker=None, feature_extractor=None, requires_safety_checker=False,
