@@ -156,7 +156,8 @@ def figures(
     """Rows with factor, value, low, high (95 %, Wilson), n and floor; and the pictures, in the order of `questions`."""
     asked = questions(n, seed)
     images = model.generate([one.prompt for one in asked], seeds=range(len(asked)), progress=progress)
-    hits = check(asked, oracle.judge(images), oracle.threshold)
+    judged = oracle.judge(images)
+    hits = check(asked, judged, oracle.threshold)
     group = np.array([one.group for one in asked])
     single = np.isin(group, ["plain", "styled"])
     table = {
@@ -173,7 +174,7 @@ def figures(
         "implied slime": hits.slime[group == "implied slime"],
         "implied slime, new wording": hits.slime[group == "implied slime, new wording"],
     }
-    false_alarms = present_without_being_asked(asked, oracle.judge(images), oracle.threshold)
+    false_alarms = present_without_being_asked(asked, judged, oracle.threshold)
     return [row(name, hit) for name, hit in (table | false_alarms).items()], images
 
 
