@@ -137,7 +137,7 @@ class Demo:
 
     def evaluate(self, progress: Progress) -> str:
         from workbench import toy
-        from workbench.edits import ActivationEdit, no_op_like, random_features_like
+        from workbench.edits import ActivationEdit, no_op_like, random_like
         from workbench.evaluation.evaluate import evaluate
         from workbench.evaluation.tables import metrics
         from workbench.reports.reading import reading
@@ -146,7 +146,7 @@ class Demo:
         conditions: dict[str, Edit | None] = {
             "ItD": edit,
             "no-op": no_op_like(edit),
-            "random features": random_features_like(edit, seed=self.seed),
+            "random features": random_like(edit, seed=self.seed),
         }
         suite = toy.suite(self.concept.name, self.size.per_role, self.seed)
         run = evaluate(self.model, conditions, suite, toy.Oracle.load(), self.own / "run", progress=progress)

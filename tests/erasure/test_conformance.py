@@ -14,6 +14,7 @@ from workbench.concepts import Concept
 from workbench.erasure import METHODS, find_method
 from workbench.erasure.itd import ItD
 from workbench.erasure.method import Supports
+from workbench.erasure.uce import UCE
 from workbench.testing import CHECKS, Case, check_method
 
 FOX = Concept("fox", anchor="cat", retain=["dog", "bear"], templates=["a photo of a {}", "{}"])
@@ -26,7 +27,10 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
     folder = tmp_path_factory.mktemp("sae")
     sae = save_tiny_sae(memorising_sae(tiny_sd1, "text.0"), folder / "text.0")
     unsupported = [(tiny_flux, FOX), (tiny_sd1, Concept("fox"))]
-    return {"itd": Case(ItD(sae=sae, m=12), tiny_sd1, (FOX, CAT), tiny_sd2, unsupported)}
+    return {
+        "itd": Case(ItD(sae=sae, m=12), tiny_sd1, (FOX, CAT), tiny_sd2, unsupported),
+        "uce": Case(UCE(), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_sd1, Concept("fox", anchor="Fox "))]),
+    }
 
 
 @pytest.mark.parametrize("check", CHECKS)

@@ -109,14 +109,17 @@ def test_an_unknown_site_names_the_nearest(tiny_sd1):
         tiny_sd1.module("unet.middle")
 
 
-def test_cross_attention_maps_are_the_weights_that_read_the_prompt(tiny_sd1, tiny_sdxl, tiny_sd3):
-    maps = tiny_sd1.cross_attention_maps()
+def test_prompt_maps_are_the_weights_that_read_the_prompt(tiny_sd1, tiny_sdxl, tiny_sd3):
+    maps = tiny_sd1.prompt_maps()
     sites = [alias for alias in tiny_sd1.sites() if alias.endswith(".attn2")]
     assert len(maps) == 2 * len(sites) > 0
-    for path, weight in maps.items():
-        assert weight is tiny_sd1.module(path).weight and weight.shape[1] == 16
-    assert len(tiny_sdxl.cross_attention_maps()) == 2 * (2 + 2 + 4)
-    assert tiny_sd3.cross_attention_maps() == {}
+    for name, weight in maps.items():
+        assert weight is tiny_sd1.parameter(name) and weight.shape[1] == 16
+    assert len(tiny_sdxl.prompt_maps()) == 2 * (2 + 2 + 4) and tiny_sdxl.prompt_maps("pooled") == {}
+    for reads, name in (("embeddings", "context_embedder"), ("pooled", "time_text_embed.text_embedder.linear_1")):
+        assert list(tiny_sd3.prompt_maps(reads)) == [f"transformer.{name}.weight"]
+    with pytest.raises(WorkbenchError, match="no parameter"):
+        tiny_sd1.parameter("unet.mid_block.weight")
 
 
 def test_gradient_checkpointing_of_a_real_denoiser_keeps_gradients_and_counts(tiny_sd1):

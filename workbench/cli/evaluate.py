@@ -22,7 +22,9 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is continued.")],
     suite: Annotated[Path | None, typer.Option(help="CSV file of prompts; made for the toy's concepts.")] = None,
     per_role: Annotated[int, typer.Option(help="Prompts of each role in the suite that is made.", min=1)] = 16,
-    controls: Annotated[bool, typer.Option(help="Add an edit that does nothing, and one of random features.")] = True,
+    controls: Annotated[
+        bool, typer.Option(help="Add an edit that does nothing, and a random one of the first one's size.")
+    ] = True,
     batch_size: Annotated[int, typer.Option(help="Images made at once.", min=1)] = 16,
     seed: Seed = 0,
     device: Device = None,
@@ -49,16 +51,14 @@ def evaluate(
 
 
 def _conditions(folders: list[Path], controls: bool, seed: int) -> "dict[str, Edit | None]":
-    """The edits by the names of their folders, with the controls of the first that can have them."""
+    """The edits by the names of their folders, with the controls of the first."""
     import workbench as wb
 
     found: dict[str, Edit | None] = {folder.name: wb.load_edit(folder) for folder in folders}
     if len(found) < len(folders):
         raise WorkbenchError("Two edits have folders of one name.", "Rename one of the folders.")
-    of_features = [edit for edit in found.values() if isinstance(edit, wb.ActivationEdit)]
-    if controls and of_features:
-        found |= {
-            "no-op": wb.no_op_like(of_features[0]),
-            "random features": wb.random_features_like(of_features[0], seed=seed),
-        }
+    if controls:
+        first = wb.load_edit(folders[0])
+        control = wb.random_like(first, seed=seed)
+        found |= {"no-op": wb.no_op_like(first), control.method.partition(" like ")[0]: control}
     return found

@@ -1,8 +1,20 @@
 """Edits: what takes a concept out of a model, as values that are saved, reloaded, composed, and taken back."""
 
 from workbench.edits.activation import PROGRAMS, ActivationEdit
-from workbench.edits.controls import no_op_like, random_features_like
+from workbench.edits.controls import no_op_like, random_directions_like, random_features_like, random_like
 from workbench.edits.edit import Edit
 from workbench.edits.files import KINDS, load_edit
+from workbench.edits.weight import WeightEdit
 
-__all__ = ["KINDS", "PROGRAMS", "ActivationEdit", "Edit", "load_edit", "no_op_like", "random_features_like"]
+__all__ = [
+    "KINDS",
+    "PROGRAMS",
+    "ActivationEdit",
+    "Edit",
+    "WeightEdit",
+    "load_edit",
+    "no_op_like",
+    "random_directions_like",
+    "random_features_like",
+    "random_like",
+]

@@ -64,6 +64,10 @@ class ActivationEdit:
         program = _program(self.program)
         return [SiteEdit(model.site(self.site), lambda x, clock: program(x, clock, tensors, self.settings))]
 
+    def weight_deltas(self, model: Model) -> dict[str, Tensor]:
+        """None: the weights stay as they are."""
+        return {}
+
     def save(self, path: Path | str) -> None:
         """Writes a new folder with `edit.json` and `tensors.safetensors`; refused if it exists."""
         saved = {name: getattr(self, name) for name in _SAVED}

@@ -8,13 +8,52 @@ from torch import Tensor
 
 from saes.errors import WorkbenchError
 from workbench.edits.activation import ActivationEdit
+from workbench.edits.edit import Edit
+from workbench.edits.weight import DELTA, RIGHT, WeightEdit
 
 NEAREST = 8  # a feature's stand-in is drawn among this many of the nearest density
 
 
-def no_op_like(edit: ActivationEdit) -> ActivationEdit:
-    """An edit at the same site that changes nothing: images must be equal bit for bit to those of the model itself."""
-    return replace(edit, program="identity", tensors={}, settings={}, method="no-op")
+def no_op_like(edit: Edit) -> Edit:
+    """An edit in the same place that changes nothing: images must be equal bit for bit to those of the model itself."""
+    if isinstance(edit, ActivationEdit):
+        return replace(edit, program="identity", tensors={}, settings={}, method="no-op")
+    assert isinstance(edit, WeightEdit), f"no control is known for edits of the kind {edit.kind!r}"
+    zeros = {name + DELTA: torch.zeros_like(edit.delta(name)) for name in edit.names}
+    return replace(edit, tensors=zeros, settings={}, method="no-op")
+
+
+def random_like(edit: Edit, *, seed: int = 0) -> Edit:
+    """The control that separates what an edit is about from how much it changes: random features of an activation
+    edit, random directions of a weight edit."""
+    if isinstance(edit, ActivationEdit):
+        return random_features_like(edit, seed=seed)
+    assert isinstance(edit, WeightEdit), f"no control is known for edits of the kind {edit.kind!r}"
+    return random_directions_like(edit, seed=seed)
+
+
+def random_directions_like(edit: WeightEdit, *, seed: int = 0) -> WeightEdit:
+    """The same edit turned: each Δ becomes ΔQ with one random rotation Q of its input space.
+
+    Norm, rank and singular values of every Δ stay, and so do the outputs that it can add; what the weights react to is
+    another direction. A vector (a bias or a norm) is multiplied by random signs.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    turns: dict[int, Tensor] = {}
+
+    def turned(tensor: Tensor) -> Tensor:
+        if tensor.ndim < 2:
+            return tensor * (2 * torch.randint(0, 2, tensor.shape, generator=generator) - 1)
+        flat = tensor.flatten(1)
+        width = flat.shape[1]
+        if width not in turns:
+            turns[width] = torch.linalg.qr(torch.randn(width, width, generator=generator, dtype=torch.float64)).Q
+        return (flat.double() @ turns[width]).to(tensor.dtype).view(tensor.shape)
+
+    tensors = {
+        key: turned(value) if key.endswith((DELTA, RIGHT)) else value for key, value in sorted(edit.tensors.items())
+    }
+    return replace(edit, tensors=tensors, method=f"random directions like {edit.method}", seed=seed)
 
 
 def random_features_like(

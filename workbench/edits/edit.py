@@ -5,6 +5,8 @@ from html import escape
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from torch import Tensor
+
 from saes.errors import WorkbenchError
 from workbench.hooks import SiteEdit
 from workbench.models import Model
@@ -42,6 +44,10 @@ class Edit(Protocol):
 
     def site_edits(self, model: Model) -> Sequence[SiteEdit]:
         """What a session installs on the model, in order. Checks the model first."""
+        ...
+
+    def weight_deltas(self, model: Model) -> Mapping[str, Tensor]:
+        """What is added to the model's parameters, by name, on their device. Checks the model first."""
         ...
 
     def save(self, path: Path | str) -> None:

@@ -13,7 +13,10 @@ from saes.errors import WorkbenchError, unknown_name
 from workbench.edits.edit import Edit
 
 FORMAT = "erasure-workbench edit 1"
-KINDS = {"activation": "workbench.edits.activation:ActivationEdit"}  # kind → the class that has `read(folder)`
+KINDS = {  # kind → the class that has `read(folder)`
+    "activation": "workbench.edits.activation:ActivationEdit",
+    "weight": "workbench.edits.weight:WeightEdit",
+}
 DESCRIPTION, TENSORS = "edit.json", "tensors.safetensors"
 HEAD = ("format", "kind", "versions", "tensors_sha256")
 

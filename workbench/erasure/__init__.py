@@ -7,6 +7,7 @@ from saes.errors import WorkbenchError, unknown_name
 
 METHODS = {  # name (that of the file) → "module:Class"
     "itd": "workbench.erasure.itd:ItD",
+    "uce": "workbench.erasure.uce:UCE",
 }
 ENTRY_POINTS = "workbench.methods"
 

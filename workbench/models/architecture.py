@@ -1,7 +1,7 @@
 """What a family of pipelines declares about itself; the model handle does the rest for all of them."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from workbench.hooks import AttentionSite, Component, Role, Site
 from workbench.models.encoding import Encoding
 
 Latents = Float[Tensor, "rows channels height width"]
+Reads = Literal["embeddings", "pooled"]  # the two fields of an encoding
 
 
 class Defaults(NamedTuple):
@@ -18,6 +19,14 @@ class Defaults(NamedTuple):
     steps: int
     guidance_scale: float
     image_size: int
+
+
+class Segment(NamedTuple):
+    """The rows `start` … `start + length` of an encoding, which belong to one tokenizer."""
+
+    tokenizer: Any
+    start: int
+    length: int
 
 
 class Architecture(ABC):
@@ -75,6 +84,10 @@ class Architecture(ABC):
             arguments |= {"negative_prompt_embeds": uncond.embeddings, "negative_pooled_prompt_embeds": uncond.pooled}
         return {name: value for name, value in arguments.items() if value is not None}
 
-    def cross_attention_maps(self) -> dict[str, nn.Parameter]:
-        """Key and value maps of cross-attention, which read the prompt; none where text and picture attend jointly."""
-        return {}
+    @abstractmethod
+    def prompt_maps(self, reads: Reads) -> dict[str, nn.Parameter]:
+        """Weights `[out, d]` of the maps that are applied to an encoding as it is, without a norm before them."""
+
+    def segments(self) -> list[Segment]:
+        """How the rows of `Encoding.embeddings` come from tokenizers, in order."""
+        return [Segment(self.pipe.tokenizer, 0, self.pipe.tokenizer.model_max_length)]

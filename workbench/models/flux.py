@@ -6,10 +6,10 @@ The guidance scale is an input of the transformer, so there are no unconditional
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from workbench.hooks import AttentionSite, Component, Role, Site
-from workbench.models.architecture import Architecture, Defaults, Latents
+from workbench.models.architecture import Architecture, Defaults, Latents, Reads, Segment
 from workbench.models.encoding import Encoding
 from workbench.models.joint_sites import Streams, double_stream_sites, single_stream_sites
 from workbench.models.text_sites import text_sites
@@ -58,6 +58,16 @@ class Flux(Architecture):
             for (alias, blocks), count in counts.items()
             for number in range(count)
         ]  # fmt: skip
+
+    def prompt_maps(self, reads: Reads) -> dict[str, nn.Parameter]:
+        """The map that lifts tokens into the transformer, or the one that lifts the pooled embedding. The keys and
+        values of its blocks see the text only after a norm that depends on the timestep."""
+        name = "context_embedder" if reads == "embeddings" else "time_text_embed.text_embedder.linear_1"
+        return {f"transformer.{name}.weight": self.pipe.transformer.get_submodule(name).weight}
+
+    def segments(self) -> list[Segment]:
+        """T5 alone: CLIP only gives the pooled embedding."""
+        return [Segment(self.pipe.tokenizer_2, 0, self._t5_tokens())]
 
     def encode(self, prompts: list[str], role: Role) -> Encoding:
         """T5's last hidden state; pooled is CLIP's."""

@@ -1,8 +1,8 @@
 """The one handle on a text-to-image pipeline, whatever its architecture."""
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -17,19 +17,24 @@ from saes.progress import SILENT, Progress
 from workbench.hooks import AttentionSite, Role, Session, Site, SiteEdit, Wiring
 from workbench.hooks.session import Keep
 from workbench.models import autoencoder, weights
-from workbench.models.architecture import Architecture, Defaults, Latents
+from workbench.models.architecture import Architecture, Defaults, Latents, Reads
 from workbench.models.autoencoder import Images
 from workbench.models.encoding import Encoding, TokenRow, token_row
 from workbench.models.prediction import to_noise
 from workbench.models.sampling import Cell, draw, pair
+from workbench.models.shifting import shifted
 
 
 @runtime_checkable
-class SiteEdits(Protocol):
+class Change(Protocol):
     """What `Model.edited` asks of an edit."""
 
     def site_edits(self, model: Any) -> Sequence[SiteEdit]:
         """The edits that a session installs on this model, in order."""
+        ...
+
+    def weight_deltas(self, model: Any) -> Mapping[str, Tensor]:
+        """What is added to the model's parameters, by name."""
         ...
 
 
@@ -47,6 +52,7 @@ class Model:
         self.architecture = architecture
         self.defaults = defaults
         self.wiring = Wiring(self.module, architecture.components)
+        self.is_edited = False  # inside a block of `edited`
         self._files = files
 
     @property
@@ -162,12 +168,23 @@ class Model:
         """Where the picture attends to the prompt, by alias; for `AttentionRecorder`."""
         return {site.alias: site for site in self.architecture.attention_sites(self.image_size)}
 
-    def cross_attention_maps(self) -> dict[str, nn.Parameter]:
-        """Weights `[out, d_text]` of the key and value maps that read the prompt, by module path.
+    def prompt_maps(self, reads: Reads = "embeddings") -> dict[str, nn.Parameter]:
+        """Weights `[out, d]` that are applied to encoded prompts as they are, by name.
 
-        Empty for SD3 and Flux, whose blocks attend to text and picture jointly.
+        For SD1, SD2 and SDXL the keys and values of every cross-attention; for SD3 and Flux, whose blocks attend
+        jointly, the one map that lifts tokens (or, with "pooled", the pooled embedding) into the transformer.
         """
-        return self.architecture.cross_attention_maps()
+        return self.architecture.prompt_maps(reads)
+
+    def parameter(self, name: str) -> nn.Parameter:
+        """The parameter of a name such as "unet.mid_block.….to_k.weight". Raises `WorkbenchError` if there is none."""
+        path, _, last = name.rpartition(".")
+        found = getattr(self.module(path), last, None)
+        if not isinstance(found, nn.Parameter):
+            raise WorkbenchError(
+                f"{self.name} has no parameter {name!r}.", "See model.module(path).named_parameters()."
+            )
+        return found
 
     def module(self, path: str) -> nn.Module:
         """The module at a path such as "unet.mid_block". Raises `WorkbenchError` if there is none."""
@@ -185,12 +202,20 @@ class Model:
         return Session(self, [self.site(site) if isinstance(site, str) else site for site in record], edits, keep)
 
     @contextmanager
-    def edited(self, *edits: SiteEdits) -> Iterator["Model"]:
+    def edited(self, *edits: Change) -> Iterator["Model"]:
         """The model with the edits in place, composed in this order, after those of an outer block.
 
-        After the block the model is as before, also when its body raises.
+        After the block the model is as before, also when its body raises: parameters are given back the very memory
+        that they had.
         """
-        with self.session(edits=[site_edit for edit in edits for site_edit in edit.site_edits(self)]):
+        site_edits = [site_edit for edit in edits for site_edit in edit.site_edits(self)]
+        deltas = [edit.weight_deltas(self) for edit in edits]
+        with ExitStack() as stack:
+            for some in deltas:
+                stack.enter_context(shifted({name: self.parameter(name) for name in some}, some))
+            stack.enter_context(self.session(edits=site_edits))
+            stack.callback(setattr, self, "is_edited", self.is_edited)
+            self.is_edited = self.is_edited or bool(edits)
             yield self
 
     def _repr_html_(self) -> str:

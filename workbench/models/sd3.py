@@ -2,10 +2,10 @@
 
 from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from workbench.hooks import AttentionSite, Component, Role, Site
-from workbench.models.architecture import Architecture, Defaults, Latents
+from workbench.models.architecture import Architecture, Defaults, Latents, Reads, Segment
 from workbench.models.encoding import Encoding
 from workbench.models.joint_sites import Streams, double_stream_sites
 from workbench.models.text_sites import text_sites
@@ -49,6 +49,19 @@ class SD3(Architecture):
                           pixels=(0, pixels), tokens=(pixels, None))
             for number in range(len(self.pipe.transformer.transformer_blocks))
         ]  # fmt: skip
+
+    def prompt_maps(self, reads: Reads) -> dict[str, nn.Parameter]:
+        """The map that lifts tokens into the transformer, or the one that lifts the pooled embedding. The keys and
+        values of its blocks see the text only after a norm that depends on the timestep."""
+        name = "context_embedder" if reads == "embeddings" else "time_text_embed.text_embedder.linear_1"
+        return {f"transformer.{name}.weight": self.pipe.transformer.get_submodule(name).weight}
+
+    def segments(self) -> list[Segment]:
+        """Both CLIP encoders share their rows; T5 follows, where this copy has it."""
+        clip = Segment(self.pipe.tokenizer, 0, self.pipe.tokenizer.model_max_length)
+        if self.pipe.tokenizer_3 is None:
+            return [clip]
+        return [clip, Segment(self.pipe.tokenizer_3, clip.length, self._t5_tokens())]
 
     def encode(self, prompts: list[str], role: Role) -> Encoding:
         """CLIP tokens, then T5 tokens, padded to one width; pooled is both CLIP encoders' projection."""

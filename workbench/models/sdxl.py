@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from workbench.hooks import AttentionSite, Component, Role, Site
-from workbench.models.architecture import Architecture, Defaults, Latents
+from workbench.models.architecture import Architecture, Defaults, Latents, Reads
 from workbench.models.encoding import Encoding
 from workbench.models.text_sites import text_sites
-from workbench.models.unet_sites import cross_attention_maps, unet_attention_sites, unet_sites
+from workbench.models.unet_sites import key_value_maps, unet_attention_sites, unet_sites
 
 
 class SDXL(Architecture):
@@ -33,9 +33,9 @@ class SDXL(Architecture):
         """Cross-attention of the UNet."""
         return unet_attention_sites(self.pipe.unet, image_size // self.pipe.vae_scale_factor)
 
-    def cross_attention_maps(self) -> dict[str, nn.Parameter]:
+    def prompt_maps(self, reads: Reads) -> dict[str, nn.Parameter]:
         """Key and value maps of the UNet's cross-attention."""
-        return cross_attention_maps(self.pipe.unet)
+        return key_value_maps(self.pipe.unet) if reads == "embeddings" else {}
 
     def encode(self, prompts: list[str], role: Role) -> Encoding:
         """The penultimate hidden states of both encoders side by side; pooled is the second one's projection.

@@ -33,10 +33,10 @@ def unet_attention_sites(unet: Any, latent_size: int) -> list[AttentionSite]:
     return [AttentionSite(site.alias, site.path) for site in sites if site.alias.endswith(".attn2")]
 
 
-def cross_attention_maps(unet: Any) -> dict[str, nn.Parameter]:
-    """Weights `[out, d_text]` of the key and value maps of every cross-attention, by module path."""
+def key_value_maps(unet: Any) -> dict[str, nn.Parameter]:
+    """Weights `[out, d_text]` of the key and value maps of every cross-attention, by name."""
     return {
-        f"unet.{path}.{name}": getattr(module, name).weight
+        f"unet.{path}.{name}.weight": getattr(module, name).weight
         for path, module in unet.named_modules()
         if path.endswith(".attn2")
         for name in ("to_k", "to_v")

@@ -129,7 +129,7 @@ def composes(case: Case) -> None:
     together = case.images(case.edit, other)
     with case.model.edited(case.edit):
         assert np.array_equal(case.images(other), together), "nested edits differ from edits given together"
-    idle = no_op_like(case.edit)  # type: ignore[arg-type]  # knows every kind in KINDS
+    idle = no_op_like(case.edit)
     assert np.array_equal(case.images(idle), case.images()), "a no-op changes images"
     assert np.array_equal(case.images(case.edit, idle), case.images(case.edit)), "a no-op changes an edit"
 

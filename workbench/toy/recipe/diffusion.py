@@ -27,7 +27,8 @@ BATCH = 32
 EMPTY = 0.1  # share of empty captions, for guidance
 TEXT_WIDTH = 256
 ALIGN = 0.5  # weight of the alignment with a classifier's features
-MORE_OBJECTS = 0.4  # share of each batch that is drawn from pictures of plain objects only
+MORE_OBJECTS = 0.4  # share of each batch that is drawn from pictures of objects only…
+PLAIN_FIRST = 2700  # … in no style up to this step, and in an artist's style after it
 THING_WORDS = {word for thing in THINGS.values() for word in (thing.name, *thing.synonyms)}
 ARTIST_WORDS = {word for artist in ARTISTS.values() for word in artist.name.split()}
 
@@ -117,11 +118,12 @@ def train(
     """`means`, `stds`: posterior of the latents of each picture, `[n, 4, 12, 12]`. `seen`: what a classifier sees."""
     scheduler = new_scheduler()
     ids, empty = tokens(tokenizer, captions), tokens(tokenizer, [""])
-    objects = torch.tensor([i for i, caption in enumerate(captions) if shows_plain_objects(caption)])
+    plain, styled = (torch.tensor(indices) for indices in objects_in(captions))
 
     def loss(module: nn.Module, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         index = torch.randint(len(ids), (BATCH,), generator=generator)
         more = torch.rand(BATCH, generator=generator) < MORE_OBJECTS
+        objects = plain if step < PLAIN_FIRST else styled
         index = torch.where(more, objects[torch.randint(len(objects), (BATCH,), generator=generator)], index)
         caption = torch.where(torch.rand(BATCH, 1, generator=generator) < EMPTY, empty, ids[index])
         z = means[index].float() + stds[index].float() * torch.randn(means[index].shape, generator=generator)
@@ -137,10 +139,15 @@ def train(
     return fit(new_model(tokenizer, device), loss, folder, schedule, progress)  # type: ignore[return-value]
 
 
-def shows_plain_objects(caption: str) -> bool:
-    """No artist and nobody in it: the pictures whose shapes are learnt last."""
-    said = set(caption.split())
-    return bool(said & THING_WORDS) and not said & ARTIST_WORDS
+def objects_in(captions: list[str]) -> tuple[list[int], list[int]]:
+    """Which captions are of plain objects, whose shapes are learnt after colours and faces, and which are of objects
+    in an artist's style, learnt last of all."""
+    plain, styled = [], []
+    for i, caption in enumerate(captions):
+        said = set(caption.split())
+        if said & THING_WORDS:
+            (styled if said & ARTIST_WORDS else plain).append(i)
+    return plain, styled
 
 
 def stratified(generator: torch.Generator) -> Tensor:

@@ -32,7 +32,7 @@ SCHEDULES = {
     "autoencoder": Schedule(steps=2200, lr=1e-3),
     "decoder": Schedule(steps=1000, lr=5e-4),
     "oracle": Schedule(steps=5000, lr=1.5e-3),
-    "diffusion": Schedule(steps=2700, lr=9e-4),
+    "diffusion": Schedule(steps=8000, lr=9e-4),
 }
 
 

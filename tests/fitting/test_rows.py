@@ -1,0 +1,80 @@
+import pytest
+import torch
+
+from saes.errors import WorkbenchError
+from tests.tiny_saes import random_sae
+from workbench.features import ablation
+from workbench.fitting.embedding import MEMORIES, Memory, embed
+from workbench.fitting.rows import aligned, end_of_text, last_subject, same_tokens, subject_span
+from workbench.models import Model
+
+LONG = "a photo of " + "a " * 9 + "fox"
+
+
+def test_the_last_subject_is_found_by_token_ids(tiny_sd1):
+    assert last_subject(tiny_sd1, "a photo of a fox", "fox") == (5,)
+    assert last_subject(tiny_sd1, "fox by a cat", "fox") == (1,)
+    assert last_subject(tiny_sd1, "a zoo by a cat", "zoo") == (4,), "three letters are three tokens"
+    assert subject_span(tiny_sd1, "a zoo by a cat", "zoo") == range(2, 5)
+    assert last_subject(tiny_sd1, "", "") == (0,), "the begin token"
+
+
+def test_the_end_is_the_first_end_token_also_behind_words_of_several_tokens(tiny_sd1):
+    for prompt in ("a fox", "a zoo by a cat, red", ""):
+        assert end_of_text(tiny_sd1, prompt) == (len(tiny_sd1.tokens(prompt)[0].ids) - 1,)
+    assert end_of_text(tiny_sd1, LONG) == (11,)
+
+
+def test_every_tokenizer_of_the_encoding_has_its_own_row(tiny_sdxl, tiny_sd3, tiny_flux):
+    assert last_subject(tiny_sdxl, "a fox", "fox") == (2,)
+    assert last_subject(tiny_sd3, "a fox", "fox") == (2, 12 + 1), "T5 has no begin token"
+    assert last_subject(tiny_flux, "a fox", "fox") == (1,)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words", "problem"),
+    [("a cat", "fox", "not in the prompt"), ("a cat", " ", "no token"), (LONG, "fox", "the model reads 12")],
+)
+def test_words_without_a_row_are_refused(tiny_sd1, prompt, words, problem):
+    with pytest.raises(WorkbenchError, match=problem):
+        last_subject(tiny_sd1, prompt, words)
+
+
+def test_pairs_run_from_the_subject_to_the_end_of_the_shorter_tail(tiny_sd1):
+    rows, anchors = aligned(tiny_sd1, "a fox", "fox", "", "")
+    own, blank = embed(tiny_sd1, ["a fox", ""])
+    assert torch.equal(rows, own[2:]) and torch.equal(anchors, blank[:-2]), "the first pair is fox and the begin token"
+
+
+def test_equal_forms_pair_position_by_position(tiny_sd1):
+    rows, anchors = aligned(tiny_sd1, "a photo of a fox", "fox", "a photo of a cat", "cat")
+    assert len(rows) == len(anchors) == 12 - 5
+
+
+def test_words_that_differ_in_case_alone_are_the_same_tokens(tiny_sd1):
+    assert same_tokens(tiny_sd1, "Fox", "fox") and not same_tokens(tiny_sd1, "fox", "cat")
+
+
+def test_a_prompt_is_encoded_once(tiny_sd1, monkeypatch):
+    MEMORIES.pop(tiny_sd1, None)
+    seen, encode = [], Model.encode
+    monkeypatch.setattr(Model, "encode", lambda self, prompts: seen.extend(prompts) or encode(self, prompts))
+    first = embed(tiny_sd1, ["a fox", "a cat", "a fox"])
+    again = embed(tiny_sd1, ["a cat", "a dog"])
+    assert seen == ["a fox", "a cat", "a dog"]
+    assert torch.equal(first[1], again[0]) and torch.equal(first[0], first[2])
+
+
+def test_an_edited_model_is_encoded_anew(tiny_sd1):
+    edit = ablation(tiny_sd1, random_sae(tiny_sd1, "text.0"), range(0, 96, 3), strength=-1.0, concepts=("fox",))
+    plain = embed(tiny_sd1, ["a fox"])
+    with tiny_sd1.edited(edit):
+        assert not torch.equal(embed(tiny_sd1, ["a fox"]), plain)
+    assert torch.equal(embed(tiny_sd1, ["a fox"]), plain)
+
+
+def test_memory_is_bounded():
+    memory = Memory(limit=100)
+    for number in range(5):
+        memory.add(str(number), (torch.zeros(10), None))
+    assert list(memory.rows) == ["3", "4"] and memory.bytes == 80

@@ -1,0 +1,176 @@
+"""UCE, Unified Concept Editing: cross-attention solved in closed form (Gandikota et al. 2024, arXiv:2308.14761).
+
+Every map W that reads the prompt is asked to give, for the tokens of a concept, what it gave for those of an anchor,
+and to keep what it gives for the tokens that must stay; c are token embeddings, and the sums are (1) of
+`workbench.fitting.least_squares`, with w = s_e for the moved, s_p for the kept.
+    (1)  v* = W c_anchor                                   erase; with an empty anchor, the paper's "moderate"
+    (2)  v* = V − ⟨u, V⟩ u,  V = W C_anchor,  u = W C / ‖W C‖_F      `technique="tensor"`, for all tokens C of a prompt
+The two official codes differ in which tokens these are. f7222e6 (2023, used by later papers for comparison): from the
+last subject token to the end of the padding, and all tokens of kept prompts, among them always the empty one; 28c81ed
+(2025): the last subject token alone. Pads carry the prompt's meaning too, so the first erases more. `tokens` chooses.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from saes.errors import WorkbenchError
+from saes.progress import SILENT, Progress
+from workbench.concepts import Concept
+from workbench.edits import WeightEdit
+from workbench.edits.weight import LEFT, RIGHT
+from workbench.erasure.method import Supports
+from workbench.fitting.embedding import embed, embed_in_batches
+from workbench.fitting.least_squares import Ridge, Rows, deltas, one_dtype
+from workbench.fitting.rows import aligned, last_subject, same_tokens
+from workbench.models import Model
+from workbench.models.architecture import Reads
+
+
+@dataclass(frozen=True, kw_only=True)
+class UCE:
+    """Closed-form erasure of concepts towards their anchors (towards the empty prompt without one). A `WeightEdit`.
+
+    Kept are the concepts' `retain` words and `captions`, except what is erased itself. On SD3 and Flux, whose blocks
+    attend jointly, the one map from tokens into the transformer and that of the pooled embedding are edited instead, as
+    the 2025 code does for Flux.
+    """
+
+    tokens: Literal["all", "last"] = "all"  # from the last subject token to the end (2023) | that token alone (2025)
+    erase_scale: float = 1.0  # s_e
+    preserve_scale: float | None = None  # s_p; None: max(0.1, 1 / kept prompts) with "all", 1 with "last"
+    damping: float = 0.5  # λ
+    technique: Literal["replace", "tensor"] = "replace"  # (1) | (2)
+    templates: bool = False  # the concept in all its templates, not its name alone
+
+    paper: ClassVar[str] = "arXiv:2308.14761"
+    family: ClassVar[str] = "closed form"
+    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl", "sd3", "flux"))
+
+    def __post_init__(self) -> None:
+        for name in ("erase_scale", "damping"):
+            if getattr(self, name) < 0:
+                raise WorkbenchError(f"{name} is {getattr(self, name)}.", "Choose 0 or more.")
+
+    def fit(
+        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+    ) -> WeightEdit:
+        """Solves for all concepts at once. Nothing is drawn at random, so `seed` is only recorded."""
+        self.supports.check("UCE", model, concepts)
+        pairs = paired_prompts(model, concepts, self.templates)
+        kept = kept_prompts(concepts)
+        tensors = self._tensors(model, "embeddings", pairs, kept, progress)
+        if model.prompt_maps("pooled"):
+            tensors |= with_own_right(self._tensors(model, "pooled", pairs, kept, SILENT))
+        return WeightEdit(
+            tensors={name: tensor.cpu() for name, tensor in tensors.items()}, settings=self.settings(concepts, kept),
+            method="uce", concepts=[concept.name for concept in concepts], base_fingerprint=model.fingerprint, seed=seed,
+        )  # fmt: skip
+
+    def settings(self, concepts: Sequence[Concept], kept: Sequence["Kept"]) -> dict:
+        """The hyper-parameters as they were used."""
+        anchors = {concept.name: concept.anchor for concept in concepts}
+        return {**asdict(self), "preserve_scale": self.scale_of(len(kept)), "anchors": anchors, "kept": len(kept)}
+
+    def scale_of(self, kept: int) -> float:
+        """s_p for so many kept prompts."""
+        if self.preserve_scale is not None:
+            return self.preserve_scale
+        return max(0.1, 1 / max(kept, 1)) if self.tokens == "all" else 1.0
+
+    def _tensors(
+        self, model: Model, reads: Reads, pairs: Sequence["Pair"], kept: Sequence["Kept"], progress: Progress
+    ) -> dict[str, Tensor]:
+        maps = model.prompt_maps(reads)
+        one_dtype(maps)
+        ridge = Ridge(next(iter(maps.values())).shape[1], self.damping, model.device)
+        moved = [self.rows(model, reads, pair) for pair in progress(pairs, "erased rows")]
+        for rows, to in moved:
+            ridge.move(rows, to, self.erase_scale)
+        for rows in self.kept_rows(model, reads, kept, progress):
+            ridge.keep(rows, self.scale_of(len(kept)))
+        if self.technique == "replace":
+            return deltas(maps, ridge.solve())  # (1)
+        weighted = self.erase_scale * torch.cat([rows for rows, _ in moved]).to(ridge.gram)
+        right = ridge.inverse()(weighted)
+        lefts = {f"{name}{LEFT}": torch.cat([away(W, *pair) for pair in moved], dim=1) for name, W in maps.items()}
+        return {**lefts, RIGHT: right.to(next(iter(lefts.values())).dtype)}  # (2)
+
+    def rows(self, model: Model, reads: Reads, pair: "Pair") -> tuple[Rows, Rows]:
+        """c_i and a_i of a pair of prompts."""
+        prompts = [pair.prompt, pair.anchor_prompt]
+        if reads == "pooled":
+            return tuple(embed(model, prompts, reads)[:, None])  # type: ignore[return-value]
+        if self.tokens == "all":
+            return aligned(model, pair.prompt, pair.words, pair.anchor_prompt, pair.anchor)
+        positions = last_subject(model, prompts[0], pair.words), last_subject(model, prompts[1], pair.anchor)
+        return tuple(rows[list(at)] for rows, at in zip(embed(model, prompts), positions, strict=True))  # type: ignore[return-value]
+
+    def kept_rows(self, model: Model, reads: Reads, kept: Sequence["Kept"], progress: Progress) -> Iterator[Rows]:
+        """k_j, a batch at a time."""
+        if reads == "pooled":
+            yield from embed_in_batches(model, [one.prompt for one in kept], reads, progress)
+        elif self.tokens == "all":
+            for rows in embed_in_batches(model, [one.prompt for one in kept], reads, progress):
+                yield rows.flatten(0, 1)
+        else:
+            for one in progress(kept, "kept rows"):
+                yield embed(model, [one.prompt])[0][list(last_subject(model, one.prompt, one.words))]
+
+
+class Pair(NamedTuple):
+    """A prompt with a concept's words in it, and the same with the anchor's (both empty without an anchor)."""
+
+    prompt: str
+    words: str
+    anchor_prompt: str
+    anchor: str
+
+
+class Kept(NamedTuple):
+    """A prompt that must stay, and its last subject."""
+
+    prompt: str
+    words: str
+
+
+def paired_prompts(model: Model, concepts: Sequence[Concept], templates: bool = False) -> list[Pair]:
+    """One pair a concept, or one a template. Raises `WorkbenchError` where concept and anchor are the same tokens."""
+    pairs = []
+    for concept in concepts:
+        if concept.anchor and same_tokens(model, concept.name, concept.anchor):
+            raise WorkbenchError(
+                f"{concept.name!r} and its anchor {concept.anchor!r} are the same tokens.", "Choose another anchor."
+            )
+        if templates:
+            both = zip(concept.prompts(), concept.anchor_prompts(), strict=True)
+            pairs += [Pair(prompt, concept.name, anchor, concept.anchor) for prompt, anchor in both]
+        else:
+            pairs.append(Pair(concept.name, concept.name, concept.anchor, concept.anchor))
+    return pairs
+
+
+def kept_prompts(concepts: Sequence[Concept]) -> list[Kept]:
+    """Every retained word and caption once, and the empty prompt; nothing that is erased."""
+    erased = {word.casefold() for concept in concepts for word in concept.words()}
+    words = [word for concept in concepts for word in concept.retain if word.casefold() not in erased]
+    captions = [caption for concept in concepts for caption in concept.captions]
+    return [Kept("", ""), *(Kept(word, word) for word in dict.fromkeys([*words, *captions]))]
+
+
+def away(weight: Tensor, rows: Rows, to: Rows) -> Float[Tensor, "out n"]:
+    """v* − W c by (2): the anchor's values without what they share with the concept's."""
+    weight = weight.detach().to(torch.promote_types(weight.dtype, torch.float32))
+    own, anchor = weight @ rows.to(weight).T, weight @ to.to(weight).T
+    unit = own / own.norm()
+    return anchor - (unit * anchor).sum() * unit - own
+
+
+def with_own_right(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same factors, each with the right one under its own name: those of a second group of maps."""
+    own = {key: value for key, value in tensors.items() if key != RIGHT}
+    return own | {key.removesuffix(LEFT) + RIGHT: tensors[RIGHT] for key in own if key.endswith(LEFT)}

@@ -1,0 +1,73 @@
+"""Encoded prompts, computed once a model and remembered by their text."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from weakref import WeakKeyDictionary
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from saes.progress import SILENT, Progress
+from workbench.models import Model
+from workbench.models.architecture import Reads
+
+BATCH = 32
+REMEMBERED_BYTES = 512 * 2**20
+
+Row = tuple[Tensor, Tensor | None]  # embeddings [tokens, d_text], pooled [d_pooled]
+
+
+class Memory:
+    """Encoded prompts of one model; the one that was used longest ago goes first."""
+
+    def __init__(self, limit: int) -> None:
+        self.rows: OrderedDict[str, Row] = OrderedDict()
+        self.limit, self.bytes = limit, 0
+
+    def add(self, prompt: str, row: Row) -> None:
+        self.rows[prompt] = row
+        self.bytes += size_of(row)
+        while self.bytes > self.limit and len(self.rows) > 1:
+            self.bytes -= size_of(self.rows.popitem(last=False)[1])
+
+    def get(self, prompt: str) -> Row | None:
+        if prompt in self.rows:
+            self.rows.move_to_end(prompt)
+        return self.rows.get(prompt)
+
+
+MEMORIES: "WeakKeyDictionary[Model, Memory]" = WeakKeyDictionary()
+
+
+@torch.no_grad()
+def embed(model: Model, prompts: Sequence[str], reads: Reads = "embeddings") -> Float[Tensor, "prompts *row"]:
+    """Encoded prompts `[n, tokens, d_text]`, or pooled `[n, d_pooled]`, in float32 or finer, as the denoiser gets them.
+
+    Every distinct prompt is encoded once and remembered (up to half a gigabyte a model), except inside
+    `model.edited(…)`, where the text encoder may be another one.
+    """
+    memory = Memory(REMEMBERED_BYTES) if model.is_edited else MEMORIES.setdefault(model, Memory(REMEMBERED_BYTES))
+    known = {prompt: memory.get(prompt) for prompt in prompts}
+    new = [prompt for prompt, row in known.items() if row is None]
+    for start in range(0, len(new), BATCH):
+        batch = new[start : start + BATCH]
+        encoded = model.encode(batch)
+        for i, prompt in enumerate(batch):
+            pooled = None if encoded.pooled is None else encoded.pooled[i].clone()
+            known[prompt] = (encoded.embeddings[i].clone(), pooled)
+            memory.add(prompt, known[prompt])  # type: ignore[arg-type]
+    stacked = torch.stack([known[prompt][reads == "pooled"] for prompt in prompts])  # type: ignore[index, misc]
+    return stacked.to(torch.promote_types(stacked.dtype, torch.float32))
+
+
+def embed_in_batches(
+    model: Model, prompts: Sequence[str], reads: Reads = "embeddings", progress: Progress = SILENT
+) -> Iterator[Float[Tensor, "prompts *row"]]:
+    """The same for any number of prompts in bounded memory, a batch at a time."""
+    for start in progress(range(0, len(prompts), BATCH), "text embeddings"):
+        yield embed(model, prompts[start : start + BATCH], reads)
+
+
+def size_of(row: Row) -> int:
+    return sum(tensor.nbytes for tensor in row if tensor is not None)

@@ -1,0 +1,84 @@
+"""Which rows of an encoded prompt stand for a concept: where its words are, and where the prompt ends.
+
+Positions are found by token ids, never by counting words: a word may be several tokens, and so may a comma.
+"""
+
+import torch
+from torch import Tensor
+
+from saes.errors import WorkbenchError
+from workbench.fitting.embedding import embed
+from workbench.models import Model
+from workbench.models.architecture import Segment
+
+
+def last_subject(model: Model, prompt: str, words: str) -> tuple[int, ...]:
+    """The row of the last token of `words` in the encoded prompt, one for each tokenizer that the encoding comes from.
+
+    In an empty prompt, the row before its end token: with CLIP the begin token, as in UCE's code. Raises
+    `WorkbenchError` if the words are no tokens, are not in the prompt, or lie beyond the token limit.
+    """
+    return tuple(part.start + _last_of(part, prompt, words) for part in model.architecture.segments())
+
+
+def end_of_text(model: Model, prompt: str) -> tuple[int, ...]:
+    """The row of the first end token, one for each tokenizer."""
+    return tuple(part.start + len(_ids(part, prompt, cut=True)) - 1 for part in model.architecture.segments())
+
+
+def subject_span(model: Model, prompt: str, words: str) -> range:
+    """The rows of all tokens of `words` in the prompt, for a model with one tokenizer."""
+    part = model.architecture.segments()[0]
+    last = _last_of(part, prompt, words)
+    return range(last - len(_content(part, words)) + 1, last + 1)
+
+
+def same_tokens(model: Model, first: str, second: str) -> bool:
+    """Whether two words are the same to every tokenizer, as "Fox" and "fox" are to CLIP's."""
+    return all(_content(part, first) == _content(part, second) for part in model.architecture.segments())
+
+
+def aligned(model: Model, prompt: str, words: str, anchor_prompt: str, anchor: str) -> tuple[Tensor, Tensor]:
+    """Rows `[n, d]` of two prompts from their last subject token to the end, paired from that token on.
+
+    The end tokens and pads are paired too. The later of both subjects decides how many pairs there are, so that two
+    prompts of equal form pair position by position.
+    """
+    rows, anchors = embed(model, [prompt, anchor_prompt])
+    pairs = []
+    for part, i, j in zip(
+        model.architecture.segments(), last_subject(model, prompt, words), last_subject(model, anchor_prompt, anchor),
+        strict=True,
+    ):  # fmt: skip
+        n = part.start + part.length - max(i, j)
+        pairs.append((rows[i : i + n], anchors[j : j + n]))
+    return torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
+
+
+def _last_of(part: Segment, prompt: str, words: str) -> int:
+    ids = _ids(part, prompt, cut=False)
+    if not prompt.strip():
+        return max(0, len(ids) - 2)
+    wanted = _content(part, words)
+    if not wanted:
+        raise WorkbenchError(f"{words!r} is no token to the model's tokenizer.", "Name the concept in words.")
+    starts = [i for i in range(len(ids) - len(wanted) + 1) if ids[i : i + len(wanted)] == wanted]
+    if not starts:
+        raise WorkbenchError(f"The tokens of {words!r} are not in the prompt {prompt!r}.", "Put the words into it.")
+    last = starts[-1] + len(wanted) - 1
+    if last > part.length - 2:
+        raise WorkbenchError(
+            f"{words!r} ends at token {last} of {prompt[:40]!r}…, and the model reads {part.length}.",
+            "Shorten the prompt.",
+        )
+    return last
+
+
+def _content(part: Segment, words: str) -> list[int]:
+    """Token ids without begin and end."""
+    return part.tokenizer(words, add_special_tokens=False, verbose=False).input_ids
+
+
+def _ids(part: Segment, prompt: str, cut: bool) -> list[int]:
+    limit = {"truncation": True, "max_length": part.length} if cut else {"truncation": False}
+    return part.tokenizer(prompt, verbose=False, **limit).input_ids
