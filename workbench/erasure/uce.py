@@ -68,7 +68,8 @@ class UCE:
             tensors |= with_own_right(self._tensors(model, "pooled", pairs, kept, SILENT))
         return WeightEdit(
             tensors={name: tensor.cpu() for name, tensor in tensors.items()}, settings=self.settings(concepts, kept),
-            method="uce", concepts=[concept.name for concept in concepts], base_fingerprint=model.fingerprint, seed=seed,
+            method="uce", concepts=[concept.name for concept in concepts],
+            base_fingerprint=model.fingerprint, seed=seed,
         )  # fmt: skip
 
     def settings(self, concepts: Sequence[Concept], kept: Sequence["Kept"]) -> dict:

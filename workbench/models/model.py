@@ -181,9 +181,7 @@ class Model:
         path, _, last = name.rpartition(".")
         found = getattr(self.module(path), last, None)
         if not isinstance(found, nn.Parameter):
-            raise WorkbenchError(
-                f"{self.name} has no parameter {name!r}.", "See model.module(path).named_parameters()."
-            )
+            raise WorkbenchError(f"{self.name} has no parameter {name!r}.", "See model.prompt_maps() for some.")
         return found
 
     def module(self, path: str) -> nn.Module:

@@ -118,7 +118,7 @@ def train(
     """`means`, `stds`: posterior of the latents of each picture, `[n, 4, 12, 12]`. `seen`: what a classifier sees."""
     scheduler = new_scheduler()
     ids, empty = tokens(tokenizer, captions), tokens(tokenizer, [""])
-    plain, styled = (torch.tensor(indices) for indices in objects_in(captions))
+    plain, styled = map(torch.tensor, objects_in(captions))
 
     def loss(module: nn.Module, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         index = torch.randint(len(ids), (BATCH,), generator=generator)
@@ -142,7 +142,8 @@ def train(
 def objects_in(captions: list[str]) -> tuple[list[int], list[int]]:
     """Which captions are of plain objects, whose shapes are learnt after colours and faces, and which are of objects
     in an artist's style, learnt last of all."""
-    plain, styled = [], []
+    plain: list[int] = []
+    styled: list[int] = []
     for i, caption in enumerate(captions):
         said = set(caption.split())
         if said & THING_WORDS:
