@@ -44,6 +44,7 @@ class SAEConfig(StrictConfig):
     warm_up: float = Field(0.05, ge=0, le=0.5, description="share of the run in which lr and penalty rise from zero")
     decay: float = Field(0.2, ge=0, le=0.5, description="share of the run, at its end, in which lr falls to zero")
     dead_window: int | None = Field(None, gt=0, description="steps without firing until a latent counts as dead")
+    prune: bool = Field(False, description="at the end, take latents away that fire on no row of the training split")
     seed: int = 0
 
     @model_validator(mode="after")

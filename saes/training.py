@@ -25,6 +25,7 @@ from saes.files import CONFIG, SAE, load, save
 from saes.manifest import SPLITS
 from saes.metrics import SAEMetrics, evaluate_sae
 from saes.progress import SILENT, Progress
+from saes.pruning import fires, pruned
 from saes.store import ActivationStore
 
 RUN, METRICS = "training.json", "metrics.jsonl"
@@ -125,6 +126,8 @@ class _Run:
             sae = load(inference_dir, self.device)
         if self.config.architecture in ("batchtopk", "matryoshka_batchtopk"):
             sae.threshold.data.fill_(threshold_for_l0(sae, self.batches(split="validation"), float(self.config.k)))
+        if self.config.prune:
+            sae = pruned(sae, fires(sae, self.batches()))
         metrics = evaluate_sae(sae, self.batches(split="validation"))
         log_density = metrics.density.clamp_min(1e-10).log10()
         write_tensors(self.out_dir / "sparsity.safetensors", {"sparsity": log_density})

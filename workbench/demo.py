@@ -110,7 +110,7 @@ class Demo:
     def train(self, progress: Progress) -> str:
         import saes
 
-        config = saes.SAEConfig(k=16, d_sae=self.size.d_sae, samples=self.size.samples, seed=self.seed)
+        config = saes.SAEConfig(k=16, d_sae=self.size.d_sae, samples=self.size.samples, seed=self.seed, prune=True)
         store = saes.ActivationStore.open(self.out / "store")
         figures = saes.train(store, SITE, config, self.out / "sae", progress=progress).cfg.metadata.metrics
         return (

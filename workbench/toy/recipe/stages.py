@@ -9,11 +9,13 @@ import torch
 from diffusers import AutoencoderKL
 
 import saes
+from saes.calibration import moments
 from saes.disk import read_json, read_tensors, write_json, write_tensors
 from saes.errors import unknown_name
 from saes.progress import SILENT, Progress
 from workbench.harvest import harvest
-from workbench.models import load
+from workbench.models import Model, load
+from workbench.substitution import measure_substitution
 from workbench.toy import report, tokenizer
 from workbench.toy.captions import sample
 from workbench.toy.oracle import Oracle
@@ -25,8 +27,8 @@ from workbench.toy.scenes import random_scene
 N_CHUNKS = 48  # thousands of rendered pictures
 N_JUDGED = 24_000  # pictures that the oracle learns from
 SAES = {  # site → prompts to harvest, and the training
-    "text.2": (4000, saes.SAEConfig(d_sae=1024, k=16, samples=300_000)),
-    "unet.up.1.0.attn2": (320, saes.SAEConfig(d_sae=192, k=24, samples=600_000)),
+    "text.2": (4000, saes.SAEConfig(d_sae=1024, k=16, samples=300_000, prune=True)),
+    "unet.up.1.0.attn2": (320, saes.SAEConfig(d_sae=192, k=24, samples=600_000, prune=True)),
 }
 SCHEDULES = {
     "autoencoder": Schedule(steps=2200, lr=1e-3),
@@ -120,10 +122,24 @@ def write_card(folder: Path, progress: Progress = SILENT) -> None:
     rows, images = report.figures(model, oracle, progress=progress)
     report.contact_sheet(images, [one.group for one in report.questions(150)], weights / "sheet.png")
     fresh = np.stack([render(random_scene(np.random.default_rng([31, i]))).image for i in range(256)])
+    sae_facts = {site: export.sae_facts(weights / "saes" / site) | recovered(folder, model, site) for site in SAES}
     export.card(
-        weights, rows, {site: export.sae_facts(weights / "saes" / site) for site in SAES},
+        weights, rows, sae_facts,
         read_json(folder / "judging" / "figures.json"), autoencoder.psnr(model.pipe.vae, fresh, "cpu"),
     )  # fmt: skip
+
+
+def recovered(folder: Path, model: Model, site: str) -> dict[str, float]:
+    """Share of the denoising loss that the SAE's reconstruction recovers against the mean of its data, and how far
+    pictures move under either."""
+    sae = saes.load(shipped(folder) / "saes" / site)
+    mean, _ = moments(saes.ActivationStore.open(folder / "stores" / site).batches(site, 1024, seed=0))
+    rng = np.random.default_rng(3)
+    examples = [sample(rng, "held_out") for _ in range(64)]
+    images = np.stack([render(one.scene).image for one in examples])
+    found = measure_substitution(model, sae, site, mean, [one.caption for one in examples], images=images)
+    moved = {f"pictures move, {name}": found.image_distance[name] for name in ("substituted", "ablated")}
+    return {"loss_recovered": found.losses.recovered, **moved}
 
 
 def shipped(folder: Path) -> Path:
