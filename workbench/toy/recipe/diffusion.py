@@ -90,14 +90,16 @@ class TextToLatent(nn.Module):
         self.text_encoder, self.unet = text_encoder, unet
         d = unet.config.block_out_channels[-1]
         self.head = nn.Sequential(nn.Conv2d(d, 2 * d, 1), nn.SiLU(), nn.Conv2d(2 * d, d, 1))
+        self._middle: Tensor | None = None
+        unet.mid_block.register_forward_hook(self._keep)
+
+    def _keep(self, module: nn.Module, given: tuple, handed_on: Tensor) -> None:
+        self._middle = handed_on
 
     def forward(self, noisy: Tensor, timestep: Tensor, token_ids: Tensor) -> tuple[Tensor, Tensor]:
         """v-prediction `[n, 4, 12, 12]`, and the guess at what a classifier sees in the picture, `[n, 128, 6, 6]`."""
-        kept: list[Tensor] = []
-        handle = self.unet.mid_block.register_forward_hook(lambda module, given, handed: kept.append(handed))
         predicted = self.unet(noisy, timestep, self.text_encoder(token_ids)[0]).sample
-        handle.remove()
-        return predicted, self.head(kept[0])
+        return predicted, self.head(self._middle)
 
 
 def tokens(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:

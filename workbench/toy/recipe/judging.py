@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from saes.disk import sha256_of, write_json, write_tensors
 from saes.progress import SILENT, Progress
 from workbench.evaluation.metrics import wilson
-from workbench.toy.oracle import ATTRIBUTES, GLOBAL, KINDS, LOCAL, Oracle, OracleNet
+from workbench.toy.oracle import ATTRIBUTES, GLOBAL, KINDS, LOCAL, Judged, Oracle, OracleNet
 from workbench.toy.recipe.autoencoder import pixels
 from workbench.toy.recipe.loop import Schedule, fit
 from workbench.toy.render import render
@@ -190,26 +190,20 @@ def test(oracle: Oracle, vae: AutoencoderKL, progress: Progress = SILENT, n: int
     unknown = labelled(500, 990, unknown=1.0, progress=progress).images
     bad = broken(pixels(data.images.numpy()), pixels(decoded_noise(vae, data.images, generator).numpy()), generator)
     bad_images = bad.add(1).mul(127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
-    rows.append(row("none of these", "unknown shapes that pass as an object", passes(oracle, unknown, ["object"])))
-    rows.append(
-        row(
-            "none of these",
-            "broken pictures that pass as a concept",
-            passes(oracle, bad_images, list(set(KINDS.values()))),
-        )
-    )
-    intact = oracle.judge(bad_images.numpy()).intact >= 0.5
-    return [
-        *rows,
-        row("none of these", "broken pictures taken for intact", intact),
-        row("none of these", "unknown shapes taken for broken", oracle.judge(unknown.numpy()).intact < 0.5),
-    ]
+    seen_unknown, seen_bad = oracle.judge(unknown.numpy()), oracle.judge(bad_images.numpy())
+    nothing = {
+        "unknown shapes that pass as an object": passes(oracle, seen_unknown, ["object"]),
+        "broken pictures that pass as a concept": passes(oracle, seen_bad, list(set(KINDS.values()))),
+        "broken pictures taken for intact": seen_bad.intact >= 0.5,
+        "unknown shapes taken for broken": seen_unknown.intact < 0.5,
+    }
+    return rows + [row("none of these", what, hits) for what, hits in nothing.items()]
 
 
-def passes(oracle: Oracle, images: Tensor, kinds: list[str]) -> np.ndarray:
+def passes(oracle: Oracle, judged: Judged, kinds: list[str]) -> np.ndarray:
     """[n] bool: some concept of these kinds is said to be there."""
     columns = [i for i, kind in enumerate(KINDS.values()) if kind in kinds]
-    return np.any(oracle.judge(images.numpy()).present[:, columns] >= oracle.threshold, axis=1)
+    return np.any(judged.present[:, columns] >= oracle.threshold, axis=1)
 
 
 def accuracies(oracle: Oracle, data: Labelled, images: Tensor, where: str) -> list[dict]:
