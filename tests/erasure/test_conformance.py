@@ -55,6 +55,7 @@ class Broken:
     paper: ClassVar[str] = "none"
     family: ClassVar[str] = "deactivation"
     supports: ClassVar[Supports] = ItD.supports
+    cost: ClassVar[str] = ItD.cost
 
     def fit(self, model, concepts, *, seed=0, progress=SILENT):
         return self.breaks(self.inner, model, concepts, seed, progress)

@@ -53,6 +53,7 @@ class ItD:
     paper: ClassVar[str] = "arXiv:2503.09446"
     family: ClassVar[str] = "deactivation"
     supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl"), needs=("retain|captions",))
+    cost: ClassVar[str] = "seconds; no images; needs an SAE"
 
     def __post_init__(self) -> None:
         if self.m is not None and self.m < 1:

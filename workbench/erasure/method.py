@@ -46,6 +46,7 @@ class Method(Protocol):
     paper: ClassVar[str]
     family: ClassVar[str]
     supports: ClassVar[Supports]
+    cost: ClassVar[str]  # what a fit takes, in a few words, for `workbench methods`
 
     def fit(self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT) -> Edit:
         """An edit that erases all the concepts. Refuses what it does not support before any work."""

@@ -50,6 +50,7 @@ class UCE:
     paper: ClassVar[str] = "arXiv:2308.14761"
     family: ClassVar[str] = "closed form"
     supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl", "sd3", "flux"))
+    cost: ClassVar[str] = "seconds; no images"
 
     def __post_init__(self) -> None:
         for name in ("erase_scale", "damping"):
