@@ -1,0 +1,88 @@
+"""The training loop against steps written out by hand."""
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from saes.errors import WorkbenchError
+from workbench.fitting.descent import descend, generator_of
+
+TARGET = torch.tensor([1.0, -2.0], dtype=torch.float64)
+ADAM = {"lr": 0.1, "betas": (0.5, 0.25), "weight_decay": 0.0}
+
+
+def weight():
+    return nn.Parameter(torch.zeros(2, dtype=torch.float64), requires_grad=False)
+
+
+def squares(parameter):
+    return lambda step, generator: (parameter - TARGET).square().sum()
+
+
+def by_hand(gradient, steps, lr=0.1, b1=0.5, b2=0.25, decay=0.0, accumulate=False):
+    """AdamW as published (Loshchilov & Hutter 2019), from zero."""
+    w, m, v, total = torch.zeros(2, dtype=torch.float64), 0.0, 0.0, 0.0
+    for t in range(1, steps + 1):
+        g = gradient(w)
+        total = total + g
+        g = total if accumulate else g
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+        w = w * (1 - lr * decay) - lr * (m / (1 - b1**t)) / ((v / (1 - b2**t)).sqrt() + 1e-8)
+    return w
+
+
+@pytest.mark.parametrize("accumulate", [False, True])
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+def test_steps_are_those_of_adamw_with_fresh_or_piled_up_gradients(accumulate, decay):
+    w = weight()
+    history = descend([w], squares(w), 3, **(ADAM | {"weight_decay": decay}), accumulate=accumulate)
+    assert_close(w.data, by_hand(lambda w: 2 * (w - TARGET), 3, decay=decay, accumulate=accumulate))
+    assert history[0] == 5.0 and len(history) == 3 and history[-1] < history[0]
+
+
+def test_clipping_bounds_the_norm_over_all_parameters():
+    w, u = weight(), weight()
+    descend([w, u], lambda *_: (w - TARGET).square().sum() + 2 * u.sum(), 1, clip=0.5, **(ADAM | {"betas": (0.0, 0.0)}))
+    norm = (4 * TARGET.square().sum() + 8).sqrt()
+    expected = torch.cat([-2 * TARGET, torch.tensor([2.0, 2.0], dtype=torch.float64)]) * 0.5 / norm
+    assert_close(torch.cat([w.data, u.data]), -0.1 * expected / (expected.abs() + 1e-8))
+
+
+def test_each_step_draws_from_its_own_generator_and_never_from_torchs():
+    drawn = {}
+
+    def noisy(greedy):
+        w = weight()
+
+        def loss(step, generator):
+            drawn.setdefault((greedy, step), torch.rand(2, generator=generator, dtype=torch.float64))
+            if greedy:
+                torch.rand(5, generator=generator)
+            return (w - drawn[greedy, step]).square().sum()
+
+        descend([w], loss, 2, seed=7, **ADAM)
+        return w.data
+
+    state = torch.get_rng_state()
+    assert torch.equal(noisy(False), noisy(True)), "how much a step draws must not matter to the next"
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not torch.equal(drawn[False, 0], drawn[False, 1])
+    seeds = {generator_of(*pair).initial_seed() for pair in ((7, 0), (7, 1), (0, 7), (8, 0))}
+    assert len(seeds) == 4
+
+
+def test_parameters_ask_for_gradients_only_while_they_train_even_under_no_grad():
+    w = weight()
+    with torch.no_grad():
+        descend([w], squares(w), 1, **ADAM)
+    assert not w.requires_grad and w.grad is None and w.data.abs().sum() > 0
+
+
+def test_half_precision_and_a_loss_that_is_not_finite_are_refused():
+    half = nn.Parameter(torch.zeros(2, dtype=torch.float16))
+    with pytest.raises(WorkbenchError, match=r"torch\.float32"):
+        descend([half], squares(half), 1, lr=0.1)
+    w = weight()
+    with pytest.raises(WorkbenchError, match="step 0 is nan"):
+        descend([w], lambda *_: (w * torch.nan).sum(), 1, lr=0.1)
