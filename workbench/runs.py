@@ -2,6 +2,7 @@
 
     run.json          everything needed to repeat the run: model, sampling, trials, edits, environment
     edits/<hash>/     each edit as `Edit.save` wrote it
+    fits/<key>.json   what a comparison fitted, and how long it took
     images/??/<key>.png   lossless; the text fields of the file say what it is and how long it took
     records.parquet   a row an image with the judge's scores; its metadata names the judge
 
@@ -29,6 +30,7 @@ from saes.disk import read_json, replacing, write_json
 from saes.errors import WorkbenchError, unknown_name
 
 UNEDITED = "unedited"  # the condition that every trial has
+CONTROLS = ("no-op", "random")  # conditions whose names begin like this show what doing nothing, or anything, does
 SCORE = "score."  # prefix of the columns that hold one concept's score
 COLUMNS = {  # of records.parquet, beside one float32 column `score.<concept>` for each concept the judge knows
     "model": "str", "concept": "str", "condition": "str", "method": "str", "edit": "str", "suite": "str",
@@ -96,6 +98,7 @@ class RunSpec(_Strict):
     model: ModelSpec
     sampling: Sampling
     trials: tuple[Trial, ...]
+    question: str = ""
     environment: dict[str, str]
     command: str
     started: str
@@ -151,7 +154,7 @@ class Run:
         """Makes the folder, or continues the one that asks for the same images; any other is refused."""
         dir = Path(dir)
         if not (dir / "run.json").exists():
-            if dir.is_dir() and {path.name for path in dir.iterdir()} - {"edits"}:  # edits are saved to be named
+            if dir.is_dir() and {path.name for path in dir.iterdir()} - {"edits", "fits"}:  # edits are saved to be named
                 raise WorkbenchError(f"{dir} holds other files and is no run.", "Choose a new or an empty folder.")
             write_json(dir / "run.json", spec.model_dump(mode="json"))
             return cls(dir, spec)

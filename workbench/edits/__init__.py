@@ -1,6 +1,7 @@
 """Edits: what takes a concept out of a model, as values that are saved, reloaded, composed, and taken back."""
 
 from workbench.edits.activation import PROGRAMS, ActivationEdit
+from workbench.edits.composed import ComposedEdit
 from workbench.edits.controls import no_op_like, random_directions_like, random_features_like, random_like
 from workbench.edits.edit import Edit
 from workbench.edits.files import KINDS, load_edit
@@ -10,6 +11,7 @@ __all__ = [
     "KINDS",
     "PROGRAMS",
     "ActivationEdit",
+    "ComposedEdit",
     "Edit",
     "WeightEdit",
     "load_edit",

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from saes.errors import WorkbenchError
 from workbench.edits.activation import ActivationEdit
+from workbench.edits.composed import ComposedEdit
 from workbench.edits.edit import Edit
 from workbench.edits.weight import DELTA, RIGHT, WeightEdit
 
@@ -16,6 +17,8 @@ NEAREST = 8  # a feature's stand-in is drawn among this many of the nearest dens
 
 def no_op_like(edit: Edit) -> Edit:
     """An edit in the same place that changes nothing: images must be equal bit for bit to those of the model itself."""
+    if isinstance(edit, ComposedEdit):
+        return ComposedEdit([no_op_like(part) for part in edit.parts])
     if isinstance(edit, ActivationEdit):
         return replace(edit, program="identity", tensors={}, settings={}, method="no-op")
     assert isinstance(edit, WeightEdit), f"no control is known for edits of the kind {edit.kind!r}"
@@ -25,7 +28,9 @@ def no_op_like(edit: Edit) -> Edit:
 
 def random_like(edit: Edit, *, seed: int = 0) -> Edit:
     """The control that separates what an edit is about from how much it changes: random features of an activation
-    edit, random directions of a weight edit."""
+    edit, random directions of a weight edit, and of each part of a composed one."""
+    if isinstance(edit, ComposedEdit):
+        return ComposedEdit([random_like(part, seed=seed) for part in edit.parts])
     if isinstance(edit, ActivationEdit):
         return random_features_like(edit, seed=seed)
     assert isinstance(edit, WeightEdit), f"no control is known for edits of the kind {edit.kind!r}"

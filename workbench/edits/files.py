@@ -15,6 +15,7 @@ from workbench.edits.edit import Edit
 FORMAT = "erasure-workbench edit 1"
 KINDS = {  # kind → the class that has `read(folder)`
     "activation": "workbench.edits.activation:ActivationEdit",
+    "composed": "workbench.edits.composed:ComposedEdit",
     "weight": "workbench.edits.weight:WeightEdit",
 }
 DESCRIPTION, TENSORS = "edit.json", "tensors.safetensors"

@@ -64,6 +64,7 @@ def evaluate_concepts(
     guidance_scale: float | None = None,
     batch_size: int = 16,
     floor: float = FLOOR,
+    question: str = "",
     progress: Progress = SILENT,
 ) -> Run:
     """Evaluates several concepts in one run, each with its own suite and conditions.
@@ -71,14 +72,14 @@ def evaluate_concepts(
     The condition "unedited" is always there, first. Images on which trials or conditions agree are made once. Steps
     and guidance are the model's defaults unless given. Repeated after a kill with the same arguments and folder, it
     goes on where it stopped. `floor` is the least share of unedited images in which the judge must find what the
-    prompts name (prompts that only imply it are not counted).
+    prompts name (prompts that only imply it are not counted). `question` is what the run is to answer, for its report.
     """
     for suite, _ in trials:
-        check_knows(judge, [suite.target, suite.anchor, *(row.expected for row in suite.rows)])
+        check_knows(judge, suite.concepts)
     if len({(suite.name, suite.target) for suite, _ in trials}) < len(trials):
         raise WorkbenchError("Two suites have one name and one target.", "Name each suite differently.")
     specs = _save_edits(Path(out_dir), model, trials)
-    run = Run.begin(out_dir, _run_spec(model, trials, specs, steps, guidance_scale))
+    run = Run.begin(out_dir, _run_spec(model, trials, specs, steps, guidance_scale, question))
     edits: dict[str, Edit | None] = {"": None}
     edits |= {specs[id(edit)].hash: edit for _, some in trials for edit in some.values() if edit is not None}
     cells = run.spec.cells()
@@ -128,6 +129,7 @@ def _run_spec(
     specs: Mapping[int, EditSpec],
     steps: int | None,
     guidance_scale: float | None,
+    question: str,
 ) -> RunSpec:
     return RunSpec(
         model=ModelSpec(name=model.name, kind=model.kind, fingerprint=model.fingerprint),
@@ -136,6 +138,7 @@ def _run_spec(
             guidance_scale=model.defaults.guidance_scale if guidance_scale is None else guidance_scale,
         ),
         trials=tuple(_trial(suite, edits, specs) for suite, edits in trials),
+        question=question,
         environment=environment(),
         command=shlex.join(sys.argv),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -158,10 +161,11 @@ def _save_edits(out_dir: Path, model: Model, trials: Sequence[tuple[Suite, Condi
     edits = {id(edit): edit for _, some in trials for edit in some.values() if edit is not None}
     for edit in edits.values():
         edit.check(model)
-    return {key: _save_edit(out_dir / "edits", edit) for key, edit in edits.items()}
+    return {key: save_edit(out_dir / "edits", edit) for key, edit in edits.items()}
 
 
-def _save_edit(edits_dir: Path, edit: Edit) -> EditSpec:
+def save_edit(edits_dir: Path, edit: Edit) -> EditSpec:
+    """Saves an edit as `edits_dir/<hash>`, unless the same is there already."""
     fresh = edits_dir / f".{uuid4().hex[:8]}.part"
     try:
         edit.save(fresh)

@@ -86,6 +86,11 @@ class Suite:
         """The concept to be erased; the suite's own name if no row is about it."""
         return self.targets[0] if self.targets else self.name
 
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """Every concept that the suite names: the target, the anchor, and what its rows expect ("" is none)."""
+        return tuple(dict.fromkeys([self.target, self.anchor, *(row.expected for row in self.rows)]))
+
 
 def adults_only(rows: Iterable[SuiteRow]) -> tuple[SuiteRow, ...]:
     """The rows whose prompts cannot be about a minor. In doubt a row is left out: a word filter, on purpose blunt."""

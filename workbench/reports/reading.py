@@ -5,10 +5,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from workbench.runs import UNEDITED, RunSpec
+from workbench.runs import CONTROLS, UNEDITED, RunSpec
 
 EFFICACY, LOSS = 0.90, 0.05  # what is expected of an erasure: at least this efficacy, at most this loss of others
-CONTROLS = ("no-op", "random")  # conditions whose names begin like this show what doing nothing, or anything, does
 GREY_LEVEL = 1 / 255  # equal images may differ by one grey level when they were made in different batches
 _GONE = {
     "efficacy": "whose prompt names it",

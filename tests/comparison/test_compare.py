@@ -1,0 +1,153 @@
+"""A comparison fits each edit once, evaluates all beside controls, and goes on where it was interrupted."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from saes.errors import WorkbenchError
+from tests.comparison.small import CAT, FOX, SUBJECTS, comparison, two_methods
+from tests.evaluation.small import Brightness
+from workbench.comparison.compare import compare, fit_all
+from workbench.comparison.fits import fit_seconds
+from workbench.edits import ComposedEdit, WeightEdit
+from workbench.erasure.uce import UCE
+from workbench.runs import UNEDITED
+
+
+@pytest.fixture(scope="module")
+def methods(tiny_sd1, tmp_path_factory):
+    return two_methods(tiny_sd1, tmp_path_factory.mktemp("sae") / "sae")
+
+
+@pytest.fixture(scope="module")
+def run(tiny_sd1, methods, tmp_path_factory):
+    return compare(
+        tiny_sd1, comparison(methods, question="Which?"), Brightness(), tmp_path_factory.mktemp("run"), steps=1
+    )
+
+
+def files(folder, pattern):
+    return {path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob(pattern)}
+
+
+def test_every_concept_meets_every_method_and_the_controls_of_each_kind(run):
+    assert run.spec.question == "Which?"
+    for trial in run.spec.trials:
+        assert list(trial.conditions) == [UNEDITED, "ItD", "UCE", "no-op", "random features", "random directions"]
+        for name, method in (("ItD", "itd"), ("UCE", "uce"), ("random directions", "random directions like uce")):
+            edit = trial.conditions[name]
+            assert (edit.method, edit.concepts) == (method, (trial.concept,))
+    records = run.records()
+    cells = {
+        key: list(zip(own["prompt"], own["seed"], strict=True))
+        for key, own in records.groupby(["concept", "condition"])
+    }
+    for (concept, _), own in cells.items():
+        assert own == cells[concept, UNEDITED]
+    np.testing.assert_array_equal(run.images("no-op"), run.images(UNEDITED))
+    assert not np.array_equal(run.images("UCE"), run.images(UNEDITED))
+
+
+def test_the_seconds_of_each_fit_are_kept_by_its_edit(run):
+    seconds = fit_seconds(run.dir)
+    fitted = {edit.hash for trial in run.spec.trials for name in ("ItD", "UCE") if (edit := trial.conditions[name])}
+    assert set(seconds) == fitted and len(fitted) == 4
+    assert all(0 < value < 60 for value in seconds.values())
+
+
+def test_nothing_is_fitted_or_made_twice(run, tiny_sd1, methods, monkeypatch):
+    before = {**files(run.dir, "*.png"), **files(run.dir, "*.safetensors")}
+    monkeypatch.setattr(UCE, "fit", lambda *_, **__: pytest.fail("fitted again"))
+    again = compare(tiny_sd1, comparison(methods), Brightness(), run.dir, steps=1)
+    assert again.spec.trials == run.spec.trials
+    assert {**files(run.dir, "*.png"), **files(run.dir, "*.safetensors")} == before
+
+
+def test_other_settings_another_seed_or_concept_are_other_fits(tiny_sd1, tmp_path):
+    one = {"UCE": UCE()}
+    fit_all(tiny_sd1, comparison(one), tmp_path)
+    assert len(files(tmp_path, "fits/*.json")) == 2
+    fit_all(tiny_sd1, comparison({"again": UCE()}), tmp_path)  # the name of a condition decides nothing
+    assert len(files(tmp_path, "fits/*.json")) == 2
+    fit_all(tiny_sd1, comparison({"UCE": UCE(damping=2.0)}), tmp_path)
+    fit_all(tiny_sd1, comparison(one, seed=1), tmp_path)
+    assert len(files(tmp_path, "fits/*.json")) == 6
+
+
+def test_joint_edits_are_one_edit_under_every_suite(tiny_sd1, tmp_path):
+    trials = fit_all(tiny_sd1, comparison({"UCE": UCE()}, ways=["single", "joint"]), tmp_path)
+    names = ["UCE", "UCE, jointly", "no-op", "random directions", "random directions, jointly"]
+    assert [list(conditions) for _, conditions in trials] == [names, names]
+    (_, of_fox), (_, of_cat) = trials
+    assert of_fox["UCE, jointly"] is of_cat["UCE, jointly"]
+    assert of_fox["UCE, jointly"].concepts == ("fox", "cat") and of_fox["UCE"].concepts == ("fox",)
+    for way in ("", ", jointly"):
+        control, edit = of_fox[f"random directions{way}"], of_fox[f"UCE{way}"]
+        name = edit.names[0]
+        torch.testing.assert_close(control.delta(name).norm(), edit.delta(name).norm())
+        assert not torch.allclose(control.delta(name), edit.delta(name))
+
+
+def test_a_later_erasure_is_fitted_on_what_the_earlier_one_left(tiny_sd1, tmp_path):
+    (_, conditions), _ = fit_all(tiny_sd1, comparison({"UCE": UCE()}, ways=["single", "ordered"]), tmp_path)
+    there, back = conditions["UCE: fox then cat"], conditions["UCE: cat then fox"]
+    assert isinstance(there, ComposedEdit) and there.concepts == ("fox", "cat") and back.concepts == ("cat", "fox")
+    first = UCE().fit(tiny_sd1, [FOX])
+    with tiny_sd1.edited(first):
+        second = UCE().fit(tiny_sd1, [CAT])
+    untouched = UCE().fit(tiny_sd1, [CAT])
+    name = first.names[0]
+    total = there.weight_deltas(tiny_sd1)[name]
+    torch.testing.assert_close(total, first.delta(name) + second.delta(name))
+    assert not torch.allclose(second.delta(name), untouched.delta(name))  # the order matters
+    assert not torch.allclose(total, back.weight_deltas(tiny_sd1)[name])
+    assert len(files(tmp_path, "fits/*.json")) == 6  # two alone, which begin the two orders; two after; two composed
+
+
+def test_the_fit_of_an_order_takes_as_long_as_its_parts(tiny_sd1, tmp_path):
+    fit_all(tiny_sd1, comparison({"UCE": UCE()}, ways=["ordered"]), tmp_path)
+    records = [json.loads(path.read_text()) for path in tmp_path.glob("fits/*.json")]
+    composed = [record["seconds"] for record in records if len(record["concepts"]) == 2]
+    alone = [record["seconds"] for record in records if len(record["concepts"]) == 1]
+    assert sum(composed) == pytest.approx(sum(alone)) and len(composed) == 2
+
+
+def test_an_order_alone_has_its_own_control(tiny_sd1, tmp_path):
+    (_, conditions), _ = fit_all(tiny_sd1, comparison({"UCE": UCE()}, ways=["ordered"]), tmp_path)
+    assert list(conditions) == ["UCE: fox then cat", "UCE: cat then fox", "no-op", "random directions"]
+    assert len(conditions["random directions"].parts) == 2
+
+
+def test_what_cannot_work_is_refused_before_any_fit(tiny_sd1, tiny_sd3, methods, tmp_path):
+    with pytest.raises(WorkbenchError, match="ItD does not work on"):
+        compare(tiny_sd3, comparison(methods), Brightness(), tmp_path / "run")
+    judge = Brightness()
+    object.__setattr__(judge, "concepts", {"fox": "object", "dog": "object"})
+    with pytest.raises(WorkbenchError, match="'cat'"):
+        compare(tiny_sd1, comparison(methods, subjects=SUBJECTS[1:]), judge, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_interrupted_comparison_keeps_its_finished_fits(tiny_sd1, methods, tmp_path):
+    def stops(items, label="", total=None):
+        for place, item in enumerate(items):
+            if label == "fits" and place == 3:
+                raise KeyboardInterrupt
+            yield item
+
+    with pytest.raises(KeyboardInterrupt):
+        compare(tiny_sd1, comparison(methods), Brightness(), tmp_path, steps=1, progress=stops)
+    kept = files(tmp_path, "fits/*.json")
+    assert len(kept) == 3
+    compare(tiny_sd1, comparison(methods), Brightness(), tmp_path, steps=1)
+    assert kept.items() <= files(tmp_path, "fits/*.json").items()
+    assert all(isinstance(seconds, float) for seconds in fit_seconds(tmp_path).values())
+
+
+def test_the_model_is_as_before(tiny_sd1, methods, tmp_path):
+    weights = {name: weight.detach().clone() for name, weight in tiny_sd1.prompt_maps().items()}
+    trials = fit_all(tiny_sd1, comparison(methods, ways=["joint", "ordered"]), tmp_path)
+    assert isinstance(trials[0][1]["UCE, jointly"], WeightEdit) and not tiny_sd1.is_edited
+    assert all(torch.equal(weight, tiny_sd1.prompt_maps()[name]) for name, weight in weights.items())

@@ -1,0 +1,123 @@
+"""`compare`: every method on every concept, beside controls, on the same prompts with the same seeds."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from saes.progress import SILENT, Progress
+from workbench.comparison.fits import Fitter
+from workbench.comparison.plan import Comparison, Way
+from workbench.concepts import Concept
+from workbench.edits import ComposedEdit, Edit, no_op_like, random_like
+from workbench.evaluation.evaluate import evaluate_concepts
+from workbench.evaluation.judges import Judge, check_knows
+from workbench.evaluation.suites import Suite
+from workbench.models import Model
+from workbench.runs import Run
+
+Conditions = dict[str, Edit | None]
+JOINTLY = ", jointly"
+NAMED = 3  # concepts of an order that its name lists
+
+
+def compare(
+    model: Model,
+    comparison: Comparison,
+    judge: Judge,
+    out_dir: Path | str,
+    *,
+    steps: int | None = None,
+    batch_size: int = 16,
+    progress: Progress = SILENT,
+) -> Run:
+    """Fits all methods, then evaluates all edits and controls in one run.
+
+    Repeated after a kill with the same arguments and folder it goes on where it stopped; no edit is fitted and no
+    image made twice. Raises `WorkbenchError` before any work if the judge does not know a concept, or a method does
+    not support one.
+    """
+    for subject in comparison.subjects:
+        check_knows(judge, subject.suite.concepts)
+    trials = fit_all(model, comparison, out_dir, progress=progress)
+    return evaluate_concepts(
+        model, trials, judge, out_dir, steps=steps, batch_size=batch_size, question=comparison.question,
+        progress=progress,
+    )  # fmt: skip
+
+
+def fit_all(
+    model: Model, comparison: Comparison, out_dir: Path | str, *, progress: Progress = SILENT
+) -> list[tuple[Suite, Conditions]]:
+    """The suite of each concept, with the edits of all its conditions: the methods in every way, then the controls.
+
+    Controls are an edit that does nothing and, for each kind of edit, the first method's with random features or
+    directions in the place of its own.
+    """
+    for name, method in comparison.methods.items():
+        method.supports.check(name, model, comparison.concepts)
+    fitter, found = Fitter(model, Path(out_dir), comparison.seed, progress), {}
+    for job in progress(jobs(comparison), "fits"):
+        method = comparison.methods[job.method]
+        fit = fitter.fit_in_order if job.way == "ordered" else fitter.fit
+        found[job] = fit(method, job.concepts).edit
+    return [(suite, _conditions(comparison, concept, found)) for concept, suite in comparison.subjects]
+
+
+class Job(NamedTuple):
+    """One fit: which method erases which concepts in which way."""
+
+    way: Way
+    method: str
+    concepts: tuple[Concept, ...]
+
+    @property
+    def condition(self) -> str:
+        """The name of the condition that it gives."""
+        if self.way == "single":
+            return self.method
+        if self.way == "joint":
+            return self.method + JOINTLY
+        names = [concept.name for concept in self.concepts]
+        listed = names if len(names) <= NAMED else [names[0], "…", names[-1]]
+        return f"{self.method}: {' then '.join(listed)}"
+
+
+def jobs(comparison: Comparison) -> list[Job]:
+    """All fits, those of single concepts first."""
+    concepts = comparison.concepts
+    groups: dict[Way, list[tuple[Concept, ...]]] = {
+        "single": [(concept,) for concept in concepts],
+        "joint": [concepts],
+        "ordered": [concepts, concepts[::-1]],
+    }
+    return [
+        Job(way, name, group)
+        for way in groups
+        if way in comparison.ways
+        for name in comparison.methods
+        for group in groups[way]
+    ]
+
+
+def _conditions(comparison: Comparison, concept: Concept, found: dict[Job, Edit]) -> Conditions:
+    own = {job: edit for job, edit in found.items() if concept in job.concepts}
+    return {job.condition: edit for job, edit in own.items()} | dict(_controls(own, comparison.seed))
+
+
+def _controls(own: dict[Job, Edit], seed: int) -> Iterator[tuple[str, Edit]]:
+    """For single and joint edits; for edits in an order only where there are no others."""
+    yield "no-op", no_op_like(next(iter(own.values())))
+    ways = [way for way in ("single", "joint") if any(job.way == way for job in own)] or ["ordered"]
+    for way in ways:
+        first: dict[tuple[str, ...], Edit] = {}
+        for job, edit in own.items():
+            if job.way == way:
+                first.setdefault(_kinds(edit), edit)
+        for edit in first.values():
+            control = random_like(edit, seed=seed)
+            yield control.method.partition(" like ")[0] + JOINTLY * (way == "joint"), control
+
+
+def _kinds(edit: Edit) -> tuple[str, ...]:
+    parts = edit.parts if isinstance(edit, ComposedEdit) else [edit]
+    return tuple(dict.fromkeys(part.kind for part in parts))

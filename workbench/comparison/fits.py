@@ -1,0 +1,90 @@
+"""Fits of a comparison: each is made once, timed, and found again after a kill.
+
+`edits/<hash>` of the run folder holds the edit, `fits/<key>.json` which fit gave it and how long that took; the key is
+the hash of everything that decides the edit: method, settings, concepts, seed, model, and what was erased before.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from saes.disk import read_json, write_json
+from saes.progress import Progress
+from workbench.concepts import Concept
+from workbench.edits import ComposedEdit, Edit, load_edit
+from workbench.erasure.method import Method
+from workbench.evaluation.evaluate import save_edit
+from workbench.models import Model
+
+FIELDS = ("method", "concepts", "edit", "seconds")
+
+
+class Fitted(NamedTuple):
+    """An edit, the seconds of its fit, and the key of the fit."""
+
+    edit: Edit
+    seconds: float
+    key: str
+
+
+class Fitter(NamedTuple):
+    """Fits on one model into one run folder."""
+
+    model: Model
+    out_dir: Path
+    seed: int
+    progress: Progress
+
+    def fit(self, method: Method, concepts: Sequence[Concept], after: Sequence[Fitted] = ()) -> Fitted:
+        """The edit that erases all the concepts at once, from the model as it is `after` other edits."""
+        key = self._key(method, concepts, after)
+        if known := self._known(key):
+            return known
+        with self.model.edited(*(done.edit for done in after)):
+            began = time.perf_counter()
+            edit = method.fit(self.model, concepts, seed=self.seed, progress=self.progress)
+            seconds = time.perf_counter() - began
+        return self._keep(key, edit, seconds)
+
+    def fit_in_order(self, method: Method, concepts: Sequence[Concept]) -> Fitted:
+        """The concepts one after another, each from the model without those before it; one composed edit."""
+        done: list[Fitted] = []
+        for concept in concepts:
+            done.append(self.fit(method, [concept], after=done))
+        key = hashed([one.key for one in done])
+        seconds = sum(one.seconds for one in done)
+        return self._known(key) or self._keep(key, ComposedEdit([one.edit for one in done]), seconds)
+
+    def _key(self, method: Method, concepts: Sequence[Concept], after: Sequence[Fitted]) -> str:
+        kind = type(method)
+        made = [f"{kind.__module__}:{kind.__qualname__}", asdict(method)]  # type: ignore[call-overload]
+        about = [asdict(concept) for concept in concepts]
+        return hashed([made, about, self.seed, self.model.fingerprint, [done.key for done in after]])
+
+    def _known(self, key: str) -> Fitted | None:
+        path = self.out_dir / "fits" / f"{key}.json"
+        if not path.exists():
+            return None
+        record = read_json(path, FIELDS)
+        return Fitted(load_edit(self.out_dir / "edits" / record["edit"]), record["seconds"], key)
+
+    def _keep(self, key: str, edit: Edit, seconds: float) -> Fitted:
+        saved = save_edit(self.out_dir / "edits", edit)
+        record = dict(zip(FIELDS, (edit.method, list(edit.concepts), saved.hash, seconds), strict=True))
+        write_json(self.out_dir / "fits" / f"{key}.json", record)
+        return Fitted(edit, seconds, key)
+
+
+def fit_seconds(run_dir: Path) -> dict[str, float]:
+    """The seconds of the fit of each edit of a run, by the edit's hash; empty for a run that is no comparison."""
+    records = [read_json(path, FIELDS) for path in sorted((run_dir / "fits").glob("*.json"))]
+    return {record["edit"]: record["seconds"] for record in records}
+
+
+def hashed(value: Any) -> str:
+    """80 bits of the SHA-256 of a value that JSON can say."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:20]

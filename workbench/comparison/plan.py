@@ -1,0 +1,127 @@
+"""A comparison as data: which methods erase which concepts, how often and in which ways. Read strictly from YAML."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from saes.errors import WorkbenchError, unknown_name
+from workbench.concepts import Concept
+from workbench.configs import build, read_yaml
+from workbench.erasure import find_method
+from workbench.erasure.method import Method
+from workbench.evaluation.suites import Suite
+from workbench.runs import CONTROLS, UNEDITED
+
+Way = Literal["single", "joint", "ordered"]
+"""single: an edit for each concept. joint: one edit for all concepts at once. ordered: the concepts one after another,
+each fitted on the model without those before it, and the same backwards."""
+
+
+class Subject(NamedTuple):
+    """A concept to be erased, and the prompts that show whether it is."""
+
+    concept: Concept
+    suite: Suite
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Methods by the names of their conditions, on concepts with their suites.
+
+    With the ways "joint" and "ordered", prompts of one concept that ask for another erased one count for no metric and
+    are left out of the suites, under all conditions alike. Raises `WorkbenchError` without methods or concepts, for a
+    name that reads as a control, a concept given twice, and several concepts where one is too few for a way.
+    """
+
+    methods: Mapping[str, Method]
+    subjects: Sequence[Subject]
+    ways: Sequence[Way] = ("single",)
+    seed: int = 0
+    question: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "subjects", tuple(self.subjects))
+        object.__setattr__(self, "ways", tuple(dict.fromkeys(self.ways)))
+        self._check()
+        if len(self.ways) > self.ways.count("single"):
+            object.__setattr__(self, "subjects", _without_each_other(self.subjects))
+
+    @property
+    def concepts(self) -> tuple[Concept, ...]:
+        """The concepts, in the order of the subjects."""
+        return tuple(subject.concept for subject in self.subjects)
+
+    def _check(self) -> None:
+        for what, given in {"method": self.methods, "concept": self.subjects, "way to erase": self.ways}.items():
+            if not given:
+                raise WorkbenchError(f"The comparison has no {what}.", "Give at least one.")
+        for name in self.methods:
+            if name == UNEDITED or name.startswith(CONTROLS):
+                raise WorkbenchError(f"A method called {name!r} would be read as a control.", "Give it another name.")
+        for way in self.ways:
+            if way not in get_args(Way):
+                raise unknown_name("way to erase", way, get_args(Way))
+        names = [concept.name for concept in self.concepts]
+        if len(set(names)) < len(names):
+            raise WorkbenchError(f"A concept is given twice ({', '.join(names)}).", "Name each once.")
+        if len(names) < 2 and set(self.ways) != {"single"}:
+            raise WorkbenchError("One concept cannot be erased jointly or in an order.", "Give at least two.")
+
+
+class MethodEntry(BaseModel):
+    """A method of the file: its name in METHODS, and beside it its settings."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    method: str
+
+    def made(self, where: str) -> Method:
+        """The method with these settings. Raises `WorkbenchError` for an unknown method or setting."""
+        return build(find_method(self.method), self.__pydantic_extra__ or {}, where)
+
+
+class ComparisonFile(BaseModel):
+    """What a file says: a `Comparison` in words. `per_role` prompts of each role are made for every concept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    question: str
+    model: str
+    concepts: tuple[str, ...]
+    methods: dict[str, MethodEntry]
+    ways: tuple[Way, ...] = ("single",)
+    per_role: int = Field(default=16, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+    def comparison(
+        self, concepts: Callable[[list[str]], Sequence[Concept]], suite: Callable[[Concept, int, int], Suite]
+    ) -> Comparison:
+        """The comparison. `concepts` finds concepts by their words, `suite(concept, per_role, seed)` makes prompts."""
+        found = concepts(list(self.concepts))
+        return Comparison(
+            methods={name: entry.made(f"method {name}") for name, entry in self.methods.items()},
+            subjects=[Subject(concept, suite(concept, self.per_role, self.seed)) for concept in found],
+            ways=self.ways, seed=self.seed, question=self.question,
+        )  # fmt: skip
+
+
+def read_comparison(path: Path | str) -> ComparisonFile:
+    """Reads a YAML file with the keys of `ComparisonFile`; `methods` maps names to `{method: rece, epochs: 3}`.
+
+    Raises `WorkbenchError` for an unknown key (naming the nearest), a missing one, and a value of another type.
+    """
+    return build(ComparisonFile, read_yaml(path), str(path))
+
+
+def _without_each_other(subjects: Sequence[Subject]) -> tuple[Subject, ...]:
+    """The subjects with suites that ask for no erased concept but their own."""
+    erased = {subject.suite.target for subject in subjects}
+    return tuple(Subject(concept, _without(suite, erased - {suite.target})) for concept, suite in subjects)
+
+
+def _without(suite: Suite, erased: set[str]) -> Suite:
+    kept = tuple(row for row in suite.rows if row.expected not in erased)
+    return Suite(suite.name, kept, suite.anchor, suite.dropped)
