@@ -22,6 +22,8 @@ PUBLIC = {
     "ActivationEdit": "workbench.edits",
     "WeightEdit": "workbench.edits",
     "load_edit": "workbench.edits",
+    "bake": "workbench.edits.bake",
+    "unbake": "workbench.edits.bake",
     "no_op_like": "workbench.edits",
     "random_like": "workbench.edits",
     "METHODS": "workbench.erasure",

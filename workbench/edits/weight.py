@@ -116,9 +116,13 @@ _SAVED = tuple(field.name for field in fields(WeightEdit) if field.name != "tens
 
 
 def spectrum(edit: WeightEdit, name: str) -> Tensor:
-    """Singular values of a parameter's Δ, largest first; float64, by the small factors where it is held thin."""
+    """Singular values of a parameter's Δ (a vector and a convolution count as `[out, all else]`), largest first.
+
+    float64, by the small factors where it is held thin.
+    """
     factors = edit.factors(name)
     if factors is None:
-        return torch.linalg.svdvals(edit.delta(name).double())
+        delta = edit.delta(name).double()
+        return torch.linalg.svdvals(delta.reshape(len(delta), -1))
     left, right = (torch.linalg.qr(factor.double()).R for factor in (factors[0], factors[1].T))
     return torch.linalg.svdvals(left @ right.T)

@@ -110,7 +110,7 @@ def _pipeline(folder: Path, pipeline_class: str, dtype: torch.dtype, files: dict
 
     logging.getLogger(getattr(diffusers, pipeline_class).__module__).setLevel(logging.ERROR)  # we warn of cut prompts
     half = any(".fp16." in path.name for paths in files.values() for path in paths)
-    with _quiet():
+    with quiet():
         pipe = getattr(diffusers, pipeline_class).from_pretrained(
             folder, dtype=dtype, use_safetensors=True, variant="fp16" if half else None, local_files_only=True,
             **ABSENT.get(pipeline_class, {}),
@@ -122,7 +122,7 @@ def _pipeline(folder: Path, pipeline_class: str, dtype: torch.dtype, files: dict
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the bars that diffusers and transformers draw while they load."""
     import diffusers
     import transformers

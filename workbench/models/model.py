@@ -61,6 +61,11 @@ class Model:
         return self.pipe.device
 
     @property
+    def folder(self) -> Path:
+        """Where it was loaded from; for a hub id, the folder in the hub's cache."""
+        return next(iter(self._files.values()))[0].parents[1]
+
+    @property
     def image_size(self) -> int:
         """The side of the square images, in pixels."""
         return self.defaults.image_size
