@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from workbench.evaluation.judges import Scores
 from workbench.evaluation.suites import Suite, SuiteRow
@@ -32,6 +33,9 @@ class Scaled:
 
     def site_edits(self, model: Model) -> list[SiteEdit]:
         return [SiteEdit(model.site("text.0"), lambda x, clock: x * self.factor)]
+
+    def weight_deltas(self, model: Model) -> dict[str, Tensor]:
+        return {}
 
     def save(self, path: Path) -> None:
         path.mkdir(parents=True)

@@ -101,7 +101,7 @@ def jobs(comparison: Comparison) -> list[Job]:
 
 def _conditions(comparison: Comparison, concept: Concept, found: dict[Job, Edit]) -> Conditions:
     own = {job: edit for job, edit in found.items() if concept in job.concepts}
-    return {job.condition: edit for job, edit in own.items()} | dict(_controls(own, comparison.seed))
+    return {**{job.condition: edit for job, edit in own.items()}, **dict(_controls(own, comparison.seed))}
 
 
 def _controls(own: dict[Job, Edit], seed: int) -> Iterator[tuple[str, Edit]]:
