@@ -30,6 +30,7 @@ PUBLIC = {
     "find_method": "workbench.erasure",
     "ItD": "workbench.erasure.itd",
     "UCE": "workbench.erasure.uce",
+    "RECE": "workbench.erasure.rece",
     "Suite": "workbench.evaluation.suites",
     "read_suite": "workbench.evaluation.suites",
     "evaluate": "workbench.evaluation.evaluate",

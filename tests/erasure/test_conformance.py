@@ -14,6 +14,7 @@ from workbench.concepts import Concept
 from workbench.erasure import METHODS, find_method
 from workbench.erasure.itd import ItD
 from workbench.erasure.method import Supports
+from workbench.erasure.rece import RECE
 from workbench.erasure.uce import UCE
 from workbench.testing import CHECKS, Case, check_method
 
@@ -29,6 +30,7 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
     unsupported = [(tiny_flux, FOX), (tiny_sd1, Concept("fox"))]
     return {
         "itd": Case(ItD(sae=sae, m=12), tiny_sd1, (FOX, CAT), tiny_sd2, unsupported),
+        "rece": Case(RECE(), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_flux, FOX)]),
         "uce": Case(UCE(), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_sd1, Concept("fox", anchor="Fox "))]),
     }
 

@@ -4,7 +4,7 @@ from torch.testing import assert_close
 
 from saes.errors import WorkbenchError
 from workbench.edits.weight import DELTA, LEFT, RIGHT
-from workbench.fitting.least_squares import Ridge, Shift, deltas
+from workbench.fitting.least_squares import Gram, Moves, Ridge, Shift, deltas
 
 D, OUT = 12, 7
 
@@ -107,3 +107,45 @@ def test_embeddings_that_are_not_finite_are_refused(rng):
     ridge.move(rows(1, rng) * torch.inf, rows(1, rng))
     with pytest.raises(WorkbenchError, match="not finite"):
         ridge.solve()
+
+
+@pytest.mark.parametrize("n", [4, 3 * D], ids=["held as pairs", "held as sums"])
+@pytest.mark.parametrize("m", [3, 3 * D], ids=["joining pairs", "joining sums"])
+def test_moves_can_be_changed_as_a_whole_and_joined(n, m, rng):
+    c, a, more, to, change = rows(n, rng), rows(n, rng), rows(m, rng), rows(m, rng), rows(D, rng)
+    whole, joined = Ridge(D, 0.5), Ridge(D, 0.5)
+    whole.move(torch.cat([c @ change.T, more]), torch.cat([a, to]), 1.3)
+    before, other = Moves(D), Moves(D)
+    before.add(c, a, 1.3)
+    other.add(more, to, 1.3)
+    joined.moves.join(before.through(change))
+    joined.moves.join(other)
+    assert_close(joined.solve().dense(), whole.solve().dense(), rtol=1e-8, atol=1e-8)
+
+
+def test_problems_that_keep_the_same_share_it(rng):
+    k, c, a = rows(20, rng), rows(2, rng), rows(2, rng)
+    alone = Ridge(D, 0.5)
+    alone.keep(k, 0.2)
+    for _ in range(2):
+        shared = Ridge(D, 0.5, kept=alone.kept)
+        shared.move(c, a)
+    alone.move(c, a)
+    assert_close(shared.solve().dense(), alone.solve().dense())
+
+
+def test_a_shift_of_maps_is_the_product_with_its_matrix(rng):
+    maps, thin = rows(5, rng), Shift(rows(2, rng).T, rows(2, rng))
+    for shift in (thin, Shift(thin.dense())):
+        assert_close(shift.of(maps), maps @ (torch.eye(D, dtype=torch.float64) + thin.left @ thin.right))
+
+
+def test_a_gram_matrix_is_the_sum_over_its_rows_in_whatever_pieces_they_come(rng):
+    whole, gram = rows(40, rng), Gram(D)
+    for part in whole.split([1, 25, 4, 10]):
+        gram.add(part.float() if len(part) == 4 else part, 0.7)
+    assert_close(gram.total(), 0.7 * whole.T @ whole, rtol=1e-6, atol=1e-6)
+    gram.add_total(gram.total())
+    assert_close(gram.total(), 1.4 * whole.T @ whole, rtol=1e-6, atol=1e-6)
+    with pytest.raises(WorkbenchError, match="weight -1"):
+        gram.add(whole, -1.0)

@@ -25,7 +25,7 @@ from workbench.edits import WeightEdit
 from workbench.edits.weight import LEFT, RIGHT
 from workbench.erasure.method import Supports
 from workbench.fitting.embedding import embed, embed_in_batches
-from workbench.fitting.least_squares import Ridge, Rows, deltas, one_dtype
+from workbench.fitting.least_squares import Ridge, Rows, deltas, inverse, one_dtype
 from workbench.fitting.rows import aligned, last_subject, same_tokens
 from workbench.models import Model
 from workbench.models.architecture import Reads
@@ -88,19 +88,27 @@ class UCE:
         self, model: Model, reads: Reads, pairs: Sequence["Pair"], kept: Sequence["Kept"], progress: Progress
     ) -> dict[str, Tensor]:
         maps = model.prompt_maps(reads)
-        one_dtype(maps)
-        ridge = Ridge(next(iter(maps.values())).shape[1], self.damping, model.device)
-        moved = [self.rows(model, reads, pair) for pair in progress(pairs, "erased rows")]
-        for rows, to in moved:
-            ridge.move(rows, to, self.erase_scale)
-        for rows in self.kept_rows(model, reads, kept, progress):
-            ridge.keep(rows, self.scale_of(len(kept)))
+        ridge = self.ridge(model, reads, pairs, kept, progress)
         if self.technique == "replace":
             return deltas(maps, ridge.solve())  # (1)
-        weighted = self.erase_scale * torch.cat([rows for rows, _ in moved]).to(ridge.gram)
-        right = ridge.inverse()(weighted)
+        moved = [self.rows(model, reads, pair) for pair in pairs]
+        gram = ridge.gram
+        right = inverse(gram)(self.erase_scale * torch.cat([rows for rows, _ in moved]).to(gram))
         lefts = {f"{name}{LEFT}": torch.cat([away(W, *pair) for pair in moved], dim=1) for name, W in maps.items()}
         return {**lefts, RIGHT: right.to(next(iter(lefts.values())).dtype)}  # (2)
+
+    def ridge(
+        self, model: Model, reads: Reads, pairs: Sequence["Pair"], kept: Sequence["Kept"], progress: Progress
+    ) -> Ridge:
+        """All terms of the problem."""
+        maps = model.prompt_maps(reads)
+        one_dtype(maps)
+        ridge = Ridge(next(iter(maps.values())).shape[1], self.damping, model.device)
+        for pair in progress(pairs, "erased rows"):
+            ridge.move(*self.rows(model, reads, pair), self.erase_scale)
+        for rows in self.kept_rows(model, reads, kept, progress):
+            ridge.keep(rows, self.scale_of(len(kept)))
+        return ridge
 
     def rows(self, model: Model, reads: Reads, pair: "Pair") -> tuple[Rows, Rows]:
         """c_i and a_i of a pair of prompts."""

@@ -5,8 +5,8 @@ For each map W of a group that reads the same rows (all keys and values of cross
          c_i reads as a_i did; k_j reads as before; the terms are UCE's, RECE's, TRCE's and RealEra's
     (2)  W′ = W (I + M),   M = X A⁻¹,   A = λI + Σ w_i c_i c_iᵀ + Σ w_j k_j k_jᵀ,   X = Σ w_i (a_i − c_i) c_iᵀ
 M does not depend on W: one factorisation of one d×d matrix serves every layer, whatever their number, and the edit is a
-change of the text embedding that only cross-attention sees. Its rank is at most the number of moved rows, so that as
-long as these are few M is held as a product of two thin matrices.
+change of the text embedding that only cross-attention sees. Its rank is at most the number of moved rows: as long as
+these are no more than d, M is held as a product of two thin matrices; beyond, only sums over the rows are.
 """
 
 import warnings
@@ -23,105 +23,205 @@ from workbench.edits.weight import DELTA, LEFT, RIGHT
 Rows = Float[Tensor, "n d"]
 Square = Float[Tensor, "d d"]
 SMALLEST = 1e-13  # eigenvalues of A below this share of the largest count as 0 in the fallback
+SLAB = 128  # rows of a Gram matrix that are formed at once
 
 
 class Shift(NamedTuple):
-    """M = left · right: every map W becomes W (I + M)."""
+    """M, by which every map W becomes W (I + M): left · right, or `left` alone, d×d, where the two would be larger."""
 
     left: Float[Tensor, "d r"]
-    right: Float[Tensor, "r d"]
+    right: Float[Tensor, "r d"] | None = None
 
     def dense(self) -> Square:
         """M itself."""
-        return self.left @ self.right
+        return self.left if self.right is None else self.left @ self.right
+
+    def of(self, maps: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """maps · (I + M)."""
+        moved = maps @ self.left
+        return maps + (moved if self.right is None else moved @ self.right)
 
     def then(self, later: "Shift") -> "Shift":
         """(I + M)(I + M′) = I + M″: first this shift, then one that was solved for with the shifted maps."""
+        if self.right is None or later.right is None or len(self.right) + len(later.right) > len(self.left):
+            first, second = self.dense(), later.dense()
+            return Shift(first + second + first @ second)
         left = torch.cat([self.left, later.left + self.left @ (self.right @ later.left)], dim=1)
-        return compact(Shift(left, torch.cat([self.right, later.right])))
+        return Shift(left, torch.cat([self.right, later.right]))
 
 
-def compact(shift: Shift) -> Shift:
-    """The same M, as M · I where the factors are larger than M."""
-    d = shift.left.shape[0]
-    if shift.left.shape[1] <= d:
-        return shift
-    return Shift(shift.dense(), torch.eye(d, dtype=shift.left.dtype, device=shift.left.device))
+class Gram:
+    """Σ w r rᵀ over rows r that come a few at a time; float64, memory O(d²). The lower triangle is never computed."""
+
+    def __init__(self, d: int, device: torch.device | str = "cpu") -> None:
+        self.d = d
+        self._upper = torch.zeros(d, d, dtype=torch.float64, device=device)
+        self._waiting: list[Tensor] = []  # √w r: one large product takes less time than many small ones
+
+    def add(self, rows: Rows, weight: float = 1.0) -> None:
+        """Raises `WorkbenchError` for a negative weight."""
+        self._waiting.append(self.scaled(rows, weight))
+        if sum(map(len, self._waiting)) > self.d:
+            self._gather()
+
+    def add_total(self, total: Square) -> None:
+        """Another such sum."""
+        self._upper += total
+
+    def total(self) -> Square:
+        """The sum so far."""
+        if self._waiting:
+            self._gather()
+        return self._upper.triu() + self._upper.triu(1).T
+
+    def scaled(self, rows: Rows, weight: float) -> Rows:
+        """√w r."""
+        if weight < 0:
+            raise WorkbenchError(f"Rows cannot have the weight {weight}.", "Choose 0 or more.")
+        return weight**0.5 * rows.to(self._upper)
+
+    def _gather(self) -> None:
+        rows, self._waiting = torch.cat(self._waiting), []
+        for start in range(0, self.d, SLAB):
+            slab = slice(start, start + SLAB)
+            self._upper[slab, start:].addmm_(rows[:, slab].T, rows[:, start:])
+
+
+class Moves:
+    """Pairs c_i → a_i as (2) needs them. They are held up to d of them; of more, Σ w c cᵀ and Σ w a cᵀ are."""
+
+    def __init__(self, d: int, device: torch.device | str = "cpu") -> None:
+        self.gram = Gram(d, device)  # Σ w c cᵀ
+        self._cross: Square | None = None  # Σ w a cᵀ of the pairs that are no longer held
+        self._pairs: list[tuple[Rows, Rows]] = []  # √w c, √w a
+
+    def add(self, rows: Rows, to: Rows, weight: float = 1.0) -> None:
+        """c_i = `rows`, a_i = `to`, w_i = `weight`."""
+        c = self.gram.scaled(rows, weight)
+        self.gram.add(c)
+        self._hold([(c, self.gram.scaled(to, weight))])
+
+    def join(self, other: "Moves") -> None:
+        """The other's pairs too."""
+        self.gram.add_total(other.gram.total())
+        if other._cross is not None:
+            self._cross = other._cross if self._cross is None else self._cross + other._cross
+        self._hold(other._pairs)
+
+    def steps(self) -> Shift:
+        """X, held as a shift is. Raises `WorkbenchError` if there is no pair."""
+        if self._cross is not None:
+            self._cross = self._crossed()
+            return Shift(self._cross - self.gram.total())
+        c, a = self._held()
+        return Shift((a - c).T, c)
+
+    def through(self, change: Square) -> "Moves":
+        """The pairs G c_i → a_i."""
+        moves = Moves(self.gram.d, change.device)
+        if self._cross is None:
+            c, a = self._held()
+            moves.add(c @ change.T, a)
+        else:
+            moves.gram.add_total(change @ self.gram.total() @ change.T)
+            moves._cross = self._crossed() @ change.T
+        return moves
+
+    def _hold(self, pairs: list[tuple[Rows, Rows]]) -> None:
+        self._pairs += pairs
+        if sum(len(c) for c, _ in self._pairs) > self.gram.d:
+            self._cross = self._crossed()
+
+    def _held(self) -> tuple[Rows, Rows]:
+        if not self._pairs:
+            raise WorkbenchError("There is nothing to move.", "Give at least one concept.")
+        c, a = (torch.cat(rows) for rows in zip(*self._pairs, strict=True))
+        return c, a
+
+    def _crossed(self) -> Square:
+        """Σ w a cᵀ of all pairs; none are held any more."""
+        if not self._pairs:
+            assert self._cross is not None
+            return self._cross
+        c, a = self._held()
+        self._pairs = []
+        return a.T @ c if self._cross is None else torch.addmm(self._cross, a.T, c)
 
 
 class Ridge:
-    """The normal equations of (1), gathered a batch of rows at a time; float64, memory O(d²)."""
+    """The terms of (1), gathered a batch of rows at a time. Problems that keep the same may share their `kept`."""
 
-    def __init__(self, d: int, damping: float, device: torch.device | str = "cpu") -> None:
-        self.gram = damping * torch.eye(d, dtype=torch.float64, device=device)  # A
-        self._cross: Square | None = None  # X, once the moved rows are more than d
-        self._moved: list[tuple[Tensor, Tensor]] = []  # (a − c, w c), while they are not
+    def __init__(self, d: int, damping: float, device: torch.device | str = "cpu", *, kept: Gram | None = None) -> None:
+        self.damping, self.moves = damping, Moves(d, device)
+        self.kept = Gram(d, device) if kept is None else kept
 
     def move(self, rows: Rows, to: Rows, weight: float = 1.0) -> None:
         """c_i = `rows`, a_i = `to`, w_i = `weight`."""
-        rows, to = rows.to(self.gram), to.to(self.gram)
-        self.keep(rows, weight)
-        self._moved.append((to - rows, weight * rows))
-        if self._cross is not None or sum(len(step) for step, _ in self._moved) > len(self.gram):
-            total = sum(step.T @ weighted for step, weighted in self._moved)
-            self._cross = total if self._cross is None else self._cross + total  # type: ignore[assignment]
-            self._moved = []
+        self.moves.add(rows, to, weight)
 
     def keep(self, rows: Rows, weight: float = 1.0) -> None:
         """k_j = `rows`, w_j = `weight`."""
-        rows = rows.to(self.gram)
-        self.gram.addmm_(rows.T, rows, alpha=weight)
+        self.kept.add(rows, weight)
 
-    def inverse(self) -> Callable[[Rows], Rows]:
-        """`rows ↦ rows · A⁻¹`. Cholesky; if A is singular, the pseudo-inverse from its eigenvectors, with a warning:
-        the solution is then the smallest M among all that fit equally well, as `torch.linalg.lstsq` gives it."""
-        if not bool(torch.isfinite(self.gram).all()):
-            raise WorkbenchError("The text embeddings are not finite.", "Load the model in a wider dtype.")
-        factor, failed = torch.linalg.cholesky_ex(self.gram)
-        smallest = factor.diagonal().square().min() / self.gram.diagonal().max()
-        if not bool(failed) and float(smallest) > SMALLEST:
-            return lambda rows: torch.cholesky_solve(rows.T, factor).T
-        warnings.warn(
-            "The rows to move and to keep do not determine the edit (their Gram matrix is singular): of all solutions "
-            "the smallest is taken. Give more text to keep, or a damping above 0.",
-            stacklevel=3,
-        )
-        values, vectors = torch.linalg.eigh(self.gram)
-        kept = values > SMALLEST * values.max()
-        return lambda rows: (rows @ vectors[:, kept] / values[kept]) @ vectors[:, kept].T
+    @property
+    def gram(self) -> Square:
+        """A."""
+        return damped(self.moves.gram.total() + self.kept.total(), self.damping)
 
     def solve(self) -> Shift:
         """(2). Raises `WorkbenchError` if nothing is to be moved."""
-        times_inverse = self.inverse()
-        if self._cross is not None:
-            eye = torch.eye(len(self.gram)).to(self.gram)
-            return Shift(times_inverse(self._cross), eye)
-        if not self._moved:
-            raise WorkbenchError("There is nothing to move.", "Give at least one concept.")
-        steps, weighted = (torch.cat(parts) for parts in zip(*self._moved, strict=True))
-        return Shift(steps.T, times_inverse(weighted))
+        steps, times_inverse = self.moves.steps(), inverse(self.gram)
+        if steps.right is None:
+            return Shift(times_inverse(steps.left))
+        return Shift(steps.left, times_inverse(steps.right))
+
+
+def damped(gram: Square, damping: float) -> Square:
+    """λI + gram."""
+    return gram + damping * torch.eye(len(gram)).to(gram)
+
+
+def inverse(square: Square) -> Callable[[Rows], Rows]:
+    """`rows ↦ rows · A⁻¹` for a symmetric A without negative eigenvalues.
+
+    Cholesky; if A is singular, the pseudo-inverse from its eigenvectors, with a warning: the solution is then the
+    smallest among all that fit equally well, as `torch.linalg.lstsq` gives it.
+    """
+    if not bool(torch.isfinite(square).all()):
+        raise WorkbenchError("The text embeddings are not finite.", "Load the model in a wider dtype.")
+    factor, failed = torch.linalg.cholesky_ex(square)
+    smallest = factor.diagonal().square().min() / square.diagonal().max()
+    if not bool(failed) and float(smallest) > SMALLEST:
+        return lambda rows: torch.cholesky_solve(rows.T, factor).T
+    warnings.warn(
+        "The rows to move and to keep do not determine the edit (their Gram matrix is singular): of all solutions "
+        "the smallest is taken. Give more text to keep, or a damping above 0.",
+        stacklevel=3,
+    )
+    values, vectors = torch.linalg.eigh(square)
+    kept = values > SMALLEST * values.max()
+    return lambda rows: (rows @ vectors[:, kept] / values[kept]) @ vectors[:, kept].T
 
 
 def deltas(maps: Mapping[str, Tensor], shift: Shift) -> dict[str, Tensor]:
-    """Δ = W M of every map, as tensors of a `WeightEdit`, by one product over all maps.
+    """Δ = W M of every map, as tensors of a `WeightEdit`.
 
     float32 products of the float64 solution (float64 for maps in float64). Raises `WorkbenchError` if the maps are
     none, or of several dtypes.
     """
     dtype = torch.promote_types(one_dtype(maps), torch.float32)
-    stacked = torch.cat([weight.detach() for weight in maps.values()]).to(dtype)
-    sizes = [len(weight) for weight in maps.values()]
-    if thin(stacked, shift):
-        lefts = (stacked @ shift.left.to(dtype)).split(sizes)
-        return {name + LEFT: left for name, left in zip(maps, lefts, strict=True)} | {RIGHT: shift.right.to(dtype)}
-    whole = (stacked @ shift.dense().to(dtype)).split(sizes)
-    return {name + DELTA: delta for name, delta in zip(maps, whole, strict=True)}
+    if shift.right is not None and thin(maps, shift.right):
+        left, right = shift.left.to(dtype), shift.right.to(dtype)
+        return {name + LEFT: weight.detach().to(dtype) @ left for name, weight in maps.items()} | {RIGHT: right}
+    whole = shift.dense().to(dtype)
+    return {name + DELTA: weight.detach().to(dtype) @ whole for name, weight in maps.items()}
 
 
-def thin(stacked: Tensor, shift: Shift) -> bool:
+def thin(maps: Mapping[str, Tensor], right: Float[Tensor, "r d"]) -> bool:
     """Whether the factors of all Δ together hold fewer numbers than the Δ."""
-    rank, d = shift.right.shape
-    return rank * (len(stacked) + d) < len(stacked) * d
+    rank, d = right.shape
+    height = sum(map(len, maps.values()))
+    return rank * (height + d) < height * d
 
 
 def one_dtype(maps: Mapping[str, Tensor]) -> torch.dtype:
