@@ -142,6 +142,11 @@ class StoredImage(NamedTuple):
     bytes: int
 
 
+def is_method(condition: str) -> bool:
+    """Whether a condition of this name is neither the unedited model nor a control."""
+    return condition != UNEDITED and not condition.startswith(CONTROLS)
+
+
 @dataclass(frozen=True)
 class Run:
     """A run folder. `begin` makes or continues one, `open` reads one."""
@@ -154,7 +159,7 @@ class Run:
         """Makes the folder, or continues the one that asks for the same images; any other is refused."""
         dir = Path(dir)
         if not (dir / "run.json").exists():
-            if dir.is_dir() and {path.name for path in dir.iterdir()} - {"edits", "fits"}:  # edits are saved to be named
+            if dir.is_dir() and {path.name for path in dir.iterdir()} - {"edits", "fits"}:  # which come first
                 raise WorkbenchError(f"{dir} holds other files and is no run.", "Choose a new or an empty folder.")
             write_json(dir / "run.json", spec.model_dump(mode="json"))
             return cls(dir, spec)

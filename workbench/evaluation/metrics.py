@@ -11,6 +11,7 @@ A·: share of images that show the concept they should; E target prompts, G syno
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import sqrt
 from typing import NamedTuple
 
@@ -53,8 +54,15 @@ def bootstrap_means(
     n_prompts = int(prompts.max()) + 1
     sums = np.bincount(prompts, values, n_prompts)
     counts = np.bincount(prompts, minlength=n_prompts)
-    times = np.random.default_rng(seed).multinomial(n_prompts, np.full(n_prompts, 1 / n_prompts), size=draws)
+    times = resamplings(n_prompts, seed, draws)
     return (times @ sums) / (times @ counts)  # (3)
+
+
+@lru_cache(maxsize=8)  # the conditions of a run ask for the same ones
+def resamplings(n_prompts: int, seed: int, draws: int) -> Float[np.ndarray, "draws prompts"]:
+    """How often each prompt is drawn in each resampling."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(n_prompts, np.full(n_prompts, 1 / n_prompts), size=draws).astype(float)
 
 
 def middle_95(draws: Float[np.ndarray, "draws"]) -> Interval:

@@ -11,7 +11,7 @@ import pandas as pd
 from workbench.evaluation.judges import VERDICTS
 from workbench.evaluation.metrics import bootstrap_means, harmonic_mean, mcnemar, middle_95, wilson
 from workbench.evaluation.suites import ABOUT_OTHERS, ROLES
-from workbench.runs import UNEDITED, Run
+from workbench.runs import UNEDITED, Run, RunSpec, Trial
 
 ERASED = {"efficacy": "target", "generality": "synonym", "implied_efficacy": "implied"}  # metric → role: want absence
 KEPT = {"neighbour_specificity": "neighbour", "unrelated_specificity": "unrelated"}  # want presence
@@ -19,6 +19,7 @@ RATES = {**ERASED, **KEPT}
 IN_THE_MEAN = ("efficacy", "generality", "neighbour_specificity", "unrelated_specificity")
 METRICS = (*RATES, "harmonic_mean", "intact", "pixel_drift", "feature_drift")
 AS_PROMPTED = "as prompted"
+ALL = "all"  # in the place of a concept: all of them together
 GATE = 0.5  # the unedited model must show a concept in more than this share
 DAMAGE = 0.10  # additional share of broken pictures that marks an edit
 _INTERVALS = ("value", "low", "high", "unedited", "difference", "difference_low", "difference_high", "p_value")
@@ -38,7 +39,7 @@ def metrics(run: Run) -> pd.DataFrame:
         row
         for trial in run.spec.trials
         for condition in trial.conditions
-        for row in _condition_metrics(*_pair(records, trial.concept, trial.suite, condition))
+        for row in _condition_metrics(*paired(records, trial, condition))
     ]
     return pd.DataFrame(rows)
 
@@ -49,13 +50,8 @@ def pooled_metrics(run: Run) -> pd.DataFrame:
     Only for conditions that every trial has. Where a metric is void for a concept, its images are left out.
     """
     records = run.records()
-    shared = [name for name in run.spec.trials[0].conditions if all(name in t.conditions for t in run.spec.trials)]
-    rows = []
-    for condition in shared:
-        pairs = [_without_void(*_pair(records, t.concept, t.suite, condition)) for t in run.spec.trials]
-        after, before = (pd.concat(parts, ignore_index=True) for parts in zip(*pairs, strict=True))
-        rows += [{**row, "concept": "all"} for row in _condition_metrics(after, before)]
-    return pd.DataFrame(rows)
+    pairs = [pooled(records, run.spec, condition) for condition in shared_conditions(run.spec)]
+    return pd.DataFrame([{**row, "concept": ALL} for pair in pairs for row in _condition_metrics(*pair)])
 
 
 def verdict_shares(run: Run) -> pd.DataFrame:
@@ -87,7 +83,7 @@ def concept_matrix(run: Run) -> pd.DataFrame:
     rows = []
     for trial in run.spec.trials:
         for condition in trial.conditions:
-            after, before = _pair(records, trial.concept, trial.suite, condition)
+            after, before = paired(records, trial, condition)
             for concept in dict.fromkeys(after["expected"]):
                 own = (after["expected"] == concept).to_numpy()
                 row = _rate(after[own], before[own], "shown", gate=True)
@@ -95,13 +91,25 @@ def concept_matrix(run: Run) -> pd.DataFrame:
     return pd.DataFrame(rows).rename(columns={"value": "rate"})
 
 
-def _pair(records: pd.DataFrame, concept: str, suite: str, condition: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def paired(records: pd.DataFrame, trial: Trial, condition: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The records of a condition and of the unedited model, row by row of one prompt and seed. Joined by id, not by
     the order in the file."""
-    trial = records[(records["concept"] == concept) & (records["suite"] == suite)]
+    own = records[(records["concept"] == trial.concept) & (records["suite"] == trial.suite)]
     keys = ["role", "prompt", "seed"]
-    after, before = (trial[trial["condition"] == name].set_index(keys) for name in (condition, UNEDITED))
+    after, before = (own[own["condition"] == name].set_index(keys) for name in (condition, UNEDITED))
     return after.reset_index(), before.loc[after.index].reset_index()
+
+
+def pooled(records: pd.DataFrame, spec: RunSpec, condition: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The pairs of all trials together, without those of metrics that are void for their concept."""
+    pairs = [_without_void(*paired(records, trial, condition)) for trial in spec.trials]
+    after, before = (pd.concat(parts, ignore_index=True) for parts in zip(*pairs, strict=True))
+    return after, before
+
+
+def shared_conditions(spec: RunSpec) -> list[str]:
+    """The conditions that every trial has, in the order of the first."""
+    return [name for name in spec.trials[0].conditions if all(name in trial.conditions for trial in spec.trials)]
 
 
 def _without_void(after: pd.DataFrame, before: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -111,7 +119,17 @@ def _without_void(after: pd.DataFrame, before: pd.DataFrame) -> tuple[pd.DataFra
 
 
 def _condition_metrics(after: pd.DataFrame, before: pd.DataFrame) -> list[dict]:
-    """All metrics of one condition of one trial, in the order of `METRICS`."""
+    first = after.iloc[0]
+    return [
+        {"concept": first["concept"], "condition": first["condition"], "metric": metric,
+         **{name: value for name, value in row.items() if name != "draws"}}
+        for metric, row in measured(after, before).items()
+    ]  # fmt: skip
+
+
+def measured(after: pd.DataFrame, before: pd.DataFrame) -> dict[str, dict]:
+    """All metrics of one condition, in the order of `METRICS`: the columns of `metrics`, and `draws`, the bootstrap of
+    the condition and of the unedited model. Conditions of the same prompts meet the same draws. Void ones have none."""
     table: dict[str, dict] = {}
     for metric, role in RATES.items():
         own = ((after["role"] == role) & (after["expected"] != "")).to_numpy()
@@ -125,12 +143,7 @@ def _condition_metrics(after: pd.DataFrame, before: pd.DataFrame) -> list[dict]:
             table[drift] = _mean(after[others], drift)
         _mark_damage(table, after[others], before[others])
     _mark_damage(table, after, before)
-    first = after.iloc[0]
-    return [
-        {"concept": first["concept"], "condition": first["condition"], "metric": metric,
-         **{name: value for name, value in row.items() if name != "draws"}}
-        for metric, row in table.items()
-    ]  # fmt: skip
+    return table
 
 
 def _rate(after: pd.DataFrame, before: pd.DataFrame, column: str, *, gate: bool = False, absent: bool = False) -> dict:
@@ -159,11 +172,13 @@ def _share(flags: np.ndarray, absent: bool) -> float:
 def _mean(after: pd.DataFrame, column: str) -> dict:
     """A mean distance from the unedited image, whose own distance is 0."""
     values = after[column].to_numpy(float)
-    low, high = middle_95(bootstrap_means(values, pd.factorize(after["prompt"])[0]))
+    draws = bootstrap_means(values, pd.factorize(after["prompt"])[0])
+    low, high = middle_95(draws)
     mean = float(values.mean())
     return {
         "value": mean, "low": low, "high": high, "unedited": 0.0, "difference": mean, "difference_low": low,
         "difference_high": high, "p_value": np.nan, **_counts(after), "mark": "",
+        "draws": (draws, np.zeros_like(draws)),
     }  # fmt: skip
 
 
@@ -181,7 +196,7 @@ def _mean_of_metrics(parts: dict[str, dict]) -> dict:
     return {
         "value": value, "low": interval.low, "high": interval.high, "unedited": unedited,
         "difference": value - unedited, "difference_low": change.low, "difference_high": change.high,
-        "p_value": np.nan, **n, "mark": "",
+        "p_value": np.nan, **n, "mark": "", "draws": (now, then),
     }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from workbench.runs import CONTROLS, UNEDITED, RunSpec
+from workbench.runs import UNEDITED, RunSpec, is_method
 
 EFFICACY, LOSS = 0.90, 0.05  # what is expected of an erasure: at least this efficacy, at most this loss of others
 GREY_LEVEL = 1 / 255  # equal images may differ by one grey level when they were made in different batches
@@ -41,11 +41,8 @@ def reading(table: pd.DataFrame, spec: RunSpec) -> Reading:
 
 def conditions(spec: RunSpec) -> tuple[list[str], list[str]]:
     """The names of the methods' conditions, and of the controls other than the unedited model."""
-    names = [
-        name for name in dict.fromkeys(name for trial in spec.trials for name in trial.conditions) if name != UNEDITED
-    ]
-    controls = [name for name in names if name.startswith(CONTROLS)]
-    return [name for name in names if name not in controls], controls
+    names = dict.fromkeys(name for trial in spec.trials for name in trial.conditions if name != UNEDITED)
+    return [name for name in names if is_method(name)], [name for name in names if not is_method(name)]
 
 
 def _method(table: pd.DataFrame, name: str) -> str:

@@ -1,0 +1,117 @@
+"""Differences between the conditions of one run, paired by prompt: which methods are best, and does an order matter.
+
+θ_a is a metric of condition a, oriented so that more is better, θ*_a one of its bootstrap draws. All conditions meet
+the same prompts in a draw, so what makes a prompt easy for all of them cancels.
+    (1)  gap_a = max_b θ_b − θ_a,   its interval from the draws θ*_best − θ*_a
+    (2)  a is among the best unless  gap_a > c_a,   c_a = 95 % quantile of  max_b [(θ*_b − θ_b) − (θ*_a − θ_a)]
+(2) is subset selection (Gupta 1965): the set of all a that it leaves holds the truly best method with 95 % confidence,
+however many are compared. To mark the largest number alone would call chance a finding.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from workbench.evaluation.metrics import middle_95
+from workbench.evaluation.tables import ALL, measured, paired, pooled, shared_conditions
+from workbench.runs import EditSpec, Run, RunSpec, is_method
+
+LESS_IS_BETTER = ("pixel_drift", "feature_drift")
+Measured = Mapping[str, dict[str, Any]]  # metric → the row of `measured`
+
+
+def best_methods(run: Run) -> pd.DataFrame:
+    """How far each method is behind the best of its metric.
+
+    A row for each concept (first "all", where there are several), method and metric: `gap` ≥ 0 with gap_low and
+    gap_high (95 %, paired), and whether the method is `among_best` (2). Void metrics and damaged conditions do not
+    compete, nor do controls; edits of several concepts compete among themselves.
+    """
+    rows = []
+    for concept, conditions in _by_concept(run):
+        for metric in dict.fromkeys(metric for table in conditions.values() for metric in table):
+            for group in _rivals(run.spec, list(conditions)):
+                own = {name: conditions[name][metric] for name in group if metric in conditions[name]}
+                own = {name: row for name, row in own.items() if row["mark"] == ""}
+                rows += [{"concept": concept, "metric": metric, **row} for row in _gaps(own, metric)]
+    return pd.DataFrame(rows)
+
+
+def order_effects(run: Run) -> pd.DataFrame:
+    """What it changes to erase the same concepts in another order.
+
+    A row for each concept, metric, and pair of conditions `there` and `back`: their difference with low and high
+    (95 %, paired over prompts). Empty for a run without such conditions.
+    """
+    rows = []
+    for concept, conditions in _by_concept(run):
+        for there, back in _orders(run.spec):
+            for metric in conditions.get(there, {}).keys() & conditions.get(back, {}).keys():
+                first, second = conditions[there][metric], conditions[back][metric]
+                if "draws" in first and "draws" in second:
+                    low, high = middle_95(first["draws"][0] - second["draws"][0])
+                    difference = first["value"] - second["value"]
+                    about = {"concept": concept, "there": there, "back": back, "metric": metric}
+                    rows.append({**about, "difference": difference, "low": low, "high": high})
+    return pd.DataFrame(rows, columns=["concept", "there", "back", "metric", "difference", "low", "high"])
+
+
+def among_best(values: Float[np.ndarray, "methods"], draws: Float[np.ndarray, "methods draws"]) -> list[bool]:
+    """Which methods cannot be told from the best; more is better, and column i of `draws` is one resampling. (2)"""
+    noise = draws - values[:, None]
+    found = []
+    for own in range(len(values)):
+        others = np.arange(len(values)) != own
+        if not others.any():
+            found.append(True)
+            continue
+        reach = np.quantile((noise[others] - noise[own]).max(axis=0), 0.95)
+        found.append(bool(values[others].max() - values[own] <= reach))  # (2)
+    return found
+
+
+def _gaps(rows: Mapping[str, dict[str, Any]], metric: str) -> Iterator[dict[str, Any]]:
+    if not rows:
+        return
+    sign = -1 if metric in LESS_IS_BETTER else 1
+    values = sign * np.array([row["value"] for row in rows.values()])
+    draws = sign * np.array([row["draws"][0] for row in rows.values()])
+    best, among = int(values.argmax()), among_best(values, draws)
+    for place, name in enumerate(rows):
+        low, high = middle_95(draws[best] - draws[place])
+        gap = float(values[best] - values[place])  # (1)
+        yield {"condition": name, "gap": gap, "gap_low": low, "gap_high": high, "among_best": among[place]}
+
+
+def _by_concept(run: Run) -> Iterator[tuple[str, dict[str, Measured]]]:
+    """The metrics of the methods, over all concepts and for each."""
+    records, spec = run.records(), run.spec
+    shared = [name for name in shared_conditions(spec) if is_method(name)]
+    if len(spec.trials) > 1:
+        yield ALL, {name: measured(*pooled(records, spec, name)) for name in shared}
+    for trial in spec.trials:
+        methods = [name for name in trial.conditions if is_method(name)]
+        yield trial.concept, {name: measured(*paired(records, trial, name)) for name in methods}
+
+
+def _rivals(spec: RunSpec, names: Sequence[str]) -> list[list[str]]:
+    """Conditions that do the same task: erase one concept, or erase several."""
+    several = [name for name in names if any(len(edit.concepts) > 1 for edit in _edits(spec, name))]
+    return [[name for name in names if name not in several], several]
+
+
+def _orders(spec: RunSpec) -> Iterator[tuple[str, str]]:
+    """Pairs of conditions that compose the same concepts in different orders, by one method."""
+    for there, back in combinations(filter(is_method, shared_conditions(spec)), 2):
+        edits = [*_edits(spec, there), *_edits(spec, back)]
+        alike = {(edit.kind, *sorted(edit.concepts)) for edit in edits}
+        if len(alike) == 1 and edits[0].kind == "composed" and there.partition(": ")[0] == back.partition(": ")[0]:
+            yield there, back
+
+
+def _edits(spec: RunSpec, name: str) -> list[EditSpec]:
+    return [edit for trial in spec.trials if (edit := trial.conditions.get(name))]
