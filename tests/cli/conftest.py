@@ -14,7 +14,8 @@ TRAIN = ("--k", "4", "--samples", "2048", "--d-sae", "64", "--set", "batch_size=
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the models `model` and `other`, prompts.txt, fox.yaml, and of `model`: `store`, `sae`, `edit`."""
+    """A folder with the models `model` and `other`, prompts.txt, fox.yaml, and of `model`: `store`, `sae`, the edits
+    `edit` (ItD) and `weights` (UCE)."""
     from tests.tiny_pipelines import save_tiny
 
     root = tmp_path_factory.mktemp("story")
@@ -30,6 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("harvest", root / "model", "text.1", "--prompts-file", root / "prompts.txt", "--out", root / "store"),
         ("train", root / "store", "text.1", "--out", root / "sae", *TRAIN),
         ("erase", root / "model", root / "fox.yaml", "--set", f"sae={root / 'sae'}", "--out", root / "edit"),
+        ("erase", root / "model", root / "fox.yaml", "--method", "uce", "--out", root / "weights"),
     ):
         assert main([str(word) for word in words]) == 0, words
     return root

@@ -56,7 +56,7 @@ CASES = {  # what is wrong → the command, and what it must say; {made} is the 
         "sae_weights.safetensors is not a whole safetensors file .* Make it again",
     ),
     "truncated edit": (
-        "edits {tmp}/edit",
+        "edits show {tmp}/edit",
         "tensors.safetensors is not a whole safetensors file .* Make it again",
     ),
     "truncated model": ("sites {tmp}/model", r"safetensors.*\. \w+"),
@@ -75,6 +75,19 @@ CASES = {  # what is wrong → the command, and what it must say; {made} is the 
         "train {made}/sae text.1 --out {tmp}/new",
         "sae is no activation store. Make one with `workbench h",
     ),
+    "baked edit of activations": (
+        "bake {made}/model {made}/edit --out {tmp}/new",
+        "The itd edit of fox acts while the model runs and is not in weights. Use it with",
+    ),
+    "model that was not baked": (
+        "bake {made}/model {made}/weights --undo --out {tmp}/new",
+        "was not baked: it has no baked.json. Give a folder that",
+    ),
+    "edit shown on another model": (
+        "edits show {made}/weights --model {made}/other",
+        "was fitted on another model .* Load the model that it was fitted on",
+    ),
+    "existing baked": ("bake {made}/model {made}/weights --out {made}/sae", "sae exists already. Choose another"),
     "existing images": ("generate {made}/model fox --out {made}/sae", "sae exists already. Choose another"),
     "existing edit": ("erase {made}/model {made}/fox.yaml --out {made}/edit", "edit exists already. Choose another"),
 }
@@ -84,6 +97,7 @@ NOT_WRITABLE = {
     "erase": "erase {made}/model {made}/fox.yaml --out {tmp}/file/new",
     "generate": "generate {made}/model fox --out {tmp}/file/new",
     "evaluate": "evaluate {made}/model {made}/fox.yaml --edit {made}/edit --out {tmp}/file/new",
+    "bake": "bake {made}/model {made}/weights --out {tmp}/file/new",
     "demo": "demo --out {tmp}/file/new",
 }
 

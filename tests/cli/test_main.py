@@ -23,9 +23,15 @@ def test_help_is_no_error_and_gives_an_example_for_every_command(capsys):
     for command in cli.COMMANDS:
         code, text = told(capsys, command.__name__, "--help")
         assert code == 0 and re.search(rf"Example:\s+workbench {command.__name__}\b", text), command.__name__
-    for command in ("train", "report", "render"):
-        code, text = told(capsys, "toy", command, "--help")
-        assert code == 0 and f"workbench toy {command}" in text
+    for group, command in (
+        ("toy", "train"),
+        ("toy", "report"),
+        ("toy", "render"),
+        ("edits", "list"),
+        ("edits", "show"),
+    ):
+        code, text = told(capsys, group, command, "--help")
+        assert code == 0 and f"workbench {group} {command}" in text
 
 
 @pytest.mark.parametrize("words", ["fnd", "erase toy", "generate toy fox --count 0", "runs --x"])

@@ -40,10 +40,49 @@ def test_find_ranks_features_and_keeps_the_table(capsys, made, tmp_path):
 
 
 def test_edits_are_described_and_checked_against_a_model(capsys, made):
-    (row,) = json.loads(printed(capsys, "edits", made / "edit", "--model", made / "model", "--json"))
+    (row,) = json.loads(printed(capsys, "edits", "list", made / "edit", "--model", made / "model", "--json"))
     assert row["method"] == "itd" and row["concepts"] == ["fox"]
-    assert main(["edits", str(made / "edit"), "--model", str(made / "other")]) == 1
+    assert main(["edits", "list", str(made / "edit"), "--model", str(made / "other")]) == 1
     assert "another model" in capsys.readouterr().err
+
+
+def test_an_edit_is_shown_with_what_it_changes(capsys, made):
+    words = ("edits", "show", made / "weights", "--model", made / "model")
+    (shown,) = json.loads(printed(capsys, *words, "--json"))
+    assert shown["settings"]["damping"] == 0.5 and all(row["share"] > 0 for row in shown["contents"])
+    text = printed(capsys, *words)
+    assert "to_k.weight" in text and "damping" in text and "8×16" in text
+    (shown,) = json.loads(printed(capsys, "edits", "show", made / "edit", "--json"))
+    assert shown["contents"] and all(row["site"] == "text.1" for row in shown["contents"])
+
+
+def test_a_model_is_baked_and_unbaked(capsys, made, tmp_path):
+    printed(capsys, "bake", made / "model", made / "weights", "--out", tmp_path / "baked")
+    said = printed(capsys, "bake", tmp_path / "baked", made / "weights", "--undo", "--out", tmp_path / "undone")
+    assert "those from before the edits up to" in said
+    words = ("--steps", 2, "--count", 1, "--out")
+    printed(capsys, "generate", made / "model", "a fox", "--edit", made / "weights", *words, tmp_path / "edited")
+    printed(capsys, "generate", tmp_path / "baked", "a fox", *words, tmp_path / "from-baked")
+    assert np.array_equal(pictures(tmp_path / "edited")["000-0.png"], pictures(tmp_path / "from-baked")["000-0.png"])
+
+
+def test_a_baked_model_has_the_precision_that_is_asked_for(capsys, made, tmp_path):
+    from safetensors import safe_open
+
+    printed(capsys, "bake", made / "model", made / "weights", "--out", tmp_path / "half", "--dtype", "float16")
+    (weights,) = (tmp_path / "half/unet").glob("*.safetensors")
+    with safe_open(weights, "pt") as file:
+        assert {file.get_slice(name).get_dtype() for name in file.keys()} == {"F16"}
+
+
+def test_every_method_is_listed_with_what_it_takes(capsys):
+    from workbench.erasure import methods
+
+    rows = json.loads(printed(capsys, "methods", "--json"))
+    assert [row["method"] for row in rows] == sorted(methods())
+    assert all(row["paper"] and row["family"] and row["models"] and row["cost"] and row["what"] for row in rows)
+    (itd,) = (row for row in rows if row["method"] == "itd")
+    assert itd["concepts need"] == ["retain or captions"] and "text-encoder features" in itd["what"]
 
 
 def test_generated_images_depend_on_seed_and_prompt_and_on_the_edit(capsys, made, tmp_path):

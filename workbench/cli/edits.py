@@ -1,23 +1,27 @@
-"""`workbench edits`: what saved edits are, and whether they fit a model."""
+"""`workbench edits`: what saved edits are, what is inside them, and whether they fit a model."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from workbench.cli.options import Config, Json
-from workbench.cli.tables import show
+from workbench.cli.tables import show as show_rows
+
+app = typer.Typer(help="Saved edits: what they are and what is inside.", no_args_is_help=True)
+Fits = Annotated[str | None, typer.Option(help="Refuse edits that do not fit this model.")]
 
 
-def edits(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of edits, or folders that hold some.")],
-    model: Annotated[str | None, typer.Option(help="Refuse edits that do not fit this model.")] = None,
+@app.command(name="list")
+def list_edits(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of edits.")],
+    model: Fits = None,
     json: Json = False,
     config: Config = None,
 ) -> None:
-    """Describe saved edits.
+    """Describe saved edits, one a line.
 
-    Example:  workbench edits edits --model toy
+    Example:  workbench edits list edits/fox-itd edits/fox-uce --model toy
     """
     import workbench as wb
 
@@ -26,11 +30,54 @@ def edits(
         handle = wb.load(model)
         for edit in found:
             edit.check(handle)
-    rows = [
-        {
-            "edit": str(folder), "kind": edit.kind, "method": edit.method, "concepts": list(edit.concepts),
-            "seed": edit.seed, "model": edit.base_fingerprint[:12],
-        }
-        for folder, edit in zip(folders, found, strict=True)
-    ]  # fmt: skip
-    show(rows, json=json, title="Edits")
+    show_rows([described(folder, edit) for folder, edit in zip(folders, found, strict=True)], json=json, title="Edits")
+
+
+@app.command()
+def show(
+    folder: Annotated[Path, typer.Argument(help="Folder of an edit.")],
+    model: Annotated[
+        str | None, typer.Option(help="The model that it was fitted on, to compare with its weights.")
+    ] = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Show one edit: its settings, and for each parameter the rank, norm and singular values, or its features.
+
+    Example:  workbench edits show edits/fox-uce --model toy
+    """
+    import workbench as wb
+    from workbench.edits.composed import leaves
+    from workbench.edits.tables import contents
+
+    edit = wb.load_edit(folder)
+    handle = None if model is None else wb.load(model)
+    if handle is not None:
+        edit.check(handle)
+    parts = [(part, contents(part, handle)) for part in leaves(edit)]
+    if json:
+        whole = [{**described(folder, part), "settings": dict(part.settings), "contents": rows} for part, rows in parts]
+        show_rows(whole, json=True)
+        return
+    for part, rows in parts:
+        show_rows([described(folder, part)], json=False, title=f"{part.method} of {', '.join(part.concepts)}")
+        settings = [{"setting": name, "value": str(value)} for name, value in part.settings.items()]
+        show_rows(settings, json=False, title="Settings")
+        show_rows([_short(row) for row in rows], json=False, title="What it changes")
+
+
+def described(folder: Path, edit: Any) -> dict[str, Any]:
+    """An edit as a row."""
+    return {
+        "edit": str(folder), "kind": edit.kind, "method": edit.method, "concepts": list(edit.concepts),
+        "seed": edit.seed, "model": edit.base_fingerprint[:12],
+    }  # fmt: skip
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    """Numbers of a list to three digits, a shape as 320×768."""
+    row = {**row}
+    if "singular_values" in row:
+        row["singular_values"] = " ".join(f"{value:.3g}" for value in row["singular_values"])
+        row["shape"] = "×".join(map(str, row["shape"]))
+    return row

@@ -11,7 +11,23 @@ from typing import Annotated
 import typer
 
 from saes.errors import WorkbenchError
-from workbench.cli import demo, edits, erase, evaluate, find, generate, harvest, models, report, runs, sites, toy, train
+from workbench.cli import (
+    bake,
+    demo,
+    edits,
+    erase,
+    evaluate,
+    find,
+    generate,
+    harvest,
+    methods,
+    models,
+    report,
+    runs,
+    sites,
+    toy,
+    train,
+)
 
 DEBUG = "--debug"
 COMMANDS = (
@@ -22,8 +38,9 @@ COMMANDS = (
     harvest.harvest,
     train.train,
     find.find,
+    methods.methods,
     erase.erase,
-    edits.edits,
+    bake.bake,
     evaluate.evaluate,
     runs.runs,
     report.report,
@@ -32,6 +49,7 @@ COMMANDS = (
 app = typer.Typer(
     name="workbench", no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"max_content_width": 100}
 )
+app.add_typer(edits.app, name="edits")
 app.add_typer(toy.app, name="toy")
 for command in COMMANDS:
     app.command()(command)

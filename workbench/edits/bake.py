@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from saes.disk import new_folder, read_json, write_json
 from saes.errors import WorkbenchError
+from workbench.edits.composed import leaves
 from workbench.edits.edit import Edit
 from workbench.edits.weight import WeightEdit
 from workbench.models import Model
@@ -77,7 +78,7 @@ def _weight_edits(edits: Edit | Sequence[Edit]) -> list[WeightEdit]:
     given = list(edits) if isinstance(edits, Sequence) else [edits]
     if not given:
         raise WorkbenchError("There is no edit to bake.", "Give at least one.")
-    return [_in_weights(edit) for edit in given]
+    return [_in_weights(leaf) for edit in given for leaf in leaves(edit)]
 
 
 def _in_weights(edit: Edit) -> WeightEdit:

@@ -93,3 +93,8 @@ class ComposedEdit:
         return html_table(
             self, {"parts": " → ".join(f"{part.method} of {', '.join(part.concepts)}" for part in self.parts)}
         )
+
+
+def leaves(edit: Edit) -> list[Edit]:
+    """The edits that are composed, in their order, without any composition; an edit that is none is its own leaf."""
+    return [leaf for part in edit.parts for leaf in leaves(part)] if isinstance(edit, ComposedEdit) else [edit]

@@ -1,0 +1,56 @@
+"""What is inside an edit, as tables: a row for each parameter that it changes, or for each feature that it acts on."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from workbench.edits.activation import ActivationEdit
+from workbench.edits.edit import Edit
+from workbench.edits.weight import WeightEdit, spectrum
+from workbench.models import Model
+
+SHOWN = 3  # singular values in a row
+
+
+def contents(edit: Edit, model: Model | None = None) -> list[dict[str, Any]]:
+    """The rows of `parameters` for an edit of weights, of `features` for one of activations."""
+    if isinstance(edit, WeightEdit):
+        return parameters(edit, model)
+    assert isinstance(edit, ActivationEdit), f"a {edit.kind} edit has no table; take its leaves one by one"
+    return features(edit)
+
+
+def parameters(edit: WeightEdit, model: Model | None = None) -> list[dict[str, Any]]:
+    """A row for each parameter: shape, numerical rank and Frobenius norm of its Δ, and its largest singular values.
+
+    `share` is the norm as a share of that of the weight, None without a model. Raises `WorkbenchError` if the edit does
+    not fit the model.
+    """
+    if model is not None:
+        edit.check(model)
+    rows = []
+    for name in edit.names:
+        values = spectrum(edit, name)
+        norm = float(values.norm())
+        share = None if model is None else norm / float(model.parameter(name).detach().double().norm())
+        rows.append(
+            {"parameter": name, "shape": list(edit.delta(name).shape), "rank": rank(values, edit.delta(name))}
+            | {"norm": norm, "share": share, "singular_values": values[:SHOWN].tolist()}
+        )
+    return rows
+
+
+def rank(values: Tensor, delta: Tensor) -> int:
+    """How many singular values lie above the noise of the dtype that Δ is held in."""
+    noise = torch.finfo(delta.dtype).eps * max(delta.shape)
+    return int((values > noise * values[0]).sum()) if values.any() else 0
+
+
+def features(edit: ActivationEdit) -> list[dict[str, Any]]:
+    """A row for each feature: its number, and the share of the fit's rows on which it fires (None if not known)."""
+    density = edit.tensors.get("density")
+    return [
+        {"site": edit.site, "feature": one, "fires": None if density is None else float(density[one])}
+        for one in edit.tensors.get("features", torch.empty(0)).tolist()
+    ]
