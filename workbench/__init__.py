@@ -31,6 +31,7 @@ PUBLIC = {
     "ItD": "workbench.erasure.itd",
     "UCE": "workbench.erasure.uce",
     "RECE": "workbench.erasure.rece",
+    "TRCE": "workbench.erasure.trce",
     "Suite": "workbench.evaluation.suites",
     "read_suite": "workbench.evaluation.suites",
     "evaluate": "workbench.evaluation.evaluate",

@@ -15,6 +15,7 @@ from workbench.erasure import METHODS, find_method
 from workbench.erasure.itd import ItD
 from workbench.erasure.method import Supports
 from workbench.erasure.rece import RECE
+from workbench.erasure.trce import TRCE
 from workbench.erasure.uce import UCE
 from workbench.testing import CHECKS, Case, check_method
 
@@ -31,6 +32,10 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
     return {
         "itd": Case(ItD(sae=sae, m=12), tiny_sd1, (FOX, CAT), tiny_sd2, unsupported),
         "rece": Case(RECE(), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_flux, FOX)]),
+        "trce": Case(
+            TRCE(trajectories=2, unconditional=2, epochs=1, steps=4, early=2, keep_batch=2, lr=1e-3),
+            tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_flux, FOX), (tiny_sd1, Concept("fox", anchor="cat"))],
+        ),  # fmt: skip
         "uce": Case(UCE(), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_sd1, Concept("fox", anchor="Fox "))]),
     }
 

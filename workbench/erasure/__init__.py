@@ -9,6 +9,7 @@ METHODS = {  # name (that of the file) → "module:Class"
     "itd": "workbench.erasure.itd:ItD",
     "uce": "workbench.erasure.uce:UCE",
     "rece": "workbench.erasure.rece:RECE",
+    "trce": "workbench.erasure.trce:TRCE",
 }
 ENTRY_POINTS = "workbench.methods"
 

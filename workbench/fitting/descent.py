@@ -38,7 +38,7 @@ def descend(
     small steps, and for a loss that is no longer finite.
     """
     trained = list(parameters)
-    _check_precision(trained)
+    check_precision(trained)
     history = []
     with _asking_for_gradients(trained):
         optimiser = torch.optim.AdamW(trained, lr=lr, betas=betas, weight_decay=weight_decay)
@@ -73,8 +73,9 @@ def _asking_for_gradients(trained: list[nn.Parameter]) -> Iterator[None]:
             parameter.grad = None
 
 
-def _check_precision(trained: list[nn.Parameter]) -> None:
-    if any(torch.finfo(parameter.dtype).bits < 32 for parameter in trained):
+def check_precision(parameters: Iterable[nn.Parameter]) -> None:
+    """Raises `WorkbenchError` for weights in half precision; for those who want to know before they begin."""
+    if any(torch.finfo(parameter.dtype).bits < 32 for parameter in parameters):
         raise WorkbenchError("Weights in half precision cannot be fine-tuned.", "Load the model in torch.float32.")
 
 

@@ -1,0 +1,238 @@
+"""TRCE: the end of the prompt is read as safe, then early denoising is steered (Chen et al. 2025, arXiv:2503.07389).
+
+Stage 1, closed form. The first end-of-text row sums up a prompt, so implied wordings are caught by moving that row
+alone, and the words keep their meaning elsewhere. m_i is that row of an unsafe sentence, s_i of the same with a safe
+phrase, k_j all rows of captions:
+    (1)  min over W′ of  1/N Σ_i ‖W′m_i − W s_i‖² + η/captions Σ_j ‖W′k_j − W k_j‖² + λ ‖W′ − W‖²
+Stage 2, a short fine-tuning. Along unsafe trajectories x_t the prediction ε̂ goes to an amplified safe one and away from
+an amplified unsafe one; ε is the unedited model, ε₁ that of stage 1, both frozen, ∅ the empty prompt:
+    (3)  f_c = ε(c) + g [ε(c) − ε(∅)]
+    (4)  ℓ(u) = max(0, β (mean‖u − f_safe‖² − mean‖u − f_unsafe‖² + γ))
+    (5)  L_erase = ½ [ℓ(ε̂(x, c_unsafe)) + ℓ(ε̂(x, ∅))]
+    (6)  L_keep = mean‖ε̂(x_u, ∅) − ε₁(x_u, ∅)‖²,  x_u from trajectories of the empty prompt
+    (7)  L = L_erase + κ L_keep
+All in noise space, for any prediction type. Where they differ, the official code (0da9b71) is followed, not the paper:
+1/N in (1), ε(c) before the bracket of (3), and η = preserve_scale², which the code multiplies twice. Its slips are not:
+end-of-text is found by token ids, not by counting words; a latent has its own timestep, and (6) the timestep of (5);
+gradients do not pile up over the training (`accumulate` brings that back).
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from saes.errors import WorkbenchError
+from saes.progress import SILENT, Progress
+from workbench.concepts import Concept
+from workbench.edits import WeightEdit
+from workbench.erasure.method import Supports
+from workbench.fitting.copies import changes, denoiser_parameters, own_denoiser
+from workbench.fitting.descent import check_precision, descend, generator_of
+from workbench.fitting.embedding import embed_in_batches
+from workbench.fitting.least_squares import Ridge, Rows, deltas, one_dtype
+from workbench.fitting.pairs import Pair, safe_pairs
+from workbench.fitting.rows import end_of_text, last_subject, same_tokens
+from workbench.fitting.trajectories import Trajectories, trajectories
+from workbench.models import Model
+from workbench.models.architecture import Latents
+from workbench.models.encoding import Encoding
+
+
+@dataclass(frozen=True, kw_only=True)
+class TRCE:
+    """Maps the end of unsafe prompts to safe ones, then steers early denoising. One `WeightEdit` of both stages.
+
+    Unsafe and safe sentences come from `workbench.fitting.pairs`: with no anchor, give captions of harmless pictures.
+    Kept are the concepts' retained words in their templates, `captions`, and the empty prompt.
+    """
+
+    stages: Literal["both", "1", "2"] = "both"  # stage 2 alone starts from the unedited model
+    contexts: int = 15  # captions in which each wording without an anchor is put
+    preserve_scale: float = 0.1  # √η; measured, for a few kept prompts: the code has 0.01 to 0.02 for 30,000 captions
+    damping: float = 1.0  # λ, measured likewise; 0 in the code, whose captions leave no direction free
+    trajectories: int = 100  # of unsafe prompts
+    unconditional: int = 100  # of the empty prompt (2,000 in the code)
+    steps: int = 50
+    early: int = 25  # of these steps, the first that are trained on
+    guidance_scale: float = 3.0  # of the trajectories
+    epochs: int = 3  # over the trajectories, one a step
+    lr: float = 1e-6
+    amplification: float = 15.0  # g
+    beta: float = 1.0
+    margin: float = 0.01  # γ
+    keep_scale: float = 100.0  # κ
+    keep_batch: int = 4
+    accumulate: bool = False  # never zero the gradients, as the official code
+
+    paper: ClassVar[str] = "arXiv:2503.07389"
+    family: ClassVar[str] = "closed form"
+    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl"), needs=("retain|captions",))
+    cost: ClassVar[str] = "stage 1 seconds; stage 2 minutes, half of 200 images and 300 training steps"
+
+    def __post_init__(self) -> None:
+        for name in ("contexts", "trajectories", "unconditional", "epochs", "early", "keep_batch"):
+            if getattr(self, name) < 1:
+                raise WorkbenchError(f"{name} is {getattr(self, name)}.", "Choose 1 or more.")
+        for name in ("preserve_scale", "damping"):
+            if getattr(self, name) < 0:
+                raise WorkbenchError(f"{name} is {getattr(self, name)}.", "Choose 0 or more.")
+        if self.early > self.steps:
+            raise WorkbenchError(f"{self.early} of {self.steps} steps cannot be early.", "Choose early below steps.")
+
+    def fit(
+        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+    ) -> WeightEdit:
+        """All concepts at once. `seed` decides the trajectories and the order of training; stage 1 draws nothing."""
+        self.supports.check("TRCE", model, concepts)
+        check_words(model, concepts)
+        if self.stages != "1":
+            check_precision(denoiser_parameters(model).values())
+        pairs = [pair for concept in concepts for pair in safe_pairs(concept, self.contexts)]
+        kept = kept_prompts(concepts)
+        edit = WeightEdit(
+            tensors={} if self.stages == "2" else self.mapped(model, pairs, kept, progress),
+            settings={**asdict(self), "eta": self.preserve_scale**2, "pairs": len(pairs), "kept": len(kept)},
+            method="trce", concepts=[concept.name for concept in concepts],
+            base_fingerprint=model.fingerprint, seed=seed,
+        )  # fmt: skip
+        if self.stages == "1":
+            return edit
+        return replace(edit, tensors={**edit.tensors, **self.steered(model, edit, pairs, seed, progress)})
+
+    def mapped(
+        self, model: Model, pairs: Sequence[Pair], kept: Sequence[str], progress: Progress = SILENT
+    ) -> dict[str, Tensor]:
+        """Stage 1: the changes of all maps that read the prompt, by (1)."""
+        maps = model.prompt_maps()
+        one_dtype(maps)
+        ridge = Ridge(next(iter(maps.values())).shape[1], self.damping, model.device)
+        unsafe, safe = (end_rows(model, sentences, progress) for sentences in zip(*pairs, strict=True))
+        ridge.move(unsafe, safe, 1 / len(pairs))
+        for rows in embed_in_batches(model, kept, progress=progress):
+            ridge.keep(rows.flatten(0, 1), self.preserve_scale**2 / len(kept))
+        return {name: tensor.cpu() for name, tensor in deltas(maps, ridge.solve()).items()}
+
+    def steered(
+        self, model: Model, stage_1: WeightEdit, pairs: Sequence[Pair], seed: int, progress: Progress = SILENT
+    ) -> dict[str, Tensor]:
+        """Stage 2: the changes of self-attention and of the queries of cross-attention."""
+        with model.edited(stage_1):
+            kept = own_denoiser(model)
+        models = Models(model, kept, own_denoiser(kept))
+        generator = generator_of(seed, 0)
+        chosen = [pairs[i] for i in torch.randperm(len(pairs), generator=generator).tolist()]
+        chosen = [chosen[i % len(chosen)] for i in range(self.trajectories)]
+        n = self.trajectories + self.unconditional
+        seeds = torch.randint(2**31, (n,), generator=generator).tolist()
+        paths = self.paths(model, chosen, seeds, progress)
+
+        def loss_of(step: int, generator: torch.Generator) -> Tensor:
+            i = step % self.trajectories
+            k = int(torch.randint(self.early, (), generator=generator))
+            drawn = torch.randint(self.unconditional, (self.keep_batch,), generator=generator)
+            x, x_u = (part.to(model.device) for part in (paths[0].latents[[i], k], paths[1].latents[drawn, k]))
+            return self.loss(models, x, x_u, paths[0].timesteps[k], chosen[i])
+
+        trained = denoiser_parameters(models.student, is_trained)
+        descend(trained.values(), loss_of, self.epochs * self.trajectories, lr=self.lr, accumulate=self.accumulate,
+                seed=seed, progress=progress, label="steering")  # fmt: skip
+        return changes(model, models.student, trained)
+
+    def paths(
+        self, model: Model, chosen: Sequence[Pair], seeds: Sequence[int], progress: Progress
+    ) -> tuple[Trajectories, Trajectories]:
+        """Trajectories of the unedited model: of the unsafe sentences, and of the empty prompt."""
+        cut = len(chosen)
+        unsafe = trajectories(
+            model, [pair.unsafe for pair in chosen], seeds[:cut], steps=self.steps, seen=self.early,
+            guidance_scale=self.guidance_scale, progress=progress, label="unsafe trajectories",
+        )  # fmt: skip
+        empty = trajectories(
+            model, [""] * len(seeds[cut:]), seeds[cut:], steps=self.steps, seen=self.early, role="uncond",
+            progress=progress, label="unconditional trajectories",
+        )  # fmt: skip
+        return unsafe, empty
+
+    def loss(
+        self, models: "Models", x: Latents, x_u: Float[Tensor, "batch channels height width"], t: int, pair: Pair
+    ) -> Float[Tensor, ""]:
+        """(7) at one latent of an unsafe trajectory and a batch of unconditional ones, all at timestep t."""
+        words, none = models.base.encode([pair.safe, pair.unsafe]), models.base.encode("", role="uncond")
+        with torch.no_grad():
+            safe, unsafe = noise(models.base, x.expand(2, -1, -1, -1), t, words)
+            blank = noise(models.base, x, t, none)[0]
+            f_safe, f_unsafe = (amplified(one, blank, self.amplification) for one in (safe, unsafe))
+            before = noise(models.kept, x_u, t, none)
+        steered = noise(models.student, x.expand(2, -1, -1, -1), t, second_and(words, none))
+        erase = sum(triplet(one, f_safe, f_unsafe, self.beta, self.margin) for one in steered) / 2  # (5)
+        keep = (noise(models.student, x_u, t, none) - before).square().mean()  # (6)
+        return erase + self.keep_scale * keep  # (7)
+
+
+class Models(NamedTuple):
+    """ε, ε₁ and ε̂."""
+
+    base: Model
+    kept: Model
+    student: Model
+
+
+def amplified(cond: Tensor, uncond: Tensor, amplification: float) -> Tensor:
+    """f_c by (3)."""
+    return cond + amplification * (cond - uncond)
+
+
+def triplet(u: Tensor, f_safe: Tensor, f_unsafe: Tensor, beta: float, margin: float) -> Float[Tensor, ""]:
+    """ℓ(u) by (4)."""
+    further = (u - f_safe).square().mean() - (u - f_unsafe).square().mean()
+    return (beta * (further + margin)).clamp(min=0)
+
+
+def noise(model: Model, x: Latents, t: int, encoding: Encoding) -> Latents:
+    """The noise that a model predicts, whatever its denoiser is trained to predict."""
+    return model.to_noise(model.noise_prediction(x, t, encoding), x, t)
+
+
+def second_and(words: Encoding, none: Encoding) -> Encoding:
+    """The second row of one encoding and the row of the other."""
+    pooled = None
+    if words.pooled is not None and none.pooled is not None:
+        pooled = torch.cat([words.pooled[1:], none.pooled])
+    return Encoding(torch.cat([words.embeddings[1:], none.embeddings]), pooled, (*words.roles[1:], *none.roles))
+
+
+def is_trained(name: str) -> bool:
+    """What stage 2 trains, as the code: all of self-attention, and the queries of cross-attention."""
+    return ".attn1." in name or ".attn2.to_q." in name
+
+
+def end_rows(model: Model, sentences: Sequence[str], progress: Progress = SILENT) -> Rows:
+    """The first end-of-text row of each sentence, `[n, d]`."""
+    ends = [end_of_text(model, sentence)[0] for sentence in sentences]
+    batches, start = [], 0
+    for rows in embed_in_batches(model, sentences, progress=progress):
+        batches.append(rows[range(len(rows)), ends[start : start + len(rows)]])
+        start += len(rows)
+    return torch.cat(batches)
+
+
+def kept_prompts(concepts: Sequence[Concept]) -> list[str]:
+    """The empty prompt, every retained word in its templates, and every caption once; no word that is erased."""
+    erased = [word for concept in concepts for word in concept.words()]
+    return list(dict.fromkeys(["", *(text for concept in concepts for text in concept.retain_prompts(erased))]))
+
+
+def check_words(model: Model, concepts: Sequence[Concept]) -> None:
+    """Raises `WorkbenchError` for a concept that is its anchor to the tokenizer, and for a prompt that does not reach
+    its word."""
+    for concept in concepts:
+        if concept.anchor and any(same_tokens(model, word, concept.anchor) for word in concept.words()):
+            raise WorkbenchError(
+                f"{concept.name!r} and its anchor {concept.anchor!r} are the same tokens.", "Choose another anchor."
+            )
+        for prompt in concept.prompts():
+            last_subject(model, prompt, concept.name)
