@@ -39,7 +39,7 @@ def test_gaps_are_paired_and_counted_from_the_best(run):
 def test_pairing_finds_what_separate_intervals_hide(run):
     alone = rows(metrics(run), "efficacy")
     assert alone.loc["worse", "high"] > alone.loc["good", "low"]  # they overlap
-    assert not rows(best_methods(run), "efficacy").loc["worse", "among_best"]
+    assert not rows(best_methods(run), "efficacy").loc["worse", "among_best"]  # 6 images to 0
 
 
 def test_less_drift_is_better(run):
@@ -58,6 +58,16 @@ def test_the_best_is_in_the_set_with_its_confidence():
     share = np.mean(kept, axis=0)
     assert (share[:3] > 0.9).all() and (share[:3] < 1).all()  # each of the three is a best one
     assert share[3] < 0.15
+
+
+def test_a_few_images_beside_certainty_are_no_finding(tmp_path):
+    """8 of 8 has no variance: the bootstrap alone would call 6 of 8 worse, where an exact test has p = 0.25."""
+    paints = {"all": leaves(), "two less": leaves(1), "half": leaves(1, 2)}
+    efficacy = rows(best_methods(drawn_run(tmp_path / "run", paints, suite(n=4))), "efficacy")
+    assert efficacy["gap"].to_dict() == pytest.approx({"all": 0, "two less": 0.25, "half": 0.5})
+    assert efficacy["among_best"].to_dict() == {"all": True, "two less": True, "half": True}  # p = 1/8 for 4 to 0
+    five = drawn_run(tmp_path / "five", {"all": leaves(), "worse": leaves(1, 2, 3)}, suite(n=8))
+    assert not rows(best_methods(five), "efficacy").loc["worse", "among_best"]  # 6 to 0
 
 
 def test_more_rivals_widen_the_set():

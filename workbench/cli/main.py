@@ -13,6 +13,7 @@ import typer
 from saes.errors import WorkbenchError
 from workbench.cli import (
     bake,
+    compare,
     demo,
     edits,
     erase,
@@ -42,6 +43,7 @@ COMMANDS = (
     erase.erase,
     bake.bake,
     evaluate.evaluate,
+    compare.compare,
     runs.runs,
     report.report,
 )

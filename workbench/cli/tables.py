@@ -3,9 +3,12 @@
 import json as json_format
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WIDTH_IN_FILES = 200  # columns where there is no terminal: a pipe or a file
 
@@ -45,6 +48,28 @@ def show_metrics(rows: Sequence[Mapping[str, Any]], *, json: bool, title: str = 
         line[row["condition"]] = f"{figure} {row['mark']}".rstrip()
     names = dict.fromkeys(name for line in table.values() for name in line)
     show([{name: line.get(name) for name in names} for line in table.values()], json=False, title=title)
+
+
+def show_comparison(table: "pd.DataFrame", best: "pd.DataFrame", *, json: bool) -> None:
+    """Prints `metrics_with_all(run)` and `best_methods(run)`: all of both as JSON; for people a row for each condition,
+    a column for each rate in per cent with its 95 % interval, and a star where it cannot be told from the best."""
+    from workbench.reports.summary import COLUMNS
+
+    joined = table.merge(best, on=["concept", "condition", "metric"], how="left")
+    if json:
+        show(joined.astype(object).where(joined.notna(), None).to_dict("records"), json=True)
+        return
+    lines: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in joined[~joined["metric"].str.endswith("drift")].itertuples():
+        line = lines.setdefault((row.concept, row.condition), {"concept": row.concept, "condition": row.condition})
+        shares = [f"{100 * share:.0f}" for share in (row.value, row.low, row.high) if share == share]
+        number = f"{shares[0]} ({shares[1]}–{shares[2]})" if shares else row.mark
+        line[COLUMNS[row.metric]] = f"{number}{' *' if row.among_best is True else ''}"
+        if row.mark == "damaged":
+            line["condition"] = f"{row.condition} (damaged)"
+    names = dict.fromkeys(name for line in lines.values() for name in line)
+    title = "Per cent of images with 95 % intervals; * cannot be told from the best"
+    show([{name: line.get(name) for name in names} for line in lines.values()], json=False, title=title)
 
 
 def _cell(value: Any) -> str:

@@ -5,7 +5,9 @@ the same prompts in a draw, so what makes a prompt easy for all of them cancels.
     (1)  gap_a = max_b θ_b − θ_a,   its interval from the draws θ*_best − θ*_a
     (2)  a is among the best unless  gap_a > c_a,   c_a = 95 % quantile of  max_b [(θ*_b − θ_b) − (θ*_a − θ_a)]
 (2) is subset selection (Gupta 1965): the set of all a that it leaves holds the truly best method with 95 % confidence,
-however many are compared. To mark the largest number alone would call chance a finding.
+however many are compared. To mark the largest number alone would call chance a finding. The bootstrap does not know
+that 50 of 50 is not certainty, so a rate also stays among the best while the exact test of its discordant images
+(McNemar's, one-sided, 5 %) sees no difference from the best.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,11 +18,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from workbench.evaluation.metrics import middle_95
+from workbench.evaluation.metrics import mcnemar, middle_95
 from workbench.evaluation.tables import ALL, measured, paired, pooled, shared_conditions
 from workbench.runs import EditSpec, Run, RunSpec, is_method
 
 LESS_IS_BETTER = ("pixel_drift", "feature_drift")
+LEVEL, ROUNDING = 0.05, 1e-9
 Measured = Mapping[str, dict[str, Any]]  # metric → the row of `measured`
 
 
@@ -69,8 +72,8 @@ def among_best(values: Float[np.ndarray, "methods"], draws: Float[np.ndarray, "m
         if not others.any():
             found.append(True)
             continue
-        reach = np.quantile((noise[others] - noise[own]).max(axis=0), 0.95)
-        found.append(bool(values[others].max() - values[own] <= reach))  # (2)
+        reach = np.quantile((noise[others] - noise[own]).max(axis=0), 1 - LEVEL)
+        found.append(bool(values[others].max() - values[own] <= reach + ROUNDING))  # (2)
     return found
 
 
@@ -81,10 +84,22 @@ def _gaps(rows: Mapping[str, dict[str, Any]], metric: str) -> Iterator[dict[str,
     values = sign * np.array([row["value"] for row in rows.values()])
     draws = sign * np.array([row["draws"][0] for row in rows.values()])
     best, among = int(values.argmax()), among_best(values, draws)
-    for place, name in enumerate(rows):
+    leader = list(rows.values())[best]
+    for place, (name, row) in enumerate(rows.items()):
         low, high = middle_95(draws[best] - draws[place])
         gap = float(values[best] - values[place])  # (1)
-        yield {"condition": name, "gap": gap, "gap_low": low, "gap_high": high, "among_best": among[place]}
+        yield {
+            "condition": name,
+            "gap": gap,
+            "gap_low": low,
+            "gap_high": high,
+            "among_best": among[place] or _alike(leader, row),
+        }
+
+
+def _alike(best: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+    """Whether the images on which two rates differ could be split so by chance; False for what is no rate."""
+    return "hits" in row and mcnemar(best["hits"], row["hits"]) > 2 * LEVEL  # two-sided, for a one-sided question
 
 
 def _by_concept(run: Run) -> Iterator[tuple[str, dict[str, Measured]]]:

@@ -54,6 +54,12 @@ def pooled_metrics(run: Run) -> pd.DataFrame:
     return pd.DataFrame([{**row, "concept": ALL} for pair in pairs for row in _condition_metrics(*pair)])
 
 
+def metrics_with_all(run: Run) -> pd.DataFrame:
+    """The metrics of each concept, after those of all together where there are several."""
+    table = metrics(run)
+    return table if len(run.spec.trials) < 2 else pd.concat([pooled_metrics(run), table], ignore_index=True)
+
+
 def verdict_shares(run: Run) -> pd.DataFrame:
     """The share of each verdict. Columns: concept, condition, role, verdict, share in [0, 1], count, n.
 
@@ -122,14 +128,15 @@ def _condition_metrics(after: pd.DataFrame, before: pd.DataFrame) -> list[dict]:
     first = after.iloc[0]
     return [
         {"concept": first["concept"], "condition": first["condition"], "metric": metric,
-         **{name: value for name, value in row.items() if name != "draws"}}
+         **{name: value for name, value in row.items() if name not in ("draws", "hits")}}
         for metric, row in measured(after, before).items()
     ]  # fmt: skip
 
 
 def measured(after: pd.DataFrame, before: pd.DataFrame) -> dict[str, dict]:
-    """All metrics of one condition, in the order of `METRICS`: the columns of `metrics`, and `draws`, the bootstrap of
-    the condition and of the unedited model. Conditions of the same prompts meet the same draws. Void ones have none."""
+    """All metrics of one condition, in the order of `METRICS`: the columns of `metrics`, and with them `draws`, the
+    bootstrap of the condition and of the unedited model, and for rates `hits`, image by image. Conditions of the same
+    prompts meet the same draws. Void metrics have neither."""
     table: dict[str, dict] = {}
     for metric, role in RATES.items():
         own = ((after["role"] == role) & (after["expected"] != "")).to_numpy()
@@ -161,7 +168,7 @@ def _rate(after: pd.DataFrame, before: pd.DataFrame, column: str, *, gate: bool 
         "value": float(now.mean()), "low": min(by_images.low, by_prompts.low),
         "high": max(by_images.high, by_prompts.high), "unedited": float(then.mean()),
         "difference": float(now.mean() - then.mean()), "difference_low": change.low, "difference_high": change.high,
-        "p_value": mcnemar(then, now), **_counts(after), "mark": "", "draws": (draws, draws_then),
+        "p_value": mcnemar(then, now), **_counts(after), "mark": "", "draws": (draws, draws_then), "hits": now,
     }  # fmt: skip
 
 

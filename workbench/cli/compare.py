@@ -1,0 +1,98 @@
+"""`workbench compare`: several methods on the same concepts, prompts and seeds, beside controls."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from saes.errors import WorkbenchError
+from workbench.cli.lookup import concepts_of, suite_of
+from workbench.cli.options import Config, Device, Json, check_writable
+from workbench.cli.tables import show_comparison
+from workbench.configs import build, read_pairs
+from workbench.progress import progress_bars
+
+if TYPE_CHECKING:
+    from workbench.comparison.plan import ComparisonFile
+
+YAML = (".yaml", ".yml")
+
+
+def compare(
+    model: Annotated[str, typer.Argument(help="'toy', a hub id, a diffusers folder; or, alone, a study file (YAML).")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is continued.")],
+    concepts: Annotated[
+        list[str] | None, typer.Argument(help="Concept files (YAML), or names of the toy's world.")
+    ] = None,
+    method: Annotated[list[str] | None, typer.Option(help="An erasure method; repeat to compare several.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting as method.name=value, such as uce.tokens=last.")
+    ] = None,
+    way: Annotated[
+        list[str] | None,
+        typer.Option(help="single: an edit a concept; joint: one for all; ordered: one after another. Repeatable."),
+    ] = None,
+    per_role: Annotated[int | None, typer.Option(help="Prompts of each role for each concept.", min=1)] = None,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps; the model's own if left out.", min=1)] = None,
+    batch_size: Annotated[int, typer.Option(help="Images made at once.", min=1)] = 16,
+    seed: Annotated[int | None, typer.Option(help="The seed of everything random.", min=0)] = None,
+    device: Device = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Compare erasure methods, and write a report.
+
+    A study file says all of this and the question; `--per-role`, `--seed` and `--steps` win over it.
+
+    Example:  workbench compare toy fox church --method itd --method uce --out out/comparison
+
+    Another:  workbench compare studies/closed-form.yaml --out out/closed-form
+    """
+    check_writable(out)
+    plan = _study(model, concepts, method, settings, way) or _flags(model, concepts, method, settings, way)
+    changed = {"per_role": per_role, "seed": seed}
+    plan = plan.model_copy(update={key: value for key, value in changed.items() if value is not None})
+    import workbench as wb
+    from workbench import toy
+    from workbench.evaluation.differences import best_methods
+    from workbench.evaluation.tables import metrics_with_all
+
+    comparison = plan.comparison(concepts_of, lambda concept, per_role, seed: suite_of(concept, None, per_role, seed))
+    judge, handle = toy.Oracle.load(), wb.load(plan.model, device=device)
+    with progress_bars() as progress:
+        run = wb.compare(handle, comparison, judge, out, steps=steps, batch_size=batch_size, progress=progress)
+        wb.explain(run, handle, comparison.concepts[:1], judge, progress=progress)
+    show_comparison(metrics_with_all(run), best_methods(run), json=json)
+    path = wb.report(run, out / "report.html")
+    typer.echo(f"The report is at {path.absolute()}", err=True)
+
+
+def _study(model: str, *given: list[str] | None) -> "ComparisonFile | None":
+    """What the study file says; None if the first word is a model."""
+    from workbench.comparison.plan import read_comparison
+
+    if not model.endswith(YAML):
+        return None
+    if any(given):
+        raise WorkbenchError(
+            f"{model} says which concepts and methods to compare.", "Leave them out here, or name a model instead."
+        )
+    return read_comparison(model)
+
+
+def _flags(
+    model: str, concepts: list[str] | None, method: list[str] | None, settings: list[str] | None, way: list[str] | None
+) -> "ComparisonFile":
+    """The same, said by arguments and options."""
+    from workbench.comparison.plan import ComparisonFile
+    from workbench.erasure import find_method
+
+    names = {name: find_method(name).__name__ for name in method or ()}
+    entries: dict[str, dict[str, Any]] = {title: {"method": name} for name, title in names.items()}
+    for key, value in read_pairs(settings or [], "--set").items():
+        name, _, setting = key.partition(".")
+        if name not in names or not setting:
+            raise WorkbenchError(f"--set: {key!r} is no setting of a compared method.", "Write uce.damping=1.")
+        entries[names[name]][setting] = value
+    said = {"question": "", "model": model, "concepts": concepts or [], "methods": entries, "ways": way or ["single"]}
+    return build(ComparisonFile, said, "workbench compare")
