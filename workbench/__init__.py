@@ -30,6 +30,7 @@ PUBLIC = {
     "find_method": "workbench.erasure",
     "ItD": "workbench.erasure.itd",
     "UCE": "workbench.erasure.uce",
+    "UCEDebias": "workbench.erasure.uce_debias",
     "RECE": "workbench.erasure.rece",
     "TRCE": "workbench.erasure.trce",
     "Suite": "workbench.evaluation.suites",

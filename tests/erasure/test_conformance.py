@@ -17,6 +17,7 @@ from workbench.erasure.method import Supports
 from workbench.erasure.rece import RECE
 from workbench.erasure.trce import TRCE
 from workbench.erasure.uce import UCE
+from workbench.erasure.uce_debias import UCEDebias
 from workbench.testing import CHECKS, Case, check_method
 
 FOX = Concept("fox", anchor="cat", retain=["dog", "bear"], templates=["a photo of a {}", "{}"])
@@ -37,6 +38,10 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
             tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_flux, FOX), (tiny_sd1, Concept("fox", anchor="cat"))],
         ),  # fmt: skip
         "uce": Case(UCE(), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_sd1, Concept("fox", anchor="Fox "))]),
+        "uce_debias": Case(
+            UCEDebias(voter="tests.voters:first", attributes=("red", "blue"), images=2, rounds=2),
+            tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_sd1, Concept("red"))],
+        ),
     }
 
 

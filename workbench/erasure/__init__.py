@@ -8,6 +8,7 @@ from saes.errors import WorkbenchError, unknown_name
 METHODS = {  # name (that of the file) → "module:Class"
     "itd": "workbench.erasure.itd:ItD",
     "uce": "workbench.erasure.uce:UCE",
+    "uce_debias": "workbench.erasure.uce_debias:UCEDebias",
     "rece": "workbench.erasure.rece:RECE",
     "trce": "workbench.erasure.trce:TRCE",
 }
