@@ -65,27 +65,26 @@ class Neighbourhood:
         return 2 * max(self.reach, chord(self.s1)) if self.d2 is None else self.d2
 
     def neighbours(
-        self, rows: Float[Tensor, "n d"], count: int, generator: torch.Generator, shared: bool = False
+        self, rows: Float[Tensor, "n d"], count: int, generator: torch.Generator
     ) -> Float[Tensor, "n count d"]:
         """`count` members of N(e) for each row e, s uniform in [S₁, S₂] and ρ in its interval.
 
-        `shared` draws one direction, cosine and length for all rows, each of which applies them around itself: the rows
-        of one prompt then move together. Raises `WorkbenchError` for a row of zeros.
+        Raises `WorkbenchError` for a row of zeros.
         """
         low = max(self.s1, chord(self.reach))
-        draw = Draw.of(rows, count, generator, shared)
+        draw = Draw.of(rows, count, generator)
         s = low + draw.cosine * (self.s2 - low)
         half = half_width(self.reach * (1 - MARGIN), s)
         start = (s - half).clamp(min=MARGIN)
         return draw.at(s, start + draw.length * (s + half - start)).to(rows.dtype)  # (3)
 
     def beyond(
-        self, rows: Float[Tensor, "n d"], count: int, generator: torch.Generator, shared: bool = False
+        self, rows: Float[Tensor, "n d"], count: int, generator: torch.Generator
     ) -> Float[Tensor, "n count d"]:
         """`count` members of B(e) for each row e, drawn likewise: ρ from the part of the outer interval that the inner
         one leaves."""
         low = chord(self.outer)
-        draw = Draw.of(rows, count, generator, shared)
+        draw = Draw.of(rows, count, generator)
         s = low + draw.cosine * (self.s1 - low)
         wide, narrow = half_width(self.outer * (1 - MARGIN), s), half_width(self.reach * (1 + MARGIN), s)
         start = (s - wide).clamp(min=MARGIN)
@@ -106,24 +105,25 @@ class Draw(NamedTuple):
 
     axis: Float[Tensor, "n 1 d"]  # ê
     across: Float[Tensor, "n count d"]  # û
-    cosine: Float[Tensor, "m count"]  # in [0, 1), with m = 1 if the rows share it
-    length: Float[Tensor, "m count"]  # in [0, 1)
+    cosine: Float[Tensor, "n count"]  # in [0, 1)
+    length: Float[Tensor, "n count"]  # in [0, 1)
     norm: Float[Tensor, "n 1 1"]  # E
 
     @classmethod
-    def of(cls, rows: Float[Tensor, "n d"], count: int, generator: torch.Generator, shared: bool) -> "Draw":
+    def of(cls, rows: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> "Draw":
         norm = rows.double().norm(dim=1)[:, None, None]
         if not bool((norm > 0).all()):
             raise WorkbenchError("A row of zeros has no neighbourhood.", "Leave it out.")
         axis = rows.double()[:, None] / norm
-        n, d = (1 if shared else len(rows)), rows.shape[1]
-        given = {"generator": generator, "device": generator.device, "dtype": torch.float64}
-        noise = torch.randn(n, count, d, **given).to(axis)
-        place = torch.rand(2, n, count, **given).to(axis)
+        n, d = rows.shape
+        noise, place = (
+            draw(shape, generator=generator, device=generator.device, dtype=torch.float64).to(axis)
+            for draw, shape in ((torch.randn, (n, count, d)), (torch.rand, (2, n, count)))
+        )
         across = noise - (noise * axis).sum(-1, keepdim=True) * axis
         return cls(axis, across / across.norm(dim=-1, keepdim=True), place[0], place[1], norm)
 
-    def at(self, s: Float[Tensor, "m count"], rho: Float[Tensor, "m count"]) -> Float[Tensor, "n count d"]:
+    def at(self, s: Float[Tensor, "n count"], rho: Float[Tensor, "n count"]) -> Float[Tensor, "n count d"]:
         """(3), with ρ as a share of E."""
         direction = s[..., None] * self.axis + (1 - s**2).sqrt()[..., None] * self.across
         return self.norm * rho[..., None] * direction
@@ -134,7 +134,7 @@ def chord(length: float) -> float:
     return max(0.0, 1 - length**2) ** 0.5
 
 
-def half_width(distance: float, s: Float[Tensor, "m count"]) -> Float[Tensor, "m count"]:
+def half_width(distance: float, s: Float[Tensor, "n count"]) -> Float[Tensor, "n count"]:
     """√Δ / E; 0 where no ρ comes as near."""
     return (distance**2 - (1 - s**2)).clamp(min=0).sqrt()
 

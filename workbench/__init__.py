@@ -32,6 +32,7 @@ PUBLIC = {
     "UCE": "workbench.erasure.uce",
     "UCEDebias": "workbench.erasure.uce_debias",
     "RECE": "workbench.erasure.rece",
+    "RealEra": "workbench.erasure.realera",
     "TRCE": "workbench.erasure.trce",
     "Suite": "workbench.evaluation.suites",
     "read_suite": "workbench.evaluation.suites",

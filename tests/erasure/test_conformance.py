@@ -14,6 +14,7 @@ from workbench.concepts import Concept
 from workbench.erasure import METHODS, find_method
 from workbench.erasure.itd import ItD
 from workbench.erasure.method import Supports
+from workbench.erasure.realera import RealEra
 from workbench.erasure.rece import RECE
 from workbench.erasure.trce import TRCE
 from workbench.erasure.uce import UCE
@@ -32,6 +33,10 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
     unsupported = [(tiny_flux, FOX), (tiny_sd1, Concept("fox"))]
     return {
         "itd": Case(ItD(sae=sae, m=12), tiny_sd1, (FOX, CAT), tiny_sd2, unsupported),
+        "realera": Case(
+            RealEra(neighbours=3, beyond=2, lora_steps=2, lora_images=2), tiny_sd1, (FOX, CAT), tiny_sd2,
+            [(tiny_flux, FOX), (tiny_sd1, Concept("fox", anchor="Fox "))],
+        ),
         "rece": Case(RECE(), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_flux, FOX)]),
         "trce": Case(
             TRCE(trajectories=2, unconditional=2, epochs=1, steps=4, early=2, keep_batch=2, lr=1e-3),

@@ -37,14 +37,13 @@ def by_definition(e: torch.Tensor, samples: torch.Tensor) -> tuple[np.ndarray, n
 
 
 @pytest.mark.parametrize("limits", AROUND, ids=str)
-@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("d", [2, 40])
-def test_every_draw_is_in_its_set_and_the_sets_are_disjoint(limits, shared, d):
+def test_every_draw_is_in_its_set_and_the_sets_are_disjoint(limits, d):
     area, e, draw = Neighbourhood(**limits), rows(5, d), torch.Generator().manual_seed(1)
-    cosine, distance = by_definition(e, area.neighbours(e, 200, draw, shared))
+    cosine, distance = by_definition(e, area.neighbours(e, 200, draw))
     assert (distance <= area.reach + 1e-12).all()  # (1)
     assert (cosine >= area.s1 - 1e-12).all() and (cosine <= area.s2 + 1e-12).all()
-    cosine, distance = by_definition(e, area.beyond(e, 200, draw, shared))
+    cosine, distance = by_definition(e, area.beyond(e, 200, draw))
     assert (distance > area.reach).all() and (distance <= area.outer).all()  # (2)
     assert (cosine <= area.s1 + 1e-12).all()
 
@@ -79,14 +78,13 @@ def test_the_seed_decides_the_set(draws):
     assert not torch.allclose(first[0, 0] / e[0].norm(), first[0, 1] / e[0].norm())
 
 
-def test_rows_that_share_their_draws_move_together():
-    """Rows that differ in length alone get the same draws, as many times as long; others do not."""
-    e = torch.cat([rows(1, 8), 3 * rows(1, 8)])
-    area, draw = Neighbourhood(), torch.Generator().manual_seed(1)
-    shared = area.neighbours(e, 5, draw, shared=True)
-    assert_close(3 * shared[0], shared[1])
-    apart = area.neighbours(e, 5, draw)
-    assert not torch.allclose(3 * apart[0], apart[1], rtol=0.1)
+def test_every_row_has_draws_of_its_own_as_many_times_as_long():
+    """Of three rows in one direction, the second is three times as long: only the scale of the draws follows."""
+    e = torch.cat([rows(1, 8), 3 * rows(1, 8), rows(1, 8)])
+    drawn = Neighbourhood().neighbours(e, 5, torch.Generator().manual_seed(1))
+    assert not torch.allclose(drawn[0], drawn[2], rtol=0.1)
+    alone = Neighbourhood().neighbours(3 * e[:1], 5, torch.Generator().manual_seed(1))
+    assert_close(3 * Neighbourhood().neighbours(e[:1], 5, torch.Generator().manual_seed(1)), alone)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ METHODS = {  # name (that of the file) → "module:Class"
     "uce_debias": "workbench.erasure.uce_debias:UCEDebias",
     "rece": "workbench.erasure.rece:RECE",
     "trce": "workbench.erasure.trce:TRCE",
+    "realera": "workbench.erasure.realera:RealEra",
 }
 ENTRY_POINTS = "workbench.methods"
 

@@ -1,0 +1,261 @@
+"""RealEra: a concept is erased with its neighbourhood (2024, arXiv:2410.09140).
+
+What lies around the embedding of an erased word still brings the concept about. So random neighbours e + η of each of
+its rows e are moved to the anchor too, and embeddings e + ξ beyond the neighbourhood are kept: first in closed form for
+all maps W that read the prompt, then by LoRA on the same maps, which aligns noise predictions. η and ξ are (1) and (2)
+of `probes.neighbours`; i counts rows, m_i is the anchor's row in the place of e_i, p_j are retained words.
+    (1)  min over W′ of  Σ_i Σ_k ‖W′(e_i + η_ik) − W m_i‖² + λ₁ Σ_i Σ_b ‖W′(e_i + ξ_ib) − W(e_i + ξ_ib)‖²
+                         + λ₂ Σ_j ‖W′p_j − W p_j‖² + λ ‖W′ − W‖_F²,      η_i1 = 0
+    (2)  L = ‖ε_φ(x_t, t, C ⊕ η) − ε₀(x_t, t, C_m)‖² + β ‖ε_φ(x_t, t, C ⊕ ξ) − ε₀(x_t, t, C ⊕ ξ)‖²
+         ε₀ the unedited denoiser, ε_φ the one of (1) with LoRA φ, x_t noised pictures of the concept, C its prompt and
+         C_m that of the anchor, both norms as means
+Stated in the texts that could be read [S]: the set N(e), that neighbours are erased and what is beyond is kept, both in
+a closed form for cross-attention and in LoRA that aligns noise predictions. No code is public, and the paper's tables
+could not be read. Everything else is our inference [I] or taken from MACE's code [M], the nearest one (Shilin-LU/MACE
+at 057e7a6): the weights of (1), the set B(e), which rows are perturbed, and every default below.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from probes.neighbours import Neighbourhood
+from saes.errors import WorkbenchError
+from saes.progress import SILENT, Progress
+from workbench.concepts import Concept
+from workbench.edits import WeightEdit
+from workbench.edits.weight import DELTA, LEFT, RIGHT
+from workbench.erasure.method import Supports
+from workbench.erasure.uce import UCE, Kept, Pair, kept_prompts, paired_prompts
+from workbench.fitting.copies import own_denoiser
+from workbench.fitting.descent import descend
+from workbench.fitting.least_squares import Ridge, Rows, deltas, one_dtype
+from workbench.fitting.lora import attach, factors
+from workbench.fitting.rows import last_subject
+from workbench.models import Model
+from workbench.models.architecture import Latents
+from workbench.models.encoding import Encoding
+
+Picture = Float[Tensor, "c h w"]  # latents of one
+
+
+@dataclass(frozen=True, kw_only=True)
+class RealEra:
+    """Erasure of a concept and of what lies around it, towards its anchor (the empty prompt without one).
+
+    A `WeightEdit` of the keys and values of cross-attention. The ablations of the paper's parts: without mining
+    `neighbours=1` (then η = 0 throughout), without the regulariser `beyond=0`, without the second stage `lora_steps=0`.
+    With all three it is UCE. Kept are the concepts' `retain` words and `captions`.
+    """
+
+    neighbours: int = 16  # K ≥ 1 of (1), the row itself among them [I]
+    beyond: int = 16  # draws of ξ a row, 0: none [I]
+    s1: float = 0.85  # S₁, S₂, D₁, D₂: see `Neighbourhood` [I]
+    s2: float = 0.98
+    d1: float | None = None
+    d2: float | None = None
+    perturb: Literal["all", "subject"] = "all"  # also the rows after the subject's last token [I]
+    tokens: Literal["all", "last"] = "all"  # which rows are moved, as in UCE [I]
+    templates: bool = True  # the concept in all its templates [M], not its name alone
+    beyond_scale: float = 1.0  # λ₁ [I]
+    preserve_scale: float | None = None  # λ₂; None: UCE's, times K, so that mining does not tip the balance [I]
+    damping: float = 10.0  # λ [M: 10 for objects]
+    lora_steps: int = 50  # [M]
+    lora_rank: int = 1  # [M]
+    lora_lr: float = 1e-4  # [M: 1e-5 for objects, 1e-4 for celebrities]
+    lora_beyond: float = 1.0  # β [I]
+    lora_images: int = 8  # pictures of each concept [M]
+
+    paper: ClassVar[str] = "arXiv:2410.09140"
+    family: ClassVar[str] = "closed form"
+    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl"))
+    cost: ClassVar[str] = "seconds; with LoRA a minute and 8 images a concept"
+
+    def __post_init__(self) -> None:
+        least = {"neighbours": 1, "lora_rank": 1, "lora_images": 1}
+        least |= dict.fromkeys(("beyond", "beyond_scale", "damping", "lora_steps", "lora_beyond"), 0)
+        for name, smallest in least.items():
+            if getattr(self, name) < smallest:
+                raise WorkbenchError(f"{name} is {getattr(self, name)}.", f"Choose {smallest} or more.")
+        _ = self.area
+
+    @property
+    def area(self) -> Neighbourhood:
+        """N(e) and B(e)."""
+        return Neighbourhood(s1=self.s1, s2=self.s2, d1=self.d1, d2=self.d2)
+
+    def fit(
+        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+    ) -> WeightEdit:
+        """Solves (1) for all concepts at once, then trains (2). Raises `WorkbenchError` as UCE does, and for (2) where
+        the model is in half precision."""
+        self.supports.check("RealEra", model, concepts)
+        pairs, kept = paired_prompts(model, concepts, self.templates), kept_prompts(concepts)
+        solved = WeightEdit(
+            tensors=self._solved(model, pairs, kept, seed, progress), settings=self.settings(concepts, kept),
+            method="realera", concepts=[concept.name for concept in concepts],
+            base_fingerprint=model.fingerprint, seed=seed,
+        )  # fmt: skip
+        if not self.lora_steps:
+            return solved
+        trained = self._trained(model, solved, concepts, seed, progress)
+        return replace(solved, tensors=joined(solved, trained))
+
+    def settings(self, concepts: Sequence[Concept], kept: Sequence[Kept]) -> dict:
+        """The hyper-parameters as they were used."""
+        used = {"preserve_scale": self.scale_of(len(kept)), "d1": self.area.reach, "d2": self.area.outer}
+        anchors = {concept.name: concept.anchor for concept in concepts}
+        return {**asdict(self), **used, "anchors": anchors, "kept": len(kept)}
+
+    def scale_of(self, kept: int) -> float:
+        """λ₂ for so many kept prompts."""
+        return self.neighbours * self._uce.scale_of(kept) if self.preserve_scale is None else self.preserve_scale
+
+    @property
+    def _uce(self) -> UCE:
+        """What both methods have in common: the rows of a pair, and those that are kept."""
+        return UCE(tokens=self.tokens, templates=self.templates)
+
+    def _solved(
+        self, model: Model, pairs: Sequence[Pair], kept: Sequence[Kept], seed: int, progress: Progress
+    ) -> dict[str, Tensor]:
+        maps = model.prompt_maps()
+        one_dtype(maps)
+        ridge = Ridge(next(iter(maps.values())).shape[1], self.damping, model.device)
+        generator = torch.Generator().manual_seed(seed)
+        for pair in progress(pairs, "neighbours"):
+            system = self.system(*self._uce.rows(model, "embeddings", pair), generator)
+            ridge.move(system.moved, system.to)
+            ridge.keep(system.beyond, self.beyond_scale)
+        for rows in self._uce.kept_rows(model, "embeddings", kept, progress):
+            ridge.keep(rows, self.scale_of(len(kept)))
+        return {name: tensor.cpu() for name, tensor in deltas(maps, ridge.solve()).items()}  # (1)
+
+    def system(self, rows: Rows, to: Rows, generator: torch.Generator) -> "System":
+        """The rows of (1) for one prompt; `rows[0]` is its last subject token, and `to` the anchor's rows."""
+        perturbed = rows[: len(rows) if self.perturb == "all" else 1]
+        near = self.area.neighbours(perturbed, self.neighbours - 1, generator)
+        beyond = self.area.beyond(perturbed, self.beyond, generator)
+        targets = to[: len(perturbed), None].expand_as(near)
+        moved = torch.cat([rows, near.flatten(0, 1)]), torch.cat([to, targets.flatten(0, 1)])
+        return System(*moved, beyond.flatten(0, 1))
+
+    def _trained(
+        self, model: Model, solved: WeightEdit, concepts: Sequence[Concept], seed: int, progress: Progress
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """B and A of every map."""
+        lessons = [self.lesson(model, concept, seed, progress) for concept in concepts]
+        with model.edited(solved):
+            own = own_denoiser(model)  # starts from (1); ε₀ stays the model itself, or the anchor would drift
+        adapters = attach(own, solved.names, self.lora_rank, torch.Generator().manual_seed(seed))
+
+        def loss(step: int, generator: torch.Generator) -> Tensor:
+            return self.loss(model, own, lessons[step % len(lessons)], generator)
+
+        descend(
+            [factor for adapter in adapters.values() for factor in adapter], loss, self.lora_steps,
+            lr=self.lora_lr, clip=1.0, seed=seed, progress=progress, label="noise alignment",
+        )  # fmt: skip
+        return factors(adapters)
+
+    @torch.no_grad()
+    def lesson(self, model: Model, concept: Concept, seed: int, progress: Progress = SILENT) -> "Lesson":
+        """Pictures of the concept by the model itself, and its prompts with their counterparts."""
+        pairs = paired_prompts(model, [concept], templates=True)
+        prompts = [pairs[i % len(pairs)].prompt for i in range(self.lora_images)]
+        images = model.generate(prompts, range(seed, seed + len(prompts)), progress=progress)
+        lines = []
+        for pair in pairs:
+            first = last_subject(model, pair.prompt, pair.words)[0]
+            last = None if self.tokens == "all" and self.perturb == "all" else first + 1
+            lines.append(Line(model.encode([pair.prompt, pair.anchor_prompt]), slice(first, last)))
+        return Lesson(model.latents(images), lines)
+
+    def loss(self, model: Model, own: Model, lesson: "Lesson", generator: torch.Generator) -> Float[Tensor, ""]:
+        """(2) at a picture, prompt, time, noise, η and ξ drawn from `generator`; ε_φ is `own`'s, ε₀ the model's."""
+        number, line = (int(torch.randint(n, (), generator=generator)) for n in (len(lesson.x0), len(lesson.lines)))
+        encoding, rows = lesson.lines[line]
+        x, time = noised(model, lesson.x0[number], generator)
+        subject = encoding.embeddings[0, rows]
+        near = self.area.neighbours(subject, min(self.neighbours - 1, 1), generator)
+        beyond = self.area.beyond(subject, min(self.beyond, 1), generator)
+        kept = [perturbed(encoding, rows, row) for row in beyond.unbind(1)]  # C ⊕ ξ
+        around = [perturbed(encoding, rows, row) for row in near.unbind(1)] or [one_row(encoding, 0)]  # C ⊕ η
+        with torch.no_grad():
+            wanted = noise_of(model, x, time, [one_row(encoding, 1), *kept])
+        errors = (noise_of(own, x, time, [*around, *kept]) - wanted).square().flatten(1).mean(dim=1)
+        return errors[0] + self.lora_beyond * errors[1:].sum()  # (2)
+
+
+class System(NamedTuple):
+    """The rows of (1) that come from one prompt."""
+
+    moved: Rows  # e_i + η_ik
+    to: Rows  # m_i
+    beyond: Rows  # e_i + ξ_ib
+
+
+class Line(NamedTuple):
+    """A prompt of the concept and the same with the anchor (the two rows), and which tokens are perturbed."""
+
+    encoding: Encoding
+    rows: slice
+
+
+class Lesson(NamedTuple):
+    """What (2) needs of one concept."""
+
+    x0: Latents
+    lines: list[Line]
+
+
+def noised(model: Model, x0: Picture, generator: torch.Generator) -> tuple[Picture, int]:
+    """x_t of one picture at a time drawn uniformly, and the time."""
+    alphas = model.pipe.scheduler.alphas_cumprod
+    time = int(torch.randint(len(alphas), (), generator=generator))
+    noise = torch.randn(x0.shape, generator=generator).to(x0)
+    return alphas[time].sqrt().to(x0) * x0 + (1 - alphas[time]).sqrt().to(x0) * noise, time
+
+
+def noise_of(model: Model, x: Picture, time: int, prompts: Sequence[Encoding]) -> Float[Tensor, "prompts c h w"]:
+    """ε(x, t, C) of one picture for several prompts."""
+    each = x.expand(len(prompts), -1, -1, -1)
+    return model.to_noise(model.noise_prediction(each, time, together(prompts)), each, time)
+
+
+def one_row(encoding: Encoding, row: int) -> Encoding:
+    pooled = None if encoding.pooled is None else encoding.pooled[row : row + 1]
+    return Encoding(encoding.embeddings[row : row + 1], pooled, encoding.roles[row : row + 1])
+
+
+def perturbed(encoding: Encoding, rows: slice, to: Rows) -> Encoding:
+    """C ⊕ η: the first prompt with some of its rows in other places."""
+    only = one_row(encoding, 0)
+    embeddings = only.embeddings.clone()
+    embeddings[0, rows] = to
+    return Encoding(embeddings, only.pooled, only.roles)
+
+
+def together(rows: Sequence[Encoding]) -> Encoding:
+    pooled = [row.pooled for row in rows if row.pooled is not None]
+    return Encoding(
+        torch.cat([row.embeddings for row in rows]), torch.cat(pooled) if pooled else None,
+        tuple(role for row in rows for role in row.roles),
+    )  # fmt: skip
+
+
+def joined(solved: WeightEdit, trained: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """Δ + B A of every map: a sum where Δ is held whole, else one more column and row of its factors."""
+    tensors: dict[str, Tensor] = {}
+    for name, (left, right) in trained.items():
+        own = solved.factors(name)
+        if own is None:
+            tensors[name + DELTA] = solved.delta(name) + left @ right
+        else:
+            tensors[name + LEFT] = torch.cat([own[0], left.to(own[0])], dim=1)
+            tensors[name + RIGHT] = torch.cat([own[1], right.to(own[1])])
+    return tensors
