@@ -18,6 +18,7 @@ PUBLIC = {
     "Concept": "workbench.concepts",
     "read_concepts": "workbench.concepts",
     "find_features": "workbench.features",
+    "find_neighbours": "workbench.fitting.neighbours",
     "ablation": "workbench.features",
     "ActivationEdit": "workbench.edits",
     "WeightEdit": "workbench.edits",

@@ -1,0 +1,51 @@
+"""Words near a concept in a model: which rows are compared, and what the table says of them."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from saes.errors import WorkbenchError
+from tests.tiny_saes import memorising_sae
+from workbench.concepts import Concept
+from workbench.features import dictionary_on, feature_scores
+from workbench.fitting.neighbours import ends_of_text, find_neighbours
+
+FORMS = ["a photo of a {}", "{} by"]
+FOX = Concept("fox", synonyms=["vixen"], retain=["dog", "bear"], templates=FORMS)
+
+
+def test_candidates_are_the_retained_words_or_those_given_and_always_the_synonyms(tiny_sd1):
+    table = find_neighbours(tiny_sd1, FOX)
+    assert sorted(table.word) == ["bear", "dog", "vixen"] and table.word[table.known].tolist() == ["vixen"]
+    assert sorted(find_neighbours(tiny_sd1, FOX, ["cat", "Fox", "cat"]).word) == ["cat", "vixen"]
+    with pytest.raises(WorkbenchError, match="no candidates"):
+        find_neighbours(tiny_sd1, Concept("fox", templates=FORMS))
+
+
+@pytest.mark.parametrize("kind", ["sd1", "sdxl", "sd3"])
+def test_a_word_is_the_mean_of_its_prompts_ends(tiny, kind):
+    model = tiny(kind)
+    places = {"sd1": [(6,), (3,)], "sdxl": [(6,), (3,)], "sd3": [(6, 12 + 5), (3, 12 + 2)]}[kind]
+
+    def word(name):
+        rows = [model.encode(form.format(name)).embeddings[0] for form in FORMS]
+        return torch.stack([rows[i][list(place)].flatten() for i, place in enumerate(places)]).double().mean(dim=0)
+
+    assert_close(ends_of_text(model, [form.format("fox") for form in FORMS]).mean(dim=0), word("fox"))
+    table = find_neighbours(model, FOX, ["dog"]).set_index("word")
+    expected = torch.cosine_similarity(word("fox"), word("dog"), dim=0)
+    assert table.raw_cosine["dog"] == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_features_are_compared_where_the_autoencoder_was_trained(tiny_sd1):
+    sae = memorising_sae(tiny_sd1, "text.0")
+    table = find_neighbours(tiny_sd1, FOX, sae=sae).set_index("word")
+    fired = {
+        word: feature_scores(tiny_sd1, tiny_sd1.site("text.0"), dictionary_on(sae, tiny_sd1),
+                             [form.format(word) for form in FORMS]).mean(dim=0)
+        for word in ("fox", "dog")
+    }  # fmt: skip
+    both = torch.stack(list(fired.values()))
+    expected = both.amin(dim=0).sum() / both.amax(dim=0).sum()
+    assert table.feature_overlap["dog"] == pytest.approx(float(expected), rel=1e-5) and 0 < expected < 1
+    assert find_neighbours(tiny_sd1, FOX).feature_overlap.isna().all()

@@ -1,0 +1,63 @@
+"""Words near a concept, for a model: encodes candidates as its text encoder does, and ranks them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from probes.neighbours import Shared, neighbour_table
+from saes.errors import WorkbenchError
+from saes.files import SAE
+from saes.progress import SILENT, Progress
+from workbench.concepts import Concept
+from workbench.features import dictionary_on, feature_scores, open_sae, site_of
+from workbench.fitting.embedding import embed_in_batches
+from workbench.fitting.rows import end_of_text
+from workbench.models import Model
+
+
+def find_neighbours(
+    model: Model,
+    concept: Concept,
+    among: Sequence[str] | None = None,
+    *,
+    sae: SAE | str | Path | None = None,
+    progress: Progress = SILENT,
+) -> pd.DataFrame:
+    """Candidate words by their nearness to the concept: the table of `probes.neighbours`, with a column `known` that
+    marks the concept's synonyms, which are always among them.
+
+    `among` is the concept's `retain` words if left out. A word is what its prompts have in common: the mean, over the
+    concept's templates, of the row that ends the text (it parts synonyms from other words better than the row of the
+    word itself, for names of several tokens above all), and the mean of how strongly each feature of `sae` fires.
+    Raises `WorkbenchError` if there is no candidate.
+    """
+    given = concept.retain if among is None else among
+    words = [word for word in dict.fromkeys([*concept.synonyms, *given]) if word.casefold() != concept.name.casefold()]
+    if not words:
+        raise WorkbenchError(f"There are no candidates for neighbours of {concept.name!r}.", "Name some with `among`.")
+    filled = Concept(concept.name, synonyms=words, templates=concept.templates)
+    prompts = [*filled.prompts(), *filled.synonym_prompts()]
+    features = None
+    if sae is not None:
+        opened = open_sae(sae)
+        fired = feature_scores(model, site_of(opened, model), dictionary_on(opened, model), prompts, progress)
+        features = shared(fired, 1 + len(words))
+    table = neighbour_table(words, shared(ends_of_text(model, prompts, progress), 1 + len(words)), features=features)
+    return table.assign(known=table.word.isin(concept.synonyms))
+
+
+def ends_of_text(model: Model, prompts: Sequence[str], progress: Progress = SILENT) -> Float[Tensor, "prompts d"]:
+    """The row of each prompt's first end token; of each tokenizer in turn, side by side."""
+    encoded = (rows for batch in embed_in_batches(model, prompts, progress=progress) for rows in batch)
+    ends = [rows[list(end_of_text(model, prompt))].flatten() for prompt, rows in zip(prompts, encoded, strict=True)]
+    return torch.stack(ends).double().cpu()
+
+
+def shared(rows: Float[Tensor, "prompts m"], words: int) -> Shared:
+    """The mean over each word's prompts, the first word's apart."""
+    means = rows.unflatten(0, (words, -1)).mean(dim=1)
+    return Shared(means[0], means[1:])
