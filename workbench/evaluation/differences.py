@@ -32,15 +32,16 @@ def best_methods(run: Run) -> pd.DataFrame:
 
     A row for each concept (first "all", where there are several), method and metric: `gap` ≥ 0 with gap_low and
     gap_high (95 %, paired), and whether the method is `among_best` (2). Void metrics and damaged conditions do not
-    compete, nor do controls; edits of several concepts compete among themselves.
+    compete, nor do controls; edits of `several` concepts compete among themselves.
     """
     rows = []
     for concept, conditions in _by_concept(run):
         for metric in dict.fromkeys(metric for table in conditions.values() for metric in table):
-            for group in _rivals(run.spec, list(conditions)):
+            for several, group in enumerate(_rivals(run.spec, list(conditions))):
                 own = {name: conditions[name][metric] for name in group if metric in conditions[name]}
                 own = {name: row for name, row in own.items() if row["mark"] == ""}
-                rows += [{"concept": concept, "metric": metric, **row} for row in _gaps(own, metric)]
+                about = {"concept": concept, "metric": metric, "several": bool(several)}
+                rows += [{**about, **row} for row in _gaps(own, metric)]
     return pd.DataFrame(rows)
 
 

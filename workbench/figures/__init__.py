@@ -3,6 +3,7 @@
 None of them takes a model, a run or a path, computes a statistic, shows or saves anything.
 """
 
+from workbench.figures.comparison import method_intervals, method_scatter
 from workbench.figures.evaluation import concept_matrix, efficacy_against_specificity, verdict_bars
 from workbench.figures.features import density_histogram, l0_against_explained_variance, token_strip, training_curves
 from workbench.figures.pictures import attention_overlays, contact_sheet
@@ -14,6 +15,8 @@ __all__ = [
     "density_histogram",
     "efficacy_against_specificity",
     "l0_against_explained_variance",
+    "method_intervals",
+    "method_scatter",
     "token_strip",
     "training_curves",
     "verdict_bars",

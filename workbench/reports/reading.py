@@ -1,6 +1,6 @@
 """What a run says, in words: derived from its tables by rules that do not know what one hoped for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -18,25 +18,27 @@ _KEPT = {"neighbour_specificity": "near concepts", "unrelated_specificity": "far
 
 
 class Reading(NamedTuple):
-    """The question, a paragraph of answer, and every expectation that does not hold."""
+    """The question, a paragraph of answer, what of it compares methods, and every expectation that does not hold."""
 
     question: str
     answer: str
     caveats: tuple[str, ...]
+    ranking: tuple[str, ...] = ()
 
 
-def reading(table: pd.DataFrame, spec: RunSpec) -> Reading:
-    """Reads the table `metrics(run)` aloud."""
+def reading(table: pd.DataFrame, spec: RunSpec, ranking: Sequence[str] = ()) -> Reading:
+    """Reads the table `metrics(run)` aloud; where a `ranking` compares methods, they are not told one by one."""
     methods, controls = conditions(spec)
     concepts = list(dict.fromkeys(trial.concept for trial in spec.trials))
     by = f" by {listed(methods)}" if methods else ""
     verb = "Is" if len(concepts) == 1 else "Are"
     question = f"{verb} {listed(concepts)} gone from “{spec.model.name}” after erasure{by}, and what else has changed?"
-    answer = [_method(table, name) for name in methods] + [_control(table, name) for name in controls]
+    told = [] if ranking else methods
+    answer = [_method(table, name) for name in told] + [_control(table, name) for name in controls]
     caveats = [*_caveats(table, methods), *_loud_controls(table, controls), *_dropped(spec)]
     if methods and not caveats:
         answer.append(f"All expectations hold: efficacy at least {percent(EFFICACY)}, losses at most 5 points.")
-    return Reading(question, " ".join(filter(None, answer)), tuple(caveats))
+    return Reading(question, " ".join(filter(None, answer)), tuple(caveats), tuple(ranking))
 
 
 def conditions(spec: RunSpec) -> tuple[list[str], list[str]]:

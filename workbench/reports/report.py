@@ -12,15 +12,18 @@ from plotly.offline import get_plotlyjs
 
 from saes.disk import replacing
 from workbench import figures
-from workbench.evaluation.tables import concept_matrix, metrics, pooled_metrics, verdict_shares
+from workbench.evaluation.differences import best_methods, order_effects
+from workbench.evaluation.tables import ALL, concept_matrix, metrics_with_all, verdict_shares
 from workbench.figures.evaluation import ROLES, VERDICT_COLOURS
 from workbench.reports.cards import attention_rows, concept_cards
+from workbench.reports.comparing import order_headings, order_rows, ranking
+from workbench.reports.costs import costs
 from workbench.reports.evidence import Evidence, read_evidence
 from workbench.reports.reading import conditions, reading
 from workbench.reports.references import references
-from workbench.reports.sheets import sheets
+from workbench.reports.sheets import grid, sheets
 from workbench.reports.summary import headings, summary_rows
-from workbench.runs import Run
+from workbench.runs import UNEDITED, Run
 
 
 def report(
@@ -31,12 +34,14 @@ def report(
     Without `evidence`, what was collected into the run folder is shown, if anything. `title` and `question` replace
     those derived from the run. The page holds plotly once and all images; it loads nothing.
     """
-    table = metrics(run)
-    evidence = evidence or read_evidence(run.dir) or Evidence()
+    table, evidence = metrics_with_all(run), evidence or read_evidence(run.dir) or Evidence()
+    methods, controls = conditions(run.spec)
+    best = best_methods(run) if len(methods) > 1 else pd.DataFrame()
     context = {
-        **_text(run, table, title, question),
+        **_text(run, table, best, title, question),
         **_charts(run, table, evidence),
         **_pictures(run, evidence),
+        **(_comparison(run, table, controls) if len(methods) > 1 else {"several": False}),
         "style": Markup(_environment().get_template("style.css").render()),
         "plotly": Markup(get_plotlyjs()),
     }
@@ -46,22 +51,32 @@ def report(
     return Path(path)
 
 
-def _text(run: Run, table: pd.DataFrame, title: str, question: str) -> dict[str, Any]:
-    spec, words = run.spec, reading(table, run.spec)
+def _text(run: Run, table: pd.DataFrame, best: pd.DataFrame, title: str, question: str) -> dict[str, Any]:
+    spec = run.spec
+    words = reading(table[table["concept"] != ALL], spec, ranking(table, best) if len(best) else [])
     edits = {edit.hash: edit for trial in spec.trials for edit in trial.conditions.values() if edit}
     concepts = list(dict.fromkeys(trial.concept for trial in spec.trials))
     return {
         "title": title or f"Erasing {_short(concepts)} from “{spec.model.name}”",
-        "reading": words._replace(question=question or words.question),
+        "reading": words._replace(question=question or spec.question or words.question),
         "spec": spec, "judge": run.judge, "concepts": concepts, "edits": list(edits.values()),
-        "headings": headings(table), "rows": summary_rows(_with_all(run, table)), "n_images": len(spec.cells()),
+        "headings": headings(table), "rows": summary_rows(table, best), "n_images": len(spec.cells()),
         "roles": ROLES, "verdict_colours": VERDICT_COLOURS, "run_dir": run.dir,
     }  # fmt: skip
 
 
-def _with_all(run: Run, table: pd.DataFrame) -> pd.DataFrame:
-    """The metrics of each concept, after those of all together where there are several."""
-    return table if table["concept"].nunique() < 2 else pd.concat([pooled_metrics(run), table], ignore_index=True)
+def _comparison(run: Run, table: pd.DataFrame, controls: list[str]) -> dict[str, Any]:
+    """What only a run with several methods shows: them side by side, their costs, and the effect of an order."""
+    records, effects = run.records(), order_effects(run)
+    first, quiet = table[table["concept"] == table["concept"].iloc[0]], (UNEDITED, *controls)
+    return {
+        "several": True,
+        "intervals": chart("intervals", figures.method_intervals(first, quiet)),
+        "methods_scatter": chart("methods-scatter", figures.method_scatter(first, quiet)),
+        "grids": {trial.concept: grid(run, trial.concept, records) for trial in run.spec.trials},
+        "costs": costs(run, records),
+        "orders": order_rows(effects), "order_headings": order_headings(effects),
+    }  # fmt: skip
 
 
 def _charts(run: Run, table: pd.DataFrame, evidence: Evidence) -> dict[str, Any]:
@@ -72,7 +87,7 @@ def _charts(run: Run, table: pd.DataFrame, evidence: Evidence) -> dict[str, Any]
         for site, density in evidence.densities.items()
     }
     return {
-        "scatter": chart("scatter", figures.efficacy_against_specificity(table)),
+        "scatter": chart("scatter", figures.efficacy_against_specificity(table[table["concept"] != ALL])),
         "bars": chart("bars", figures.verdict_bars(verdict_shares(run))),
         "matrices": {name: chart(f"matrix-{name}", figures.concept_matrix(own)) for name, own in matrices.items()},
         "densities": {site: chart(f"density-{site}", plot) for site, plot in densities.items()},

@@ -12,7 +12,8 @@ from PIL import Image
 from workbench.evaluation.suites import ROLES
 from workbench.runs import Run
 
-COLUMNS = 8  # pictures in a row
+COLUMNS = 8  # pictures in a row of a sheet
+A_ROLE = 2  # prompts of each role in a grid
 PIXELS = 160  # larger pictures are made smaller, for the file to stay one that can be sent
 
 
@@ -38,9 +39,44 @@ def sheets(run: Run, concept: str, records: pd.DataFrame) -> list[Sheet]:
     return [_sheet(run, own[own["role"] == role], role) for role in ROLES if (own["role"] == role).any()]
 
 
-def _sheet(run: Run, records: pd.DataFrame, role: str) -> Sheet:
+class GridRow(NamedTuple):
+    """One prompt and seed under every condition."""
+
+    role: str
+    prompt: str
+    pictures: list[Picture]
+
+
+class Grid(NamedTuple):
+    """Prompts of every role of one concept: a row a prompt, a column a condition."""
+
+    conditions: list[str]
+    rows: list[GridRow]
+
+
+def grid(run: Run, concept: str, records: pd.DataFrame) -> Grid:
+    """`A_ROLE` prompts of each role, evenly spaced in the suite, under every condition."""
+    own = records[records["concept"] == concept]
+    conditions = list(dict.fromkeys(own["condition"]))
+    rows = []
+    for role in ROLES:
+        of_role = own[own["role"] == role]
+        for key in _spaced(of_role, A_ROLE).itertuples():
+            same = of_role[(of_role["prompt"] == key.prompt) & (of_role["seed"] == key.seed)]
+            same = same.drop_duplicates("condition").set_index("condition")
+            pictures = [_picture(run, row) for row in same.loc[conditions].reset_index().itertuples()]
+            rows.append(GridRow(role, str(key.prompt), pictures))
+    return Grid(conditions, rows)
+
+
+def _spaced(records: pd.DataFrame, n: int) -> pd.DataFrame:
+    """At most n prompts with their seeds, evenly spaced in the order of the suite."""
     keys = records[["prompt", "seed"]].drop_duplicates()
-    chosen = keys.iloc[np.unique(np.linspace(0, len(keys) - 1, COLUMNS).round().astype(int))]
+    return keys.iloc[np.unique(np.linspace(0, len(keys) - 1, n).round().astype(int))] if len(keys) else keys
+
+
+def _sheet(run: Run, records: pd.DataFrame, role: str) -> Sheet:
+    chosen = _spaced(records, COLUMNS)
     rows = []
     for condition, own in records.groupby("condition", sort=False):
         columns = chosen.merge(own, on=["prompt", "seed"], how="left")

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from workbench.reports.reading import signed
+from workbench.runs import is_method
 
 COLUMNS = {  # metric → heading
     "efficacy": "efficacy",
@@ -17,21 +18,23 @@ COLUMNS = {  # metric → heading
     "pixel_drift": "pixel drift",
     "feature_drift": "feature drift",
 }
+_KEYS = ["concept", "condition", "metric"]
 _CHANGES = ("neighbour_specificity", "unrelated_specificity", "intact")
 
 
 class CellText(NamedTuple):
     """One number as it is printed. `change` is in points from the unedited model (None in columns that tell none),
-    `loss` whether it is a loss beyond chance."""
+    `loss` whether it is a loss beyond chance, `best` whether it cannot be told from the best of the methods."""
 
     value: str
     interval: str = ""
     change: str | None = None
     loss: bool = False
+    best: bool = False
 
 
 class SummaryRow(NamedTuple):
-    """The cells of one condition; `first` opens a concept's group of `size` rows."""
+    """The cells of one condition; `first` opens a concept's group of `size` rows, `method` is False for controls."""
 
     concept: str
     condition: str
@@ -40,6 +43,7 @@ class SummaryRow(NamedTuple):
     damaged: bool
     first: bool
     size: int
+    method: bool
 
 
 def headings(table: pd.DataFrame) -> list[str]:
@@ -47,16 +51,19 @@ def headings(table: pd.DataFrame) -> list[str]:
     return [COLUMNS[metric] for metric in _metrics(table)]
 
 
-def summary_rows(table: pd.DataFrame) -> list[SummaryRow]:
-    """The rows, in the order of the table `metrics(run)`."""
+def summary_rows(table: pd.DataFrame, best: pd.DataFrame) -> list[SummaryRow]:
+    """The rows, in the order of `table` (`metrics(run)`); `best` is `best_methods(run)`, or empty to mark none."""
+    winners = set() if best.empty else set(best[best["among_best"]][_KEYS].itertuples(index=False, name=None))
     rows = []
     for concept, group in table.groupby("concept", sort=False):
         parts = list(group.groupby("condition", sort=False))
         for place, (condition, own) in enumerate(parts):
-            by_metric = {row.metric: row for row in own.itertuples()}
-            cells = [_cell(by_metric[metric]) if metric in by_metric else None for metric in _metrics(table)]
+            marks = {metric: (concept, condition, metric) in winners for metric in _metrics(table)}
+            by_metric = {row.metric: _cell(row, marks[row.metric]) for row in own.itertuples()}
+            cells = [by_metric.get(metric) for metric in _metrics(table)]
             n, damaged = int(own["n"].max()), bool((own["mark"] == "damaged").any())
-            rows.append(SummaryRow(str(concept), str(condition), cells, n, damaged, place == 0, len(parts)))
+            group_of = (place == 0, len(parts), is_method(str(condition)))
+            rows.append(SummaryRow(str(concept), str(condition), cells, n, damaged, *group_of))
     return rows
 
 
@@ -64,13 +71,13 @@ def _metrics(table: pd.DataFrame) -> list[str]:
     return [metric for metric in COLUMNS if metric in set(table["metric"])]
 
 
-def _cell(row: tuple) -> CellText:
+def _cell(row: tuple, best: bool) -> CellText:
     metric, value, low, high = (getattr(row, name) for name in ("metric", "value", "low", "high"))
     if pd.isna(value):
         return CellText("void")
     if metric.endswith("drift"):
-        return CellText(f"{value:.3f}", f"{low:.3f}–{high:.3f}") if high else CellText("0")
-    rate = CellText(f"{100 * value:.1f}", f"{100 * low:.0f}–{100 * high:.0f}")
+        return CellText(f"{value:.3f}", f"{low:.3f}–{high:.3f}", best=best) if high else CellText("0", best=best)
+    rate = CellText(f"{100 * value:.1f}", f"{100 * low:.0f}–{100 * high:.0f}", best=best)
     if metric not in _CHANGES:
         return rate
     change, highest = (getattr(row, name) for name in ("difference", "difference_high"))

@@ -1,0 +1,78 @@
+"""What a run with several methods says of them side by side: in words, as a table of orders, as figures."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pandas as pd
+
+from workbench.reports.reading import listed, percent, signed, words
+from workbench.reports.summary import COLUMNS
+
+METRICS = [metric for metric in COLUMNS if not metric.endswith("drift")]
+SEVERAL = "Several concepts in one edit: "
+
+
+class OrderRow(NamedTuple):
+    """How much more of each metric one order keeps than the other, in points, with intervals; "" is not measured."""
+
+    concept: str
+    there: str
+    back: str
+    cells: list[tuple[str, str, bool]]  # difference, interval, whether it is beyond chance
+
+
+def ranking(table: pd.DataFrame, best: pd.DataFrame) -> list[str]:
+    """A sentence for each metric on which methods differ, over all concepts; one for those on which none do.
+
+    `table` is `metrics_with_all(run)`, `best` is `best_methods(run)`.
+    """
+    first = table[table["concept"] == table["concept"].iloc[0]]
+    joined = best.merge(first[["concept", "condition", "metric", "value"]], on=["concept", "condition", "metric"])
+    return [sentence for several, own in joined.groupby("several") for sentence in _ranking(own, SEVERAL * several)]
+
+
+def _ranking(own: pd.DataFrame, prefix: str) -> Iterator[str]:
+    if own["condition"].nunique() < 2:
+        return
+    equal = []
+    for metric in METRICS:
+        rows = own[own["metric"] == metric].sort_values("gap")
+        if len(rows) > 1 and rows["among_best"].all():
+            equal.append(words(metric))
+        elif len(rows) > 1:
+            yield prefix + _sentence(metric, rows)
+    if equal:
+        yield f"{prefix}No method can be told from the best in {listed(equal)}."
+
+
+def _sentence(metric: str, rows: pd.DataFrame) -> str:
+    best = [f"{row.condition} ({percent(row.value)})" for row in rows[rows["among_best"]].itertuples()]
+    behind = [
+        f"{row.condition} ({percent(row.value)}, by {100 * row.gap_low:.0f} to {100 * row.gap_high:.0f} points)"
+        for row in rows[~rows["among_best"]].itertuples()
+    ]
+    are = "is" if len(best) == 1 else "are"
+    left = "is" if len(behind) == 1 else "are"
+    return f"{words(metric).capitalize()}: {listed(best)} {are} best; {listed(behind)} {left} behind."
+
+
+def order_rows(effects: pd.DataFrame) -> list[OrderRow]:
+    """The rows of a table of `order_effects(run)`, with a cell for each of `order_headings`."""
+    shown = [metric for metric in METRICS if metric in set(effects["metric"])]
+    rows = []
+    for (concept, there, back), own in effects.groupby(["concept", "there", "back"], sort=False):
+        by_metric = {row.metric: row for row in own.itertuples()}
+        rows.append(OrderRow(concept, there, back, [_order_cell(by_metric.get(metric)) for metric in shown]))
+    return rows
+
+
+def order_headings(effects: pd.DataFrame) -> list[str]:
+    """The headings of the metrics of which an effect is known."""
+    return [COLUMNS[metric] for metric in METRICS if metric in set(effects["metric"])]
+
+
+def _order_cell(row: tuple | None) -> tuple[str, str, bool]:
+    if row is None:
+        return "–", "", False
+    difference, low, high = (getattr(row, name) for name in ("difference", "low", "high"))
+    return signed(difference), f"{signed(low)} to {signed(high)}", low > 0 or high < 0

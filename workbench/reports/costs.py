@@ -1,0 +1,76 @@
+"""What each method of a run costs: the time of its fits, the size of its edits, and the time of an image with them."""
+
+from collections.abc import Iterable
+from statistics import median
+from typing import NamedTuple
+
+import pandas as pd
+
+from workbench.comparison.fits import fit_seconds
+from workbench.edits import ActivationEdit, ComposedEdit, Edit, WeightEdit, load_edit
+from workbench.runs import UNEDITED, EditSpec, Run, is_method
+
+
+class Cost(NamedTuple):
+    """One method. `fit` and `size` are of one edit, the median and, in `fits`, the range over the concepts."""
+
+    condition: str
+    changes: str
+    fit: str
+    fits: str
+    size: str
+    image: str
+
+
+def costs(run: Run, records: pd.DataFrame) -> list[Cost]:
+    """A row for each method; times that were not measured are dashes. `records` are those of the run."""
+    seconds = fit_seconds(run.dir)
+    images = records.groupby("condition")["seconds"].median()
+    return [
+        _cost(run, name, edits, [seconds[edit.hash] for edit in edits if edit.hash in seconds], images)
+        for name, edits in _methods(run).items()
+    ]
+
+
+def _methods(run: Run) -> dict[str, list[EditSpec]]:
+    """The different edits of each method."""
+    found: dict[str, dict[str, EditSpec]] = {}
+    for trial in run.spec.trials:
+        for name, edit in trial.conditions.items():
+            if edit and is_method(name):
+                found.setdefault(name, {})[edit.hash] = edit
+    return {name: list(edits.values()) for name, edits in found.items()}
+
+
+def _cost(run: Run, name: str, edits: list[EditSpec], seconds: list[float], images: pd.Series) -> Cost:
+    folders = [run.dir / "edits" / edit.hash for edit in edits]
+    sizes = [sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) for folder in folders]
+    known = all((folder / "edit.json").is_file() for folder in folders)
+    return Cost(
+        name,
+        changes([load_edit(folder) for folder in folders]) if known else "",
+        duration(median(seconds)) if seconds else "–",
+        f"{duration(min(seconds))} – {duration(max(seconds))}" if len(seconds) > 1 else "",
+        f"{median(sizes) / 1e6:.2g} MB" if known else "–",
+        f"{images[name] / images[UNEDITED]:.2f} ×",
+    )
+
+
+def changes(edits: Iterable[Edit]) -> str:
+    """What edits of one method change, in words."""
+    return "; ".join(dict.fromkeys(_changes(edit) for edit in edits))
+
+
+def _changes(edit: Edit) -> str:
+    if isinstance(edit, ComposedEdit):
+        return f"{len(edit.parts)} edits: " + changes(edit.parts)
+    if isinstance(edit, ActivationEdit):
+        return f"activations at {edit.site}"
+    assert isinstance(edit, WeightEdit)
+    dense = any(edit.factors(name) is None for name in edit.names)
+    return f"{len(edit.names)} weights, " + ("dense" if dense else "low rank")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a reader wants them: 0.42 s, 12 s, 3.5 min."""
+    return f"{seconds / 60:.2g} min" if seconds >= 100 else f"{seconds:.2g} s"
