@@ -1,0 +1,51 @@
+"""Every study file in `studies` can be run: its concepts, methods and settings exist, and it asks a question."""
+
+from pathlib import Path
+
+import pytest
+
+from workbench import toy
+from workbench.comparison.compare import jobs
+from workbench.comparison.plan import read_comparison
+
+FOLDER = Path(__file__).parents[2] / "studies"
+STUDIES = sorted(FOLDER.glob("*.yaml"))
+
+
+def comparison(path):
+    known = toy.concepts()
+    return read_comparison(path).comparison(
+        lambda words: [known[word] for word in words], lambda concept, per_role, seed: toy.suite(concept.name, 1, seed)
+    )
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_study_names_existing_concepts_methods_and_settings(path):
+    made = comparison(path)
+    assert read_comparison(path).model == "toy" and made.question.endswith("?")
+    assert len(made.methods) > 2 and len({repr(method) for method in made.methods.values()}) == len(made.methods)
+    assert len({job.condition for job in jobs(made) if made.concepts[0] in job.concepts}) == sum(
+        {"single": 1, "joint": 1, "ordered": 2}[way] * len(made.methods) for way in made.ways
+    )
+    for method in made.methods.values():
+        assert "sd1" in method.supports.kinds
+        for concept in made.concepts:
+            needs = [need.split("|") for need in method.supports.needs]
+            assert all(any(getattr(concept, field) for field in fields) for fields in needs)
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_study_says_how_it_is_run_and_makes_200_images_a_cell(path):
+    assert path.read_text().startswith(f"# workbench compare studies/{path.name} --out out/{path.stem}\n")
+    plan = read_comparison(path)
+    roles = min(len({row.role for row in toy.suite(name, 1, 0).rows}) for name in plan.concepts)
+    assert plan.per_role * roles >= 200
+
+
+def test_the_closed_form_family_is_compared_and_its_parts_are_taken_away():
+    whole = comparison(FOLDER / "closed-form.yaml")
+    assert list(whole.methods) == ["ItD", "UCE", "RECE", "TRCE", "RealEra"]
+    assert {concept.kind for concept in whole.concepts} == {"object", "style", "character", "unsafe"}
+    assert any(concept.implied for concept in whole.concepts)
+    assert len(comparison(FOLDER / "ten-at-once.yaml").concepts) == 10
+    assert {path.stem for path in STUDIES} >= {"rece-rounds", "realera-parts", "trce-stages", "order"}
