@@ -8,7 +8,7 @@ attributes that are too rare, c_j, and less like those of the others:
     (3)  a word whose largest |desired_j − observed_j| is below the tolerance keeps its α in this round
 It is over after a round in which all words keep theirs. This is the code of 2025 (28c81ed): every round is solved from
 the original W while α adds up, there by writing into cached values, here in a tensor of its own. Its option η = 0.1 is
-never read, so that it works with η = 1, the default here.
+never read, so that it works with η = 1, by which ten votes' chance alone moves α by a sixth; here it counts.
 The code of 2023 (f7222e6) edits the W of the round before with this round's η (desired − observed) alone, η = 0.1; adds
 the attributes in units of the word's own values, α_j ‖W C‖ u_j with u_j = W C_j / ‖W C_j‖; takes "woman baker" for C_j,
 and all tokens from the last of the word on (`tokens="all"` here); and keeps a settled word as a preserved one for good.
@@ -52,7 +52,7 @@ class UCEDebias:
     voter: str = "toy"  # a name of `VOTERS`, or module:function
     images: int = 10  # of each word in each round
     rounds: int = 30  # at most
-    step: float = 1.0  # η
+    step: float = 0.1  # η
     tolerance: float = 0.05
     tokens: Literal["all", "last"] = "last"  # the last subject token (2025) | from it to the end (2023)
     erase_scale: float = 1.0  # s_e
