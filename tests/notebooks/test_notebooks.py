@@ -18,10 +18,11 @@ def test_a_notebook_is_committed_without_outputs(path):
 
 
 @pytest.mark.slow
-def test_find_and_erase_runs_from_clean_and_erases(tmp_path):
-    (path,) = (path for path in NOTEBOOKS if path.stem == "01-find-and-erase")
+@pytest.mark.parametrize(("stem", "figures"), [("01-find-and-erase", 5), ("02-closed-form-editing", 4)])
+def test_a_notebook_runs_from_clean_and_shows_its_figures(tmp_path, stem, figures):
+    (path,) = (path for path in NOTEBOOKS if path.stem == stem)
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
     shown = [output for cell in notebook.cells for output in cell.get("outputs", []) if "data" in output]
-    assert sum(FIGURE in output.data for output in shown) == 5
+    assert sum(FIGURE in output.data for output in shown) == figures
     assert not list(tmp_path.iterdir())  # a reader's folder stays as it was
