@@ -12,6 +12,7 @@ import torch
 import workbench as wb
 from saes.errors import WorkbenchError
 from tests.tiny_pipelines import GUIDANCE, save_tiny
+from workbench.edits import ComposedEdit
 from workbench.edits.bake import ulp
 from workbench.erasure.uce import UCE
 
@@ -75,7 +76,7 @@ def test_plain_diffusers_draws_the_same_without_this_package(tiny_flux, tmp_path
 
 def test_the_lineage_names_the_model_and_every_edit(tiny_sd1, tmp_path):
     edits = [UCE().fit(tiny_sd1, [FOX]), UCE(tokens="last").fit(tiny_sd1, [BEAR], seed=2)]
-    wb.bake(tiny_sd1, edits, tmp_path / "baked")
+    wb.bake(tiny_sd1, ComposedEdit(edits), tmp_path / "baked")
     lineage = json.loads((tmp_path / "baked/baked.json").read_text())
     assert lineage["base"] == {"name": tiny_sd1.name, "fingerprint": tiny_sd1.fingerprint}
     assert [(step["factor"], step["method"], step["concepts"], step["seed"]) for step in lineage["steps"]] == [
@@ -149,6 +150,7 @@ def test_what_cannot_be_baked_is_refused_and_leaves_nothing(tiny_sd1, tiny_sd2, 
     for model, edits, says in (
         (tiny_sd1, edit, "acts while the model runs and is not in weights. Use it with"),
         (tiny_sd1, [fox, edit], "acts while the model runs"),
+        (tiny_sd1, ComposedEdit([fox, edit]), "acts while the model runs"),
         (tiny_sd2, fox, "was fitted on another model"),
         (tiny_sd1, [], "no edit to bake"),
     ):
