@@ -84,14 +84,14 @@ def test_sentences_that_are_safe_already_change_nothing(tiny_sd1):
 def test_the_more_is_kept_the_less_is_moved_until_nothing_is(tiny_sd1):
     m, s, _ = gathered(tiny_sd1, FOX)
 
-    def missed(preserve_scale):
-        edit = TRCE(stages="1", preserve_scale=preserve_scale, damping=1e-3).fit(tiny_sd1, [FOX])
+    def missed(preserve_scale, damping=1e-3):
+        edit = TRCE(stages="1", preserve_scale=preserve_scale, damping=damping).fit(tiny_sd1, [FOX])
         maps = [(W, edit.delta(name).double()) for name, W in weights(tiny_sd1).items()]
         return sum(((W + delta) @ m.T - W @ s.T).square().sum().item() for W, delta in maps), maps
 
     misses = [missed(scale)[0] for scale in (0.01, 0.1, 1.0, 10.0)]
     assert misses == sorted(misses) and misses[0] < 0.5 * misses[-1]
-    assert max(delta.abs().max() for _, delta in missed(1e6)[1]) < 1e-6
+    assert max(delta.abs().max() for _, delta in missed(1e5, 1.0)[1]) < 1e-6
 
 
 def test_each_stage_changes_its_own_parameters_and_stage_2_alone_leaves_the_maps(tiny_sd1):
