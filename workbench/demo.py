@@ -14,8 +14,9 @@ from saes.errors import unknown_name
 from saes.progress import Progress
 
 if TYPE_CHECKING:
+    from workbench.comparison.compare import Conditions
     from workbench.concepts import Concept
-    from workbench.edits import Edit
+    from workbench.evaluation.suites import Suite
     from workbench.models import Model
     from workbench.runs import Run
 
@@ -40,7 +41,7 @@ class Size:
     cards: int
 
 
-FULL = Size(prompts=3000, samples=300_000, d_sae=1024, per_role=24, cards=4)
+FULL = Size(prompts=3000, samples=300_000, d_sae=1024, per_role=20, cards=4)
 QUICK = Size(prompts=600, samples=100_000, d_sae=1024, per_role=2, cards=1)  # shows that everything runs, no more
 
 
@@ -59,8 +60,8 @@ class Demo:
         yield Step(f"Reading the activations of {self.size.prompts} prompts at {SITE}", self.harvest)
         yield Step(f"Training a sparse autoencoder with {self.size.d_sae} features on them", self.train)
         yield Step(f"Finding the features of “{name}”", self.find)
-        yield Step(f"Erasing “{name}” with Interpret-then-Deactivate (ItD)", self.erase)
-        yield Step("Evaluating the edit beside the unedited model and two controls", self.evaluate)
+        yield Step(f"Erasing “{name}” in three ways: ItD with these features, UCE and RECE in closed form", self.erase)
+        yield Step("Evaluating the edits beside the unedited model and two controls", self.evaluate)
         yield Step("Collecting what the features do and where the pictures attend", self.explain)
         yield Step("Writing the report", self.write)
 
@@ -128,29 +129,39 @@ class Demo:
         return f"{len(own)} features that nothing else needs, first {', '.join(map(str, own[:5]))}"
 
     def erase(self, progress: Progress) -> str:
-        from workbench.erasure.itd import ItD
+        from workbench.comparison.fits import fit_seconds
 
-        if not (self.own / "edit").exists():
-            method = ItD(sae=str(self.out / "sae"))
-            method.fit(self.model, [self.concept], seed=self.seed, progress=progress).save(self.own / "edit")
-        return ""
+        conditions = self._trial(progress)[1]
+        seconds = fit_seconds(self.own / "run").values()
+        return f"{len(seconds)} edits, fitted in {sum(seconds):.1f} s; with controls: {', '.join(conditions)}"
 
     def evaluate(self, progress: Progress) -> str:
         from workbench import toy
-        from workbench.edits import ActivationEdit, no_op_like, random_like
+        from workbench.evaluation.differences import best_methods
         from workbench.evaluation.evaluate import evaluate
         from workbench.evaluation.tables import metrics
-        from workbench.reports.reading import reading
+        from workbench.reports.comparing import ranking
 
-        edit = ActivationEdit.read(self.own / "edit")
-        conditions: dict[str, Edit | None] = {
-            "ItD": edit,
-            "no-op": no_op_like(edit),
-            "random features": random_like(edit, seed=self.seed),
-        }
-        suite = toy.suite(self.concept.name, self.size.per_role, self.seed)
+        suite, conditions = self._trial(progress)
         run = evaluate(self.model, conditions, suite, toy.Oracle.load(), self.own / "run", progress=progress)
-        return reading(metrics(run), run.spec).answer
+        return " ".join(ranking(metrics(run), best_methods(run)))
+
+    def _trial(self, progress: Progress) -> "tuple[Suite, Conditions]":
+        """The suite and the edits, fitted once: three methods, and as controls one that does nothing and one that
+        turns random features off. Random weights are left to `workbench compare`: a demo is short."""
+        from workbench import toy
+        from workbench.comparison.compare import fit_all
+        from workbench.comparison.plan import Comparison, Subject
+        from workbench.erasure.itd import ItD
+        from workbench.erasure.method import Method
+        from workbench.erasure.rece import RECE
+        from workbench.erasure.uce import UCE
+
+        suite = toy.suite(self.concept.name, self.size.per_role, self.seed)
+        methods: dict[str, Method] = {"ItD": ItD(sae=str(self.out / "sae")), "UCE": UCE(), "RECE": RECE()}
+        comparison = Comparison(methods=methods, subjects=[Subject(self.concept, suite)], seed=self.seed)
+        ((suite, conditions),) = fit_all(self.model, comparison, self.own / "run", progress=progress)
+        return suite, {name: edit for name, edit in conditions.items() if name != "random directions"}
 
     def explain(self, progress: Progress) -> str:
         from workbench import toy

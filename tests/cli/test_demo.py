@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from workbench.comparison.fits import fit_seconds
+from workbench.runs import UNEDITED, Run
+
 pytestmark = pytest.mark.slow
 
 
@@ -27,7 +30,7 @@ def test_an_interrupted_demo_goes_on_and_ends_with_a_report(tmp_path):
         time.sleep(0.05)
     first.send_signal(signal.SIGINT)
     said, error = first.communicate(timeout=120)
-    assert first.returncode == 130 and "[5/7]" in said
+    assert first.returncode == 130 and "[5/7]" in said and "3 edits" in said
     assert "Interrupted. Run the same command again" in error and "Traceback" not in error
     made = times(tmp_path)
 
@@ -37,6 +40,9 @@ def test_an_interrupted_demo_goes_on_and_ends_with_a_report(tmp_path):
     assert said.rstrip().endswith(f"The report is at {tmp_path / 'report.html'}")
     assert made.items() <= times(tmp_path).items()  # nothing that was finished is made again
     page = (tmp_path / "report.html").read_text()
+    run = Run.open(tmp_path / "fox/run")
+    assert list(run.spec.trials[0].conditions) == [UNEDITED, "ItD", "UCE", "RECE", "no-op", "random features"]
+    assert len(fit_seconds(run.dir)) == 3 and "What each method costs" in page
     assert "fox" in page and not re.search(r"""\bsrc=["']https?:|<link\b""", page)  # it opens offline
 
 

@@ -42,7 +42,8 @@ def test_the_ranking_names_what_differs_and_what_does_not(run):
     sentences = ranking(metrics_with_all(run), best_methods(run))
     assert sentences[0].startswith("Efficacy: good (50\u202f%) is best; worse (25\u202f%, by ")
     assert sentences[-1] == (
-        "No method can be told from the best in neighbour specificity, unrelated specificity and intact."
+        "No method can be told from the best in neighbour specificity (100\u202f%), unrelated specificity (100\u202f%) "
+        "and intact (100\u202f%)."
     )
 
 

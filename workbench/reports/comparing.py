@@ -38,11 +38,16 @@ def _ranking(own: pd.DataFrame, prefix: str) -> Iterator[str]:
     for metric in METRICS:
         rows = own[own["metric"] == metric].sort_values("gap")
         if len(rows) > 1 and rows["among_best"].all():
-            equal.append(words(metric))
+            equal.append(f"{words(metric)} ({_range(rows['value'])})")
         elif len(rows) > 1:
             yield prefix + _sentence(metric, rows)
     if equal:
         yield f"{prefix}No method can be told from the best in {listed(equal)}."
+
+
+def _range(values: pd.Series) -> str:
+    least, most = percent(values.min()), percent(values.max())
+    return most if least == most else f"{least} to {most}"
 
 
 def _sentence(metric: str, rows: pd.DataFrame) -> str:

@@ -17,6 +17,23 @@ METHODS = {  # name of the method → its paper
         "classifier for concept erasing in text-to-image diffusion models (Interpret then Deactivate). 2025.",
         "https://arxiv.org/abs/2503.09446",
     ),
+    "uce": Reference(
+        "R. Gandikota, H. Orgad, Y. Belinkov, J. Materzyńska, D. Bau. Unified concept editing in diffusion models. "
+        "WACV 2024.",
+        "https://arxiv.org/abs/2308.14761",
+    ),
+    "rece": Reference(
+        "C. Gong et al. Reliable and efficient concept erasure of text-to-image diffusion models. ECCV 2024.",
+        "https://arxiv.org/abs/2407.12383",
+    ),
+    "trce": Reference(
+        "R. Chen et al. TRCE: towards reliable malicious concept erasure in text-to-image diffusion models. 2025.",
+        "https://arxiv.org/abs/2503.07389",
+    ),
+    "realera": Reference(
+        "Y. Liu et al. RealEra: semantic-level concept erasure via neighbor-concept mining. 2024.",
+        "https://arxiv.org/abs/2410.09140",
+    ),
 }
 MEASURES = (
     Reference(
@@ -39,6 +56,10 @@ MEASURES = (
         "https://arxiv.org/abs/2403.06135",
     ),
 )
+SELECTION = Reference(
+    "S. S. Gupta. On some multiple decision (selection and ranking) rules. Technometrics 7, 1965.",
+    "https://doi.org/10.1080/00401706.1965.10490251",
+)
 AUTOENCODERS = Reference(
     "L. Gao et al. Scaling and evaluating sparse autoencoders. 2024.", "https://arxiv.org/abs/2406.04093"
 )
@@ -48,7 +69,8 @@ ATTENTION = Reference(
 )
 
 
-def references(methods: Iterable[str], *, attention: bool, autoencoders: bool) -> list[Reference]:
-    """The works behind these methods and behind what a report shows, each once."""
+def references(methods: Iterable[str], *, several: bool, attention: bool, autoencoders: bool) -> list[Reference]:
+    """The works behind these methods, `several` of which are compared, and behind what a report shows, each once."""
     cited = [METHODS[name.lower()] for name in dict.fromkeys(methods) if name.lower() in METHODS]
-    return [*cited, *MEASURES, *([AUTOENCODERS] if autoencoders else []), *([ATTENTION] if attention else [])]
+    shown = {SELECTION: several, AUTOENCODERS: autoencoders, ATTENTION: attention}
+    return [*cited, *MEASURES, *(work for work, wanted in shown.items() if wanted)]

@@ -98,12 +98,13 @@ def _pictures(run: Run, evidence: Evidence) -> dict[str, Any]:
     records = run.records()
     concepts = dict.fromkeys(trial.concept for trial in run.spec.trials)
     methods = [edit.method for trial in run.spec.trials for edit in trial.conditions.values() if edit]
+    shown = {"several": len(conditions(run.spec)[0]) > 1, "attention": bool(evidence.attention)}
     return {
         "sheets": {concept: sheets(run, concept, records) for concept in concepts},
         "cards": concept_cards(evidence.cards),
         "attention": attention_rows(evidence.attention),
         "saes": evidence.saes,
-        "references": references(methods, attention=bool(evidence.attention), autoencoders=bool(evidence.saes)),
+        "references": references(methods, **shown, autoencoders=bool(evidence.saes)),
     }
 
 
