@@ -42,11 +42,8 @@ def stacked(model, method, concepts):
         system += [(near[i, k], m[i], 1.0) for i in range(n) for k in range(near.shape[1])]
         system += [(beyond[i, b], beyond[i, b], method.beyond_scale) for i in range(n) for b in range(method.beyond)]
     kept = kept_prompts(concepts)
-    scale = method.neighbours * UCE(tokens=method.tokens).scale_of(len(kept))
-    if method.preserve_scale is not None:
-        scale = method.preserve_scale
-    system += [(p, p, scale) for rows in UCE(tokens=method.tokens).kept_rows(model, "embeddings", kept, lambda x, *_: x)
-               for p in rows]  # fmt: skip
+    for rows in UCE(tokens=method.tokens).kept_rows(model, "embeddings", kept, lambda items, *_: items):
+        system += [(p, p, method.preserve_scale) for p in rows]
     rows, to, w = zip(*system, strict=True)
     return torch.stack(rows).double(), torch.stack(to).double(), torch.tensor(w).double()
 
@@ -79,7 +76,7 @@ def test_every_map_solves_the_stacked_system(tiny_sd1, concepts, settings):
 @pytest.mark.parametrize("tokens", ["all", "last"])
 @pytest.mark.parametrize("templates", [False, True])
 def test_without_neighbours_and_what_is_beyond_it_is_uce(tiny_sd1, tokens, templates):
-    same = {"tokens": tokens, "templates": templates, "damping": 3.0}
+    same = {"tokens": tokens, "templates": templates, "damping": 3.0, "preserve_scale": 0.7}
     ours = RealEra(neighbours=1, beyond_scale=0.0, **SOLVE, **same).fit(tiny_sd1, [FOX])
     uce = UCE(**same).fit(tiny_sd1, [FOX])
     mined = RealEra(neighbours=2, beyond_scale=0.0, **SOLVE, **same).fit(tiny_sd1, [FOX])
@@ -231,7 +228,7 @@ def test_both_stages_change_keys_and_values_of_cross_attention_alone(tiny_sd1, t
 def test_settings_tell_what_was_drawn(tiny_sd1):
     edit = RealEra(**SOLVE).fit(tiny_sd1, [FOX], seed=3)
     assert edit.seed == 3 and edit.settings["d1"] == pytest.approx(1.05 * (1 - 0.85**2) ** 0.5)
-    assert edit.settings["preserve_scale"] == pytest.approx(16 / 3)
+    assert edit.settings["d2"] == pytest.approx(2 * edit.settings["d1"]) and edit.settings["anchors"] == {"fox": "cat"}
     other = RealEra(**SOLVE).fit(tiny_sd1, [FOX], seed=4)
     assert not torch.equal(other.delta(other.names[0]), edit.delta(edit.names[0]))
 
