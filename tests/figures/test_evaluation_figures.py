@@ -80,6 +80,16 @@ def test_the_matrix_shows_differences_in_points_and_frames_the_erased(run: Run) 
     assert [(shape.x0, shape.y0) for shape in plot.layout.shapes] == [(-0.5, -0.5), (0.5, 0.5)]
 
 
+def test_the_matrix_of_one_concept_has_a_row_a_condition_with_the_concept_framed(run: Run) -> None:
+    matrix = concept_matrix(run)
+    red = matrix[(matrix["erased"] == "red") & (matrix["condition"] != "unedited")]
+    plot = figures.concept_matrix(red, rows="condition")
+    assert list(plot.data[0].y) == ["half", "noise"] and plot.data[0].x[0] == "red"
+    shown = red.set_index(["condition", "concept"])["difference"]
+    assert plot.data[0].z[1][0] == pytest.approx(100 * shown["noise", "red"])
+    assert [(shape.x0, shape.y0) for shape in plot.layout.shapes] == [(-0.5, -0.5), (-0.5, 0.5)]
+
+
 def test_a_void_cell_of_the_matrix_is_crossed_out(tmp_path: Path) -> None:
     run = drawn_run(tmp_path / "run", {"half": half})
     records = run.records()

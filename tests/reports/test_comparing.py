@@ -47,6 +47,13 @@ def test_the_ranking_names_what_differs_and_what_does_not(run):
     )
 
 
+def test_edits_of_several_concepts_are_told_apart_from_others(tmp_path):
+    run = ordered_run(tmp_path / "run")
+    sentences = ranking(metrics_with_all(run), best_methods(run))
+    assert sentences[0].startswith("Several concepts in one edit, efficacy: uce: red then blue (100\u202f%)")
+    assert all(sentence.startswith("Several concepts in one edit, ") for sentence in sentences)
+
+
 def test_one_method_has_no_rivals(tmp_path):
     run = drawn_run(tmp_path / "run", {"only": leaves(), "no-op": lambda row: row.expected})
     assert ranking(metrics_with_all(run), best_methods(run)) == []
@@ -69,7 +76,7 @@ def test_the_page_shows_methods_side_by_side(body):
     assert body.count('class="sheet methods"') == 2  # a grid a concept
     assert "good (50" in body and "What each method costs" in body
     assert re.search(r'<td class="best">50\.0<small>', body)
-    assert found.tags["details"] == 4  # concepts of the table, of the figures, more prompts of each
+    assert found.tags["details"] == 5  # concepts of table and figures, more prompts of each, the other method's matrix
     assert set(found.links) <= set(found.ids) and len(set(found.ids)) == len(found.ids)
 
 
@@ -102,6 +109,6 @@ def test_an_order_is_told_in_points(tmp_path):
     assert (row.there, row.back) == ("uce: red then blue", "uce: blue then red")
     efficacy = row.cells[order_headings(effects).index("efficacy")]
     assert efficacy[0] == "+50" and efficacy[2]
-    assert row.cells[order_headings(effects).index("far kept")] == ("+0", "+0 to +0", False)
+    assert row.cells[order_headings(effects).index("far kept")] == ("0", "0 to 0", False)
     page = report(ordered_run(tmp_path / "run"), tmp_path / "report.html").read_text()
     assert "What the order of erasures changes" in page

@@ -1,12 +1,13 @@
 """Figures that set methods side by side. Their input is the rows of one concept (or "all") of the table of metrics."""
 
 from collections.abc import Collection
+from itertools import cycle
 
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from workbench.figures.template import QUIET, RULE, SYMBOLS, TEMPLATE, colours_of, faded
+from workbench.figures.template import COLOURS, QUIET, RULE, SYMBOLS, TEMPLATE, faded
 
 PANELS = {
     "efficacy": "efficacy",
@@ -17,6 +18,7 @@ PANELS = {
     "harmonic_mean": "harmonic mean",
 }
 _KEPT = {"neighbour_specificity": "near concepts kept", "unrelated_specificity": "far concepts kept"}
+LEGEND_ROW = 28  # pixels
 _SHARE = {"range": [-0.04, 1.04], "tickvals": [0, 0.5, 1], "ticktext": ["0", "50", "100"]}
 
 
@@ -65,12 +67,13 @@ def method_scatter(metrics: pd.DataFrame, quiet: Collection[str] = ()) -> go.Fig
     share = {"range": [-0.06, 1.06], "tickformat": ".0%", "dtick": 0.25}
     plot.update_xaxes(**share).update_yaxes(**share)
     plot.update_yaxes(title_text="efficacy: images without the target", row=1, col=1)
-    return plot.update_layout(template=TEMPLATE, height=400, legend={"y": 1, "x": 1.02}, margin={"t": 12})
+    height = max(400, 60 + LEGEND_ROW * len(points))
+    return plot.update_layout(template=TEMPLATE, height=height, legend={"y": 1, "x": 1.02}, margin={"t": 12})
 
 
 def _colours(conditions: list[str], quiet: Collection[str]) -> dict[str, str]:
     """The palette goes to the methods."""
-    loud = colours_of(["", *(name for name in conditions if name not in quiet)])
+    loud = dict(zip((name for name in conditions if name not in quiet), cycle(COLOURS), strict=False))
     return {name: loud.get(name, QUIET) for name in conditions}
 
 

@@ -53,7 +53,8 @@ def efficacy_against_specificity(metrics: pd.DataFrame) -> go.Figure:
     plot.update_xaxes(**share).update_yaxes(**share)
     plot.update_yaxes(title_text="efficacy: images without the target", row=1, col=1)
     legend = {"orientation": "v", "tracegroupgap": 14, "y": 1, "x": 1.02}
-    return plot.update_layout(template=TEMPLATE, height=420, legend=legend)
+    entries = points.index.get_level_values(0).nunique() + len(concepts)
+    return plot.update_layout(template=TEMPLATE, height=max(420, 70 + 28 * entries), legend=legend)
 
 
 def _markers(
@@ -116,18 +117,20 @@ def _bars(own: pd.DataFrame, verdict: str, colour: str, legend: bool) -> go.Bar:
     )  # fmt: skip
 
 
-def concept_matrix(matrix: pd.DataFrame) -> go.Figure:
+def concept_matrix(matrix: pd.DataFrame, rows: str = "erased") -> go.Figure:
     """What erasing the concept of a row does to the concept of a column: percentage points of detection rate.
 
-    Takes the rows of one condition of `concept_matrix(run)`. Red is lost, blue gained; a frame marks the erased concept
+    Takes the rows of one condition of `concept_matrix(run)`, or those of one erased concept, and then a row is a
+    condition (`rows="condition"`). Red is lost, blue gained; a frame marks the erased concept
     itself; blank: no prompt names it; ×: the unedited model does not show it, so nothing can be lost.
     """
-    grid = matrix.pivot(index="erased", columns="concept", values="difference")
-    erased = list(dict.fromkeys(matrix["erased"]))
-    others = [name for name in dict.fromkeys(matrix["concept"]) if name not in erased]
-    grid = grid.reindex(index=erased, columns=[name for name in erased if name in grid] + others)
+    grid = matrix.pivot(index=rows, columns="concept", values="difference")
+    erased = dict(zip(matrix[rows], matrix["erased"], strict=True))
+    first = [name for name in dict.fromkeys(erased.values()) if name in grid]
+    others = [name for name in dict.fromkeys(matrix["concept"]) if name not in first]
+    grid = grid.reindex(index=list(erased), columns=first + others)
     void = matrix[matrix["mark"] == "void"]
-    crosses = {(row.erased, row.concept) for row in void.itertuples()}
+    crosses = set(zip(void[rows], void["concept"], strict=True))
     text = [
         ["×" if (row, column) in crosses else "" if pd.isna(value) else _points(value)
          for column, value in values.items()]
@@ -141,17 +144,18 @@ def concept_matrix(matrix: pd.DataFrame) -> go.Figure:
             "title": {"text": "points", "side": "right", "font": {"size": 12}}, "thickness": 10, "outlinewidth": 0,
             "tickvals": [-100, 0, 100],
         },
-        hovertemplate="erasing %{y}: %{x} %{z:+.1f} points<extra></extra>",
+        hovertemplate="%{y}: %{x} %{z:+.1f} points<extra></extra>",
     )  # fmt: skip
     for place, name in enumerate(grid.index):
-        if name in grid.columns:
-            x = list(grid.columns).index(name)
+        if erased[name] in grid.columns:
+            x = list(grid.columns).index(erased[name])
             box = {"x0": x - 0.5, "x1": x + 0.5, "y0": place - 0.5, "y1": place + 0.5}
             plot.add_shape(type="rect", **box, line={"color": INK, "width": 1.5})
     plot.update_xaxes(
         title_text="concept in the prompt", side="top", tickangle=-50, showgrid=False, ticks="", showline=False
     )
-    plot.update_yaxes(title_text="erased", autorange="reversed", showgrid=False, ticks="", showline=False)
+    title = "erased" if rows == "erased" else None
+    plot.update_yaxes(title_text=title, autorange="reversed", showgrid=False, ticks="", showline=False)
     return plot.update_layout(margin={"t": 90, "b": 16})
 
 

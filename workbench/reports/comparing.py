@@ -9,7 +9,7 @@ from workbench.reports.reading import listed, percent, signed, words
 from workbench.reports.summary import COLUMNS
 
 METRICS = [metric for metric in COLUMNS if not metric.endswith("drift")]
-SEVERAL = "Several concepts in one edit: "
+SEVERAL = "Several concepts in one edit, "
 
 
 class OrderRow(NamedTuple):
@@ -40,9 +40,9 @@ def _ranking(own: pd.DataFrame, prefix: str) -> Iterator[str]:
         if len(rows) > 1 and rows["among_best"].all():
             equal.append(f"{words(metric)} ({_range(rows['value'])})")
         elif len(rows) > 1:
-            yield prefix + _sentence(metric, rows)
+            yield _sentence(prefix + words(metric), rows)
     if equal:
-        yield f"{prefix}No method can be told from the best in {listed(equal)}."
+        yield _started(f"{prefix}no method can be told from the best in {listed(equal)}.")
 
 
 def _range(values: pd.Series) -> str:
@@ -50,7 +50,11 @@ def _range(values: pd.Series) -> str:
     return most if least == most else f"{least} to {most}"
 
 
-def _sentence(metric: str, rows: pd.DataFrame) -> str:
+def _started(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _sentence(about: str, rows: pd.DataFrame) -> str:
     best = [f"{row.condition} ({percent(row.value)})" for row in rows[rows["among_best"]].itertuples()]
     behind = [
         f"{row.condition} ({percent(row.value)}, by {100 * row.gap_low:.0f} to {100 * row.gap_high:.0f} points)"
@@ -58,7 +62,7 @@ def _sentence(metric: str, rows: pd.DataFrame) -> str:
     ]
     are = "is" if len(best) == 1 else "are"
     left = "is" if len(behind) == 1 else "are"
-    return f"{words(metric).capitalize()}: {listed(best)} {are} best; {listed(behind)} {left} behind."
+    return _started(f"{about}: {listed(best)} {are} best; {listed(behind)} {left} behind.")
 
 
 def order_rows(effects: pd.DataFrame) -> list[OrderRow]:
@@ -80,4 +84,9 @@ def _order_cell(row: tuple | None) -> tuple[str, str, bool]:
     if row is None:
         return "–", "", False
     difference, low, high = (getattr(row, name) for name in ("difference", "low", "high"))
-    return signed(difference), f"{signed(low)} to {signed(high)}", low > 0 or high < 0
+    return points(difference), f"{points(low)} to {points(high)}", low > 0 or high < 0
+
+
+def points(difference: float) -> str:
+    """A difference in points, with a sign where it is not 0."""
+    return signed(difference) if abs(difference) >= 0.005 else "0"

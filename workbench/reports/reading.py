@@ -8,6 +8,7 @@ import pandas as pd
 from workbench.runs import UNEDITED, RunSpec, is_method
 
 EFFICACY, LOSS = 0.90, 0.05  # what is expected of an erasure: at least this efficacy, at most this loss of others
+NAMED = 4  # methods that a question lists
 GREY_LEVEL = 1 / 255  # equal images may differ by one grey level when they were made in different batches
 _GONE = {
     "efficacy": "whose prompt names it",
@@ -30,7 +31,8 @@ def reading(table: pd.DataFrame, spec: RunSpec, ranking: Sequence[str] = ()) -> 
     """Reads the table `metrics(run)` aloud; where a `ranking` compares methods, they are not told one by one."""
     methods, controls = conditions(spec)
     concepts = list(dict.fromkeys(trial.concept for trial in spec.trials))
-    by = f" by {listed(methods)}" if methods else ""
+    named = listed(methods) if len(methods) <= NAMED else f"{len(methods)} methods"
+    by = f" by {named}" if methods else ""
     verb = "Is" if len(concepts) == 1 else "Are"
     question = f"{verb} {listed(concepts)} gone from “{spec.model.name}” after erasure{by}, and what else has changed?"
     told = [] if ranking else methods

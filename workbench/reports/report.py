@@ -80,8 +80,13 @@ def _comparison(run: Run, table: pd.DataFrame, controls: list[str]) -> dict[str,
 
 
 def _charts(run: Run, table: pd.DataFrame, evidence: Evidence) -> dict[str, Any]:
-    matrix = concept_matrix(run)
-    matrices = {name: own for name, own in matrix.groupby("condition", sort=False) if name in conditions(run.spec)[0]}
+    matrix, methods = concept_matrix(run), conditions(run.spec)[0]
+    matrix = matrix[matrix["condition"].isin(methods)]
+    if len(methods) > 1 and matrix["erased"].nunique() == 1:
+        matrices = {"All methods": figures.concept_matrix(matrix, rows="condition")}
+    else:
+        by_method = matrix.groupby("condition", sort=False)
+        matrices = {str(name): figures.concept_matrix(own) for name, own in by_method}
     densities = {
         site: figures.density_histogram(density, [card.feature for card in evidence.cards if card.site == site])
         for site, density in evidence.densities.items()
@@ -89,7 +94,7 @@ def _charts(run: Run, table: pd.DataFrame, evidence: Evidence) -> dict[str, Any]
     return {
         "scatter": chart("scatter", figures.efficacy_against_specificity(table[table["concept"] != ALL])),
         "bars": chart("bars", figures.verdict_bars(verdict_shares(run))),
-        "matrices": {name: chart(f"matrix-{name}", figures.concept_matrix(own)) for name, own in matrices.items()},
+        "matrices": {name: chart(f"matrix-{name}", plot) for name, plot in matrices.items()},
         "densities": {site: chart(f"density-{site}", plot) for site, plot in densities.items()},
     }
 

@@ -1,0 +1,69 @@
+"""`workbench compare` from flags and from a file: what it refuses, what it prints, and where the report is."""
+
+import json
+
+import pytest
+
+from workbench.cli.main import main
+from workbench.runs import Run
+
+STUDY = """
+question: Does all of the prompt matter?
+model: toy
+concepts: [fox]
+methods:
+  all tokens: {method: uce}
+  last token: {method: uce, tokens: last}
+per_role: 40
+"""
+
+
+def told(capsys, *words):
+    code = main(["compare", *map(str, words)])
+    shown = capsys.readouterr()
+    return code, shown.out, shown.err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["toy", "fox"], "no method"),
+        (["toy", "--method", "uce"], "no concept"),
+        (["toy", "foxx", "--method", "uce"], "Did you mean 'fox'"),
+        (["toy", "fox", "--method", "uec"], "Did you mean 'uce'"),
+        (["toy", "fox", "--method", "uce", "--set", "uce.tokns=last"], "Did you mean 'tokens'"),
+        (["toy", "fox", "--method", "uce", "--set", "rece.epochs=1"], "no setting of a compared method"),
+        (["toy", "fox", "--method", "uce", "--way", "joint"], "at least two"),
+        (["toy", "fox", "--method", "uce", "--way", "jointly"], "ways"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_any_work(capsys, tmp_path, words, says):
+    code, _, error = told(capsys, *words, "--out", tmp_path / "run")
+    assert code == 1 and says in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_study_leaves_no_room_for_methods(capsys, tmp_path):
+    (tmp_path / "study.yaml").write_text(STUDY)
+    code, _, error = told(capsys, tmp_path / "study.yaml", "--method", "uce", "--out", tmp_path / "run")
+    assert code == 1 and "says which concepts and methods" in error
+
+
+def test_a_study_ends_with_a_table_and_a_report_and_is_continued(capsys, tmp_path):
+    (tmp_path / "study.yaml").write_text(STUDY)
+    words = (tmp_path / "study.yaml", "--out", tmp_path / "run", "--per-role", 1, "--steps", 4)
+    code, table, error = told(capsys, *words)
+    assert code == 0, error
+    for text in ("efficacy", "all tokens", "last token", "random directions", "(", "*"):
+        assert text in table
+    assert f"The report is at {tmp_path / 'run/report.html'}" in error
+    assert "Does all of the prompt matter?" in (tmp_path / "run/report.html").read_text()
+    run = Run.open(tmp_path / "run")
+    assert run.spec.sampling.steps == 4 and run.spec.trials[0].conditions["last token"].settings["tokens"] == "last"
+    made = {path: path.stat().st_mtime_ns for path in run.dir.rglob("*.png")}
+
+    code, out, _ = told(capsys, *words, "--json")
+    rows = json.loads(out)
+    assert code == 0 and made == {path: path.stat().st_mtime_ns for path in run.dir.rglob("*.png")}
+    efficacy = {row["condition"]: row["among_best"] for row in rows if row["metric"] == "efficacy"}
+    assert efficacy["unedited"] is None and True in (efficacy["all tokens"], efficacy["last token"])
