@@ -91,6 +91,11 @@ def draws_globally(inner, model, concepts, seed, progress):
     return replace(edit, settings={**edit.settings, "strength": -8.0 - torch.rand(()).item()})
 
 
+def stays_on_its_device(inner, model, concepts, seed, progress):
+    edit = inner.fit(model, concepts, seed=seed, progress=progress)
+    return replace(edit, tensors={name: tensor.to("meta") for name, tensor in edit.tensors.items()})
+
+
 def takes_the_first_only(inner, model, concepts, seed, progress):
     edit = inner.fit(model, concepts[:1], seed=seed, progress=progress)
     return replace(edit, concepts=tuple(concept.name for concept in concepts))
@@ -114,6 +119,7 @@ def forgets_its_model(inner, model, concepts, seed, progress):
         (does_nothing, "changes_the_target"),
         (leaves_a_hook, "never_mutates_the_model"),
         (draws_globally, "is_deterministic"),
+        (stays_on_its_device, "fits_any_device"),
         (takes_the_first_only, "takes_several_concepts"),
         (says_nothing, "reports_progress"),
         (accepts_everything, "refuses_what_it_does_not_support"),

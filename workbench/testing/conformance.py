@@ -16,8 +16,9 @@ import torch
 from saes.errors import WorkbenchError
 from workbench.concepts import Concept
 from workbench.edits import KINDS, Edit, load_edit, no_op_like
+from workbench.edits.composed import leaves
 from workbench.erasure.method import Method
-from workbench.models import Model
+from workbench.models import Model, load
 from workbench.models.autoencoder import Images
 from workbench.testing.state import Watch, images_in_another_process, state_of
 
@@ -134,6 +135,21 @@ def composes(case: Case) -> None:
     assert np.array_equal(case.images(case.edit, idle), case.images(case.edit)), "a no-op changes an edit"
 
 
+def fits_any_device(case: Case) -> None:
+    """Its tensors are on the CPU, so that an edit from a GPU opens where there is none; what it adds is where the model
+    is. On a machine with a GPU, it also acts there."""
+    for part in leaves(case.edit):
+        places = {tensor.device.type for tensor in part.tensors.values()}  # type: ignore[attr-defined]
+        assert places <= {"cpu"}, f"tensors of the edit are on {places}"
+    for name, delta in case.edit.weight_deltas(case.model).items():
+        assert delta.device == case.model.device, f"the change of {name} is on {delta.device}"
+    if torch.cuda.is_available():
+        there = load(case.model.name, device="cuda", dtype=torch.float32)
+        with there.edited(case.edit):
+            images = there.generate(case.prompts, range(len(case.prompts)), steps=case.steps)
+        assert not np.array_equal(images, case.images()), "the edit does nothing on the GPU"
+
+
 def takes_several_concepts(case: Case) -> None:
     """One fit erases all the concepts given."""
     edit = case.method.fit(case.model, case.concepts, seed=0)
@@ -181,6 +197,7 @@ CHECKS: dict[str, Callable[[Case], None]] = {
         survives_the_disk,
         works_in_another_process,
         composes,
+        fits_any_device,
         takes_several_concepts,
         reports_progress,
         refuses_what_it_does_not_support,
