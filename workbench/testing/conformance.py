@@ -66,7 +66,7 @@ def is_a_described_value(case: Case) -> None:
     """A method is a frozen dataclass with paper, family, support and cost, and its edit says where it comes from."""
     method, edit = case.method, case.edit
     assert is_dataclass(method) and type(method).__dataclass_params__.frozen, "a method is a frozen dataclass"  # type: ignore[attr-defined]
-    assert isinstance(method, Method) and isinstance(edit, Edit), "paper, family, supports, cost, fit; and an Edit comes out"
+    assert isinstance(method, Method) and isinstance(edit, Edit), "a method has all of its facts, and an Edit comes out"
     assert method == type(method)(**{field.name: getattr(method, field.name) for field in fields(method)})
     assert edit.kind in KINDS, f"{edit.kind!r} cannot be loaded"
     assert tuple(edit.concepts) == (case.concepts[0].name,), "an edit names its concepts"
