@@ -78,9 +78,7 @@ class Neighbourhood:
         start = (s - half).clamp(min=MARGIN)
         return draw.at(s, start + draw.length * (s + half - start)).to(rows.dtype)  # (3)
 
-    def beyond(
-        self, rows: Float[Tensor, "n d"], count: int, generator: torch.Generator
-    ) -> Float[Tensor, "n count d"]:
+    def beyond(self, rows: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Float[Tensor, "n count d"]:
         """`count` members of B(e) for each row e, drawn likewise: ρ from the part of the outer interval that the inner
         one leaves."""
         low = chord(self.outer)

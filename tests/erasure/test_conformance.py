@@ -35,7 +35,10 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
     return {
         "itd": Case(ItD(sae=sae, m=12), tiny_sd1, (FOX, CAT), tiny_sd2, unsupported),
         "realera": Case(
-            RealEra(neighbours=3, beyond=2, lora_steps=2, lora_images=2), tiny_sd1, (FOX, CAT), tiny_sd2,
+            RealEra(neighbours=3, beyond=2, lora_steps=2, lora_images=2),
+            tiny_sd1,
+            (FOX, CAT),
+            tiny_sd2,
             [(tiny_flux, FOX), (tiny_sd1, Concept("fox", anchor="Fox "))],
         ),
         "rece": Case(RECE(), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_flux, FOX)]),
@@ -43,7 +46,10 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
         "uce": Case(UCE(), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_sd1, Concept("fox", anchor="Fox "))]),
         "uce_debias": Case(
             UCEDebias(voter="tests.voters:first", attributes=("red", "blue"), images=2, rounds=2),
-            tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_sd1, Concept("red"))],
+            tiny_sd1,
+            (FOX, CAT),
+            tiny_sd2,
+            [(tiny_sd1, Concept("red"))],
         ),
     }
 

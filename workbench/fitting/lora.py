@@ -1,6 +1,6 @@
 """Low-rank adapters on some linear maps of a denoiser of one's own (peft's LoRA; Hu et al. 2022, arXiv:2106.09685).
 
-    (1)  W_eff = W + B A,   A [rank, in] uniform in ±1/√in, B [out, rank] = 0 at the start
+(1)  W_eff = W + B A,   A [rank, in] uniform in ±1/√in, B [out, rank] = 0 at the start
 """
 
 from collections.abc import Sequence
