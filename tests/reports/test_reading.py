@@ -7,7 +7,7 @@ import pytest
 
 from tests.evaluation.drawn import Paint, drawn_run, suite
 from workbench.evaluation.tables import metrics
-from workbench.reports.reading import Reading, conditions, listed, reading
+from workbench.reports.reading import Reading, conditions, idle, listed, reading
 from workbench.runs import Row
 
 
@@ -41,6 +41,18 @@ def test_a_target_that_remains_is_named_with_its_share(tmp_path: Path) -> None:
     remains = next(c for c in words.caveats if "names it" in c)
     assert "red (50\u202f%)" in remains and "blue (50\u202f%)" in remains
     assert "All expectations hold" not in words.answer
+
+
+def test_an_edit_that_did_not_act_is_told_from_one_that_failed(tmp_path: Path) -> None:
+    def sleepy(row: Row) -> str:  # acts on one seed of two
+        return "orange" if row.expected == "red" and row.seed == 1 else row.expected
+
+    run = drawn_run(tmp_path / "run", {"itd": sleepy, "no-op": lambda row: row.expected}, suite("red", "orange"))
+    (sentence,) = idle(run.records())
+    left = run.records().query("condition == 'itd' and verdict == 'target'")
+    assert sentence.startswith(f"Of the {len(left)} images that show the target under itd, {len(left)} are those of")
+    moved = run.records().assign(pixel_drift=0.5)
+    assert not list(idle(moved)), "an image that moved and still shows the target is a failure of another kind"
 
 
 def test_a_neighbour_that_is_lost_is_named_with_its_loss(tmp_path: Path) -> None:

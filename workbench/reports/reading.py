@@ -115,6 +115,25 @@ def _failures(own: pd.DataFrame, name: str) -> Iterator[str]:
         yield f"{name} breaks pictures, and an absent concept may be an absent picture: {listed(broken)}."
 
 
+def idle(records: pd.DataFrame) -> Iterator[str]:
+    """Why a target is left: a sentence for each method of which the edit did nothing at all on some prompts, so that
+    their images are those of the unedited model. Takes the records of a run."""
+    left = records[(records["verdict"] == "target") & records["role"].isin(["target", "synonym", "implied"])]
+    for name, rows in left[left["condition"].map(is_method)].groupby("condition", sort=False):
+        same = rows[rows["pixel_drift"] <= GREY_LEVEL]
+        if len(same):
+            yield (
+                f"Of the {len(rows)} images that show the target under {name}, {len(same)} are those of the unedited "
+                f"model: there the edit did not act, as for {listed(_examples(same))}."
+            )
+
+
+def _examples(rows: pd.DataFrame) -> list[str]:
+    """Up to three prompts, of different concepts where there are any."""
+    first = pd.concat([rows.drop_duplicates("concept"), rows]).drop_duplicates("prompt")
+    return [f"“{prompt}”" for prompt in first["prompt"][:3]]
+
+
 def _loss(row: tuple) -> str:
     concept, difference, high = (getattr(row, name) for name in ("concept", "difference", "difference_high"))
     return f"{concept} ({signed(difference)}, {'beyond' if high < 0 else 'within'} chance)"

@@ -19,7 +19,7 @@ from workbench.reports.cards import attention_rows, concept_cards
 from workbench.reports.comparing import order_headings, order_rows, ranking
 from workbench.reports.costs import costs
 from workbench.reports.evidence import Evidence, read_evidence
-from workbench.reports.reading import conditions, reading
+from workbench.reports.reading import conditions, idle, reading
 from workbench.reports.references import references
 from workbench.reports.sheets import grid, sheets
 from workbench.reports.summary import headings, summary_rows
@@ -54,6 +54,7 @@ def report(
 def _text(run: Run, table: pd.DataFrame, best: pd.DataFrame, title: str, question: str) -> dict[str, Any]:
     spec = run.spec
     words = reading(table[table["concept"] != ALL], spec, ranking(table, best) if len(best) else [])
+    words = words._replace(caveats=(*words.caveats, *idle(run.records())))
     edits = {edit.hash: edit for trial in spec.trials for edit in trial.conditions.values() if edit}
     concepts = list(dict.fromkeys(trial.concept for trial in spec.trials))
     return {
