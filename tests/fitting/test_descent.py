@@ -20,9 +20,9 @@ def squares(parameter):
     return lambda step, generator: (parameter - TARGET).square().sum()
 
 
-def by_hand(gradient, steps, lr=0.1, b1=0.5, b2=0.25, decay=0.0, accumulate=False):
+def by_hand(gradient, steps, lr=0.1, b1=0.5, b2=0.25, decay=0.0, accumulate=False, size=2):
     """AdamW as published (Loshchilov & Hutter 2019), from zero."""
-    w, m, v, total = torch.zeros(2, dtype=torch.float64), 0.0, 0.0, 0.0
+    w, m, v, total = torch.zeros(size, dtype=torch.float64), 0.0, 0.0, 0.0
     for t in range(1, steps + 1):
         g = gradient(w)
         total = total + g
@@ -41,12 +41,20 @@ def test_steps_are_those_of_adamw_with_fresh_or_piled_up_gradients(accumulate, d
     assert history[0] == 5.0 and len(history) == 3 and history[-1] < history[0]
 
 
-def test_clipping_bounds_the_norm_over_all_parameters():
+@pytest.mark.parametrize("clip", [0.5, 4.0, None])
+def test_clipping_bounds_the_norm_over_all_parameters(clip):
+    """Adam forgets the length of a first gradient, not how the later ones compare with it: norms of about 5, 4, 3."""
     w, u = weight(), weight()
-    descend([w, u], lambda *_: (w - TARGET).square().sum() + 2 * u.sum(), 1, clip=0.5, **(ADAM | {"betas": (0.0, 0.0)}))
-    norm = (4 * TARGET.square().sum() + 8).sqrt()
-    expected = torch.cat([-2 * TARGET, torch.tensor([2.0, 2.0], dtype=torch.float64)]) * 0.5 / norm
-    assert_close(torch.cat([w.data, u.data]), -0.1 * expected / (expected.abs() + 1e-8))
+    descend([w, u], lambda *_: (w - TARGET).square().sum() + 0.5 * u.sum(), 3, clip=clip, **(ADAM | {"lr": 0.4}))
+    plain = weight()
+    descend([plain], squares(plain), 3, **(ADAM | {"lr": 0.4}))
+
+    def clipped(both):
+        gradient = torch.cat([2 * (both[:2] - TARGET), torch.full((2,), 0.5, dtype=torch.float64)])
+        return gradient * min(1.0, (clip or torch.inf) / float(gradient.norm()))
+
+    assert_close(torch.cat([w.data, u.data]), by_hand(clipped, 3, lr=0.4, size=4), rtol=1e-5, atol=0)
+    assert (w.data - plain.data).norm() > 1e-2 or clip is None
 
 
 def test_each_step_draws_from_its_own_generator_and_never_from_torchs():
