@@ -41,6 +41,11 @@ def test_a_caption_counts_only_as_whole_words_and_the_longest_one_counts():
     ]
 
 
+def test_a_caption_is_replaced_only_where_it_is_whole_words():
+    slime = Concept("slime", templates=["a cat by a caterpillar in {}"], captions=["a cat", "a mug"])
+    assert safe_pairs(slime)[1] == Pair("a mug by a caterpillar in slime", "a mug")
+
+
 def test_without_anchor_and_captions_the_safe_sentence_is_empty():
     assert safe_pairs(Concept("fox", templates=["a {}"])) == [Pair("a fox", "")]
 

@@ -44,9 +44,15 @@ def nearest(sentence: str, candidates: Sequence[str]) -> str:
 
 def _in_contexts(sentence: str, captions: Sequence[str], contexts: int) -> list[Pair]:
     """The sentence with its longest caption, and with others in that one's place; empty if it contains none."""
-    inside = [caption for caption in captions if re.search(rf"\b{re.escape(caption)}\b", sentence)]
+    inside = [caption for caption in captions if re.search(_whole(caption), sentence)]
     if not inside:
         return []
     own = max(inside, key=len)
     places = dict.fromkeys([own, *captions[:contexts]])
-    return [Pair(sentence.replace(own, caption), caption) for caption in places]
+    pieces = re.split(_whole(own), sentence)
+    return [Pair(caption.join(pieces), caption) for caption in places]
+
+
+def _whole(text: str) -> str:
+    """A pattern for the text where it is no part of a longer word."""
+    return rf"(?<!\w){re.escape(text)}(?!\w)"
