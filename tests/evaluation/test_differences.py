@@ -6,7 +6,7 @@ import pytest
 from tests.evaluation.drawn import ColourJudge, drawn_run, picture, spec, suite
 from workbench.evaluation.differences import among_best, best_methods, order_effects
 from workbench.evaluation.judging import rejudge
-from workbench.evaluation.tables import metrics
+from workbench.evaluation.tables import METRICS, metrics
 from workbench.runs import UNEDITED, EditSpec, Run, cell
 
 
@@ -109,6 +109,7 @@ def ordered_run(folder):
 
 def test_the_effect_of_an_order_is_a_paired_difference(tmp_path):
     table = order_effects(ordered_run(tmp_path / "run")).set_index("metric")
+    assert list(table.index) == [metric for metric in METRICS if metric in table.index], "no order of a hash"
     assert set(table["there"]) == {"uce: red then blue"} and set(table["back"]) == {"uce: blue then red"}
     row = table.loc["efficacy"]
     assert row["difference"] == pytest.approx(0.5) and 0 < row["low"] < 0.5 < row["high"]

@@ -5,9 +5,10 @@ the same prompts in a draw, so what makes a prompt easy for all of them cancels.
     (1)  gap_a = max_b θ_b − θ_a,   its interval from the draws θ*_best − θ*_a
     (2)  a is among the best unless  gap_a > c_a,   c_a = 95 % quantile of  max_b [(θ*_b − θ_b) − (θ*_a − θ_a)]
 (2) is subset selection (Gupta 1965): the set of all a that it leaves holds the truly best method with 95 % confidence,
-however many are compared. To mark the largest number alone would call chance a finding. The bootstrap does not know
-that 50 of 50 is not certainty, so a rate also stays among the best while the exact test of its discordant images
-(McNemar's, one-sided, 5 %) sees no difference from the best.
+however many are compared; that is so for one metric of one concept, not for all rows of a table at once. To mark the
+largest number alone would call chance a finding. The bootstrap does not know that 50 of 50 is not certainty, so a rate
+also stays among the best while the exact test of its discordant images (McNemar's, one-sided, 5 %) sees no difference
+from the best.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,8 +32,9 @@ def best_methods(run: Run) -> pd.DataFrame:
     """How far each method is behind the best of its metric.
 
     A row for each concept (first "all", where there are several), method and metric: `gap` ≥ 0 with gap_low and
-    gap_high (95 %, paired), and whether the method is `among_best` (2). Void metrics and damaged conditions do not
-    compete, nor do controls; edits of `several` concepts compete among themselves.
+    gap_high (95 %, paired), and whether the method is `among_best` (2). The interval of a gap takes the best as known
+    beforehand, so it is no test: that is what `among_best` is for. Void metrics and damaged conditions do not compete,
+    nor do controls; edits of `several` concepts compete among themselves.
     """
     rows = []
     for concept, conditions in _by_concept(run):
@@ -49,13 +51,14 @@ def order_effects(run: Run) -> pd.DataFrame:
     """What it changes to erase the same concepts in another order.
 
     A row for each concept, metric, and pair of conditions `there` and `back`: their difference with low and high
-    (95 %, paired over prompts). Empty for a run without such conditions.
+    (95 %, paired over prompts; each row by itself, so of 20 rows without any effect one is expected to exclude 0).
+    Empty for a run without such conditions.
     """
     rows = []
     for concept, conditions in _by_concept(run):
         for there, back in _orders(run.spec):
-            for metric in conditions.get(there, {}).keys() & conditions.get(back, {}).keys():
-                first, second = conditions[there][metric], conditions[back][metric]
+            for metric, first in conditions.get(there, {}).items():
+                second = conditions.get(back, {}).get(metric, {})
                 if "draws" in first and "draws" in second:
                     low, high = middle_95(first["draws"][0] - second["draws"][0])
                     difference = first["value"] - second["value"]
