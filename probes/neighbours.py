@@ -162,10 +162,9 @@ def neighbour_table(
     (activations, not negative); effect_overlap in [−1, 1], the cosine of what each of the same interventions changes;
     rank, the mean over the ranks by cosine and by the two overlaps, as far as these are given (else NaN).
 
-    A few coordinates are large in every text embedding, so that unrelated words have a high raw cosine. Both order
-    words about equally well, but only the centred one leaves a gap for a threshold: on the toy (mean end-of-text row of
-    the templates, all objects, styles and characters) synonyms have 0.90 or more and others at most 0.66; raw, 0.97
-    and 0.92.
+    A few coordinates are large in every text embedding, so that unrelated words have a high raw cosine. The centred one
+    leaves more room for a threshold: on the toy (mean end-of-text row of the templates, all objects, styles and
+    characters) synonyms have 0.84 or more and others at most 0.67; raw, 0.93 and 0.87.
     """
     cosine, distance = (
         values[0] for values in cosine_and_distance(embeddings.target[None], embeddings.candidates[None])
@@ -193,8 +192,9 @@ def calibration(table: pd.DataFrame, known: Collection[str]) -> pd.DataFrame:
     """How well each cosine of a `neighbour_table` tells known neighbours from all other words in it.
 
     Columns: score; known_lowest, known_median, others_median, others_highest; auc, 1 if every known neighbour is above
-    every other word; threshold, half-way between the lowest known and the highest other: S₁, if auc is 1. Raises
-    `WorkbenchError` unless the table has words of both sorts.
+    every other word; threshold, half-way between the lowest known and the highest other. If auc is 1, that of the raw
+    cosine is an S₁ for (1), whose cosines are not centred. Raises `WorkbenchError` unless the table has words of both
+    sorts.
     """
     is_known = table.word.isin(list(known))
     if not is_known.any() or is_known.all():
