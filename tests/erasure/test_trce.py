@@ -147,6 +147,33 @@ def test_the_loss_of_a_step_is_that_of_the_paper_in_noise_space(tiny, kind):
     assert min(terms) > 0 and 100 * keep > 0.01
 
 
+def test_training_compares_the_unedited_model_with_stage_1_at_latents_of_their_own_time(tiny_sd1, monkeypatch):
+    """Stage 1 in the place of the unedited model, or a latent with another step's time, would be another method."""
+    made, seen = [], []
+    paths, loss = TRCE.paths, TRCE.loss
+    monkeypatch.setattr(TRCE, "paths", lambda *given: made.append((given[2], paths(*given))) or made[0][1])
+    monkeypatch.setattr(TRCE, "loss", lambda *given: seen.append(given[1:]) or loss(*given))
+    stage_1 = TRCE(stages="1").fit(tiny_sd1, [FOX])
+    TRCE(lr=1e-30, **SMALL).fit(tiny_sd1, [FOX])
+    chosen, (unsafe, empty) = made[0]
+    assert len(seen) == 4 and set(chosen) <= set(safe_pairs(FOX))
+    for models, x, x_u, t, pair in seen:
+        k = unsafe.timesteps.index(t)
+        assert pair in [chosen[i] for i in range(2) if torch.equal(unsafe.latents[i, k], x[0])]
+        assert all(any(torch.equal(one, other) for other in empty.latents[:, k]) for one in x_u)
+        assert models.base is tiny_sd1
+        for name in stage_1.names:
+            expected = tiny_sd1.parameter(name) + stage_1.delta(name)
+            assert_close(models.kept.parameter(name), expected)
+            assert_close(models.student.parameter(name), expected)
+            assert stage_1.delta(name).abs().max() > 1e-3
+
+
+def test_kept_are_retained_words_in_their_templates_captions_and_the_empty_prompt():
+    wolf = Concept("wolf", anchor="dog", retain=["fox", "bear"], templates=["a {}"], captions=["a tree"])
+    assert kept_prompts([FOX, wolf]) == ["", "a photo of a dog", "dog by", "a bear", "a tree"]
+
+
 def test_before_training_nothing_has_been_lost_yet(tiny_sd1):
     """The reference of (6) is stage 1, where training starts; the same loss with another student is larger."""
     kept = noisy(own_denoiser(tiny_sd1), 1)
