@@ -60,6 +60,13 @@ def test_the_order_of_weight_edits_does_not_matter_and_minus_one_takes_an_edit_b
     assert not np.array_equal(images(tiny_sd1, weights), images(tiny_sd1))
 
 
+def test_scaling_twice_is_scaling_by_the_product_and_told_as_such(weights):
+    twice = weights.scaled(2.0).scaled(-1.5)
+    assert twice.settings == {"damping": 0.5, "scaled": -3.0}
+    for name in weights.names:
+        assert_close(twice.delta(name), -3 * weights.delta(name))
+
+
 def test_a_body_that_raises_leaves_the_model_as_it_was(tiny_sd1, weights):
     plain = images(tiny_sd1)
     with pytest.raises(KeyboardInterrupt), tiny_sd1.edited(weights):

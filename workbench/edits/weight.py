@@ -80,7 +80,8 @@ class WeightEdit:
     def scaled(self, factor: float) -> "WeightEdit":
         """The edit at another strength: 0 is none, −1 takes it back."""
         tensors = {key: value if key.endswith(RIGHT) else factor * value for key, value in self.tensors.items()}
-        return replace(self, tensors=tensors, settings={**self.settings, "scaled": factor})
+        told = {**self.settings, "scaled": factor * self.settings.get("scaled", 1)}
+        return replace(self, tensors=tensors, settings=told)
 
     def save(self, path: Path | str) -> None:
         """Writes a new folder with `edit.json` and `tensors.safetensors`; refused if it exists."""
