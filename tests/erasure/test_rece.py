@@ -162,7 +162,7 @@ def test_without_rounds_it_is_uce_bit_for_bit(tiny_sd1):
 @pytest.mark.parametrize("start", [UCE(), UCE(tokens="last", templates=True)], ids=["all", "last"])
 def test_a_fit_is_the_rounds_written_out_on_the_models_own_maps(tiny_sd1, start):
     concepts = [FOX, BEAR]
-    edit = RECE(start=start, damping=0.4, preserve_scale=0.3).fit(tiny_sd1, concepts)
+    edit = RECE(start=start, erase_scale=1.7, damping=0.4, preserve_scale=0.3).fit(tiny_sd1, concepts)
     original = {name: W.detach().double() for name, W in tiny_sd1.prompt_maps().items()}
     begun = start.fit(tiny_sd1, concepts)
     current = {name: W + begun.delta(name).double() for name, W in original.items()}
@@ -171,7 +171,7 @@ def test_a_fit_is_the_rounds_written_out_on_the_models_own_maps(tiny_sd1, start)
         plans[0] = (Rounds(0.1, 1), "fox", "cat")
     pairs = [(plan, *embed(tiny_sd1, [prompt, anchor]).double()) for plan, prompt, anchor in plans]
     kept = embed(tiny_sd1, [one.prompt for one in kept_prompts(concepts)]).double().flatten(0, 1)
-    expected = written_out(original, current, pairs, kept, damping=0.4, s_e=1.0, s_p=0.3)
+    expected = written_out(original, current, pairs, kept, damping=0.4, s_e=1.7, s_p=0.3)
     for name, W in original.items():
         delta = expected[name] - W
         assert (edit.delta(name).double() - delta).norm() < 1e-4 * delta.norm()

@@ -103,6 +103,22 @@ def test_every_round_adds_to_alpha_and_solves_from_the_original_weights(tiny, ki
         assert edit.delta(name).norm() > 0
 
 
+@pytest.mark.parametrize("tokens", ["all", "last"])
+def test_a_fit_solves_the_stacked_system_of_the_models_own_rows(tiny_sd1, tokens):
+    settings = {"erase_scale": 0.7, "preserve_scale": 0.4, "damping": 0.6}
+    edit = debias("first", rounds=1, step=0.6, tokens=tokens, **settings).fit(tiny_sd1, [FOX])  # α = (−0.3, 0.3)
+    fox, red, blue, blank, dog = embed(tiny_sd1, ["fox", "red", "blue", "", "dog"]).double()
+    moved = slice(1, None) if tokens == "all" else slice(1, 2)
+    c, to = fox[moved], (fox - 0.3 * red + 0.3 * blue)[moved]
+    k = torch.cat([blank, dog]) if tokens == "all" else torch.stack([blank[0], dog[1]])
+    left = torch.cat([0.7**0.5 * c, 0.4**0.5 * k, 0.6**0.5 * torch.eye(c.shape[1], dtype=torch.float64)])
+    right = torch.cat([0.7**0.5 * (to - c), torch.zeros(len(left) - len(c), c.shape[1], dtype=torch.float64)])
+    shift = torch.linalg.lstsq(left, right, driver="gelsd").solution
+    for name, W in tiny_sd1.prompt_maps().items():
+        expected = W.detach().double() @ shift.T
+        assert (edit.delta(name).double() - expected).norm() < 1e-4 * expected.norm()
+
+
 def test_wanted_shares_that_are_reached_end_it(tiny_sd1):
     edit = debias("in_turn", rounds=5).fit(tiny_sd1, [FOX])
     assert edit.settings["observed"] == {"fox": [[0.5, 0.5]]}
@@ -134,6 +150,7 @@ def test_what_cannot_be_balanced_is_refused(tiny_sd1):
         ({"attributes": ("red",)}, "nothing to balance"),
         ({"shares": (0.5, 0.6)}, "do not divide red, blue"),
         ({"shares": (1.0,)}, "do not divide"),
+        ({"shares": (1.5, -0.5)}, "do not divide"),
         ({"rounds": 0}, "rounds is 0"),
     ):
         with pytest.raises(WorkbenchError, match=says):

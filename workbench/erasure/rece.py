@@ -31,7 +31,7 @@ from workbench.models import Model
 class Rounds(NamedTuple):
     """How the recalled embeddings of a concept are regularised, and how often it is erased again."""
 
-    regular_scale: float  # λ_r, in units of the maps' Σ WᵀW
+    regular_scale: float  # λ_r, added to Σ WᵀW as it is
     epochs: int
 
 

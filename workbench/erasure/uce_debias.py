@@ -67,10 +67,11 @@ class UCEDebias:
     def __post_init__(self) -> None:
         if len(self.attributes) < 2:
             raise WorkbenchError("There is nothing to balance.", "Give two attributes or more.")
-        if self.shares is not None and (len(self.shares) != len(self.attributes) or abs(sum(self.shares) - 1) > 1e-6):
+        shares = self._desired()
+        if len(shares) != len(self.attributes) or shares.min() < 0 or abs(shares.sum() - 1) > 1e-6:
             raise WorkbenchError(
                 f"The shares {self.shares} do not divide {', '.join(self.attributes)}.",
-                "Give one for each attribute, which add up to 1.",
+                "Give one of 0 or more for each attribute, which add up to 1.",
             )
         for name in ("images", "rounds"):
             if getattr(self, name) < 1:
@@ -110,7 +111,7 @@ class UCEDebias:
 
     def _desired(self) -> Float64[Tensor, " attributes"]:
         n = len(self.attributes)
-        return torch.tensor(self.shares or [1 / n] * n, dtype=torch.float64)
+        return torch.tensor([1 / n] * n if self.shares is None else self.shares, dtype=torch.float64)
 
     def _problems(self, model: Model, concepts: Sequence[Concept]) -> list["Problem"]:
         """What stays the same in all rounds, for the maps that read tokens and those that read pooled embeddings."""

@@ -51,7 +51,7 @@ class Shift(NamedTuple):
 
 
 class Gram:
-    """Σ w r rᵀ over rows r that come a few at a time; float64, memory O(d²). The lower triangle is never computed."""
+    """Σ w r rᵀ over rows r that come a few at a time; float64, memory O(d²). Only the upper triangle is used."""
 
     def __init__(self, d: int, device: torch.device | str = "cpu") -> None:
         self.d = d

@@ -15,7 +15,7 @@ from workbench.models.architecture import Segment
 def last_subject(model: Model, prompt: str, words: str) -> tuple[int, ...]:
     """The row of the last token of `words` in the encoded prompt, one for each tokenizer that the encoding comes from.
 
-    In an empty prompt, the row before its end token: with CLIP the begin token, as in UCE's code. Raises
+    In an empty prompt, the begin token, as in UCE's code; with T5, which has none, the end token. Raises
     `WorkbenchError` if the words are no tokens, are not in the prompt, or lie beyond the token limit.
     """
     return tuple(part.start + _last_of(part, prompt, words) for part in model.architecture.segments())
