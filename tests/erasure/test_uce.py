@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from saes.errors import WorkbenchError
 from workbench.concepts import Concept
-from workbench.erasure.uce import UCE, kept_prompts, paired_prompts
+from workbench.erasure.uce import UCE, Pair, kept_prompts, paired_prompts
 from workbench.fitting.embedding import embed
 
 FORMS = ["a photo of a {}", "{} by"]
@@ -47,26 +47,48 @@ def test_every_map_solves_the_stacked_system(tiny_sd1, concept, tokens, template
         assert expected.norm() > 1e-3
 
 
-def test_the_tensor_technique_removes_what_anchor_and_concept_share(tiny_sd1):
-    method = UCE(technique="tensor")
-    edit = method.fit(tiny_sd1, [FOX])
-    c, a, k = gathered(method, tiny_sd1, [FOX])
+def unshared(own, anchor):
+    unit = own / torch.linalg.matrix_norm(own)
+    return anchor - torch.tensordot(unit, anchor) * unit
+
+
+@pytest.mark.parametrize("concepts", [[FOX], [FOX, Concept("red", anchor="blue")]], ids=["thin", "whole"])
+def test_the_tensor_technique_removes_what_anchor_and_concept_share(tiny_sd1, concepts):
+    method = UCE(technique="tensor", erase_scale=1.7)
+    edit = method.fit(tiny_sd1, concepts)
+    assert (":right" in edit.tensors) == (len(concepts) == 1), "many moved rows do not make the edit grow"
+    c, a, k = gathered(method, tiny_sd1, concepts)
     for name, W in weights(tiny_sd1).items():
-        own, anchor = c @ W.T, a @ W.T
-        unit = own / torch.linalg.matrix_norm(own)
-        values = anchor - torch.tensordot(unit, anchor) * unit
+        values = torch.cat([unshared(rows @ W.T, to @ W.T) for rows, to in zip(c.split(11), a.split(11), strict=True)])
         expected = solved(tiny_sd1, method, c, values, k, W, 3) - W
         assert_close(edit.delta(name).double(), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_tokens_are_those_of_the_two_codes(tiny_sd1):
-    fox, cat, blank = embed(tiny_sd1, ["fox", "cat", ""])
+    fox, cat, blank, dog, bear = embed(tiny_sd1, ["fox", "cat", "", "dog", "bear"])
     c, a, k = gathered(UCE(tokens="all"), tiny_sd1, [FOX])
-    assert torch.equal(c.float(), fox[1:]) and torch.equal(a.float(), cat[1:]) and len(k) == 3 * 12
+    assert torch.equal(c.float(), fox[1:]) and torch.equal(a.float(), cat[1:])
+    assert torch.equal(k.float(), torch.cat([blank, dog, bear]))
     c, a, k = gathered(UCE(tokens="last"), tiny_sd1, [FOX])
-    assert torch.equal(c.float(), fox[1:2]) and torch.equal(a.float(), cat[1:2]) and len(k) == 3
+    assert torch.equal(c.float(), fox[1:2]) and torch.equal(a.float(), cat[1:2])
+    assert torch.equal(k.float(), torch.stack([blank[0], dog[1], bear[1]]))
     c, a, _ = gathered(UCE(tokens="last"), tiny_sd1, [BLANK])
     assert torch.equal(a.float(), blank[:1]), "without an anchor the subject reads as the begin token"
+
+
+def test_prompts_are_the_names_alone_or_concept_and_anchor_in_each_template(tiny_sd1):
+    assert paired_prompts(tiny_sd1, [FOX, BLANK]) == [Pair("fox", "fox", "cat", "cat"), Pair("fox", "fox", "", "")]
+    assert paired_prompts(tiny_sd1, [FOX, BLANK], templates=True) == [
+        Pair("a photo of a fox", "fox", "a photo of a cat", "cat"), Pair("fox by", "fox", "cat by", "cat"),
+        Pair("a photo of a fox", "fox", "", ""), Pair("fox by", "fox", "", ""),
+    ]  # fmt: skip
+
+
+def test_pooled_embeddings_are_one_row_a_prompt(tiny_sd3):
+    c, a, k = gathered(UCE(), tiny_sd3, [FOX], "pooled")
+    fox, cat, *kept = embed(tiny_sd3, ["fox", "cat", "", "dog", "bear"], "pooled")
+    assert torch.equal(c.float(), fox[None]) and torch.equal(a.float(), cat[None])
+    assert torch.equal(k.float(), torch.stack(kept))
 
 
 def test_scales_are_those_of_the_two_codes():

@@ -4,10 +4,11 @@ Every map W that reads the prompt is asked to give, for the tokens of a concept,
 and to keep what it gives for the tokens that must stay; c are token embeddings, and the sums are (1) of
 `workbench.fitting.least_squares`, with w = s_e for the moved, s_p for the kept.
     (1)  v* = W c_anchor                                   erase; with an empty anchor, the paper's "moderate"
-    (2)  v* = V − ⟨u, V⟩ u,  V = W C_anchor,  u = W C / ‖W C‖_F      `technique="tensor"`, for all tokens C of a prompt
+    (2)  v* = V − ⟨u, V⟩ u,  V = W C_anchor,  u = W C / ‖W C‖_F      `technique="tensor"`, C a prompt's moved tokens
 The two official codes differ in which tokens these are. f7222e6 (2023, used by later papers for comparison): from the
 last subject token to the end of the padding, and all tokens of kept prompts, among them always the empty one; 28c81ed
 (2025): the last subject token alone. Pads carry the prompt's meaning too, so the first erases more. `tokens` chooses.
+The empty prompt is kept with either; the 2025 code keeps nothing that it is not told to.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,10 +23,10 @@ from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import WeightEdit
-from workbench.edits.weight import LEFT, RIGHT
+from workbench.edits.weight import DELTA, LEFT, RIGHT
 from workbench.erasure.method import Supports
 from workbench.fitting.embedding import embed, embed_in_batches
-from workbench.fitting.least_squares import Ridge, Rows, deltas, inverse, one_dtype
+from workbench.fitting.least_squares import Ridge, Rows, deltas, inverse, one_dtype, thin
 from workbench.fitting.rows import aligned, last_subject, same_tokens
 from workbench.models import Model
 from workbench.models.architecture import Reads
@@ -94,8 +95,11 @@ class UCE:
         moved = [self.rows(model, reads, pair) for pair in pairs]
         gram = ridge.gram
         right = inverse(gram)(self.erase_scale * torch.cat([rows for rows, _ in moved]).to(gram))
-        lefts = {f"{name}{LEFT}": torch.cat([away(W, *pair) for pair in moved], dim=1) for name, W in maps.items()}
-        return {**lefts, RIGHT: right.to(next(iter(lefts.values())).dtype)}  # (2)
+        right = right.to(torch.promote_types(one_dtype(maps), torch.float32))
+        lefts = ((name, torch.cat([away(W, *pair) for pair in moved], dim=1)) for name, W in maps.items())  # (2)
+        if thin(maps, right):
+            return {name + LEFT: left for name, left in lefts} | {RIGHT: right}
+        return {name + DELTA: left @ right for name, left in lefts}
 
     def ridge(
         self, model: Model, reads: Reads, pairs: Sequence["Pair"], kept: Sequence["Kept"], progress: Progress
@@ -165,7 +169,7 @@ def paired_prompts(model: Model, concepts: Sequence[Concept], templates: bool = 
 
 
 def kept_prompts(concepts: Sequence[Concept]) -> list[Kept]:
-    """Every retained word and caption once, and the empty prompt; nothing that is erased."""
+    """Every retained word and caption once, and the empty prompt; no word that is erased, but captions as they are."""
     erased = {word.casefold() for concept in concepts for word in concept.words()}
     words = [word for concept in concepts for word in concept.retain if word.casefold() not in erased]
     captions = [caption for concept in concepts for caption in concept.captions]
