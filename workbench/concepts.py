@@ -63,9 +63,15 @@ class Concept:
         return self._filled([self.anchor]) if self.anchor else ("",) * len(self.prompts())
 
     def retain_prompts(self, without: Iterable[str] = ()) -> tuple[str, ...]:
-        """Every retained word in every template, then the captions. Words in `without` are left out."""
+        """Every retained word in every template, then the captions. What is in `without` or names it is left out."""
         dropped = {word.casefold() for word in without}
-        return self._filled([word for word in self.retain if word.casefold() not in dropped]) + tuple(self.captions)
+        kept = [word for word in self.retain if word.casefold() not in dropped]
+        return self._filled(kept) + self.kept_captions(dropped)
+
+    def kept_captions(self, without: Iterable[str] = ()) -> tuple[str, ...]:
+        """The captions that name none of these words."""
+        named = re.compile("|".join(rf"\b{re.escape(word)}\b" for word in without) or r"(?!)", re.IGNORECASE)
+        return tuple(caption for caption in self.captions if not named.search(caption))
 
     def words(self) -> tuple[str, ...]:
         """The name and the synonyms."""

@@ -137,6 +137,11 @@ def test_stronger_erasure_misses_less_and_stronger_keeping_drifts_less(tiny_sd1)
 def test_what_is_erased_is_not_kept():
     both = [Concept("fox", retain=["Dog", "cat"]), Concept("dog", retain=["fox", "bear"])]
     assert [kept.words for kept in kept_prompts(both)] == ["", "cat", "bear"]
+    style = Concept("mira voss", captions=["a red Cat", "a catalogue"])
+    kept = kept_prompts([Concept("cat"), style])
+    assert [one.prompt for one in kept] == ["", "a catalogue"], (
+        "a caption that names an erased concept would protect it"
+    )
 
 
 def test_only_keys_and_values_of_cross_attention_change(tiny_sd1, tiny_sdxl):

@@ -36,5 +36,6 @@ def bake(
         typer.echo(f'Saved {out}. Next: workbench generate {out} "a photo of a …"')
         return
     undone = wb.unbake(handle, found, out)
-    exact = "bit for bit" if undone.bit_equal else f"up to {undone.bound:.1e}, the rounding of adding and subtracting"
+    rounding = "rounding" if undone.bound is None else f"{undone.bound:.1e}, the rounding of adding and subtracting"
+    exact = "bit for bit" if undone.bit_equal else f"up to {rounding}"
     typer.echo(f"Saved {out}. Its weights are those from before the edits {exact}.")

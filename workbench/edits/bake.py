@@ -33,10 +33,13 @@ LINEAGE = "baked.json"
 
 
 class Undone(NamedTuple):
-    """How near to the weights before the edits un-baking came: the very files of the base, or within `bound` by (1)."""
+    """How near un-baking came to the weights without the edits: the very files of the base, or within `bound` by (1).
+
+    No bound is known where an edit stays that was baked later: its sum was rounded with the others in place.
+    """
 
     bit_equal: bool
-    bound: float
+    bound: float | None
 
 
 def bake(model: Model, edits: Edit | Sequence[Edit], folder: Path | str) -> Path:
@@ -64,7 +67,8 @@ def unbake(model: Model, edits: Edit | Sequence[Edit], folder: Path | str) -> Un
     back = [replace(edit.scaled(-1.0), base_fingerprint=model.fingerprint) for edit in reversed(wanted)]
     lineage = _lineage(model, wanted, factor=-1)
     saved = _save(model, back, folder, lineage)
-    return Undone(_fingerprint(model, saved) == lineage["base"]["fingerprint"], _bound(model, back))
+    exact = _fingerprint(model, saved) == lineage["base"]["fingerprint"]
+    return Undone(exact, _bound(model, back) if _were_last(model, wanted) else None)
 
 
 def ulp(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -138,6 +142,19 @@ def _check_baked(edit: WeightEdit, model: Model) -> None:
             f"The {edit.method} edit of {', '.join(edit.concepts)} is not baked into {model.name}.",
             f"Baked were: {known}.",
         )
+
+
+def _were_last(model: Model, edits: Sequence[WeightEdit]) -> bool:
+    """Whether the edits are the last of those that are still baked in."""
+    left: list[str] = []
+    for step in read_lineage(model.folder)["steps"]:
+        if step["factor"] > 0:
+            left.append(step["tensors_sha256"])
+        else:
+            left.reverse()
+            left.remove(step["tensors_sha256"])  # the latest of equals
+            left.reverse()
+    return sorted(left[-len(edits) :]) == sorted(_sha256_of(edit) for edit in edits)
 
 
 def _fingerprint(model: Model, folder: Path) -> str:

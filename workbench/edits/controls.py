@@ -38,7 +38,7 @@ def random_like(edit: Edit, *, seed: int = 0) -> Edit:
 
 
 def random_directions_like(edit: WeightEdit, *, seed: int = 0) -> WeightEdit:
-    """The same edit turned: each Δ becomes ΔQ with one random rotation Q of its input space.
+    """The same edit turned: each Δ becomes ΔQ with one random orthogonal Q in its input space.
 
     Norm, rank and singular values of every Δ stay, and so do the outputs that it can add; what the weights react to is
     another direction. A vector (a bias or a norm) is multiplied by random signs.

@@ -169,10 +169,10 @@ def paired_prompts(model: Model, concepts: Sequence[Concept], templates: bool = 
 
 
 def kept_prompts(concepts: Sequence[Concept]) -> list[Kept]:
-    """Every retained word and caption once, and the empty prompt; no word that is erased, but captions as they are."""
+    """Every retained word and caption once, and the empty prompt; nothing that is or names what is erased."""
     erased = {word.casefold() for concept in concepts for word in concept.words()}
     words = [word for concept in concepts for word in concept.retain if word.casefold() not in erased]
-    captions = [caption for concept in concepts for caption in concept.captions]
+    captions = [caption for concept in concepts for caption in concept.kept_captions(erased)]
     return [Kept("", ""), *(Kept(word, word) for word in dict.fromkeys([*words, *captions]))]
 
 
