@@ -21,7 +21,8 @@ def by_definition(query, key, value_free_mask=None, **options):
         (None, {}),
         (None, {"is_causal": True}),
         (None, {"scale": 0.3}),
-        (torch.rand(5, 5) > 0.3, {}),
+        (torch.eye(5) + torch.eye(5).roll(2, 0) > 0, {}),
+        (torch.arange(5)[:, None] * torch.ones(5) > 0, {}),  # the first row sees no key at all
         (torch.randn(2, 1, 5, 5), {}),
         (torch.randn(2, 4, 5, 5), {}),
     ],

@@ -175,6 +175,9 @@ class Shift:
 
         return [SiteEdit(model.site(self.alias), transform)]
 
+    def weight_deltas(self, model):
+        return {}
+
 
 def test_edited_composes_nests_and_gives_the_model_back(tiny_sd1):
     model = tiny_sd1

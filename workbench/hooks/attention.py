@@ -138,7 +138,8 @@ def probabilities(
         logits = query[:, head, chosen].float() @ key[:, head // sharing].float().mT * scale
         if mask is not None:
             logits = logits + mask[:, head % mask.shape[1]]
-        total = total + torch.softmax(logits, dim=-1)
+        blind = (logits == -torch.inf).all(dim=-1, keepdim=True)  # a query that sees no key: 0 everywhere, as in torch
+        total = total + torch.softmax(logits, dim=-1).masked_fill(blind, 0.0)
     return total / query.shape[1]
 
 
