@@ -70,7 +70,7 @@ class Concept:
 
     def kept_captions(self, without: Iterable[str] = ()) -> tuple[str, ...]:
         """The captions that name none of these words."""
-        named = re.compile("|".join(rf"\b{re.escape(word)}\b" for word in without) or r"(?!)", re.IGNORECASE)
+        named = re.compile("|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in without) or r"(?!)", re.IGNORECASE)
         return tuple(caption for caption in self.captions if not named.search(caption))
 
     def words(self) -> tuple[str, ...]:

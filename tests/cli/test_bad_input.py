@@ -158,7 +158,10 @@ def test_an_interrupted_harvest_says_how_to_go_on_and_goes_on(made, tmp_path):
     many = tmp_path / "many.txt"
     many.write_text((made / "prompts.txt").read_text() * 300)
     words = ["harvest", str(made / "model"), "text.1", "--prompts-file", str(many), "--out", str(tmp_path / "store")]
-    process = subprocess.Popen([sys.executable, "-m", "workbench", *words], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "workbench", *words], stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )  # fmt: skip
     shard, later = (tmp_path / f"store/shard-00000{number}.safetensors" for number in (0, 1))
     while not later.exists() and process.poll() is None:
         time.sleep(0.05)

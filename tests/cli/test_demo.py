@@ -17,7 +17,8 @@ pytestmark = pytest.mark.slow
 
 def demo(out: Path, *words: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "workbench", "demo", "--quick", "--out", str(out), *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    hears = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  # a shell's background jobs ignore it
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hears)
 
 
 def times(out: Path) -> dict[Path, int]:
