@@ -19,7 +19,7 @@ YAML = (".yaml", ".yml")
 
 
 def compare(
-    model: Annotated[str, typer.Argument(help="'toy', a hub id, a diffusers folder; or, alone, a study file (YAML).")],
+    model: Annotated[str, typer.Argument(help="'toy', a hub id, a diffusers folder; or, alone, a comparison file (YAML).")],
     out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is continued.")],
     concepts: Annotated[
         list[str] | None, typer.Argument(help="Concept files (YAML), or names of the toy's world.")
@@ -42,14 +42,14 @@ def compare(
 ) -> None:
     """Compare erasure methods, and write a report.
 
-    A study file says all of this and the question; `--per-role`, `--seed` and `--steps` win over it.
+    A comparison file says all of this and the question; `--per-role`, `--seed` and `--steps` win over it.
 
     Example:  workbench compare toy fox church --method itd --method uce --out out/comparison
 
-    Another:  workbench compare studies/closed-form.yaml --out out/closed-form
+    Another:  workbench compare studies/comparisons/closed-form.yaml --out out/closed-form
     """
     check_writable(out)
-    plan = _study(model, concepts, method, settings, way) or _flags(model, concepts, method, settings, way)
+    plan = _file(model, concepts, method, settings, way) or _flags(model, concepts, method, settings, way)
     changed = {"per_role": per_role, "seed": seed}
     plan = plan.model_copy(update={key: value for key, value in changed.items() if value is not None})
     import workbench as wb
@@ -67,8 +67,8 @@ def compare(
     typer.echo(f"The report is at {path.absolute()}", err=True)
 
 
-def _study(model: str, *given: list[str] | None) -> "ComparisonFile | None":
-    """What the study file says; None if the first word is a model."""
+def _file(model: str, *given: list[str] | None) -> "ComparisonFile | None":
+    """What the comparison file says; None if the first word is a model."""
     from workbench.comparison.plan import read_comparison
 
     if not model.endswith(YAML):

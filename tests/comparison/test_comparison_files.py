@@ -1,4 +1,4 @@
-"""Every study file in `studies` can be run: its concepts, methods and settings exist, and it asks a question."""
+"""Every file in `studies/comparisons` can be run: its concepts, methods and settings exist, and it asks a question."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from workbench import toy
 from workbench.comparison.compare import jobs
 from workbench.comparison.plan import read_comparison
 
-FOLDER = Path(__file__).parents[2] / "studies"
-STUDIES = sorted(FOLDER.glob("*.yaml"))
+FOLDER = Path(__file__).parents[2] / "studies" / "comparisons"
+FILES = sorted(FOLDER.glob("*.yaml"))
 
 
 def comparison(path):
@@ -19,8 +19,8 @@ def comparison(path):
     )
 
 
-@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_a_study_names_existing_concepts_methods_and_settings(path):
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_file_names_existing_concepts_methods_and_settings(path):
     made = comparison(path)
     assert read_comparison(path).model == "toy" and made.question.endswith("?")
     assert len(made.methods) > 2 and len({repr(method) for method in made.methods.values()}) == len(made.methods)
@@ -34,9 +34,9 @@ def test_a_study_names_existing_concepts_methods_and_settings(path):
             assert all(any(getattr(concept, field) for field in fields) for fields in needs)
 
 
-@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_a_study_says_how_it_is_run_and_makes_200_images_a_cell(path):
-    assert path.read_text().startswith(f"# workbench compare studies/{path.name} --out out/{path.stem}\n")
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_file_says_how_it_is_run_and_makes_200_images_a_cell(path):
+    assert path.read_text().startswith(f"# workbench compare studies/comparisons/{path.name} --out out/{path.stem}\n")
     plan = read_comparison(path)
     roles = min(len({row.role for row in toy.suite(name, 1, 0).rows}) for name in plan.concepts)
     assert plan.per_role * roles >= 200
@@ -48,4 +48,4 @@ def test_the_closed_form_family_is_compared_and_its_parts_are_taken_away():
     assert {concept.kind for concept in whole.concepts} == {"object", "style", "character", "unsafe"}
     assert any(concept.implied for concept in whole.concepts)
     assert len(comparison(FOLDER / "ten-at-once.yaml").concepts) == 10
-    assert {path.stem for path in STUDIES} >= {"rece-rounds", "realera-parts", "trce-stages", "order"}
+    assert {path.stem for path in FILES} >= {"rece-rounds", "realera-parts", "trce-stages", "order"}
