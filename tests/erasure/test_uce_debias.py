@@ -11,7 +11,6 @@ from workbench.edits import WeightEdit
 from workbench.erasure.uce_debias import (
     Problem,
     UCEDebias,
-    aligned_rows,
     corrections,
     shares_of,
     solved,
@@ -66,26 +65,6 @@ def test_equations_2_and_3_by_hand():
 
 def test_votes_that_were_not_cast_do_not_count():
     assert shares_of(np.array([0, 2, -1, 2, 2, -1]), 3).tolist() == [0.25, 0.0, 0.75]
-
-
-def test_rows_of_longer_words_are_paired_from_their_last_token_on(tiny_sd1):
-    words = ["fox", "red dog", "cat"]
-    fox, dog, cat = embed(tiny_sd1, words)
-    last = aligned_rows(tiny_sd1, words, "last", "embeddings")
-    assert torch.equal(last, torch.stack([fox[1:2], dog[2:3], cat[1:2]]))
-    all_ = aligned_rows(tiny_sd1, words, "all", "embeddings")
-    assert torch.equal(all_, torch.stack([fox[1:-1], dog[2:], cat[1:-1]]))
-
-
-def test_rows_of_two_tokenizers_are_paired_apart(tiny_sd3):
-    clip, t5 = tiny_sd3.architecture.segments()
-    fox, dog = embed(tiny_sd3, ["fox", "red dog"])
-    rows = aligned_rows(tiny_sd3, ["fox", "red dog"], "all", "embeddings")
-    n = clip.length - 2
-    assert torch.equal(rows[0, :n], fox[1 : 1 + n]) and torch.equal(rows[1, :n], dog[2 : 2 + n])
-    assert torch.equal(rows[1, n], dog[t5.start + 1]) and torch.equal(rows[0, n], fox[t5.start])
-    pooled = aligned_rows(tiny_sd3, ["fox", "cat"], "all", "pooled")
-    assert torch.equal(pooled[:, 0], embed(tiny_sd3, ["fox", "cat"], "pooled"))
 
 
 @pytest.mark.parametrize("kind", ["sd1", "flux"])

@@ -5,7 +5,7 @@ from saes.errors import WorkbenchError
 from tests.tiny_saes import random_sae
 from workbench.features import ablation
 from workbench.fitting.embedding import MEMORIES, Memory, embed
-from workbench.fitting.rows import aligned, end_of_text, last_subject, same_tokens, subject_span
+from workbench.fitting.rows import end_of_text, last_subject, same_tokens, subject_rows, subject_span
 from workbench.models import Model
 
 LONG = "a photo of " + "a " * 9 + "fox"
@@ -41,14 +41,34 @@ def test_words_without_a_row_are_refused(tiny_sd1, prompt, words, problem):
 
 
 def test_pairs_run_from_the_subject_to_the_end_of_the_shorter_tail(tiny_sd1):
-    rows, anchors = aligned(tiny_sd1, "a fox", "fox", "", "")
+    rows, anchors = subject_rows(tiny_sd1, ["a fox", ""], ["fox", ""])
     own, blank = embed(tiny_sd1, ["a fox", ""])
     assert torch.equal(rows, own[2:]) and torch.equal(anchors, blank[:-2]), "the first pair is fox and the begin token"
 
 
 def test_equal_forms_pair_position_by_position(tiny_sd1):
-    rows, anchors = aligned(tiny_sd1, "a photo of a fox", "fox", "a photo of a cat", "cat")
+    rows, anchors = subject_rows(tiny_sd1, ["a photo of a fox", "a photo of a cat"], ["fox", "cat"])
     assert len(rows) == len(anchors) == 12 - 5
+
+
+def test_rows_of_longer_words_are_paired_from_their_last_token_on(tiny_sd1):
+    words = ["fox", "red dog", "cat"]
+    fox, dog, cat = embed(tiny_sd1, words)
+    last = subject_rows(tiny_sd1, words, words, "last", "embeddings")
+    assert torch.equal(last, torch.stack([fox[1:2], dog[2:3], cat[1:2]]))
+    all_ = subject_rows(tiny_sd1, words, words, "all", "embeddings")
+    assert torch.equal(all_, torch.stack([fox[1:-1], dog[2:], cat[1:-1]]))
+
+
+def test_rows_of_two_tokenizers_are_paired_apart(tiny_sd3):
+    clip, t5 = tiny_sd3.architecture.segments()
+    fox, dog = embed(tiny_sd3, ["fox", "red dog"])
+    rows = subject_rows(tiny_sd3, ["fox", "red dog"], ["fox", "red dog"], "all", "embeddings")
+    n = clip.length - 2
+    assert torch.equal(rows[0, :n], fox[1 : 1 + n]) and torch.equal(rows[1, :n], dog[2 : 2 + n])
+    assert torch.equal(rows[1, n], dog[t5.start + 1]) and torch.equal(rows[0, n], fox[t5.start])
+    pooled = subject_rows(tiny_sd3, ["fox", "cat"], ["fox", "cat"], "all", "pooled")
+    assert torch.equal(pooled[:, 0], embed(tiny_sd3, ["fox", "cat"], "pooled"))
 
 
 def test_words_that_differ_in_case_alone_are_the_same_tokens(tiny_sd1):

@@ -52,7 +52,8 @@ def random_directions_like(edit: WeightEdit, *, seed: int = 0) -> WeightEdit:
         flat = tensor.flatten(1)
         width = flat.shape[1]
         if width not in turns:
-            turns[width] = torch.linalg.qr(torch.randn(width, width, generator=generator, dtype=torch.float64)).Q
+            q, r = torch.linalg.qr(torch.randn(width, width, generator=generator, dtype=torch.float64))
+            turns[width] = q * r.diagonal().sign()  # without it, Q is not uniform (Mezzadri 2007)
         return (flat.double() @ turns[width]).to(tensor.dtype).view(tensor.shape)
 
     tensors = {

@@ -170,7 +170,9 @@ class RealEra:
         """Pictures of the concept by the model itself, and its prompts with their counterparts."""
         pairs = paired_prompts(model, [concept], templates=True)
         prompts = [pairs[i % len(pairs)].prompt for i in range(self.lora_images)]
-        images = model.generate(prompts, range(seed, seed + len(prompts)), progress=progress)
+        # Drawn from many, so that they are not the seeds on which the edit will be judged.
+        seeds = torch.randint(2**31, (len(prompts),), generator=torch.Generator().manual_seed(seed)).tolist()
+        images = model.generate(prompts, seeds, progress=progress)
         lines = []
         for pair in pairs:
             first = last_subject(model, pair.prompt, pair.words)[0]
@@ -227,7 +229,7 @@ def noised(model: Model, x0: Picture, generator: torch.Generator) -> tuple[Pictu
 def noise_of(model: Model, x: Picture, time: int, prompts: Sequence[Encoding]) -> Float[Tensor, "prompts c h w"]:
     """ε(x, t, C) of one picture for several prompts."""
     each = x.expand(len(prompts), -1, -1, -1)
-    return model.to_noise(model.noise_prediction(each, time, together(prompts)), each, time)
+    return model.predicted_noise(each, time, together(prompts))
 
 
 def one_row(encoding: Encoding, row: int) -> Encoding:

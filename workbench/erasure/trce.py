@@ -163,13 +163,13 @@ class TRCE:
         """(7) at one latent of an unsafe trajectory and a batch of unconditional ones, all at timestep t."""
         words, none = models.base.encode([pair.safe, pair.unsafe]), models.base.encode("", role="uncond")
         with torch.no_grad():
-            safe, unsafe = noise(models.base, x.expand(2, -1, -1, -1), t, words)
-            blank = noise(models.base, x, t, none)[0]
+            safe, unsafe = models.base.predicted_noise(x.expand(2, -1, -1, -1), t, words)
+            blank = models.base.predicted_noise(x, t, none)[0]
             f_safe, f_unsafe = (amplified(one, blank, self.amplification) for one in (safe, unsafe))
-            before = noise(models.kept, x_u, t, none)
-        steered = noise(models.student, x.expand(2, -1, -1, -1), t, second_and(words, none))
+            before = models.kept.predicted_noise(x_u, t, none)
+        steered = models.student.predicted_noise(x.expand(2, -1, -1, -1), t, second_and(words, none))
         erase = sum(triplet(one, f_safe, f_unsafe, self.beta, self.margin) for one in steered) / 2  # (5)
-        keep = (noise(models.student, x_u, t, none) - before).square().mean()  # (6)
+        keep = (models.student.predicted_noise(x_u, t, none) - before).square().mean()  # (6)
         return erase + self.keep_scale * keep  # (7)
 
 
@@ -190,11 +190,6 @@ def triplet(u: Tensor, f_safe: Tensor, f_unsafe: Tensor, beta: float, margin: fl
     """ℓ(u) by (4)."""
     further = (u - f_safe).square().mean() - (u - f_unsafe).square().mean()
     return (beta * (further + margin)).clamp(min=0)
-
-
-def noise(model: Model, x: Latents, t: int, encoding: Encoding) -> Latents:
-    """The noise that a model predicts, whatever its denoiser is trained to predict."""
-    return model.to_noise(model.noise_prediction(x, t, encoding), x, t)
 
 
 def second_and(words: Encoding, none: Encoding) -> Encoding:

@@ -27,7 +27,7 @@ from workbench.edits.weight import DELTA, LEFT, RIGHT
 from workbench.erasure.method import Supports
 from workbench.fitting.embedding import embed, embed_in_batches
 from workbench.fitting.least_squares import Ridge, Rows, deltas, inverse, one_dtype, thin
-from workbench.fitting.rows import aligned, last_subject, same_tokens
+from workbench.fitting.rows import last_subject, same_tokens, subject_rows
 from workbench.models import Model
 from workbench.models.architecture import Reads
 
@@ -116,13 +116,8 @@ class UCE:
 
     def rows(self, model: Model, reads: Reads, pair: "Pair") -> tuple[Rows, Rows]:
         """c_i and a_i of a pair of prompts."""
-        prompts = [pair.prompt, pair.anchor_prompt]
-        if reads == "pooled":
-            return tuple(embed(model, prompts, reads)[:, None])  # type: ignore[return-value]
-        if self.tokens == "all":
-            return aligned(model, pair.prompt, pair.words, pair.anchor_prompt, pair.anchor)
-        positions = last_subject(model, prompts[0], pair.words), last_subject(model, prompts[1], pair.anchor)
-        return tuple(rows[list(at)] for rows, at in zip(embed(model, prompts), positions, strict=True))  # type: ignore[return-value]
+        prompts, words = (pair.prompt, pair.anchor_prompt), (pair.words, pair.anchor)
+        return tuple(subject_rows(model, prompts, words, self.tokens, reads))  # type: ignore[return-value]
 
     def kept_rows(self, model: Model, reads: Reads, kept: Sequence["Kept"], progress: Progress) -> Iterator[Rows]:
         """k_j, a batch at a time."""

@@ -31,11 +31,9 @@ from workbench.edits import WeightEdit
 from workbench.erasure.method import Supports
 from workbench.erasure.uce import UCE, kept_prompts, with_own_right
 from workbench.erasure.voters import Voter, find_voter
-from workbench.fitting.embedding import embed
 from workbench.fitting.least_squares import Gram, Ridge, Rows, deltas, one_dtype
-from workbench.fitting.rows import last_subject, same_tokens
+from workbench.fitting.rows import same_tokens, subject_rows
 from workbench.models import Model
-from workbench.models.architecture import Reads
 
 Shares = Float64[Tensor, "words attributes"]
 
@@ -126,7 +124,7 @@ class UCEDebias:
             for some in solver.kept_rows(model, reads, kept, SILENT):  # type: ignore[arg-type]
                 gram.add(some, solver.scale_of(len(kept)))
             words = [[concept.name, *self.attributes] for concept in concepts]
-            rows = [aligned_rows(model, one, self.tokens, reads) for one in words]  # type: ignore[arg-type]
+            rows = [subject_rows(model, one, one, self.tokens, reads) for one in words]  # type: ignore[arg-type]
             problems.append(Problem(maps, rows, gram))
         return problems
 
@@ -202,21 +200,3 @@ def shares_of(votes: Int64[np.ndarray, " n"], attributes: int) -> Float64[Tensor
     """The share of each attribute among the votes that were cast (those of at least 0)."""
     counts = np.bincount(votes[votes >= 0], minlength=attributes)
     return torch.from_numpy(counts / counts.sum())
-
-
-def aligned_rows(
-    model: Model, words: Sequence[str], tokens: Literal["all", "last"], reads: Reads
-) -> Float[Tensor, "words n d"]:
-    """The rows of some words as prompts: their last token, or from it to the end of the padding, paired by position.
-
-    The word whose last token comes latest decides how many rows there are. Pooled embeddings are one row each.
-    """
-    encoded = embed(model, words, reads)
-    if reads == "pooled":
-        return encoded[:, None]
-    parts = []
-    places = zip(*(last_subject(model, word, word) for word in words), strict=True)
-    for part, starts in zip(model.architecture.segments(), places, strict=True):
-        n = 1 if tokens == "last" else part.start + part.length - max(starts)
-        parts.append(torch.stack([own[start : start + n] for own, start in zip(encoded, starts, strict=True)]))
-    return torch.cat(parts, dim=1)

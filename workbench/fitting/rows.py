@@ -3,13 +3,17 @@
 Positions are found by token ids, never by counting words: a word may be several tokens, and so may a comma.
 """
 
+from collections.abc import Sequence
+from typing import Literal
+
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from saes.errors import WorkbenchError
 from workbench.fitting.embedding import embed
 from workbench.models import Model
-from workbench.models.architecture import Segment
+from workbench.models.architecture import Reads, Segment
 
 
 def last_subject(model: Model, prompt: str, words: str) -> tuple[int, ...]:
@@ -38,21 +42,27 @@ def same_tokens(model: Model, first: str, second: str) -> bool:
     return all(_content(part, first) == _content(part, second) for part in model.architecture.segments())
 
 
-def aligned(model: Model, prompt: str, words: str, anchor_prompt: str, anchor: str) -> tuple[Tensor, Tensor]:
-    """Rows `[n, d]` of two prompts from their last subject token to the end, paired from that token on.
+def subject_rows(
+    model: Model,
+    prompts: Sequence[str],
+    words: Sequence[str],
+    tokens: Literal["all", "last"] = "all",
+    reads: Reads = "embeddings",
+) -> Float[Tensor, "prompts n d"]:
+    """The rows of several prompts that stand for their words: the last token of the words, or from it to the end.
 
-    The end tokens and pads are paired too. The later of both subjects decides how many pairs there are, so that two
-    prompts of equal form pair position by position.
+    "all" takes the end tokens and the padding too. The latest of the subjects decides how many rows there are, so that
+    prompts of equal form pair position by position. Pooled embeddings are one row each.
     """
-    rows, anchors = embed(model, [prompt, anchor_prompt])
-    pairs = []
-    for part, i, j in zip(
-        model.architecture.segments(), last_subject(model, prompt, words), last_subject(model, anchor_prompt, anchor),
-        strict=True,
-    ):  # fmt: skip
-        n = part.start + part.length - max(i, j)
-        pairs.append((rows[i : i + n], anchors[j : j + n]))
-    return torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
+    encoded = embed(model, prompts, reads)
+    if reads == "pooled":
+        return encoded[:, None]
+    parts = []
+    places = zip(*(last_subject(model, *pair) for pair in zip(prompts, words, strict=True)), strict=True)
+    for part, starts in zip(model.architecture.segments(), places, strict=True):
+        n = 1 if tokens == "last" else part.start + part.length - max(starts)
+        parts.append(torch.stack([own[start : start + n] for own, start in zip(encoded, starts, strict=True)]))
+    return torch.cat(parts, dim=1)
 
 
 def _last_of(part: Segment, prompt: str, words: str) -> int:

@@ -146,6 +146,10 @@ class Model:
         """The noise that a raw prediction stands for. Methods that work with noise go through this."""
         return to_noise(self.pipe.scheduler, prediction, latents, timestep)
 
+    def predicted_noise(self, latents: Latents, timestep: int | float, encoding: Encoding) -> Latents:
+        """The noise that the model sees in the latents, whatever its denoiser is trained to predict."""
+        return self.to_noise(self.noise_prediction(latents, timestep, encoding), latents, timestep)
+
     def latents(self, images: Images) -> Latents:
         """The autoencoder's mean latents of images, scaled as the denoiser knows them."""
         return autoencoder.encode(self.pipe.vae, images)
