@@ -46,6 +46,7 @@ class SAEConfig(StrictConfig):
     dead_window: int | None = Field(None, gt=0, description="steps without firing until a latent counts as dead")
     prune: bool = Field(False, description="at the end, take latents away that fire on no row of the training split")
     seed: int = 0
+    order: int | None = Field(None, description="seed of the order of rows; `seed` if left out")
 
     @model_validator(mode="after")
     def _fits(self) -> "SAEConfig":
@@ -60,6 +61,11 @@ class SAEConfig(StrictConfig):
     @property
     def steps(self) -> int:
         return self.samples // self.batch_size
+
+    @property
+    def order_seed(self) -> int:
+        """The seed of the order of rows. SAEs that share it, and the batch size, can learn from one reading."""
+        return self.seed if self.order is None else self.order
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -1,0 +1,80 @@
+"""Many SAEs of several sites from one pass over a store, and the table that compares them."""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from saes.config import SAEConfig
+from saes.disk import read_json, read_tensors, replacing
+from saes.files import CONFIG
+from saes.jobs import Job
+from saes.progress import SILENT, Progress
+from saes.store import ActivationStore
+from saes.training import train_jobs
+
+TABLE = "table.parquet"
+MEASURED = ("rows", "l0", "explained_variance", "cosine", "dead_share", "dense_share")
+
+
+def grid(base: Mapping[str, Any], vary: Mapping[str, Sequence[Any]]) -> dict[str, SAEConfig]:
+    """A configuration for each combination of the values in `vary`, over the settings in `base`, by a name.
+
+    All read the rows in one order, whatever their own seeds, so that one reading can serve them all. Raises
+    `WorkbenchError` for an unknown setting and for a value that does not fit.
+    """
+    shared = {"order": base.get("seed", 0), **base}
+    combinations = [dict(zip(vary, values, strict=True)) for values in product(*vary.values())]
+    return {_name(each) or "sae": SAEConfig(**{**shared, **each}) for each in combinations}
+
+
+def _name(combination: Mapping[str, Any]) -> str:
+    """{"architecture": "topk", "k": 8} → "topk-k8": also the name of a folder."""
+    return "-".join(f"{value}" if key == "architecture" else f"{key}{value}" for key, value in combination.items())
+
+
+def train_all(
+    store: ActivationStore,
+    sites: Sequence[str],
+    configs: Mapping[str, SAEConfig],
+    out_dir: Path | str,
+    *,
+    device: str = "cpu",
+    checkpoint_every: int = 200,
+    progress: Progress = SILENT,
+) -> pd.DataFrame:
+    """Trains an SAE of each configuration at each site, into the folders `out_dir/<site>/<name>`; returns `table`.
+
+    Of one site, all configurations that share batch size and order learn from one reading of the rows. Each SAE has
+    the same bits as if `saes.train` made it alone. What was stopped goes on, what is finished is left as it is.
+    The table is also written, to `out_dir/table.parquet`.
+    """
+    out_dir = Path(out_dir)
+    jobs = [
+        Job(store, site, config, out_dir / site / name, device) for site in sites for name, config in configs.items()
+    ]
+    train_jobs(jobs, f"train {len(jobs)} SAEs", checkpoint_every=checkpoint_every, progress=progress)
+    table = pd.DataFrame([_row(f"{job.site}/{job.out_dir.name}", job) for job in jobs])
+    write_table(table, out_dir)
+    return table
+
+
+def write_table(table: pd.DataFrame, out_dir: Path) -> None:
+    """Writes `out_dir/table.parquet`: a row an SAE."""
+    with replacing(out_dir / TABLE) as temporary:
+        table.to_parquet(temporary, index=False)
+
+
+def log_density(sae_dir: Path | str) -> torch.Tensor:
+    """log₁₀ of the share of validation rows on which each latent fires; −10 where it never does."""
+    return read_tensors(Path(sae_dir) / "sparsity.safetensors")["sparsity"]
+
+
+def _row(sae: str, job: Job) -> dict[str, Any]:
+    """Columns: sae (its folder), site, the settings of the training, and what was measured on `rows` held-out rows."""
+    settings = {name: value for name, value in job.config.model_dump().items() if name != "matryoshka_widths"}
+    measured = read_json(job.out_dir / CONFIG)["metadata"]["metrics"]
+    return {"sae": sae, "site": job.site, **settings, **{name: measured[name] for name in MEASURED}}
