@@ -20,6 +20,7 @@ PUBLIC = {
     "find_features": "workbench.features",
     "find_neighbours": "workbench.fitting.neighbours",
     "ablation": "workbench.features",
+    "intervention": "workbench.features",
     "ActivationEdit": "workbench.edits",
     "WeightEdit": "workbench.edits",
     "load_edit": "workbench.edits",
