@@ -82,8 +82,14 @@ def test_other_sites_and_widths_are_refused(tiny_sd1, edit, change, said):
 
 
 def test_an_unknown_program_names_the_nearest(edit):
-    with pytest.raises(WorkbenchError, match="'scale_features'"):
-        replace(edit, program="scale_feature")
+    with pytest.raises(WorkbenchError, match="'change_features'"):
+        replace(edit, program="change_feature")
+
+
+def test_an_edit_saved_before_there_were_actions_still_scales(tiny_sd1, edit, tmp_path):
+    settings = {name: edit.settings[name] for name in ("architecture", "k", "strength")}
+    replace(edit, program="scale_features", settings=settings).save(tmp_path / "old")
+    assert torch.equal(embeddings(tiny_sd1, load_edit(tmp_path / "old")), embeddings(tiny_sd1, edit))
 
 
 def edited_json(folder, **changes):

@@ -17,7 +17,8 @@ from workbench.models import Model
 Program = Callable[[Tensor, Clock, Mapping[str, Tensor], Mapping[str, Any]], Tensor]
 PROGRAMS = {  # a saved edit names its program, a pure function of activation, clock, tensors and settings
     "identity": "workbench.edits.programs:identity",
-    "scale_features": "workbench.edits.programs:scale_features",
+    "change_features": "workbench.edits.programs:change_features",
+    "scale_features": "workbench.edits.programs:change_features",  # what edits were saved as before there were actions
     "itd": "workbench.erasure.itd:gated_deactivation",
 }
 

@@ -1,8 +1,10 @@
 """Programs that belong to no single method.
 
-    (1)  x′ = x + (s − 1) Σ_{f∈F} z_f d_f       z the code of x, d_f the decoder row of feature f
+    (1)  x′ = x + Σ_{f∈F} (z′_f − z_f) d_f      z the code of x, d_f the decoder row of feature f
+    (2)  z′_f = s·z_f    scale | s    clamp | z_f + s    add
 
-Written as a difference, so that what the dictionary does not explain of x stays as it is.
+Written as a difference, so that what the dictionary does not explain of x stays as it is. Scaling acts wherever a
+feature fires; the other two also where it does not, so they keep to the positions that carry a prompt's own words.
 """
 
 from collections.abc import Mapping
@@ -12,8 +14,11 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from probes.features import content_tokens
 from saes.dictionary import Code, Dictionary
 from workbench.hooks import Activation, Clock
+
+ACTIONS = ("scale", "clamp", "add")
 
 
 def identity(x: Activation, clock: Clock, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Activation:
@@ -21,24 +26,38 @@ def identity(x: Activation, clock: Clock, tensors: Mapping[str, Tensor], setting
     return x
 
 
-def scale_features(
+def change_features(
     x: Activation, clock: Clock, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]
 ) -> Activation:
-    """(1) on all conditional rows. The first position of a prompt, its begin token, is never touched.
+    """(1) on all conditional rows, in those calls that lie in the window. The begin token is never touched.
 
-    Tensors: a dictionary and `features`. Settings: those of the dictionary and `strength`, s.
+    Tensors: a dictionary and `features`. Settings: those of the dictionary, `action` (of `ACTIONS`), `strength`, s,
+    `window`, the highest and the lowest timestep at which it acts (None: always), and `end`, the id of the token that
+    ends a prompt. An edit that holds no `action` scales.
     """
     rows = clock.mask("cond")
-    if not rows.any():
+    if not rows.any() or not in_window(clock, settings.get("window")):
         return x
     dictionary = Dictionary.from_tensors(tensors, settings)
     chosen = x[rows].to(dictionary.W_dec.dtype)
-    touched = torch.ones(chosen.shape[:2], dtype=torch.bool, device=x.device)
-    touched[:, : int(clock.component == "text")] = False
-    code = dictionary.encode(chosen)
+    action, strength, features = settings.get("action", "scale"), settings["strength"], tensors["features"]
+    if action == "scale":
+        new = chosen + scaling(dictionary, dictionary.encode(chosen), features, _after_begin(chosen, clock), strength)
+    else:
+        content = _content(chosen, clock, rows, settings)
+        new = chosen + content[..., None] * (strength * dictionary.W_dec[features].sum(dim=0))
+        if action == "clamp":
+            new = new + scaling(dictionary, dictionary.encode(chosen), features, content, 0.0)
     changed = x.clone()
-    changed[rows] = (chosen + scaling(dictionary, code, tensors["features"], touched, settings["strength"])).to(x.dtype)
-    return changed  # (1)
+    changed[rows] = new.to(x.dtype)  # (1)
+    return changed
+
+
+def in_window(clock: Clock, window: tuple[float, float] | list[float] | None) -> bool:
+    """Whether the call's timestep is one of the window's, its ends included. Text calls have none and always are."""
+    if window is None or clock.timestep is None:
+        return True
+    return window[1] <= clock.timestep <= window[0]
 
 
 def scaling(
@@ -51,3 +70,17 @@ def scaling(
     """(s − 1) Σ_{f∈F} z_f d_f at the touched positions, exactly 0 elsewhere."""
     scaled = torch.isin(code.indices, features) & touched[..., None]
     return (strength - 1) * dictionary.directions(Code(code.values * scaled, code.indices))
+
+
+def _after_begin(x: Activation, clock: Clock) -> Bool[Tensor, "rows positions"]:
+    touched = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+    touched[:, : int(clock.component == "text")] = False
+    return touched
+
+
+def _content(
+    x: Activation, clock: Clock, rows: Bool[Tensor, " all"], settings: Mapping[str, Any]
+) -> Bool[Tensor, "rows positions"]:
+    if clock.token_ids is None:
+        return _after_begin(x, clock)
+    return content_tokens(clock.token_ids[rows], settings["end"])

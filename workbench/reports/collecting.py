@@ -159,8 +159,8 @@ def _ablation(
     if rows.empty:
         return None
     alone = replace(
-        edit, program="scale_features", tensors={**edit.tensors, "features": torch.tensor([feature])},
-        settings={**edit.settings, "strength": 0.0},
+        edit, program="change_features", tensors={**edit.tensors, "features": torch.tensor([feature])},
+        settings={**edit.settings, "action": "scale", "strength": 0.0, "window": None},
     )  # fmt: skip
     with model.edited(alone):
         images = _generate(model, run.spec.sampling, rows["prompt"].tolist(), rows["seed"].tolist())
