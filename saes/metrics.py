@@ -7,7 +7,7 @@
 (2) is not the mean of per-row or per-batch ratios that some logs print: those reward rows of large variance less.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -124,14 +124,24 @@ class SubstitutionLosses:
         return loss_recovered(self.clean, self.substituted, self.ablated)
 
 
-def substitution_losses(
-    sae: SAE,
-    mean: Float[Tensor, " d"],
-    loss_with: Callable[[Callable[[Tensor], Tensor] | None], float],
-) -> SubstitutionLosses:
-    """`loss_with(f)` runs the model with the site's activations `[..., d]` replaced by `f` of them (None: left)."""
-    return SubstitutionLosses(
-        clean=loss_with(None),
-        substituted=loss_with(lambda x: sae.decode(sae.encode(x.to(sae.dtype))).to(x.dtype)),
-        ablated=loss_with(lambda x: mean.to(x).expand_as(x)),
-    )
+LossWith = Callable[[Callable[[Tensor], Tensor] | None], float]
+"""Runs the model with the site's activations `[..., d]` replaced by what the function makes of them (None: left)."""
+
+
+def substitution_losses(sae: SAE, mean: Float[Tensor, " d"], loss_with: LossWith) -> SubstitutionLosses:
+    """The three losses of one SAE, measured in the order of their names."""
+    return losses_of_several({"": sae}, mean, loss_with)[""]
+
+
+def losses_of_several(
+    saes: Mapping[str, SAE], mean: Float[Tensor, " d"], loss_with: LossWith
+) -> dict[str, SubstitutionLosses]:
+    """Those of several SAEs of one site: the site left alone and ablated are measured once for all."""
+    clean = loss_with(None)
+    substituted = {name: loss_with(_reconstruction(sae)) for name, sae in saes.items()}
+    ablated = loss_with(lambda x: mean.to(x).expand_as(x))
+    return {name: SubstitutionLosses(clean, loss, ablated) for name, loss in substituted.items()}
+
+
+def _reconstruction(sae: SAE) -> Callable[[Tensor], Tensor]:
+    return lambda x: sae.decode(sae.encode(x.to(sae.dtype))).to(x.dtype)

@@ -7,7 +7,7 @@ makes the share recovered of the three. Beside the loss stands how far the finis
 because a text site can leave the loss alone and still change what is in the picture.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saes.files import SAE, check_width
-from saes.metrics import SubstitutionLosses, substitution_losses
+from saes.metrics import SubstitutionLosses, losses_of_several, substitution_losses
 from workbench.hooks import Clock, Session, Site, SiteEdit
 from workbench.models import Model
 from workbench.models.architecture import Latents
@@ -65,8 +65,7 @@ def measure_substitution(
     seeds = [seed + index for index in range(len(prompts))]
     clean = model.generate(list(prompts), seeds, batch_size=batch_size)
     latents = model.latents(clean if images is None else images)
-    # The middles of equal parts of the schedule: at its very ends the loss is trivial.
-    timesteps = tuple(1000 * (number + 0.5) / n_timesteps for number in range(n_timesteps))
+    timesteps = _middles(n_timesteps)
     pictures, curves = [], []
 
     def loss_with(replace: Replace | None) -> float:
@@ -81,6 +80,38 @@ def measure_substitution(
         curves=dict(zip(CONDITIONS, curves, strict=True)),
         image_distance={name: distance(clean, moved) for name, moved in zip(CONDITIONS, pictures, strict=True)},
     )
+
+
+@torch.no_grad()
+def several_losses(
+    model: Model,
+    saes: Mapping[str, SAE],
+    site: str,
+    mean: Float[Tensor, " d"],
+    prompts: Sequence[str],
+    images: Images,
+    *,
+    n_timesteps: int = 8,
+    seed: int = 0,
+    batch_size: int = 16,
+) -> dict[str, SubstitutionLosses]:
+    """The losses of `measure_substitution` for several SAEs of one site, without the pictures, which cost most."""
+    place = model.site(site)
+    for sae in saes.values():
+        check_width(sae, place.channels, site)
+    latents, noise = model.latents(images), model.noise([seed + index for index in range(len(prompts))])
+    timesteps = _middles(n_timesteps)
+
+    def loss_with(replace: Replace | None) -> float:
+        with _session(model, place, replace):
+            return sum(_curve(model, prompts, latents, noise, timesteps, batch_size)) / n_timesteps
+
+    return losses_of_several(saes, mean, loss_with)
+
+
+def _middles(n: int) -> tuple[float, ...]:
+    """The middles of n equal parts of the schedule: at its very ends the loss is trivial."""
+    return tuple(1000 * (number + 0.5) / n for number in range(n))
 
 
 def _session(model: Model, site: Site, replace: Replace | None) -> Session:

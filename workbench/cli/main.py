@@ -27,6 +27,7 @@ from workbench.cli import (
     report,
     runs,
     sites,
+    sweep,
     toy,
     train,
 )
@@ -39,6 +40,7 @@ COMMANDS = (
     generate.generate,
     harvest.harvest,
     train.train,
+    sweep.sweep,
     find.find,
     neighbours.neighbours,
     methods.methods,

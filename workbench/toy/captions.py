@@ -87,6 +87,12 @@ def sample(rng: np.random.Generator, split: Split) -> Example:
             return example
 
 
+def examples(n: int, seed: int = 0, split: Split = "train") -> list[Example]:
+    """n examples of a split, the same for one seed."""
+    rng = np.random.default_rng(seed)
+    return [sample(rng, split) for _ in range(n)]
+
+
 def single(rng: np.random.Generator, split: Split) -> Example:
     item = Placed(choice(rng, list(THINGS)), choice(rng, list(COLOURS)))
     scene = Scene(int(rng.integers(2**31)), (item,))
