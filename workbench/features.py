@@ -192,15 +192,17 @@ def _check_window(window: tuple[float, float], site: Site) -> None:
 
 def open_sae(sae: SAE | str | Path) -> SAE:
     """An SAE from a folder or by the name of a shipped one; a loaded SAE is returned as it is."""
-    if not isinstance(sae, str | Path):
-        return sae
-    name = str(sae).removeprefix("toy/")
-    if str(sae).startswith("toy/") and not Path(sae).exists():
-        shipped = [folder.name for folder in SHIPPED.glob("*") if folder.is_dir()]
-        if name not in shipped:
-            raise unknown_name("shipped SAE", str(sae), [f"toy/{folder}" for folder in shipped])
-        return load(SHIPPED / name)
-    return load(sae)
+    return load(sae_folder(sae)) if isinstance(sae, str | Path) else sae
+
+
+def sae_folder(sae: str | Path) -> Path:
+    """The folder of an SAE that is given by its path or, if it is shipped, by its name."""
+    if not str(sae).startswith("toy/") or Path(sae).exists():
+        return Path(sae)
+    shipped = {f"toy/{folder.name}": folder for folder in SHIPPED.glob("*") if folder.is_dir()}
+    if str(sae) not in shipped:
+        raise unknown_name("shipped SAE", str(sae), shipped)
+    return shipped[str(sae)]
 
 
 def site_of(sae: SAE, model: Model) -> Site:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from saes.errors import WorkbenchError
 from tests.comparison.small import CAT, FOX, SUBJECTS, comparison, two_methods
@@ -55,6 +56,17 @@ def test_the_seconds_of_each_fit_are_kept_by_its_edit(run):
     fitted = {edit.hash for trial in run.spec.trials for name in ("ItD", "UCE") if (edit := trial.conditions[name])}
     assert set(seconds) == fitted and len(fitted) == 4
     assert all(0 < value < 60 for value in seconds.values())
+
+
+def test_another_autoencoder_in_the_same_folder_is_another_fit(tiny_sd1, tmp_path):
+    sae = tmp_path / "sae"
+    methods = {"ItD": two_methods(tiny_sd1, sae)["ItD"]}
+    fit_all(tiny_sd1, comparison(methods), tmp_path / "run")
+    tensors = load_file(sae / "sae_weights.safetensors")
+    save_file({name: tensor + 1e-3 for name, tensor in tensors.items()}, sae / "sae_weights.safetensors")
+    first = set(files(tmp_path / "run", "fits/*.json"))
+    fit_all(tiny_sd1, comparison(methods), tmp_path / "run")
+    assert len(set(files(tmp_path / "run", "fits/*.json")) - first) == len(first)
 
 
 def test_nothing_is_fitted_or_made_twice(run, tiny_sd1, methods, monkeypatch):

@@ -12,12 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from saes.disk import read_json, write_json
+from saes.disk import read_json, sha256_of, write_json
+from saes.files import WEIGHTS
 from saes.progress import Progress
 from workbench.concepts import Concept
 from workbench.edits import ComposedEdit, Edit, load_edit
 from workbench.erasure.method import Method
 from workbench.evaluation.evaluate import save_edit
+from workbench.features import sae_folder
 from workbench.models import Model
 
 FIELDS = ("method", "concepts", "edit", "seconds")
@@ -62,6 +64,9 @@ class Fitter(NamedTuple):
     def _key(self, method: Method, concepts: Sequence[Concept], after: Sequence[Fitted]) -> str:
         kind = type(method)
         made = [f"{kind.__module__}:{kind.__qualname__}", asdict(method)]  # type: ignore[call-overload]
+        if name := getattr(method, "sae", ""):  # what lies in the folder decides, not where it lies
+            weights = sae_folder(name) / WEIGHTS
+            made.append(sha256_of(weights) if weights.exists() else "")
         about = [asdict(concept) for concept in concepts]
         return hashed([made, about, self.seed, self.model.fingerprint, [done.key for done in after]])
 
