@@ -50,7 +50,7 @@ class Sweep(BaseModel):
     seed: int = Field(default=0, ge=0)
 
     def configs(self) -> dict[str, SAEConfig]:
-        """The configurations by name. Raises `WorkbenchError` for an unknown or missing setting, and one without values."""
+        """The configurations by name. Raises `WorkbenchError` for an unknown setting, and one without values."""
         for key, values in self.vary.items():
             if not values:
                 raise WorkbenchError(f"vary: {key} has no values.", f"List some, or set {key} in base.")
