@@ -8,10 +8,11 @@ the same batches, so that their losses must agree: both are measured on one batc
 """
 
 import argparse
-import os
+import io
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,7 +68,8 @@ def stock_loop(config: SAEConfig, batches: Iterator[Tensor], d_in: int) -> tuple
 
     def run(steps: int) -> None:
         trainer.cfg.total_training_samples = trainer.n_training_samples + steps * config.batch_size
-        trainer.fit()
+        with redirect_stderr(io.StringIO()):  # its progress bar
+            trainer.fit()
 
     return Loop(run, lambda x: _loss(sae, x)), {name: value.clone() for name, value in sae.state_dict().items()}
 
@@ -103,7 +105,7 @@ def plain_loop(config: SAEConfig, batches: Iterator[Tensor], d_in: int) -> Loop:
             loss(next(batches)).backward()
             optimizer.step()
 
-    return Loop(run, lambda x: float(loss(x)))
+    return Loop(run, lambda x: loss(x).item())
 
 
 @torch.no_grad()
@@ -122,10 +124,9 @@ def main() -> None:
     for name, default in {"d-in": 768, "d-sae": 6144, "k": 32, "batch": 1024, "steps": 4, "turns": 3}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     asked = parser.parse_args()
-    os.environ["TQDM_DISABLE"] = "1"
     config = SAEConfig(
         d_sae=asked.d_sae, k=asked.k, batch_size=asked.batch, samples=asked.batch * 10**6,
-        dead_window=10**6, warm_up=0.0, decay=0.0,
+        lr=3e-4, dead_window=10**6, warm_up=0.0, decay=0.0,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         store = make_store(Path(folder) / "store", asked.d_in, 16 * asked.batch)
@@ -146,15 +147,15 @@ def main() -> None:
                 best[name] = min(best.get(name, Cost(float("inf"), 0)), cost(loop.run, asked.steps))
         after = {name: loop.loss(held_out) for name, loop in loops.items()}
     print(
-        f"{'loop':17} {'tokens/s':>9} {'tokens/cpu-s':>13} {'× stock (cpu)':>14} {'(wall)':>7} {'loss, from':>11} {'to':>8}"
+        f"{'loop':17} {'tokens/s':>9} {'a cpu-s':>9} {'× stock (cpu)':>14} {'(wall)':>7} {'loss, from':>11} {'to':>8}"
     )
     for name, each in best.items():
         rows = asked.batch * asked.steps
         ratios = f"{best[STOCK].processor / each.processor:14.2f} {best[STOCK].wall / each.wall:7.2f}"
         losses = f"{before[name]:11.2f} {after[name]:8.3f}"
-        print(f"{name:17} {rows / each.wall:9.0f} {rows / each.processor:13.0f} {ratios} {losses}")
-    steps = 1 + asked.turns * asked.steps
-    print(f"After {steps} equal steps our loss is {after[OURS] / after[STOCK] - 1:+.4%} off the stock trainer's.")
+        print(f"{name:17} {rows / each.wall:9.0f} {rows / each.processor:9.0f} {ratios} {losses}")
+    steps, off = 1 + asked.turns * asked.steps, after[OURS] / after[STOCK] - 1
+    print(f"After {steps} equal steps, the loss of ours is {off:+.4%} off the stock trainer's.")
 
 
 if __name__ == "__main__":
