@@ -152,7 +152,7 @@ def main() -> None:
     for name, each in best.items():
         rows = asked.batch * asked.steps
         ratios = f"{best[STOCK].processor / each.processor:14.2f} {best[STOCK].wall / each.wall:7.2f}"
-        losses = f"{before[name]:11.2f} {after[name]:8.3f}"
+        losses = f"{before[name]:10.2f} {after[name]:8.3f}"
         print(f"{name:17} {rows / each.wall:9.0f} {rows / each.processor:9.0f} {ratios} {losses}")
     steps, off = 1 + asked.turns * asked.steps, after[OURS] / after[STOCK] - 1
     print(f"After {steps} equal steps, the loss of ours is {off:+.4%} off the stock trainer's.")
