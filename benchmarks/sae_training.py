@@ -146,9 +146,7 @@ def main() -> None:
             for name, loop in loops.items():
                 best[name] = min(best.get(name, Cost(float("inf"), 0)), cost(loop.run, asked.steps))
         after = {name: loop.loss(held_out) for name, loop in loops.items()}
-    print(
-        f"{'loop':17} {'tokens/s':>9} {'a cpu-s':>9} {'× stock (cpu)':>14} {'(wall)':>7} {'loss, from':>11} {'to':>8}"
-    )
+    print(f"{'loop':17} {'tokens/s':>9} {'a cpu-s':>9} {'× stock (cpu)':>14} {'(wall)':>7} {'loss from':>10} {'to':>8}")
     for name, each in best.items():
         rows = asked.batch * asked.steps
         ratios = f"{best[STOCK].processor / each.processor:14.2f} {best[STOCK].wall / each.wall:7.2f}"
