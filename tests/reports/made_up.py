@@ -1,6 +1,7 @@
 """Evidence made up for tests of what is done with it."""
 
 import numpy as np
+import pandas as pd
 
 from workbench.reports.evidence import Ablation, AttentionPair, AttentionText, Evidence, FeatureCard, SAEFacts, Strip
 
@@ -22,4 +23,5 @@ def evidence(concept: str = "red", features: tuple[int, ...] = (3, 1)) -> Eviden
     about = AttentionText(concept=concept, condition="itd", prompt="a red disc, 0", word=concept, seed=1)
     facts = SAEFacts(site="text.2", architecture="topk", d_sae=8, l0=2.0, explained_variance=0.97, dead_share=0.25)
     density = np.array([0, 0, 0.01, 0.02, 0.2, 0.1, 0.001, 0.5], np.float32)
-    return Evidence(cards, (AttentionPair(about, *images, *maps),), (facts,), {"text.2": density})
+    tables = {"neighbours": pd.DataFrame({"concept": [concept] * 2, "word": ["orange", "pink"], "cosine": [0.9, 0.5]})}
+    return Evidence(cards, (AttentionPair(about, *images, *maps),), (facts,), {"text.2": density}, tables)

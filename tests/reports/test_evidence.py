@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from saes.disk import read_json, write_json
@@ -20,6 +21,7 @@ def test_evidence_reads_back_what_was_written(tmp_path: Path) -> None:
     assert (read.cards, read.saes) == (written.cards, written.saes)
     np.testing.assert_array_equal(read.densities["text.2"], written.densities["text.2"])
     assert read.attention[0].about == written.attention[0].about
+    pd.testing.assert_frame_equal(read.tables["neighbours"], written.tables["neighbours"])
     for name in ("before", "after", "map_before", "map_after"):
         np.testing.assert_array_equal(getattr(read.attention[0], name), getattr(written.attention[0], name))
 
@@ -44,6 +46,10 @@ def test_unknown_fields_and_torn_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WorkbenchError, match=r"evidence\.safetensors is not a whole"):
         read_evidence(tmp_path)
     tensors_path.write_bytes(tensors)
+    evidence().tables["neighbours"].assign(cosine=0.0).to_parquet(tmp_path / "evidence" / "neighbours.parquet")
+    with pytest.raises(WorkbenchError, match=r"neighbours\.parquet is not the file that"):
+        read_evidence(tmp_path)
+    write_evidence(tmp_path, evidence())
     write_json(json_path, {**whole, "tensors": "0" * 64})
     with pytest.raises(WorkbenchError, match="is not the file that"):
         read_evidence(tmp_path)

@@ -73,11 +73,15 @@ def collect(
 def joined(parts: Iterable[Evidence]) -> Evidence:
     """The evidence of several concepts as one; autoencoders that are the same are named once."""
     parts = list(parts)
+    names = dict.fromkeys(name for part in parts for name in part.tables)
     return Evidence(
         cards=tuple(card for part in parts for card in part.cards),
         attention=tuple(pair for part in parts for pair in part.attention),
         saes=tuple(dict.fromkeys(facts for part in parts for facts in part.saes)),
         densities={site: density for part in parts for site, density in part.densities.items()},
+        tables={
+            name: pd.concat([p.tables[name] for p in parts if name in p.tables], ignore_index=True) for name in names
+        },
     )
 
 

@@ -1,7 +1,8 @@
 """What only the model can show, kept in the run folder so that a report never needs the model again.
 
-evidence/evidence.json          feature cards, prompts, sizes; names the hash of the tensors it belongs to
+evidence/evidence.json          feature cards, prompts, sizes; names the hashes of the files it belongs to
 evidence/evidence.safetensors   attention maps, images, densities
+evidence/<name>.parquet         tables
 """
 
 from collections.abc import Mapping
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float32, UInt8
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from saes.disk import read_json, read_tensors, sha256_of, write_json, write_tensors
+from saes.disk import read_json, read_tensors, replacing, sha256_of, write_json, write_tensors
 from saes.errors import WorkbenchError
 
+CONTENT, TENSORS = "evidence.json", "evidence.safetensors"
 _ARRAYS = ("before", "after", "map_before", "map_after")
 
 
@@ -100,60 +103,81 @@ class AttentionPair:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Everything collected from the model for one report. `densities` holds those of all features, by site."""
+    """Everything collected from the model for one report. `densities` holds those of all features, by site.
+
+    `tables` are those of `reports.interpreting`, by name; a row says of which concept and condition it is.
+    """
 
     cards: tuple[FeatureCard, ...] = ()
     attention: tuple[AttentionPair, ...] = ()
     saes: tuple[SAEFacts, ...] = ()
     densities: Mapping[str, Float32[np.ndarray, " features"]] = field(default_factory=dict)
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 class _File(_Strict):
-    format: Literal["erasure-workbench evidence 1"] = "erasure-workbench evidence 1"
+    format: Literal["erasure-workbench evidence 2"] = "erasure-workbench evidence 2"
     tensors: str  # SHA-256 of the file beside it
+    tables: dict[str, str]  # name → SHA-256 of its file
     cards: tuple[FeatureCard, ...]
     attention: tuple[AttentionText, ...]
     saes: tuple[SAEFacts, ...]
 
 
 def write_evidence(run_dir: Path | str, evidence: Evidence) -> None:
-    """Writes the evidence into the run folder, over what was there. The JSON comes last and vouches for the tensors."""
+    """Writes the evidence into the run folder, over what was there. The JSON comes last and vouches for the others."""
     import torch
 
     arrays = {f"density.{site}": density for site, density in evidence.densities.items()}
     for place, pair in enumerate(evidence.attention):
         arrays |= {f"attention.{place}.{name}": getattr(pair, name) for name in _ARRAYS}
-    tensors_path, json_path = _paths(run_dir)
-    write_tensors(tensors_path, {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()})
-    about = tuple(pair.about for pair in evidence.attention)
-    content = _File(tensors=sha256_of(tensors_path), cards=evidence.cards, attention=about, saes=evidence.saes)
-    write_json(json_path, content.model_dump(mode="json"))
+    folder = _folder(run_dir)
+    write_tensors(
+        folder / TENSORS, {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    )
+    for name, table in evidence.tables.items():
+        with replacing(folder / f"{name}.parquet") as temporary:
+            table.to_parquet(temporary, index=False)
+    content = _File(
+        tensors=sha256_of(folder / TENSORS),
+        tables={name: sha256_of(folder / f"{name}.parquet") for name in evidence.tables},
+        cards=evidence.cards, attention=tuple(pair.about for pair in evidence.attention), saes=evidence.saes,
+    )  # fmt: skip
+    write_json(folder / CONTENT, content.model_dump(mode="json"))
 
 
 def read_evidence(run_dir: Path | str) -> Evidence | None:
     """Reads the evidence of a run; None if none was collected. Unknown fields and torn files are errors."""
-    tensors_path, json_path = _paths(run_dir)
-    if not json_path.exists():
+    folder = _folder(run_dir)
+    if not (folder / CONTENT).exists():
         return None
     try:
-        content = _File.model_validate(read_json(json_path))
+        content = _File.model_validate(read_json(folder / CONTENT))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise WorkbenchError(f"{json_path}: {where}: {first['msg']}.", "Collect the evidence anew.") from None
-    arrays = {name: tensor.numpy() for name, tensor in read_tensors(tensors_path).items()}
-    if sha256_of(tensors_path) != content.tensors:
-        raise WorkbenchError(
-            f"{tensors_path} is not the file that {json_path.name} names.", "Collect the evidence anew."
-        )
+        raise WorkbenchError(f"{folder / CONTENT}: {where}: {first['msg']}.", "Collect the evidence anew.") from None
+    arrays = {name: tensor.numpy() for name, tensor in read_tensors(folder / TENSORS).items()}
+    _check(folder / TENSORS, content.tensors)
     pairs = tuple(
         AttentionPair(about, *(arrays[f"attention.{place}.{name}"] for name in _ARRAYS))
         for place, about in enumerate(content.attention)
     )
     densities = {name.removeprefix("density."): array for name, array in arrays.items() if name.startswith("density.")}
-    return Evidence(content.cards, pairs, content.saes, densities)
+    tables = {name: _table(folder / f"{name}.parquet", known) for name, known in content.tables.items()}
+    return Evidence(content.cards, pairs, content.saes, densities, tables)
 
 
-def _paths(run_dir: Path | str) -> tuple[Path, Path]:
-    folder = Path(run_dir) / "evidence"
-    return folder / "evidence.safetensors", folder / "evidence.json"
+def _folder(run_dir: Path | str) -> Path:
+    return Path(run_dir) / "evidence"
+
+
+def _table(path: Path, known: str) -> pd.DataFrame:
+    _check(path, known)
+    return pd.read_parquet(path)
+
+
+def _check(path: Path, known: str) -> None:
+    """Raises `WorkbenchError` unless the file is the one that evidence.json vouches for."""
+    if not path.exists() or sha256_of(path) != known:
+        raise WorkbenchError(f"{path} is not the file that {CONTENT} names.", "Collect the evidence anew.")
