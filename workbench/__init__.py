@@ -31,6 +31,7 @@ PUBLIC = {
     "METHODS": "workbench.erasure",
     "find_method": "workbench.erasure",
     "ItD": "workbench.erasure.itd",
+    "SAeUron": "workbench.erasure.saeuron",
     "UCE": "workbench.erasure.uce",
     "UCEDebias": "workbench.erasure.uce_debias",
     "TRCE": "workbench.erasure.trce",

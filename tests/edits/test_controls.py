@@ -27,6 +27,12 @@ def test_as_many_other_living_features_of_about_the_same_density():
     assert worst.max() > 1.4 or worst.min() < 0.7  # any other features would not do
 
 
+def test_each_stand_in_is_about_as_dense_as_the_feature_in_its_place():
+    own = torch.arange(0, 300, 15)
+    ratio = density()[matched_features(own, density(), seed=0)] / density()[own]
+    assert ratio.min() > 0.7 and ratio.max() < 1.4
+
+
 def test_the_seed_decides_and_other_seeds_draw_others():
     own = torch.arange(0, 300, 15)
     assert torch.equal(matched_features(own, density(), 3), matched_features(own, density(), 3))

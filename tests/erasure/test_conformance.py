@@ -9,13 +9,14 @@ import torch
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT
-from tests.tiny_saes import memorising_sae, save_tiny_sae
+from tests.tiny_saes import memorising_sae, random_sae, save_tiny_sae
 from workbench.concepts import Concept
 from workbench.erasure import METHODS, find_method
 from workbench.erasure.itd import ItD
 from workbench.erasure.method import Supports
 from workbench.erasure.realera import RealEra
 from workbench.erasure.rece import RECE
+from workbench.erasure.saeuron import SAeUron
 from workbench.erasure.trce import TRCE
 from workbench.erasure.uce import UCE
 from workbench.erasure.uce_debias import UCEDebias
@@ -30,6 +31,7 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
     """The one table: how each method is set up for the tiny pipeline, and what it must refuse."""
     folder = tmp_path_factory.mktemp("sae")
     sae = save_tiny_sae(memorising_sae(tiny_sd1, "text.0"), folder / "text.0")
+    picture_sae = save_tiny_sae(random_sae(tiny_sd1, "unet.mid"), folder / "unet.mid")
     unsupported = [(tiny_flux, FOX), (tiny_sd1, Concept("fox"))]
     trce = TRCE(trajectories=2, unconditional=2, epochs=1, steps=4, early=2, keep_batch=2, lr=1e-3)
     return {
@@ -42,6 +44,9 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
             [(tiny_flux, FOX), (tiny_sd1, Concept("fox", anchor="Fox "))],
         ),
         "rece": Case(RECE(), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_flux, FOX)]),
+        "saeuron": Case(
+            SAeUron(sae=picture_sae, multiplier=-30.0, steps=2), tiny_sd1, (FOX, CAT), tiny_sd2, unsupported[1:]
+        ),
         "trce": Case(trce, tiny_sd1, (FOX, CAT), tiny_sd2, unsupported),
         "uce": Case(UCE(), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_sd1, Concept("fox", anchor="Fox "))]),
         "uce_debias": Case(

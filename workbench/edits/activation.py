@@ -20,6 +20,7 @@ PROGRAMS = {  # a saved edit names its program, a pure function of activation, c
     "change_features": "workbench.edits.programs:change_features",
     "scale_features": "workbench.edits.programs:change_features",  # what edits were saved as before there were actions
     "itd": "workbench.erasure.itd:gated_deactivation",
+    "saeuron": "workbench.erasure.saeuron:deactivation",
 }
 
 

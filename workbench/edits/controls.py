@@ -85,7 +85,7 @@ def random_features_like(
 def matched_features(
     features: Int64[Tensor, " found"], density: Float[Tensor, " d_sae"], seed: int
 ) -> Int64[Tensor, " found"]:
-    """As many other features, one for each, none twice, all of which fire sometimes. Sorted."""
+    """As many other features, one for each and in the same order, none twice, all of which fire sometimes."""
     generator = torch.Generator().manual_seed(seed)
     density = density.cpu().double()
     shuffled = torch.randperm(len(density), generator=generator)  # features of equal density come in random order
@@ -102,4 +102,4 @@ def matched_features(
         pick = near[torch.randint(len(near), (), generator=generator)]
         drawn.append(free[pick])
         free = torch.cat([free[:pick], free[pick + 1 :]])
-    return torch.stack(drawn).sort().values if drawn else features
+    return torch.stack(drawn) if drawn else features

@@ -7,6 +7,7 @@ from saes.errors import WorkbenchError, unknown_name
 
 METHODS = {  # name (that of the file) → "module:Class"
     "itd": "workbench.erasure.itd:ItD",
+    "saeuron": "workbench.erasure.saeuron:SAeUron",
     "uce": "workbench.erasure.uce:UCE",
     "uce_debias": "workbench.erasure.uce_debias:UCEDebias",
     "rece": "workbench.erasure.rece:RECE",

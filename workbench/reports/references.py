@@ -17,6 +17,11 @@ METHODS = {  # name of the method → its paper
         "classifier for concept erasing in text-to-image diffusion models (Interpret then Deactivate). 2025.",
         "https://arxiv.org/abs/2503.09446",
     ),
+    "saeuron": Reference(
+        "B. Cywiński, K. Deja. SAeUron: interpretable concept unlearning in diffusion models with sparse autoencoders. "
+        "ICML 2025.",
+        "https://arxiv.org/abs/2501.18052",
+    ),
     "uce": Reference(
         "R. Gandikota, H. Orgad, Y. Belinkov, J. Materzyńska, D. Bau. Unified concept editing in diffusion models. "
         "WACV 2024.",

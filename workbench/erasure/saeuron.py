@@ -1,0 +1,239 @@
+"""SAeUron: a few sparse features of one denoiser block, chosen for each time step (Cywiński & Deja 2025, 2501.18052).
+
+A concept is the features whose share of all activity is larger while its own pictures are made than while others are.
+Where one of them fires above its average, it is driven to a negative multiple of itself; no weight changes. z is the
+code of a position's activation x, d_i the decoder row of feature i, μ_i(c, t) the mean of z_i over positions and
+prompts of concept c at timestep t, conditional rows only; ¬c are all other concepts, their prompts pooled.
+    (1)  score_i(c, t) = μ_i(c, t) / (Σ_j μ_j(c, t) + ε) − μ_i(¬c, t) / (Σ_j μ_j(¬c, t) + ε)     the sheet's A5
+    (2)  F(c, t) = {i : score_i(c, t) > quantile_τ(score(c, t))}                                 its A6
+    (3)  z′_i = γ μ_i(c, t) z_i  if z_i > m_i(t), else z_i;   m_i(t) = mean of μ_i over all concepts    its A7
+    (4)  x′ = x + Σ_i (z′_i − z_i) d_i                                                           its A8
+Other than the official code (1a4302a): it takes the error as x̂ − x and adds it, so that an edit of no feature gives
+2x̂ − x; (4) keeps x. Its tables are counted by step and run out in a second picture; here they are looked up by the
+value of the timestep, the nearest where a picture has other steps than the fit. A concept without others is refused,
+where it falls back to plain means. With several concepts a feature takes the strongest of its multiples.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from saes.dictionary import Code, Dictionary
+from saes.errors import WorkbenchError
+from saes.progress import SILENT, Progress
+from workbench.concepts import Concept
+from workbench.edits import ActivationEdit
+from workbench.erasure.method import Supports
+from workbench.features import IMAGE_BATCH, dictionary_on, open_sae, site_of
+from workbench.hooks import Activation, Clock, Site
+from workbench.models import Model
+
+EPSILON = 1e-8
+
+
+@dataclass(frozen=True, kw_only=True)
+class SAeUron:
+    """Deactivation of a concept's features of one denoiser block, step by step. Returns an `ActivationEdit`.
+
+    `sae` is a folder or the name of a shipped SAE at a denoiser site; the edit carries a copy of its tensors. A table
+    of the features' means is made first, from a picture of every prompt of the concepts and of what they retain.
+    """
+
+    sae: str = "toy/unet.up.1.0.attn2"
+    percentile: float = 99.999  # τ; of 20480 features the paper's 99.999, 99.995 and 99.99 choose 1, 2 and 3
+    multiplier: float = -1.0  # γ, below 0; the paper's −1 for styles and −1 … −30 for objects
+    rows: Literal["both", "cond"] = "both"  # "cond": the unconditional half of guidance stays, as in some ports
+    steps: int | None = None  # of the pictures for the table; None: the model's own
+
+    paper: ClassVar[str] = "arXiv:2501.18052"
+    family: ClassVar[str] = "deactivation"
+    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl", "sd3", "flux"), needs=("retain|captions",))
+    cost: ClassVar[str] = "an image of every prompt of the concept and of what it retains; needs an SAE"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.percentile < 100:
+            raise WorkbenchError(
+                f"No feature scores above the percentile {self.percentile:g}.", "Choose one from 0 to below 100."
+            )
+
+    def fit(
+        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+    ) -> ActivationEdit:
+        """Finds F, μ and m. The pictures of each concept have the seeds seed, seed + 1, …, the same for all.
+
+        Raises `WorkbenchError` if no feature is more the concepts' than the others'.
+        """
+        self.supports.check("SAeUron", model, concepts)
+        sae = open_sae(self.sae)
+        site, dictionary = site_of(sae, model), dictionary_on(sae, model)
+        if site.component != "denoiser":
+            raise WorkbenchError(
+                f"The SAE belongs to {site.alias!r}, which knows no steps.", "Use one in the denoiser."
+            )
+        steps = model.defaults.steps if self.steps is None else self.steps
+        tables = {
+            name: activation_table(model, site, dictionary, prompts, seed, steps)
+            for name, prompts in progress(prompt_groups(concepts).items(), "feature means")
+        }
+        found = locate(tables, [concept.name for concept in concepts], self.percentile)
+        about = {"steps": steps, "scheduler": type(model.pipe.scheduler).__name__}
+        return ActivationEdit(
+            site=site.alias, width=site.channels, program="saeuron",
+            tensors={name: tensor.cpu() for name, tensor in {**dictionary.tensors, **found._asdict()}.items()},
+            settings={**asdict(self), **about, **dictionary.settings},
+            method="saeuron", concepts=[concept.name for concept in concepts],
+            base_fingerprint=model.fingerprint, seed=seed,
+        )  # fmt: skip
+
+
+class ActivationTable(NamedTuple):
+    """`mean[p, t, i]`: the mean of feature i over the positions of prompt p's picture at `timesteps[t]`, descending.
+
+    `density` is the share of all positions on which each feature fires.
+    """
+
+    timesteps: Float[Tensor, " steps"]
+    mean: Float[Tensor, "prompts steps d_sae"]
+    density: Float[Tensor, " d_sae"]
+
+
+class Found(NamedTuple):
+    """What an edit holds beside the dictionary; a column a feature of `features`, which is sorted."""
+
+    timesteps: Float[Tensor, " steps"]
+    features: Int64[Tensor, " found"]
+    active: Bool[Tensor, "steps found"]  # (2)
+    mu: Float[Tensor, "steps found"]  # of the concept; the largest where several concepts share a feature
+    gate: Float[Tensor, "steps found"]  # m
+    density: Float[Tensor, " d_sae"]
+
+
+def prompt_groups(concepts: Sequence[Concept]) -> dict[str, tuple[str, ...]]:
+    """The prompts of each concept, of each word that one retains and none erases, and of all captions together."""
+    erased = [word for concept in concepts for word in concept.words()]
+    groups = {concept.name: concept.prompts() for concept in concepts}
+    for concept in concepts:
+        alone = replace(concept, anchor="", synonyms=(), captions=())
+        for word in concept.retain:
+            if word.casefold() not in {each.casefold() for each in erased}:
+                groups.setdefault(word, replace(alone, name=word, retain=()).prompts())
+    captions = tuple(dict.fromkeys(text for concept in concepts for text in concept.kept_captions(erased)))
+    groups |= {"captions": captions} if captions else {}
+    if len(groups) < 2:
+        raise WorkbenchError("All that the concept retains is erased as well.", "Retain something that is not erased.")
+    return groups
+
+
+def activation_table(
+    model: Model, site: Site, dictionary: Dictionary, prompts: Sequence[str], seed: int, steps: int
+) -> ActivationTable:
+    """Makes a picture of every prompt, with the seeds seed, seed + 1, …, and averages its code.
+
+    Where a solver calls the denoiser twice at one timestep, the mean of the calls counts.
+    """
+    means: dict[float, list[Tensor]] = defaultdict(list)
+    fired, positions = torch.zeros(dictionary.d_sae), 0
+
+    def keep(_: Site, activation: Tensor, clock: Clock) -> None:
+        nonlocal positions
+        code = dictionary.encode(activation[clock.mask("cond")].float())
+        dense = code.values.new_zeros(len(code.values), dictionary.d_sae)
+        dense.scatter_add_(1, code.indices.flatten(1), code.values.flatten(1))
+        assert clock.timestep is not None  # a denoiser site
+        means[clock.timestep].append(dense.cpu() / code.values.shape[1])
+        fired.add_(torch.bincount(code.indices[code.values > 0], minlength=dictionary.d_sae).cpu())
+        positions += code.values[..., 0].numel()
+
+    for start in range(0, len(prompts), IMAGE_BATCH):
+        part = prompts[start : start + IMAGE_BATCH]
+        with model.session(record=[site], keep=keep):
+            model.generate(part, range(seed + start, seed + start + len(part)), steps=steps, batch_size=len(part))
+    timesteps = sorted(means, reverse=True)
+    rows = [_mean_of_calls(means[timestep], len(prompts)) for timestep in timesteps]
+    return ActivationTable(torch.tensor(timesteps), torch.stack(rows, dim=1), fired / positions)
+
+
+def _mean_of_calls(parts: Sequence[Tensor], n_prompts: int) -> Float[Tensor, "prompts d_sae"]:
+    """Batches follow each other, and so do the calls of each: [batch 1, batch 1, batch 2, …]."""
+    calls = sum(len(part) for part in parts) // n_prompts
+    batches = [torch.stack(list(parts[at : at + calls])).mean(dim=0) for at in range(0, len(parts), calls)]
+    return torch.cat(batches)
+
+
+def locate(tables: Mapping[str, ActivationTable], targets: Sequence[str], percentile: float) -> Found:
+    """(1), (2) and m for each of the concepts `targets` against all other tables, joined over the targets.
+
+    Raises `WorkbenchError` if nothing is found.
+    """
+    mu = {name: table.mean.mean(dim=0) for name, table in tables.items()}
+    chosen = {}
+    for target in targets:
+        others = torch.cat([table.mean for name, table in tables.items() if name != target]).mean(dim=0)
+        chosen[target] = above(importance(mu[target], others), percentile)
+    anywhere = torch.stack(list(chosen.values())).any(dim=0)
+    features = anywhere.any(dim=0).nonzero().flatten()
+    if not len(features):
+        raise WorkbenchError(
+            "No feature is more active for the concept than for what it retains.",
+            "Lower the percentile, or use an SAE that tells them apart.",
+        )
+    strongest = torch.stack([mu[target] * chosen[target] for target in targets]).amax(dim=0)
+    return Found(
+        timesteps=next(iter(tables.values())).timesteps,
+        features=features,
+        active=anywhere[:, features],
+        mu=strongest[:, features],
+        gate=torch.stack(list(mu.values())).mean(dim=0)[:, features],
+        density=torch.stack([table.density for table in tables.values()]).mean(dim=0),
+    )
+
+
+def importance(
+    concept: Float[Tensor, "steps d_sae"], others: Float[Tensor, "steps d_sae"]
+) -> Float[Tensor, "steps d_sae"]:
+    """How much more of all activity a feature is for the concept than for the others, at each step."""
+    return concept / (concept.sum(dim=1, keepdim=True) + EPSILON) - others / (
+        others.sum(dim=1, keepdim=True) + EPSILON
+    )  # (1)
+
+
+def above(scores: Float[Tensor, "steps d_sae"], percentile: float) -> Bool[Tensor, "steps d_sae"]:
+    """Marks the scores above the percentile of their step, interpolated between features; ties at the top mark none."""
+    return scores > scores.double().quantile(percentile / 100, dim=1, keepdim=True)  # (2)
+
+
+def deactivation(x: Activation, clock: Clock, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Activation:
+    """(3) and (4) with the tables of the timestep nearest to the call's, on the rows that the settings name."""
+    rows = clock.mask("cond") if settings["rows"] == "cond" else torch.ones_like(clock.mask("cond"))
+    assert clock.timestep is not None  # a denoiser site
+    step = int((tensors["timesteps"] - clock.timestep).abs().argmin())
+    active = tensors["active"][step]
+    if not rows.any() or not active.any():
+        return x
+    dictionary = Dictionary.from_tensors(tensors, settings)
+    chosen = x[rows].to(dictionary.W_dec.dtype)
+    change = code_change(
+        dictionary.encode(chosen),
+        tensors.get("gate_features", tensors["features"])[active],  # a control moves other features than it looks at
+        settings["multiplier"] * tensors["mu"][step, active],
+        tensors["gate"][step, active],
+    )
+    changed = x.clone()
+    changed[rows] = (chosen + change @ dictionary.W_dec[tensors["features"][active]]).to(x.dtype)  # (4)
+    return changed
+
+
+def code_change(
+    code: Code,
+    features: Int64[Tensor, " found"],
+    multiples: Float[Tensor, " found"],
+    gate: Float[Tensor, " found"],
+) -> Float[Tensor, "*rows found"]:
+    """z′ − z of the features, from their multiples γμ and their gates m."""
+    z = torch.stack([(code.values * (code.indices == feature)).sum(dim=-1) for feature in features], dim=-1)
+    return torch.where(z > gate, (multiples - 1) * z, 0)  # (3)
