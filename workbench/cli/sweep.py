@@ -13,6 +13,7 @@ from workbench.progress import progress_bars
 
 if TYPE_CHECKING:
     from workbench.sweep import Sweep
+    from workbench.toy.captions import Example
 
 SHOWN = ("sae", "l0", "explained_variance", "cosine", "dead_share", "dense_share", "loss_recovered")
 
@@ -20,6 +21,10 @@ SHOWN = ("sae", "l0", "explained_variance", "cosine", "dead_share", "dense_share
 def sweep(
     file: Annotated[Path, typer.Argument(help="Sweep file (YAML), as in studies/sweeps/.")],
     out: Annotated[Path, typer.Option(help="Folder of the sweep; an unfinished one is continued.")],
+    checks: Annotated[
+        bool,
+        typer.Option("--checks", help="Of captions of the toy: probing, absorption and more, beside random weights."),
+    ] = False,
     device: Device = None,
     json: Json = False,
 ) -> None:
@@ -29,26 +34,34 @@ def sweep(
     """
     check_writable(out)
     import workbench as wb
-    from workbench.sweep import read_sweep, run_sweep, write_page
+    from workbench.sweep import check_sweep, read_sweep, run_sweep, write_page
 
     wanted = read_sweep(file)
-    prompts = _prompts(wanted)
+    examples, prompts = _prompts(wanted)
+    if checks and not examples:
+        raise WorkbenchError("What a file of prompts asks for is not known.", "Leave --checks out, or draw captions.")
     with progress_bars() as progress:
-        table = run_sweep(
-            wb.load(wanted.model, device=device), wanted, prompts, out, device=device or "cpu", progress=progress
-        )
-    shown = table if json else table[list(SHOWN)]
-    show(shown.to_dict("records"), json=json, title=wanted.question or f"The SAEs of {file}")
-    page = write_page(table, out, wanted.question or f"The SAEs of {file}")
-    typer.echo(f"The figures are at {page.absolute()}", err=True)
+        model = wb.load(wanted.model, device=device)
+        table = run_sweep(model, wanted, prompts, out, device=device or "cpu", progress=progress)
+        checked = check_sweep(table, out, examples, seed=wanted.seed, progress=progress) if checks else None
+    title = wanted.question or f"The SAEs of {file}"
+    if json:
+        rows = table if checked is None else table.merge(checked, on="sae")
+        show(rows.to_dict("records"), json=True)
+    else:
+        show(table[list(SHOWN)].to_dict("records"), json=False, title=title)
+        if checked is not None:
+            show(checked.to_dict("records"), json=False, title="Checks on known factors, beside random weights")
+    typer.echo(f"The figures are at {write_page(table, out, title).absolute()}", err=True)
 
 
-def _prompts(wanted: "Sweep") -> list[str]:
-    """The lines of the file, or captions of the toy's world."""
+def _prompts(wanted: "Sweep") -> "tuple[list[Example], list[str]]":
+    """The lines of the file; or captions of the toy's world, with what they are about."""
     if isinstance(wanted.prompts, str):
-        return read_prompts(Path(wanted.prompts))
+        return [], read_prompts(Path(wanted.prompts))
     if wanted.model != "toy":
         raise WorkbenchError("Only the toy has captions to draw.", "Name a text file with a prompt a line.")
     from workbench.toy.captions import examples
 
-    return [example.caption for example in examples(wanted.prompts, wanted.seed)]
+    drawn = examples(wanted.prompts, wanted.seed)
+    return drawn, [example.caption for example in drawn]
