@@ -34,7 +34,7 @@ class Coded(NamedTuple):
     held_out: Bool[Tensor, " n"]
 
 
-def class_latents(coded: Coded, y: Bool[Tensor, " n"], weight: Float[Tensor, " d"], n: int) -> Int64[Tensor, " n"]:
+def class_latents(coded: Coded, y: Bool[Tensor, " n"], weight: Float[Tensor, " d"], n: int) -> Int64[Tensor, " k"]:
     """(1) on the training rows, the most effective first; fewer than n if fewer have an effect above 0."""
     seen = ~coded.held_out
     effect = mean_difference(coded.f[seen], y[seen]) * (coded.W_dec @ weight.to(coded.W_dec))

@@ -29,13 +29,12 @@ class Matching(NamedTuple):
 def matched(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Matching:
     """Matches decoder rows of any length one to one; the rows that the smaller dictionary has no partner for are left.
 
-    Give the rows of latents that fire: dead ones lie where they were drawn. Raises `WorkbenchError` for rows of other
-    widths, or none.
+    Give the rows of latents that fire: dead ones lie where they were drawn. Raises `WorkbenchError` if there are none.
     """
     from scipy.optimize import linear_sum_assignment
 
-    if not len(a) or not len(b) or a.shape[1] != b.shape[1]:
-        raise WorkbenchError("There are no rows of one width to match.", "Compare SAEs of the same site that fire.")
+    if not len(a) or not len(b):
+        raise WorkbenchError("There are no latents to match.", "Compare SAEs that fire.")
     cosines = normalize(a.double(), dim=1) @ normalize(b.double(), dim=1).T  # (1)
     left, right = linear_sum_assignment(cosines.numpy(), maximize=True)
     pairs = torch.stack([torch.from_numpy(left), torch.from_numpy(right)], dim=1)

@@ -23,7 +23,7 @@ def sweep(
     out: Annotated[Path, typer.Option(help="Folder of the sweep; an unfinished one is continued.")],
     checks: Annotated[
         bool,
-        typer.Option("--checks", help="Of captions of the toy: probing, absorption and more, beside random weights."),
+        typer.Option("--checks", help="For captions of the toy: probing, absorption …, beside random weights."),
     ] = False,
     device: Device = None,
     json: Json = False,

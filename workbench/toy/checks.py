@@ -73,8 +73,8 @@ def check_all(
 
     Returns a row an SAE and weights ("trained", "random weights"): accuracy_k for k = 1, 2, 5 beside neurons_k and
     `dense` (all neurons), means over factors; `absorbed`, the mean rate over concepts, and `latents`, how many the
-    mean concept is split into; `tpp` with 10 and `scr` with 20 latents taken out; `stability`, the mean matched cosine with
-    the SAEs that differ in nothing but their seed (NaN: there is none), for random weights with random directions.
+    mean concept is split into; `tpp` with 10 and `scr` with 20 latents taken out; `stability`, the mean matched cosine
+    with the SAEs that differ in nothing but their seed (NaN: there is none), for random weights with random directions.
     Written to `saes_dir/checks.parquet` too. Raises `WorkbenchError` if the store holds other prompts.
     """
     if store.prompts != [example.caption for example in examples]:
