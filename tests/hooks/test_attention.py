@@ -33,6 +33,15 @@ def test_probabilities_are_those_of_torch(mask, options):
     assert_close(probabilities(query, key, attn_mask=mask, **options), by_definition(query, key, mask, **options))
     chosen = probabilities(query, key, slice(1, 4), attn_mask=mask, **options)
     assert_close(chosen, by_definition(query, key, mask, **options)[:, 1:4])
+    second = probabilities(query, key, rows=[1], attn_mask=mask, **options)
+    assert_close(second, by_definition(query, key, mask, **options)[1:])
+
+
+def test_heads_give_the_same_one_by_one(monkeypatch):
+    query, key = torch.randn(2, 2, 4, 5, 8)
+    mask = torch.randn(2, 4, 5, 5)
+    monkeypatch.setattr("workbench.hooks.attention.AT_ONCE", 1)
+    assert_close(probabilities(query, key, attn_mask=mask), by_definition(query, key, mask))
 
 
 def test_grouped_heads_share_keys():
@@ -83,6 +92,17 @@ def test_keep_thins_a_record(tiny_sd1):
         tiny_sd1.generate("a fox", [1, 2], steps=2)
     ((_, kept),) = recorder.records["unet.mid.attn2"]
     assert kept.shape == (2, 64, 2) and kept.untyped_storage().nbytes() == kept.nbytes
+
+
+def test_a_role_is_recorded_alone(tiny_sd1):
+    site = tiny_sd1.attention_sites()["unet.mid.attn2"]
+    with AttentionRecorder(tiny_sd1, [site]) as both, AttentionRecorder(tiny_sd1, [site], role="uncond") as alone:
+        tiny_sd1.generate("a fox", [1, 2], steps=2, guidance_scale=2.0)
+        tiny_sd1.generate("a fox", [1], steps=2, guidance_scale=1.0)  # no unconditional rows
+    assert {clock.call for clock, _ in alone.records[site.alias]} == {0, 1, 2}  # PNDM: a call more than steps
+    assert len(alone.records[site.alias]) == 3 < len(both.records[site.alias])
+    for (_, all_rows), (_, own) in zip(both.records[site.alias], alone.records[site.alias], strict=False):
+        assert_close(own, all_rows[:2])
 
 
 def test_torch_has_its_function_back_also_when_the_body_raises(tiny_sd1):

@@ -15,9 +15,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from saes.errors import WorkbenchError
-from workbench.hooks.clock import Clock
+from workbench.hooks.clock import Clock, Role
 from workbench.hooks.session import Wired, compact
 
+AT_ONCE = 2**22  # probabilities computed in one product
 Span = tuple[int | None, int | None]  # from, to; as in a slice
 
 
@@ -43,16 +44,20 @@ class AttentionRecorder:
 
     `records[alias]` lists `(clock, probabilities [rows, pixels, tokens])` call by call, detached, in float32. A row
     sums to 1 over the tokens in cross-attention, to at most 1 where the picture is attended as well. `keep` thins each
-    record as in `Session`: large models give many megabytes a call. A module that saw no attention call although its
-    component ran is a `WorkbenchError` at the end of the block. The stepping-in is for the whole process: no other
-    thread may enter or leave a recorder meanwhile.
+    record as in `Session`: large models give many megabytes a call. With a `role`, only its rows are computed, and
+    calls that have none of them are passed over. A module that saw no attention call although its component ran is a
+    `WorkbenchError` at the end of the block. The stepping-in is for the whole process: no other thread may enter or
+    leave a recorder meanwhile.
     """
 
-    def __init__(self, model: Wired, sites: Sequence[AttentionSite], keep: Keep | None = None) -> None:
+    def __init__(
+        self, model: Wired, sites: Sequence[AttentionSite], keep: Keep | None = None, role: Role | None = None
+    ) -> None:
         self.records: Mapping[str, list[tuple[Clock, Tensor]]] = {site.alias: [] for site in sites}
         self._wiring = model.wiring
         self._sites = sites
         self._keep = keep
+        self._role = role
         self._inside: AttentionSite | None = None
         self._seen: set[str] = set()
         self._stack = ExitStack()
@@ -108,39 +113,52 @@ class AttentionRecorder:
         if clock is None:  # a block run again for its gradients: recorded in the forward pass
             return
         self._seen.add(site.alias)
+        rows = [row for row, role in enumerate(clock.roles) if self._role in (None, role)]
+        if not rows:
+            return
         with torch.no_grad():
-            seen = probabilities(query, key, slice(*site.pixels), *args, **kwargs)[..., slice(*site.tokens)]
+            seen = probabilities(query, key, slice(*site.pixels), rows, *args, **kwargs)[..., slice(*site.tokens)]
             kept = seen if self._keep is None else self._keep(site, seen, clock)
         if kept is not None:
             self.records[site.alias].append((clock, compact(kept)))
 
 
 def probabilities(
-    query: Float[Tensor, "rows heads queries d"],
-    key: Float[Tensor, "rows key_heads keys d"],
+    query: Float[Tensor, "all_rows heads queries d"],
+    key: Float[Tensor, "all_rows key_heads keys d"],
     chosen: slice = slice(None),
+    rows: Sequence[int] | None = None,
     attn_mask: Tensor | None = None,
     dropout_p: float = 0.0,
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Float[Tensor, "rows chosen keys"]:
-    """softmax(q kᵀ · scale + mask) of the chosen queries, averaged over heads; arguments as torch's own function.
+    """softmax(q kᵀ · scale + mask) of the chosen queries and rows, averaged over heads; else arguments as torch's own.
 
-    Heads are taken one by one: all at once would need as many times the memory.
+    As many heads are taken at once as fit into `AT_ONCE` numbers: small maps in one product, large ones head by head.
     """
     scale = query.shape[-1] ** -0.5 if scale is None else scale
     mask = torch.ones(query.shape[-2], key.shape[-2]).tril().bool().to(query.device) if is_causal else attn_mask
     mask = None if mask is None else _added(mask)[..., chosen, :]
-    sharing = query.shape[1] // key.shape[1]  # more than 1 where several query heads share a key head
+    if rows is not None and len(rows) < len(query):
+        mask = mask if mask is None or len(mask) == 1 else mask[rows]
+        query, key = query[rows], key[rows]
+    query = query[:, :, chosen]
+    sharing, heads = query.shape[1] // key.shape[1], query.shape[1]  # several query heads may share a key head
+    key = key if sharing == 1 else key.repeat_interleave(sharing, 1)
+    step = max(1, AT_ONCE // (len(query) * query.shape[2] * key.shape[2]))
     total = query.new_zeros((), dtype=torch.float32)
-    for head in range(query.shape[1]):
-        logits = query[:, head, chosen].float() @ key[:, head // sharing].float().mT * scale
+    for start in range(0, heads, step):
+        some = slice(start, start + step)
+        logits = query[:, some].float() * scale @ key[:, some].float().mT
         if mask is not None:
-            logits = logits + mask[:, head % mask.shape[1]]
-        blind = (logits == -torch.inf).all(dim=-1, keepdim=True)  # a query that sees no key: 0 everywhere, as in torch
-        total = total + torch.softmax(logits, dim=-1).masked_fill(blind, 0.0)
-    return total / query.shape[1]
+            logits = logits + (mask if mask.shape[1] == 1 else mask[:, some])
+        seen = torch.softmax(logits, dim=-1)
+        if mask is not None:  # a query that sees no key: 0 everywhere, as in torch
+            seen = seen.masked_fill((logits == -torch.inf).all(dim=-1, keepdim=True), 0.0)
+        total = total + seen.sum(dim=1)
+    return total / heads
 
 
 def _added(mask: Tensor) -> Float[Tensor, "rows_or_1 heads_or_1 queries keys"]:

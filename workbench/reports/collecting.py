@@ -5,30 +5,30 @@ It is done once, after the evaluation, with the edits that lie in the run folder
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
-from probes.attribution import activation_by_word, token_maps, word_positions
+from probes.attribution import activation_by_word, word_positions
 from probes.features import selectivity_auc
 from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
+from workbench.attribution.words import word_maps
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit, Edit, load_edit
 from workbench.evaluation.judges import Judge, shown
 from workbench.evaluation.metrics import bootstrap_means, middle_95
-from workbench.hooks import AttentionRecorder, AttentionSite, Clock
 from workbench.models import Model
 from workbench.models.autoencoder import Images
 from workbench.models.encoding import TokenRow
 from workbench.reports.evidence import Ablation, AttentionPair, AttentionText, Evidence, FeatureCard, SAEFacts, Strip
 from workbench.runs import UNEDITED, Run, Sampling
 
-MAP_SIZE = 32  # pixels a side of an attention map
 BATCH = 64  # prompts encoded at a time
 
 
@@ -176,28 +176,17 @@ def _ablation(
 
 
 def _pair(run: Run, model: Model, edit: Edit, about: AttentionText) -> AttentionPair:
-    before, map_before = _attended(model, run.spec.sampling, about)
+    asked = (model, about.prompt, about.word, about.seed)
+    before = word_maps(*asked, **_sampling(run.spec.sampling))
     with model.edited(edit):
-        after, map_after = _attended(model, run.spec.sampling, about)
-    return AttentionPair(about, before, after, map_before, map_after)
-
-
-def _attended(model: Model, sampling: Sampling, about: AttentionText) -> tuple[UInt8[np.ndarray, "h w 3"], np.ndarray]:
-    """One image, and the share of attention that each place of it gives to the word."""
-    positions = word_positions(model.tokens(about.prompt)[0].words, about.word)
-
-    def keep(site: AttentionSite, probabilities: Tensor, clock: Clock) -> Tensor | None:
-        conditional = clock.mask("cond")
-        return probabilities[conditional][..., positions] if conditional.any() else None
-
-    with AttentionRecorder(model, list(model.attention_sites().values()), keep) as recorder:
-        image = _generate(model, sampling, [about.prompt], [about.seed])[0]
-    sites = [torch.stack([kept for _, kept in records]).cpu() for records in recorder.records.values()]
-    return image, token_maps(sites, MAP_SIZE)[0].sum(dim=0).numpy().astype(np.float32)
+        after = word_maps(*asked, **_sampling(run.spec.sampling))
+    return AttentionPair(about, before.images[0], after.images[0], before.maps[0], after.maps[0])
 
 
 def _generate(model: Model, sampling: Sampling, prompts: Sequence[str], seeds: Sequence[int]) -> Images:
-    return model.generate(
-        prompts, seeds, steps=sampling.steps, guidance_scale=sampling.guidance_scale,
-        negative_prompt=sampling.negative_prompt,
-    )  # fmt: skip
+    return model.generate(prompts, seeds, **_sampling(sampling))
+
+
+def _sampling(sampling: Sampling) -> dict[str, Any]:
+    names = ("steps", "guidance_scale", "negative_prompt")
+    return {name: getattr(sampling, name) for name in names}
