@@ -9,7 +9,8 @@ from workbench.hooks import SiteEdit
 
 KINDS = ["sd1", "sd2", "sdxl", "sd3", "flux"]
 EXPECTED = {
-    "sd1": ["text.1", "text.1.mlp", "text.1.attn", "unet.down.0", "unet.down.0.0", "unet.mid", "unet.mid.attn2",
+    "sd1": ["text.1", "text.1.mlp", "text.1.attn", "text.1.attn.heads", "unet.down.0", "unet.down.0.0", "unet.mid",
+            "unet.mid.attn2", "unet.mid.attn2.heads",
             "unet.up.1.1.attn1", "unet.up.1.1.attn2", "unet.up.1.1.mlp", "unet.out"],
     "sd2": ["text.0.attn", "unet.down.1", "unet.mid.mlp", "unet.up.1.0.attn2"],
     "sdxl": ["text.1", "text2.2.mlp", "unet.mid.1", "unet.mid.1.attn2", "unet.up.0.1.1.attn2"],
@@ -19,7 +20,7 @@ EXPECTED = {
              "transformer.single.0.text", "transformer.single.1.mlp", "transformer.out"],
 }  # fmt: skip
 WITHOUT_EFFECT = {  # what the architecture itself throws away: SDXL reads its first encoder one layer before the last
-    "sdxl": {"text.2", "text.2.attn", "text.2.mlp"},
+    "sdxl": {"text.2", "text.2.attn", "text.2.attn.heads", "text.2.mlp"},
     "flux": {"transformer.single.1.text"},
 }
 

@@ -1,10 +1,18 @@
-"""Site aliases of text encoders: `text.3` is the residual stream after layer 3, `text.3.attn` and `.mlp` its parts."""
+"""Site aliases of text encoders: `text.3` is the residual stream after layer 3, `text.3.attn` and `.mlp` its parts;
+`text.3.attn.heads` (CLIP) is what the attention's heads, side by side, hand to its output map."""
 
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from workbench.hooks import Site
 
-Row = tuple[str, str, int | None]  # alias, path, index
+
+class Row(NamedTuple):
+    """A site within an encoder."""
+
+    alias: str
+    path: str
+    index: int | None = None
+    slot: Literal["output", "input"] = "output"
 
 
 def text_sites(pipe: Any, encoder: str, alias: str, positions: int | None = None) -> list[Site]:
@@ -20,8 +28,10 @@ def text_sites(pipe: Any, encoder: str, alias: str, positions: int | None = None
     table = _t5_table if hasattr(module.config, "d_model") else _clip_table
     channels = module.config.hidden_size
     return [
-        Site(f"{alias}.{name}", f"{encoder}.{path}", "output", index, "tokens", channels, positions, "text")
-        for name, path, index in table(module)
+        Site(
+            f"{alias}.{row.alias}", f"{encoder}.{row.path}", row.slot, row.index, "tokens", channels, positions, "text"
+        )
+        for row in table(module)
     ]
 
 
@@ -31,8 +41,12 @@ def _clip_table(module: Any) -> list[Row]:
     rows: list[Row] = []
     for layer in range(len(inner.encoder.layers)):
         path = f"{prefix}encoder.layers.{layer}"
-        rows += [(f"{layer}", path, None), (f"{layer}.attn", f"{path}.self_attn", 0)]
-        rows += [(f"{layer}.mlp", f"{path}.mlp", None)]
+        rows += [
+            Row(f"{layer}", path),
+            Row(f"{layer}.attn", f"{path}.self_attn", 0),
+            Row(f"{layer}.attn.heads", f"{path}.self_attn.out_proj", 0, "input"),
+            Row(f"{layer}.mlp", f"{path}.mlp"),
+        ]
     return rows
 
 
@@ -40,6 +54,6 @@ def _t5_table(module: Any) -> list[Row]:
     rows: list[Row] = []
     for layer in range(len(module.encoder.block)):
         path = f"encoder.block.{layer}"
-        rows += [(f"{layer}", path, 0), (f"{layer}.attn", f"{path}.layer.0.SelfAttention", 0)]
-        rows += [(f"{layer}.mlp", f"{path}.layer.1.DenseReluDense", None)]
+        rows += [Row(f"{layer}", path, 0), Row(f"{layer}.attn", f"{path}.layer.0.SelfAttention", 0)]
+        rows += [Row(f"{layer}.mlp", f"{path}.layer.1.DenseReluDense")]
     return rows

@@ -1,19 +1,23 @@
 """Site aliases of the UNet of Stable Diffusion 1, 2 and XL.
 
 `unet.down.1`, `unet.mid`, `unet.up.2` are what whole blocks hand on; `unet.up.1.2` is what the transformer number 2
-within a block hands on; `.attn1` (self-attention), `.attn2` (cross-attention) and `.mlp` are its parts. Where such a
+within a block hands on; `.attn1` (self-attention), `.attn2` (cross-attention) and `.mlp` are its parts, `.attn2.heads` is what the heads of an
+attention, side by side, hand to its output map. Where such a
 transformer is several layers deep, as in SDXL, the layer stands between: `unet.up.0.1.7` and `unet.up.0.1.7.attn2`.
 `unet.out` is the prediction itself.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from workbench.hooks import AttentionSite, Site
 
-PARTS = {"attn1": "attn1", "attn2": "attn2", "mlp": "ff"}
+PARTS = {  # what is read at a module's output, and of heads at the input of the map that joins them
+    "attn1.heads": "attn1.to_out.0", "attn1": "attn1", "attn2.heads": "attn2.to_out.0", "attn2": "attn2", "mlp": "ff",
+}  # fmt: skip
 
 
 def unet_sites(unet: Any, latent_size: int) -> list[Site]:
@@ -68,7 +72,8 @@ def _transformer_sites(block_alias: str, block_path: str, number: int, transform
             layer_alias = f"{alias}.{layer}"
             sites.append(_tokens(layer_alias, layer_path, channels, size))
         for part, name in PARTS.items():
-            sites.append(_tokens(f"{layer_alias}.{part}", f"{layer_path}.{name}", channels, size))
+            site = _tokens(f"{layer_alias}.{part}", f"{layer_path}.{name}", channels, size)
+            sites.append(replace(site, slot="input", index=0) if part.endswith(".heads") else site)
     return sites
 
 
