@@ -33,7 +33,7 @@ def test_maps_are_the_mean_attention_to_the_word_in_every_architecture(tiny, kin
 
 def test_a_word_is_found_behind_each_tokenizer(tiny_sd1, tiny_sd3, tiny_flux):
     assert positions_of(tiny_sd1, "a photo of a fox", "fox") == [5]
-    clip, t5 = tiny_sd3.architecture.segments()
+    _, t5 = tiny_sd3.architecture.segments()
     assert positions_of(tiny_sd3, "a photo of a fox", "fox") == [5, t5.start + 4]  # T5 has no begin token
     assert positions_of(tiny_flux, "a photo of a fox", "fox") == [4]
 

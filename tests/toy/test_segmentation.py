@@ -1,0 +1,46 @@
+"""Words of the toy attend to what they name: exact masks, regions of equal size, and controls."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from workbench.toy.segmentation import captioned_scenes, iou, segmentation, summary
+
+MASK = np.zeros((4, 4), bool)
+MASK[:2, :2] = True
+
+
+def test_the_region_is_as_large_as_the_mask():
+    ramp = np.arange(16.0).reshape(4, 4)
+    assert iou(-ramp, MASK) == 2 / 6  # the first four pixels in row order: two of them in the mask
+    assert iou(ramp, MASK) == 0
+    assert iou(np.ones((4, 4)), MASK) == 2 / 6, "a map that says nothing is no perfect map"
+    assert iou(MASK.astype(float), MASK) == 1
+
+
+def test_scenes_have_different_objects_and_captions_that_name_them():
+    scenes = captioned_scenes(30, seed=1)
+    assert [len(each.scene.objects) for each in scenes] == [1] * 30 + [2] * 30
+    for scene, caption in scenes:
+        assert all(f"{item.colour} {item.thing}" in caption for item in scene.objects)
+        assert len({item.thing for item in scene.objects}) == len(scene.objects)
+
+
+def test_intervals_are_over_pictures():
+    same = pd.DataFrame({"picture": [0, 0, 1, 1], "objects": 2, "iou": [0.2, 0.2, 0.8, 0.8], "other_word": 0.1,
+                         "other_picture": 0.3})  # fmt: skip
+    found = summary(same).set_index(["objects", "score"]).loc[("2", "iou")]
+    assert found["mean"] == pytest.approx(0.5)
+    assert (found["low"], found["high"]) == pytest.approx((0.2, 0.8)), "two pictures, not four objects"
+
+
+def test_words_attend_to_their_objects_and_controls_do_not():
+    from workbench.models import load
+
+    table = segmentation(load("toy", device="cpu"), 8, timesteps=(100, 500))
+    found = summary(table).set_index(["objects", "score"])
+    assert len(table) == 8 + 16
+    assert found.loc[("all", "iou"), "low"] > 0.5
+    assert found.loc[("all", "other_word"), "high"] < 0.1
+    assert found.loc[("2", "advantage"), "low"] > 0.4
+    assert found.loc[("all", "iou"), "mean"] > found.loc[("all", "other_picture"), "mean"]
