@@ -31,6 +31,8 @@ PUBLIC = {
     "METHODS": "workbench.erasure",
     "find_method": "workbench.erasure",
     "ItD": "workbench.erasure.itd",
+    "DetectReplace": "workbench.erasure.detect_replace",
+    "ConceptSteerer": "workbench.erasure.steerer",
     "SAeUron": "workbench.erasure.saeuron",
     "UCE": "workbench.erasure.uce",
     "UCEDebias": "workbench.erasure.uce_debias",

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -96,6 +97,16 @@ def observe(
     size = TEXT_BATCH if site.component == "text" else IMAGE_BATCH
     starts = range(0, len(prompts), size)
     return torch.cat([_observe(model, site, prompts[at : at + size], read, at) for at in progress(starts, label)])
+
+
+def activations(model: Model, site: Site, prompts: Sequence[str]) -> Float[Tensor, "prompts positions d"]:
+    """What a text site hands over for each prompt, padding included, in float32."""
+    parts = []
+    for start in range(0, len(prompts), TEXT_BATCH):
+        with torch.no_grad(), model.session(record=[site]) as session:
+            model.encode(prompts[start : start + TEXT_BATCH])
+        parts.append(session.records[site.alias][0][1].float())
+    return torch.cat(parts)
 
 
 def _observe(model: Model, site: Site, prompts: Sequence[str], read: Reader, first: int) -> Tensor:
@@ -233,14 +244,18 @@ def strongest(sae: SAE, m: int | None) -> int:
 
 def end_token(model: Model, site: Site) -> int:
     """The id of the token that ends a prompt for this site's encoder. Refuses encoders without a begin token (T5)."""
-    encoder = site.path.split(".")[0]
-    tokenizer = getattr(model.pipe, encoder.replace("text_encoder", "tokenizer"))
+    tokenizer = tokenizer_of(model, site)
     if tokenizer.bos_token_id is None:
         raise WorkbenchError(
             f"Prompts of {site.alias!r} have no begin token, so their content cannot be told from padding.",
             "Choose a site of a CLIP text encoder.",
         )
     return tokenizer.eos_token_id
+
+
+def tokenizer_of(model: Model, site: Site) -> Any:
+    """The tokenizer of a text site's encoder."""
+    return getattr(model.pipe, site.path.split(".")[0].replace("text_encoder", "tokenizer"))
 
 
 def check_retains(concept: Concept) -> None:

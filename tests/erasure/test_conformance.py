@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,12 +12,15 @@ from saes.errors import WorkbenchError
 from saes.progress import SILENT
 from tests.tiny_saes import memorising_sae, random_sae, save_tiny_sae
 from workbench.concepts import Concept
+from workbench.edits import random_like
 from workbench.erasure import METHODS, find_method
+from workbench.erasure.detect_replace import DetectReplace
 from workbench.erasure.itd import ItD
 from workbench.erasure.method import Supports
 from workbench.erasure.realera import RealEra
 from workbench.erasure.rece import RECE
 from workbench.erasure.saeuron import SAeUron
+from workbench.erasure.steerer import ConceptSteerer
 from workbench.erasure.trce import TRCE
 from workbench.erasure.uce import UCE
 from workbench.erasure.uce_debias import UCEDebias
@@ -35,6 +39,13 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
     unsupported = [(tiny_flux, FOX), (tiny_sd1, Concept("fox"))]
     trce = TRCE(trajectories=2, unconditional=2, epochs=1, steps=4, early=2, keep_batch=2, lr=1e-3)
     return {
+        "detect_replace": Case(
+            DetectReplace(sae=sae, m=12),
+            tiny_sd1,
+            (FOX, CAT),
+            tiny_sd2,
+            [*unsupported, (tiny_sd1, Concept("fox", retain=["dog"]))],
+        ),
         "itd": Case(ItD(sae=sae, m=12), tiny_sd1, (FOX, CAT), tiny_sd2, unsupported),
         "realera": Case(
             RealEra(neighbours=3, beyond=2, lora_steps=2, lora_images=2),
@@ -47,6 +58,7 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
         "saeuron": Case(
             SAeUron(sae=picture_sae, multiplier=-30.0, steps=2), tiny_sd1, (FOX, CAT), tiny_sd2, unsupported[1:]
         ),
+        "steerer": Case(ConceptSteerer(sae=sae, alpha=-2.0), tiny_sd1, (FOX, CAT), tiny_sd2),
         "trce": Case(trce, tiny_sd1, (FOX, CAT), tiny_sd2, unsupported),
         "uce": Case(UCE(), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_sd1, Concept("fox", anchor="Fox "))]),
         "uce_debias": Case(
@@ -63,6 +75,14 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_keeps_its_promises(method, check, cases):
     CHECKS[check](cases[method])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_a_control_that_changes_the_target_otherwise(method, cases):
+    case = cases[method]
+    control = case.images(random_like(case.edit, seed=1))
+    assert not np.array_equal(control, case.images())
+    assert not np.array_equal(control, case.images(case.edit))
 
 
 def test_an_unknown_method_names_the_nearest():

@@ -20,7 +20,10 @@ PROGRAMS = {  # a saved edit names its program, a pure function of activation, c
     "change_features": "workbench.edits.programs:change_features",
     "scale_features": "workbench.edits.programs:change_features",  # what edits were saved as before there were actions
     "itd": "workbench.erasure.itd:gated_deactivation",
+    "detect_replace": "workbench.erasure.detect_replace:detection",
+    "steerer": "workbench.erasure.steerer:steering",
     "saeuron": "workbench.erasure.saeuron:deactivation",
+    "move_part": "workbench.studies.parts:move_part",
 }
 
 

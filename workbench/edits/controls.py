@@ -13,6 +13,7 @@ from workbench.edits.edit import Edit
 from workbench.edits.weight import DELTA, RIGHT, WeightEdit
 
 NEAREST = 8  # a feature's stand-in is drawn among this many of the nearest density
+TURNED = ("steerer", "detect_replace")  # programs that add activations, not features: theirs are turned as a whole
 
 
 def no_op_like(edit: Edit) -> Edit:
@@ -28,11 +29,11 @@ def no_op_like(edit: Edit) -> Edit:
 
 def random_like(edit: Edit, *, seed: int = 0) -> Edit:
     """The control that separates what an edit is about from how much it changes: random features of an activation
-    edit, random directions of a weight edit, and of each part of a composed one."""
+    edit, random directions of one that adds activations and of a weight edit, and of each part of a composed one."""
     if isinstance(edit, ComposedEdit):
         return ComposedEdit([random_like(part, seed=seed) for part in edit.parts])
     if isinstance(edit, ActivationEdit):
-        return random_features_like(edit, seed=seed)
+        return turned_like(edit, seed=seed) if edit.program in TURNED else random_features_like(edit, seed=seed)
     assert isinstance(edit, WeightEdit), f"no control is known for edits of the kind {edit.kind!r}"
     return random_directions_like(edit, seed=seed)
 
@@ -52,14 +53,27 @@ def random_directions_like(edit: WeightEdit, *, seed: int = 0) -> WeightEdit:
         flat = tensor.flatten(1)
         width = flat.shape[1]
         if width not in turns:
-            q, r = torch.linalg.qr(torch.randn(width, width, generator=generator, dtype=torch.float64))
-            turns[width] = q * r.diagonal().sign()  # without it, Q is not uniform (Mezzadri 2007)
+            turns[width] = rotation(width, generator)
         return (flat.double() @ turns[width]).to(tensor.dtype).view(tensor.shape)
 
     tensors = {
         key: turned(value) if key.endswith((DELTA, RIGHT)) else value for key, value in sorted(edit.tensors.items())
     }
     return replace(edit, tensors=tensors, method=f"random directions like {edit.method}", seed=seed)
+
+
+def rotation(width: int, generator: torch.Generator) -> Float[Tensor, "width width"]:
+    """A random orthogonal matrix, uniform over all of them, in float64."""
+    q, r = torch.linalg.qr(torch.randn(width, width, generator=generator, dtype=torch.float64))
+    return q * r.diagonal().sign()  # without it, Q is not uniform (Mezzadri 2007)
+
+
+def turned_like(edit: ActivationEdit, *, seed: int = 0) -> ActivationEdit:
+    """The same edit, what it adds turned by one random rotation: at the same positions, and everywhere as far."""
+    turn = rotation(edit.width, torch.Generator().manual_seed(seed)).float()
+    return replace(
+        edit, tensors={**edit.tensors, "turn": turn}, method=f"random directions like {edit.method}", seed=seed
+    )
 
 
 def random_features_like(

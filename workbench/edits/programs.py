@@ -72,6 +72,11 @@ def scaling(
     return (strength - 1) * dictionary.directions(Code(code.values * scaled, code.indices))
 
 
+def turned(change: Float[Tensor, "*rows d"], tensors: Mapping[str, Tensor]) -> Float[Tensor, "*rows d"]:
+    """The change, turned by the rotation `turn` if there is one: a control that moves as far, and somewhere else."""
+    return change @ tensors["turn"] if "turn" in tensors else change
+
+
 def _after_begin(x: Activation, clock: Clock) -> Bool[Tensor, "rows positions"]:
     touched = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
     touched[:, : int(clock.component == "text")] = False

@@ -7,6 +7,8 @@ from saes.errors import WorkbenchError, unknown_name
 
 METHODS = {  # name (that of the file) → "module:Class"
     "itd": "workbench.erasure.itd:ItD",
+    "detect_replace": "workbench.erasure.detect_replace:DetectReplace",
+    "steerer": "workbench.erasure.steerer:ConceptSteerer",
     "saeuron": "workbench.erasure.saeuron:SAeUron",
     "uce": "workbench.erasure.uce:UCE",
     "uce_debias": "workbench.erasure.uce_debias:UCEDebias",

@@ -17,6 +17,10 @@ METHODS = {  # name of the method → its paper
         "classifier for concept erasing in text-to-image diffusion models (Interpret then Deactivate). 2025.",
         "https://arxiv.org/abs/2503.09446",
     ),
+    "steerer": Reference(
+        "D. Kim, D. Ghadiyaram. Concept steerers: leveraging k-sparse autoencoders for controllable generations. 2025.",
+        "https://arxiv.org/abs/2501.19066",
+    ),
     "saeuron": Reference(
         "B. Cywiński, K. Deja. SAeUron: interpretable concept unlearning in diffusion models with sparse autoencoders. "
         "ICML 2025.",

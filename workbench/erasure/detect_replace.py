@@ -1,0 +1,179 @@
+"""Detect and replace: an SAE decides which prompts show a concept, and real activations of its anchor take its place.
+
+An SAE is known to detect better than it edits: driven features leave the stream where no prompt has put it. Here ItD
+(arXiv:2503.09446, in `itd.py`) decides, and what it would have driven away is replaced by what the text encoder makes
+of the anchor. g_l is the activity of ItD's features F at position l, δ and τ are ItD's (3) and (4), and ρ(l) is what a
+position is: a word, the end of the prompt, or the padding at l.
+    (1)  prompt p is touched if δ(p) ≥ τ, and at its positions l ≥ 1 with g_l = Σ_{f∈F} z_{l,f} > 0
+    (2)  x′_l = ā_{ρ(l)}                         "activation": the anchor as it is
+    (3)  x′_l = x_l + ā_{ρ(l)} − c̄_{ρ(l)}        "difference": what else the prompt says is kept
+ā and c̄ are means over the prompts of the anchor and of the concept, template by template: for words at the last token
+of the anchor's or concept's own name, for the end at the first end token, for padding at the same position l.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, Literal, cast
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from probes.features import content_tokens
+from saes.dictionary import Dictionary
+from saes.errors import WorkbenchError
+from saes.progress import SILENT, Progress
+from workbench.concepts import Concept
+from workbench.edits import ActivationEdit, ComposedEdit, Edit
+from workbench.edits.programs import turned
+from workbench.erasure.itd import ItD, deactivated
+from workbench.erasure.method import Supports
+from workbench.features import activations, tokenizer_of
+from workbench.hooks import Activation, Clock, Site
+from workbench.models import Model
+
+WORD, END, PADDING = 0, 1, 2  # rows of the tables of means; padding at position l is row PADDING + l
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectReplace:
+    """The SAE decides, the anchor's activation replaces. Returns an `ActivationEdit`, for several concepts composed.
+
+    `sae`, `m`, `synonyms` and `threshold_factor` are ItD's, and the prompts that are touched are the same. Where the
+    anchor of a concept is erased as well, the anchor's own anchor takes its place.
+    """
+
+    sae: str = "toy/text.2"
+    m: int | None = None
+    synonyms: bool = False
+    threshold_factor: float | None = 0.99
+    by: Literal["activation", "difference"] = "difference"  # (2) or (3)
+
+    paper: ClassVar[str] = "none; it detects as arXiv:2503.09446"
+    family: ClassVar[str] = "deactivation"
+    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl"), needs=("anchor", "retain|captions"))
+    cost: ClassVar[str] = "seconds; no images; needs an SAE"
+
+    def __post_init__(self) -> None:
+        self.detector()
+
+    def detector(self) -> ItD:
+        """The method that decides."""
+        return ItD(sae=self.sae, m=self.m, synonyms=self.synonyms, threshold_factor=self.threshold_factor)
+
+    def fit(self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT) -> Edit:
+        """One edit for each concept, all fitted on the model as it is. `seed` is only recorded.
+
+        Raises what ItD raises, and `WorkbenchError` if concepts are each other's anchors.
+        """
+        self.supports.check("DetectReplace", model, concepts)
+        anchors = standing_anchors(concepts)
+        erased = [word for concept in concepts for word in concept.words()]
+        edits = []
+        for concept in concepts:
+            kept = [word for word in concept.retain if word.casefold() not in {each.casefold() for each in erased}]
+            alone = replace(concept, anchor=anchors[concept.name], retain=kept, captions=concept.kept_captions(erased))
+            edits.append(self._fit_one(model, alone, seed, progress))
+        return edits[0] if len(edits) == 1 else ComposedEdit(edits)
+
+    def _fit_one(self, model: Model, concept: Concept, seed: int, progress: Progress) -> ActivationEdit:
+        found = self.detector().fit(model, [concept], seed=seed, progress=progress)
+        site = model.site(found.site)
+        means = {"anchor": role_means(model, site, concept.anchor_prompts(), concept.anchor)}
+        if self.by == "difference":
+            means["own"] = role_means(model, site, concept.prompts(), concept.name)
+        tensors = {**found.tensors, **{name: tensor.cpu() for name, tensor in means.items()}}
+        settings = {**found.settings, **asdict(self), "m": found.settings["m"]}
+        return replace(found, program="detect_replace", method="detect_replace", tensors=tensors, settings=settings)
+
+
+def standing_anchors(concepts: Sequence[Concept]) -> dict[str, str]:
+    """An anchor for each concept that is not erased itself: along the anchors of the erased, to the first that stands.
+
+    Raises `WorkbenchError` if they lead in a circle.
+    """
+    own = {word.casefold(): concept for concept in concepts for word in concept.words()}
+    standing = {}
+    for concept in concepts:
+        anchor, passed = concept.anchor, {concept.name}
+        while (erased := own.get(anchor.casefold())) is not None:
+            if erased.name in passed:
+                raise WorkbenchError(
+                    f"The anchors of {', '.join(sorted(passed))} lead back to one of them, and all are erased.",
+                    "Give one of them an anchor that stays.",
+                )
+            passed.add(erased.name)
+            anchor = erased.anchor
+        standing[concept.name] = anchor
+    return standing
+
+
+def role_means(model: Model, site: Site, prompts: Sequence[str], word: str) -> Float[Tensor, "roles d"]:
+    """The mean activation at the word's last token, at the first end token, and at each position of the padding.
+
+    A position that is padding in no prompt takes the nearest that is.
+    """
+    x, tokenizer = activations(model, site, prompts), tokenizer_of(model, site)
+    wanted = tokenizer(word, add_special_tokens=False).input_ids
+    rows = [tokenizer(prompt, truncation=True, max_length=x.shape[1]).input_ids for prompt in prompts]
+    ends = torch.tensor([len(ids) - 1 for ids in rows])
+    words = torch.tensor([_last_match(ids, wanted, word) for ids in rows])
+    each = torch.arange(len(prompts))
+    padding = torch.arange(x.shape[1]) > ends[:, None]
+    return torch.stack([x[each, words].mean(dim=0), x[each, ends].mean(dim=0), *_padding_means(x, padding)])
+
+
+def _padding_means(
+    x: Float[Tensor, "prompts positions d"], padding: Bool[Tensor, "prompts positions"]
+) -> Float[Tensor, "positions d"]:
+    counts = padding.sum(dim=0)
+    means = (x * padding[..., None].to(x)).sum(dim=0) / counts.clamp(min=1)[:, None].to(x)
+    first = int((counts > 0).int().argmax())
+    return torch.cat([means[first].expand(first, -1), means[first:]])
+
+
+def _last_match(ids: list[int], wanted: list[int], word: str) -> int:
+    starts = [at for at in range(len(ids) - len(wanted) + 1) if ids[at : at + len(wanted)] == wanted]
+    if not starts or not wanted:
+        raise WorkbenchError(f"The tokens of {word!r} are not in all of its prompts.", "Use templates that name it.")
+    return starts[-1] + len(wanted) - 1
+
+
+def roles_of(content: Bool[Tensor, "prompts tokens"]) -> Int64[Tensor, "prompts tokens"]:
+    """The row of the means that belongs to each position; the begin token counts as a word and is never replaced."""
+    position = torch.arange(content.shape[1], device=content.device).expand_as(content)
+    end = (content * position).amax(dim=1, keepdim=True)  # the last content token is the first end token
+    roles = torch.where(position < end, WORD, position + PADDING)
+    return torch.where(position == end, END, roles)
+
+
+def replaced(
+    x: Float[Tensor, "prompts tokens d"],
+    content: Bool[Tensor, "prompts tokens"],
+    tensors: Mapping[str, Tensor],
+    settings: Mapping[str, Any],
+) -> Float[Tensor, "prompts tokens d"]:
+    """x′ of every prompt, whether it is to be touched or not."""
+    dictionary = Dictionary.from_tensors(tensors, settings)
+    code = dictionary.encode(x)
+    fires = (torch.isin(code.indices, tensors["features"]) & (code.values > 0)).any(dim=-1)  # (1)
+    fires[:, 0] = False
+    roles = roles_of(content)
+    origin = tensors["own"][roles] if settings["by"] == "difference" else x
+    change = tensors["anchor"][roles] - origin  # (2), (3)
+    return x + fires[..., None] * turned(change, tensors)
+
+
+def detection(x: Activation, clock: Clock, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Activation:
+    """(1) on the conditional rows; all others, and prompts below the threshold, keep their very bits."""
+    rows = clock.mask("cond").nonzero().flatten()
+    if not len(rows):
+        return x
+    content = content_tokens(cast(Tensor, clock.token_ids)[rows], settings["end"])
+    chosen = x[rows].to(tensors["W_dec"].dtype)
+    flagged = deactivated(chosen, content, tensors, settings).delta >= tensors["tau"]  # (1)
+    if not flagged.any():
+        return x
+    changed = x.clone()
+    changed[rows[flagged]] = replaced(chosen[flagged], content[flagged], tensors, settings).to(x.dtype)
+    return changed

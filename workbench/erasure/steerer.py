@@ -1,0 +1,83 @@
+"""Concept Steerers: a sparse code of a phrase as a direction in the text encoder (Kim & Ghadiyaram 2025, 2501.19066).
+
+What a concept's name adds to the text encoder is read off an SAE once and taken from every prompt: there is no gate.
+x_c is the activation of the concept's phrase at all positions, padding and begin token included; W_enc, b and W_dec are
+those of an SAE at that site.
+    (1)  s = Σ_c α W_decᵀ ReLU(W_enc (x_c − b_dec) + b_enc)     the sheet's B1: no top-k, and no b_dec is added
+    (2)  h ← h + s in conditional rows,  h ← h − s in unconditional rows, position by position     its B2
+α < 0 takes a concept away, α > 0 adds it. The official code (82326cf) takes the first call of the text encoder for the
+prompt and the second for the unconditional branch; here the clock says which rows are which, so that another order,
+prompts encoded beforehand and sampling without guidance work too.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from saes.dictionary import Dictionary
+from saes.errors import WorkbenchError
+from saes.progress import SILENT, Progress
+from workbench.concepts import Concept
+from workbench.edits import ActivationEdit
+from workbench.edits.programs import turned
+from workbench.erasure.method import Supports
+from workbench.features import activations, dictionary_on, open_sae, site_of
+from workbench.hooks import Activation, Clock
+from workbench.models import Model
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConceptSteerer:
+    """A direction from the SAE's code of a concept's phrase, added to every prompt. Returns an `ActivationEdit`.
+
+    `sae` is a folder or the name of a shipped SAE at a text site. The phrase is the concept's name, or a list of the
+    name and the synonyms; the directions of several concepts are added up.
+    """
+
+    sae: str = "toy/text.2"
+    alpha: float = -0.5  # α of (1); the paper's −0.5 for nudity and −0.7 for violence
+    synonyms: bool = False  # the phrase lists them too, as the paper's "violence, blood"
+
+    paper: ClassVar[str] = "arXiv:2501.19066"
+    family: ClassVar[str] = "deactivation"
+    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl", "sd3", "flux"))
+    cost: ClassVar[str] = "one encoded phrase; no images; needs an SAE"
+
+    def fit(
+        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+    ) -> ActivationEdit:
+        """Encodes the phrases. Nothing is drawn at random, so `seed` is only recorded."""
+        self.supports.check("ConceptSteerer", model, concepts)
+        sae = open_sae(self.sae)
+        site, dictionary = site_of(sae, model), dictionary_on(sae, model)
+        if site.component != "text":
+            raise WorkbenchError(
+                f"The SAE belongs to {site.alias!r}, which no prompt passes.", "Use one at a text site."
+            )
+        phrases = [", ".join(concept.words()) if self.synonyms else concept.name for concept in concepts]
+        x = torch.cat([activations(model, site, [phrase]) for phrase in progress(phrases, "phrases")])
+        return ActivationEdit(
+            site=site.alias, width=site.channels, program="steerer",
+            tensors={"steering": direction(x, dictionary, self.alpha).cpu()},
+            settings={**asdict(self), "phrases": phrases},
+            method="steerer", concepts=[concept.name for concept in concepts],
+            base_fingerprint=model.fingerprint, seed=seed,
+        )  # fmt: skip
+
+
+def direction(
+    x: Float[Tensor, "phrases positions d"], dictionary: Dictionary, alpha: float
+) -> Float[Tensor, "positions d"]:
+    """What is added to a conditional row at each position."""
+    code = ((x - dictionary.b_in) @ dictionary.W_enc + dictionary.b_enc).relu()
+    return alpha * (code @ dictionary.W_dec).sum(dim=0)  # (1)
+
+
+def steering(x: Activation, clock: Clock, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Activation:
+    """(2): the rows' roles decide the sign."""
+    sign = torch.where(clock.mask("cond"), 1.0, -1.0)[:, None, None]
+    return (x + sign * turned(tensors["steering"], tensors)).to(x.dtype)  # (2)
