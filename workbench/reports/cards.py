@@ -66,10 +66,11 @@ def _view(card: FeatureCard) -> CardView:
     largest = max((max(strip.activations) for strip in card.strips), default=0) or 1
     loudest = max((value for _, value in card.words), default=0) or 1
     bars = [Bar(word, f"{value:.2f}", value / loudest) for word, value in card.words]
-    return CardView(card, [_tokens(strip, largest) for strip in card.strips], bars)
+    return CardView(card, [coloured_tokens(strip, largest) for strip in card.strips], bars)
 
 
-def _tokens(strip: Strip, largest: float) -> list[Token]:
+def coloured_tokens(strip: Strip, largest: float) -> list[Token]:
+    """The tokens of a strip on the colours of heat maps, where `largest` is the darkest."""
     shares = np.clip(np.array(strip.activations) / largest, 0, 1)
     colours = heat_colours(shares).round().astype(int)
     return [
