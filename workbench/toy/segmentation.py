@@ -72,15 +72,14 @@ def segmentation(
 
 def iou(attention: Float[np.ndarray, "height width"], mask: Bool[np.ndarray, "height width"]) -> float:
     """Overlap of the mask with the region, as large as the mask, that is attended most; in [0, 1]."""
-    region = np.zeros(mask.size, bool)
-    region[np.argsort(-attention, axis=None, kind="stable")[: int(mask.sum())]] = True  # (1)
-    region = region.reshape(mask.shape)
+    region = np.zeros_like(mask)
+    region.flat[np.argsort(-attention, axis=None, kind="stable")[: int(mask.sum())]] = True  # (1)
     return float((region & mask).sum() / (region | mask).sum())
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Means with 95 % intervals (bootstrap over pictures) by the number of objects, and of all. Columns: objects, score,
-    mean, low, high, n. The score `advantage` is `iou` − `other_word` of the same object, paired."""
+    """Means with 95 % intervals (bootstrap over pictures) by the number of objects, and of all. Columns: objects,
+    score, mean, low, high, n. The score `advantage` is `iou` − `other_word` of the same object, paired."""
     scored = table.assign(advantage=table["iou"] - table["other_word"])
     rows = []
     for name, group in [*((str(number), own) for number, own in scored.groupby("objects")), ("all", scored)]:
