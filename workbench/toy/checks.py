@@ -40,12 +40,16 @@ HUES = (("red", "pink"), ("blue", "purple"), ("yellow", "green"))
 
 
 def factors(examples: Sequence[Example]) -> Factors:
-    """What each caption asks for: every object (by any of its words), artist, character and named colour; the slime."""
-    scenes = [example.scene for example in examples]
-    found = {thing: [any(item.thing == thing for item in scene.objects) for scene in scenes] for thing in THINGS}
+    """What each caption asks for: every object (by any of its words), artist, character and named colour; the slime.
+
+    What only the scene shows does not count: "a painting by mira voss" leaves its object open.
+    """
+    scenes, words = [example.scene for example in examples], [example.caption.split() for example in examples]
+    names = {thing.name: {thing.name, *thing.synonyms} for thing in THINGS.values()}
+    found = {thing: [not synonyms.isdisjoint(said) for said in words] for thing, synonyms in names.items()}
     found |= {artist: [scene.artist == artist for scene in scenes] for artist in ARTISTS}
     found |= {who: [scene.character == who for scene in scenes] for who in CHARACTERS}
-    found |= {colour: [colour in example.caption.split() for example in examples] for colour in COLOURS}
+    found |= {colour: [colour in said for said in words] for colour in COLOURS}
     found |= {"slime": [scene.slime for scene in scenes]}
     return {name: torch.tensor(values) for name, values in found.items()}
 
@@ -148,7 +152,7 @@ def _stability(table: pd.DataFrame, name: str, saes_dir: Path, seed: int, random
 def _siblings(table: pd.DataFrame, name: str) -> list[str]:
     """The SAEs of the same site and settings but for the seed."""
     settings = [column for column in ("site", *SAEConfig.model_fields) if column in table and column != "seed"]
-    keys = table[settings].astype(str).agg("|".join, axis=1)
+    keys = table[settings].map(repr).agg("|".join, axis=1)
     (own,) = keys[table["sae"] == name]
     return [sae for sae in table["sae"][keys == own] if sae != name]
 
