@@ -1,0 +1,103 @@
+"""What features are called: each is tried as a detector of each known factor, and called after the one it detects best.
+
+An item is a prompt (or a picture), and z_f the strongest activation of feature f on it. f says "yes" where it is above
+a share of its own largest value, and for a factor y:
+    (1)  fires_f,s = z_f > s · max z_f,   s ∈ {0, ¼, ½}
+    (2)  precision = |fires ∧ y| / |fires|,   recall = |fires ∧ y| / |y|,   F₁ = 2 |fires ∧ y| / (|fires| + |y|)
+s and the factor are those of the best F₁ on one half of the items; what is reported is measured on the other half.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from saes.errors import WorkbenchError
+
+SHARES = (0.0, 0.25, 0.5)  # s
+
+
+class Detection(NamedTuple):
+    """(2) of every feature as a detector of every factor; 0 where nothing fires, or nothing has the factor."""
+
+    precision: Float[Tensor, "features factors"]
+    recall: Float[Tensor, "features factors"]
+    f1: Float[Tensor, "features factors"]
+
+
+def detection(fires: Bool[Tensor, "items features"], factors: Bool[Tensor, "items factors"]) -> Detection:
+    """How well each feature's firing tells each factor."""
+    both = fires.double().T @ factors.double()
+    fired, present = fires.double().sum(0)[:, None], factors.double().sum(0)[None]
+    return Detection(both / fired.clamp(min=1), both / present.clamp(min=1), 2 * both / (fired + present).clamp(min=1))
+
+
+def name_features(scores: Float[Tensor, "items features"], factors: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """The factor that each feature detects best, for the features that fire on both halves of the items.
+
+    `factors` has a row an item and a column of True and False a factor. Columns of the result: feature, factor,
+    share (s), and, on the half that had no part in the choice, precision, recall, f1, and control: the f1 of the same
+    procedure with the factors of the items shuffled. Raises `WorkbenchError` for fewer than four items, and for a
+    factor that no item of a half has or that all have.
+    """
+    if len(factors) != len(scores) or len(factors) < 4:
+        raise WorkbenchError(f"There are {len(scores)} items and factors of {len(factors)}.", "Give four or more.")
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(scores))
+    halves = order[: len(order) // 2], order[len(order) // 2 :]
+    known = torch.tensor(factors.to_numpy(bool))
+    for half in halves:
+        _check_varies(factors.columns.tolist(), known[half])
+    chosen = _chosen(scores[halves[0]], known[halves[0]])
+    shuffled = known[rng.permutation(len(known))]
+    control = _chosen(scores[halves[0]], shuffled[halves[0]])
+    found = pd.DataFrame(
+        {
+            "feature": range(scores.shape[1]),
+            "factor": [factors.columns[place] for place in chosen.factor.tolist()],
+            "share": chosen.threshold_share.numpy(),
+            **_measured(scores[halves[1]], known[halves[1]], chosen),
+            "control": _measured(scores[halves[1]], shuffled[halves[1]], control)["f1"],
+        }
+    )
+    fires = [(scores[half] > 0).any(0) for half in halves]
+    return found[(fires[0] & fires[1]).numpy()].reset_index(drop=True)
+
+
+class _Chosen(NamedTuple):
+    """Of each feature: the factor, and the s and the activation above which it says "yes"."""
+
+    factor: Tensor
+    threshold_share: Tensor
+    threshold: Tensor
+
+
+def _chosen(scores: Float[Tensor, "items features"], known: Bool[Tensor, "items factors"]) -> _Chosen:
+    largest = scores.amax(0)
+    f1 = torch.stack([detection(scores > share * largest, known).f1 for share in SHARES])  # (1)
+    best, factor = f1.max(dim=2)
+    place = best.argmax(dim=0)
+    share = torch.tensor(SHARES)[place]
+    return _Chosen(factor.gather(0, place[None])[0], share, share * largest)
+
+
+def _measured(
+    scores: Float[Tensor, "items features"], known: Bool[Tensor, "items factors"], chosen: _Chosen
+) -> dict[str, np.ndarray]:
+    found = detection(scores > chosen.threshold, known)
+    return {
+        name: getattr(found, name).gather(1, chosen.factor[:, None])[:, 0].numpy()
+        for name in ("precision", "recall", "f1")
+    }
+
+
+def _check_varies(names: list[str], known: Bool[Tensor, "items factors"]) -> None:
+    for name, values in zip(names, known.T, strict=True):
+        if not values.any() or values.all():
+            raise WorkbenchError(
+                f"In one half of the items, {'every' if values.all() else 'no'} one has the factor {name!r}.",
+                "Give more items, or leave the factor out.",
+            )

@@ -1,0 +1,81 @@
+"""`workbench name`: what the features of an autoencoder detect, and what they are called from then on."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from saes.errors import WorkbenchError
+from workbench.cli.options import Config, Device, Json, Seed
+from workbench.cli.tables import show
+from workbench.progress import progress_bars
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PROMPT = "prompt"
+
+
+def name(
+    sae: Annotated[str, typer.Argument(help="Folder of an autoencoder, or the name of a shipped one.")],
+    model: Annotated[str, typer.Option(help="'toy', a hub id, or a diffusers folder.")] = "toy",
+    factors: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"CSV with a column '{PROMPT}' and one of 0 and 1 for each factor; the toy's captions if out."
+        ),
+    ] = None,
+    prompts: Annotated[int, typer.Option(help="How many captions of the toy are drawn.", min=4)] = 1600,
+    write: Annotated[bool, typer.Option(help="Keep the names in the autoencoder's folder.")] = True,
+    top: Annotated[int, typer.Option(help="How many features to print.", min=1)] = 20,
+    seed: Seed = 0,
+    device: Device = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Name features after what they detect, with precision and recall on prompts that had no part in the choice.
+
+    Example:  workbench name out/sae
+
+    At an image site a picture is made for every prompt: `--prompts 400` is enough for a first look.
+    """
+    import workbench as wb
+    from saes.names import write_names
+    from workbench.features import open_sae, sae_folder
+    from workbench.naming import feature_names, name_sae
+
+    texts, known = _examples(factors, prompts, seed)
+    with progress_bars() as progress:
+        handle = wb.load(model, device=device)
+        table = name_sae(handle, open_sae(sae), texts, known, seed=seed, progress=progress)
+    names = feature_names(table)
+    if write:
+        write_names(sae_folder(sae), names)
+    shown = table.sort_values("f1", ascending=False).head(top)
+    show(shown.to_dict("records"), json=json, title=f"The features of {sae} that detect best")
+    detectors = sum(bool(each.factor) for each in names.values())
+    typer.echo(f"{detectors} of {len(table)} features detect a factor (F1 of 0.5 or more).", err=True)
+
+
+def _examples(path: Path | None, n: int, seed: int) -> "tuple[list[str], pd.DataFrame]":
+    """Prompts and their factors, from a file or from the toy's world."""
+    import pandas as pd
+
+    if path is None:
+        from workbench.toy.captions import examples
+        from workbench.toy.checks import factors
+
+        drawn = examples(n, seed)
+        return [each.caption for each in drawn], pd.DataFrame({k: v.numpy() for k, v in factors(drawn).items()})
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise WorkbenchError(
+            f"{path} cannot be read as CSV ({error}).", "Write a header and a line a prompt."
+        ) from None
+    flags = table.drop(columns=PROMPT, errors="ignore")
+    if PROMPT not in table or flags.empty or not flags.isin([0, 1]).all(axis=None):
+        raise WorkbenchError(
+            f"{path} does not hold factors.", f"It needs a column {PROMPT!r}, and columns of 0 and 1, one a factor."
+        )
+    return table[PROMPT].astype(str).tolist(), flags.astype(bool)
