@@ -1,7 +1,6 @@
 """A sweep as data, and its run: one harvest of all sites, many SAEs from one pass over it, and what each recovers."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from saes.calibration import moments
 from saes.config import SAEConfig
-from saes.disk import read_json, replacing, write_json
+from saes.disk import read_json, write_json
 from saes.errors import WorkbenchError
 from saes.files import load
 from saes.manifest import split_of
@@ -22,6 +21,7 @@ from workbench.configs import build, read_yaml
 from workbench.figures import saes as figures
 from workbench.harvest import harvest
 from workbench.models import Model
+from workbench.reports import pages
 from workbench.substitution import several_losses
 from workbench.toy.captions import Example
 from workbench.toy.checks import check_all
@@ -88,14 +88,20 @@ def run_sweep(
         seed=sweep.seed, steps=sweep.steps, pixel_rate=sweep.pixel_rate, progress=progress,
     )  # fmt: skip
     table = train_all(store, sites, configs, out_dir / SAES, device=device, progress=progress)
-    shares = loss_recovered(model, store, table, out_dir / SAES, sweep.recovered, progress)
+    shares = loss_recovered(model, store, table, out_dir / SAES, n_prompts=sweep.recovered, progress=progress)
     table["loss_recovered"] = table["sae"].map(shares).astype(float)
     write_table(table, out_dir / SAES)
     return table
 
 
 def loss_recovered(
-    model: Model, store: ActivationStore, table: pd.DataFrame, saes_dir: Path, n_prompts: int, progress: Progress
+    model: Model,
+    store: ActivationStore,
+    table: pd.DataFrame,
+    saes_dir: Path,
+    *,
+    n_prompts: int = 32,
+    progress: Progress = SILENT,
 ) -> dict[str, float]:
     """The share of the denoising loss that each SAE recovers against the mean of its site, on held-out prompts.
 
@@ -151,13 +157,4 @@ def write_page(table: pd.DataFrame, out_dir: Path | str, title: str) -> Path:
         plots["Loss recovered"] = figures.frontier(table, "loss_recovered", "share of the denoising loss recovered")
     plots["Dead and dense latents"] = figures.dead_and_dense(table)
     plots["Density"] = figures.densities({sae: log_density(out_dir / SAES / sae).numpy() for sae in table["sae"]})
-    parts = [
-        f"<h2>{heading}</h2>{plot.to_html(full_html=False, include_plotlyjs=number == 0)}"
-        for number, (heading, plot) in enumerate(plots.items())
-    ]
-    rows = table.to_html(index=False, float_format="{:.4g}".format)
-    style = "<style>body{font-family:sans-serif;max-width:1100px;margin:2em auto}table{font-size:12px}</style>"
-    head = f'<!doctype html><meta charset="utf-8"><title>{escape(title)}</title>{style}<h1>{escape(title)}</h1>'
-    with replacing(out_dir / PAGE) as temporary:
-        temporary.write_text("\n".join([head, *parts, "<h2>Table</h2>", rows]), encoding="utf-8")
-    return out_dir / PAGE
+    return pages.write_page(out_dir / PAGE, title, {**plots, "Table": table})

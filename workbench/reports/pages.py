@@ -1,0 +1,29 @@
+"""A page of figures and tables: one HTML file that opens offline."""
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from saes.disk import replacing
+
+STYLE = "body{font-family:sans-serif;max-width:1100px;margin:2em auto}table{font-size:12px}p{max-width:50em}"
+
+
+def write_page(path: Path | str, title: str, parts: Mapping[str, go.Figure | pd.DataFrame | str]) -> Path:
+    """Writes each part (a figure, a table, or a paragraph of plain text) below its heading, and returns the path."""
+    first, shown = True, []
+    for heading, part in parts.items():
+        if isinstance(part, go.Figure):
+            body, first = part.to_html(full_html=False, include_plotlyjs=first), False
+        elif isinstance(part, pd.DataFrame):
+            body = part.to_html(index=False, float_format="{:.4g}".format)
+        else:
+            body = f"<p>{escape(part)}</p>"
+        shown.append(f"<h2>{escape(heading)}</h2>{body}")
+    head = f'<!doctype html><meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
+    with replacing(Path(path)) as temporary:
+        temporary.write_text("\n".join([head, f"<h1>{escape(title)}</h1>", *shown]), encoding="utf-8")
+    return Path(path)
