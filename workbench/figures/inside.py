@@ -65,6 +65,7 @@ def feature_fates(features: pd.DataFrame) -> go.Figure:
     sites = list(dict.fromkeys(features["site"]))
     plot = make_subplots(1, max(len(sites), 1), subplot_titles=sites, horizontal_spacing=0.1)
     fates = features.apply(_fate, axis=1) if len(features) else pd.Series(dtype=str)
+    named: set[str] = set()  # fates that the legend has already
     for column, site in enumerate(sites, start=1):
         own = features[features["site"] == site]
         most = 1.05 * float(own[["before", "after"]].to_numpy().max())
@@ -74,11 +75,14 @@ def feature_fates(features: pd.DataFrame) -> go.Figure:
         )  # fmt: skip
         for fate, colour in reversed(FATES.items()):
             some = own[fates[own.index] == fate]
+            if some.empty:
+                continue
             plot.add_scatter(
                 x=some["before"], y=some["after"], text=some["feature"], mode="markers", name=fate, legendgroup=fate,
-                showlegend=column == 1, marker={"size": 7, "color": colour, "line": {"width": 0.5, "color": "#ffffff"}},
+                showlegend=fate not in named, marker={"size": 7, "color": colour, "line": {"width": 0.5, "color": "#ffffff"}},
                 hovertemplate="feature %{text}: %{x:.3g} → %{y:.3g}<extra>" + fate + "</extra>", row=1, col=column,
             )  # fmt: skip
+            named.add(fate)
     plot.update_xaxes(title_text="mean activation before", rangemode="tozero")
     plot.update_yaxes(title_text="after", rangemode="tozero").update_annotations(font={"size": 12.5, "color": QUIET})
     return plot.update_layout(template=TEMPLATE, height=380, margin={"t": 40})
@@ -87,7 +91,8 @@ def feature_fates(features: pd.DataFrame) -> go.Figure:
 def attention_moved(attention: pd.DataFrame) -> go.Figure:
     """The picture's attention to each token before and after, mean over layers, a panel a prompt.
 
-    Takes `Inside.attention`, of a few prompts: a grey dot is before, the line leads to the dot after.
+    Takes `Inside.attention`, of a few prompts: a grey dot is before, the line leads to the dot after. The scale is
+    logarithmic, since the begin token and the padding get most.
     """
     prompts = list(dict.fromkeys(attention["prompt"]))
     plot = make_subplots(len(prompts), 1, subplot_titles=prompts, vertical_spacing=0.32 / len(prompts))
@@ -106,7 +111,7 @@ def attention_moved(attention: pd.DataFrame) -> go.Figure:
                 hovertemplate="%{text}: %{y:.1%}<extra>" + name + "</extra>", row=row, col=1,
             )  # fmt: skip
         plot.update_xaxes(tickvals=list(range(len(shares))), ticktext=list(shares["token"]), row=row, col=1)
-    plot.update_yaxes(tickformat=".0%", rangemode="tozero", title_text="attention").update_xaxes(showgrid=False)
+    plot.update_yaxes(tickformat=".2~p", type="log", dtick="D2", title_text="attention").update_xaxes(showgrid=False)
     plot.update_annotations(font={"size": 12.5, "color": INK})
     return plot.update_layout(template=TEMPLATE, height=60 + 230 * len(prompts), margin={"t": 40})
 
