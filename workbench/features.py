@@ -22,8 +22,8 @@ from workbench.edits.programs import ACTIONS
 from workbench.hooks import Clock, Site
 from workbench.models import Model
 from workbench.models.autoencoder import Images
+from workbench.shipped import sae_folder
 
-SHIPPED = Path(__file__).parent / "toy" / "weights" / "saes"
 TEXT_BATCH, IMAGE_BATCH = 64, 16
 ALWAYS = (1000.0, 0.0)  # the window of a whole denoising
 FINGERPRINT = re.compile("[0-9a-f]{64}")  # how our SAEs name their model; those of others may say anything
@@ -204,16 +204,6 @@ def _check_window(window: tuple[float, float], site: Site) -> None:
 def open_sae(sae: SAE | str | Path) -> SAE:
     """An SAE from a folder or by the name of a shipped one; a loaded SAE is returned as it is."""
     return load(sae_folder(sae)) if isinstance(sae, str | Path) else sae
-
-
-def sae_folder(sae: str | Path) -> Path:
-    """The folder of an SAE that is given by its path or, if it is shipped, by its name."""
-    if not str(sae).startswith("toy/") or Path(sae).exists():
-        return Path(sae)
-    shipped = {f"toy/{folder.name}": folder for folder in SHIPPED.glob("*") if folder.is_dir()}
-    if str(sae) not in shipped:
-        raise unknown_name("shipped SAE", str(sae), shipped)
-    return shipped[str(sae)]
 
 
 def site_of(sae: SAE, model: Model) -> Site:

@@ -14,6 +14,7 @@ from saes.errors import WorkbenchError
 from workbench.cli import (
     bake,
     compare,
+    dashboard,
     demo,
     edits,
     erase,
@@ -21,6 +22,7 @@ from workbench.cli import (
     find,
     generate,
     harvest,
+    inside,
     methods,
     models,
     name,
@@ -45,6 +47,7 @@ COMMANDS = (
     find.find,
     name.name,
     neighbours.neighbours,
+    inside.inside,
     methods.methods,
     erase.erase,
     bake.bake,
@@ -52,6 +55,7 @@ COMMANDS = (
     compare.compare,
     runs.runs,
     report.report,
+    dashboard.dashboard,
 )
 
 app = typer.Typer(

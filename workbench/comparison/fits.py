@@ -19,8 +19,8 @@ from workbench.concepts import Concept
 from workbench.edits import ComposedEdit, Edit, load_edit
 from workbench.erasure.method import Method
 from workbench.evaluation.evaluate import save_edit
-from workbench.features import sae_folder
 from workbench.models import Model
+from workbench.shipped import sae_folder
 
 FIELDS = ("method", "concepts", "edit", "seconds")
 

@@ -1,0 +1,53 @@
+"""`workbench dashboard`: the features of a run's autoencoders in a browser."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workbench.cli.lookup import concepts_of
+from workbench.cli.options import Device, check_writable
+from workbench.progress import progress_bars
+
+if TYPE_CHECKING:
+    from workbench.models import Model
+
+
+def dashboard(
+    run: Annotated[Path, typer.Argument(help="Run from `workbench evaluate`; the SAEs of its edits are shown.")],
+    sae: Annotated[
+        list[str] | None, typer.Option(help="Another SAE: a folder, or a shipped name such as toy/text.2; repeat.")
+    ] = None,
+    concept: Annotated[
+        list[str] | None, typer.Option(help="More concepts: a YAML file, or a name of the toy's world; repeat.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The run's model, if it has moved: a hub id or a folder.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port on this machine; a free one if left out.")] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Write a copy that opens from disk into this folder, and serve nothing.")
+    ] = None,
+    device: Device = None,
+) -> None:
+    """Browse features, see what they fire on, change them and look at the pictures, in your browser, offline.
+
+    Example:  workbench dashboard out/run --sae toy/unet.up.1.0.attn2
+    """
+    check_writable(run)
+    from workbench.dashboard.opening import open_library
+    from workbench.runs import Run
+
+    name = model or Run.open(run).spec.model.name
+
+    def load() -> "Model":
+        import workbench as wb  # torch takes seconds, and a dashboard that only shows needs none
+
+        return wb.load(name, device=device)
+
+    with progress_bars() as progress:
+        library = open_library(run, sae or (), concepts_of(concept or []), model=load, progress=progress)
+    from workbench.dashboard.app import make_app
+    from workbench.dashboard.server import HOST, server_of
+
+    server = server_of(make_app(library), port)
+    typer.echo(f"The dashboard is at http://{HOST}:{server.port}/ (Ctrl-C ends it).")
+    server.serve_forever()

@@ -1,0 +1,88 @@
+"""The live dashboard: one page whose content follows the address. Callbacks only call the functions of other files."""
+
+from pathlib import Path
+from typing import Any
+
+import dash
+from dash import Input, Output, State, dcc, html
+from flask import Flask, abort, request
+
+from workbench.dashboard.library import Library
+from workbench.dashboard.links import browse_link, read_address
+from workbench.dashboard.pages import page
+
+HOSTS = ("127.0.0.1", "localhost")
+ASSETS = Path(__file__).parent / "assets"
+REPORT_STYLE = Path(__file__).parents[1] / "reports" / "templates" / "style.css"
+TITLES = {"/": "Features", "/concepts": "Concepts", "/bench": "Bench"}
+
+
+def make_app(library: Library) -> dash.Dash:
+    """The application; run it with `server.serve`. It loads nothing from the network."""
+    app = dash.Dash(
+        __name__, assets_folder=str(ASSETS), serve_locally=True, suppress_callback_exceptions=True,
+        title="Features", update_title="", index_string=index_page(),
+    )  # fmt: skip
+    _only_local(app.server)
+    app.layout = html.Div([dcc.Location(id="address"), header(), html.Main(id="page")], id="all")
+    app.callback(
+        Output("page", "children"), Output("menu", "children"), Input("address", "pathname"), Input("address", "search")
+    )(lambda pathname, search: (shown(library, pathname, search), menu(pathname)))
+    app.callback(
+        Output("address", "pathname"), Output("address", "search"), Input("search", "value"),
+        State("address", "pathname"), State("address", "search"), prevent_initial_call=True,
+    )(searched)  # fmt: skip
+    app.clientside_callback(
+        dash.ClientsideFunction("dashboard", "query"), Output("search", "value"), Input("address", "search")
+    )
+    return app
+
+
+def index_page() -> str:
+    """The frame of every page, with the style of the reports."""
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>{{%metas%}}<title>{{%title%}}</title>{{%favicon%}}<style>{REPORT_STYLE.read_text(encoding="utf-8")}</style>{{%css%}}</head>
+<body>{{%app_entry%}}<footer hidden>{{%config%}}{{%scripts%}}{{%renderer%}}</footer></body>
+</html>"""
+
+
+def header() -> html.Header:
+    """What stays on every page: the pages, and the search field."""
+    field = dcc.Input(
+        id="search", type="search", debounce=0.3, placeholder="Search a number, name, word or concept   /", value="",
+        autoComplete="off",
+    )  # fmt: skip
+    return html.Header([html.Nav(id="menu"), field], className="bar")
+
+
+def menu(pathname: str | None) -> list[Any]:
+    """The links to the pages; the present one is marked."""
+    return [
+        dcc.Link(title, href=href, className="chosen" if (pathname or "/") == href else "")
+        for href, title in TITLES.items()
+    ]
+
+
+def shown(library: Library, pathname: str | None, search: str | None) -> list[Any]:
+    """The content of the page at an address."""
+    return page(library, read_address(pathname, search))
+
+
+def searched(query: str | None, pathname: str | None, search: str | None) -> tuple[Any, Any]:
+    """Where a changed search field leads; nowhere if the address says the same already."""
+    here = read_address(pathname, search)
+    query = (query or "").strip()
+    if query == here.query or (not query and here.kind != "browse"):
+        return dash.no_update, dash.no_update
+    path, _, rest = browse_link(query, here.sae if here.kind == "browse" else "").partition("?")
+    return path, f"?{rest}" if rest else ""
+
+
+def _only_local(server: Flask) -> None:
+    """Refuses requests under another host's name, by which a web page could reach a server on this machine."""
+
+    @server.before_request
+    def check() -> None:
+        if request.host.rsplit(":", 1)[0] not in HOSTS:
+            abort(403)

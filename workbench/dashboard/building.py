@@ -1,0 +1,187 @@
+"""Builds the feature caches of a run: one pass of the prompts serves all autoencoders that have none yet."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from probes.features import PromptScores, content_tokens, feature_table
+from saes.disk import new_folder, write_json, write_tensors
+from saes.files import SAE
+from saes.progress import SILENT, Progress
+from workbench.concepts import Concept
+from workbench.dashboard.cache import ABOUT, ARRAYS, FORMAT
+from workbench.dashboard.gathering import N_TOP, Gatherer
+from workbench.dashboard.prompts import Shown, names_concept
+from workbench.dashboard.sources import Source
+from workbench.features import check_origin, dictionary_on, end_token, open_sae, site_of, strongest
+from workbench.hooks import Clock, Site
+from workbench.models import Model
+from workbench.runs import Sampling
+
+N_RELATED, N_WORDS = 8, 5
+TEXT_BATCH, IMAGE_BATCH = 16, 8
+SIDE = 160  # pixels of a stored picture, as many as a card shows
+TELLS = 0.5  # share of a concept's prompts on which a feature must fire to be called after it
+
+
+def build_caches(
+    model: Model,
+    wanted: Mapping[Source, Path],
+    prompts: Sequence[Shown],
+    concepts: Sequence[Concept],
+    sampling: Sampling,
+    *,
+    progress: Progress = SILENT,
+) -> None:
+    """Writes the cache of each SAE to its folder, each whole or not at all.
+
+    All text sites share one encoding of the prompts and all denoiser sites one denoising. Raises `WorkbenchError` if an
+    SAE is of another model, does not fit its site, or is not linear in its input (see `Dictionary.of`).
+    """
+    saes = {source: open_sae(source.folder) for source in wanted}
+    for sae in saes.values():
+        check_origin(sae, model)
+    tokens = [row.words for row in model.tokens([shown.prompt for shown in prompts])]
+    for is_text in (True, False):
+        group = {source: saes[source] for source in wanted if source.is_text == is_text}
+        if group:
+            gatherers = {source: _gatherer(model, sae, tokens) for source, sae in group.items()}
+            sites = {source: site_of(sae, model) for source, sae in group.items()}
+            pictures = _observe(model, sites, gatherers, prompts, sampling, progress)
+            for source, gatherer in progress(gatherers.items(), "feature tables"):
+                with new_folder(wanted[source]) as folder:
+                    _write(folder, source, saes[source], gatherer, prompts, tokens, concepts, pictures)
+
+
+def _gatherer(model: Model, sae: SAE, tokens: Sequence[Sequence[str]]) -> Gatherer:
+    site = site_of(sae, model)
+    is_text = site.component == "text"
+    return Gatherer(dictionary_on(sae, model), site.positions, is_text, tokens if is_text else ())
+
+
+@torch.no_grad()
+def _observe(
+    model: Model,
+    sites: Mapping[Source, Site],
+    gatherers: Mapping[Source, Gatherer],
+    prompts: Sequence[Shown],
+    sampling: Sampling,
+    progress: Progress,
+) -> list[UInt8[np.ndarray, "h w 3"]]:
+    """Runs the prompts batch by batch through whatever calls the sites; returns the small pictures, if any."""
+    is_text = next(iter(sites)).is_text
+    size = TEXT_BATCH if is_text else IMAGE_BATCH
+    ends = {alias: end_token(model, site) if is_text else -1 for alias, site in _by_alias(sites).items()}
+    pictures: list[UInt8[np.ndarray, "h w 3"]] = []
+
+    def keep(site: Site, activation: Tensor, clock: Clock) -> None:
+        rows = clock.mask("cond")
+        if rows.any():
+            x = activation[rows].float()
+            content = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+            if clock.token_ids is not None:
+                content = content_tokens(clock.token_ids[rows], ends[site.alias])
+            for source, gatherer in gatherers.items():
+                if sites[source].alias == site.alias:
+                    gatherer.see(x, content, clock.timestep)
+
+    for start in progress(range(0, len(prompts), size), f"features on {'prompts' if is_text else 'pictures'}"):
+        batch = prompts[start : start + size]
+        for gatherer in gatherers.values():
+            gatherer.begin(len(batch))
+        with model.session(record=list(_by_alias(sites).values()), keep=keep):
+            if is_text:
+                model.encode([shown.prompt for shown in batch])
+            else:
+                pictures += _pictures(model, batch, sampling)
+        for gatherer in gatherers.values():
+            gatherer.end()
+    return pictures
+
+
+def _by_alias(sites: Mapping[Source, Site]) -> dict[str, Site]:
+    return {site.alias: site for site in sites.values()}
+
+
+def _pictures(model: Model, batch: Sequence[Shown], sampling: Sampling) -> list[UInt8[np.ndarray, "h w 3"]]:
+    made = model.generate(
+        [shown.prompt for shown in batch], [shown.seed for shown in batch], steps=sampling.steps,
+        guidance_scale=sampling.guidance_scale, negative_prompt=sampling.negative_prompt, batch_size=len(batch),
+    )  # fmt: skip
+    small = [Image.fromarray(image) for image in made]
+    for image in small:
+        image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return [np.array(image) for image in small]
+
+
+def _write(
+    folder: Path,
+    source: Source,
+    sae: SAE,
+    gatherer: Gatherer,
+    prompts: Sequence[Shown],
+    tokens: Sequence[Sequence[str]],
+    concepts: Sequence[Concept],
+    pictures: Sequence[UInt8[np.ndarray, "h w 3"]],
+) -> None:
+    scores = torch.cat(gatherer.scores)
+    told = concept_scores(scores, prompts, concepts, strongest(sae, None))
+    features = _features(gatherer, scores, told)
+    features.to_parquet(folder / "features.parquet", index=False)
+    pd.DataFrame(prompts).assign(tokens=list(tokens)).to_parquet(folder / "prompts.parquet", index=False)
+    told.to_parquet(folder / "concepts.parquet", index=False)
+    write_tensors(folder / ARRAYS, _arrays(gatherer, pictures))
+    about = {
+        "format": FORMAT, "site": source.site, "d_sae": gatherer.dictionary.d_sae, "places": gatherer.n_places,
+        "steps": list(gatherer.timesteps), "n_top": N_TOP, "n_prompts": len(prompts),
+    }  # fmt: skip
+    write_json(folder / ABOUT, about)
+
+
+def concept_scores(
+    scores: Float[Tensor, "prompts d_sae"], prompts: Sequence[Shown], concepts: Sequence[Concept], m: int
+) -> pd.DataFrame:
+    """The feature table of each concept that some prompts name and some do not, without features no better than
+    chance. Columns: those of `FeatureTable`, without the effect."""
+    pairs = {concept.name: names_concept(prompts, concept) for concept in concepts}
+    both = {name: PromptScores(scores[inside], scores[out]) for name, (inside, out) in pairs.items() if inside and out}
+    columns = ["concept", "feature", "target_mean", "retain_mean", "target_share", "retain_share", "auc", "in_contrast"]
+    if not both:
+        return pd.DataFrame(columns=columns)
+    frame = feature_table(both, m).frame
+    return frame[frame["auc"] > 0.5][columns].reset_index(drop=True)
+
+
+def _features(gatherer: Gatherer, scores: Float[Tensor, "prompts d_sae"], told: pd.DataFrame) -> pd.DataFrame:
+    d_sae = gatherer.dictionary.d_sae
+    best = told[told["target_share"] >= TELLS].sort_values("auc", ascending=False).drop_duplicates("feature")
+    best = best.set_index("feature").reindex(range(d_sae))
+    return pd.DataFrame(
+        {
+            "feature": range(d_sae),
+            "density": gatherer.density.numpy(),
+            "mean_active": gatherer.mean_active.numpy(),
+            "largest": scores.amax(dim=0).numpy(),
+            "words": gatherer.loudest_words(N_WORDS),
+            "concept": best["concept"].fillna("").astype(str).to_numpy(),
+            "auc": best["auc"].to_numpy(float),
+        }
+    )
+
+
+def _arrays(gatherer: Gatherer, pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> dict[str, Tensor]:
+    (alike, cosine), (together, shared) = gatherer.alike(N_RELATED), gatherer.together(N_RELATED)
+    by_step = [total / (gatherer.rows * gatherer.positions) for total in gatherer.timesteps.values()]
+    arrays = {
+        "top_prompts": gatherer.top_prompts.int(), "top_scores": gatherer.top_scores.half(),
+        "top_maps": gatherer.top_maps, "alike_features": alike.int(), "alike_values": cosine.half(),
+        "together_features": together.int(), "together_values": shared.half(),
+        "by_step": torch.stack(by_step, dim=1).half() if by_step else torch.zeros(len(alike), 0),
+    }  # fmt: skip
+    return arrays | ({"pictures": torch.from_numpy(np.stack(pictures))} if pictures else {})

@@ -1,0 +1,160 @@
+"""What the features of one autoencoder do on some prompts, gathered in one pass and in memory that does not grow.
+
+    (1)  z̄[p, l, f] = mean over calls and the pixels of place l of z_f       l a token, or a place of a picture
+    (2)  g[p, f] = max over calls and content positions of z_f               the score of a prompt, as `probes.features`
+    (3)  together(a, b) = Σ z̄_a z̄_b / √(Σ z̄_a² · Σ z̄_b²)                   sums over prompts and places, in [0, 1]
+A text encoder is called once and its places are the tokens. A denoiser is called at every step of a whole denoising,
+and its pixels are pooled to a grid of at most `GRID` a side, which a picture on a card does not resolve any finer.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.sparse
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from probes.attribution import square_grid
+from probes.features import prompt_scores
+from saes.dictionary import Code, Dictionary
+
+GRID = 16
+N_TOP = 8  # prompts on a card
+
+
+@dataclass(eq=False)
+class Gatherer:
+    """Sees the rows of one site, batch by batch: `begin`, `see` for every call, `end`; then the figures are there."""
+
+    dictionary: Dictionary
+    positions: int
+    is_text: bool
+    tokens: Sequence[Sequence[str]] = ()  # the words of each prompt's positions, in the order of the prompts
+    rows: int = 0
+    calls: int = 0
+    scores: list[Float[Tensor, "rows d_sae"]] = field(default_factory=list)
+    top_scores: Tensor = field(init=False)  # [d_sae, N_TOP], the strongest first
+    top_prompts: Tensor = field(init=False)  # [d_sae, N_TOP], −1 where there are fewer
+    top_maps: Tensor = field(init=False)  # [d_sae, N_TOP, places] float16: (1) of these prompts
+    timesteps: dict[float, Tensor] = field(default_factory=dict)  # timestep → Σ z over rows and pixels, [d_sae]
+
+    def __post_init__(self) -> None:
+        d_sae = self.dictionary.d_sae
+        self.place = _places(self.positions, self.is_text)
+        self.n_places = int(self.place.max()) + 1
+        self.top_scores = torch.zeros(d_sae, N_TOP)
+        self.top_prompts = torch.full((d_sae, N_TOP), -1)
+        self.top_maps = torch.zeros(d_sae, N_TOP, self.n_places, dtype=torch.float16)
+        self.fired, self.total = torch.zeros(d_sae, dtype=torch.float64), torch.zeros(d_sae, dtype=torch.float64)
+        self.words = {word: place for place, word in enumerate(sorted({w for row in self.tokens for w in row}))}
+        self.word_sums, self.word_counts = torch.zeros(len(self.words), d_sae), torch.zeros(len(self.words))
+        self.seen, self.products = 0, scipy.sparse.csr_array((d_sae, d_sae), dtype=np.float32)
+
+    def begin(self, rows: int) -> None:
+        """Starts a batch of that many prompts."""
+        self.calls = 0
+        self.sums = torch.zeros(rows, self.n_places, self.dictionary.d_sae)
+        self.batch_scores = torch.zeros(rows, self.dictionary.d_sae)
+
+    def see(
+        self,
+        x: Float[Tensor, "rows positions d"],
+        content: Bool[Tensor, "rows positions"],
+        timestep: float | None,
+    ) -> None:
+        """Takes in one call; only positions marked as content count."""
+        code = self.dictionary.encode(x)
+        code = Code((code.values * content[..., None]).cpu(), code.indices.cpu())
+        content = content.cpu()
+        d_sae = self.dictionary.d_sae
+        self.batch_scores = torch.maximum(self.batch_scores, prompt_scores(code, content, d_sae))  # (2)
+        row = torch.arange(len(x))[:, None, None]
+        flat = (row * self.n_places + self.place[None, :, None]) * d_sae + code.indices
+        self.sums.view(-1).index_add_(0, flat.flatten(), code.values.flatten())
+        summed = torch.zeros(d_sae).index_add_(0, code.indices.flatten(), code.values.flatten())
+        self.fired += torch.bincount(code.indices[code.values > 0], minlength=d_sae)
+        self.total += summed
+        self.seen += int(content.sum())
+        self.calls += 1
+        if timestep is not None:
+            self.timesteps[timestep] = self.timesteps.get(timestep, torch.zeros(d_sae)) + summed
+
+    def end(self) -> None:
+        """Closes a batch: its prompts take their places among the strongest of each feature."""
+        maps = self.sums / (self.calls * self.positions / self.n_places if not self.is_text else 1)  # (1)
+        flat = scipy.sparse.csr_array(maps.flatten(0, 1).numpy())
+        self.products = self.products + flat.T @ flat
+        self._rank(maps)
+        self._spell(maps)
+        self.scores.append(self.batch_scores)
+        self.rows += len(self.batch_scores)
+        del self.sums
+
+    def _rank(self, maps: Float[Tensor, "rows places d_sae"]) -> None:
+        n = min(N_TOP, len(maps))
+        best = self.batch_scores.T.topk(n, dim=1)
+        numbers = torch.where(best.values > 0, best.indices + self.rows, -1)
+        features = torch.arange(self.dictionary.d_sae)[:, None]
+        new = maps.permute(2, 0, 1)[features, best.indices].half()
+        scores = torch.cat([self.top_scores, best.values], dim=1)
+        self.top_scores, keep = scores.topk(N_TOP, dim=1)
+        self.top_prompts = torch.cat([self.top_prompts, numbers], dim=1).gather(1, keep)
+        self.top_maps = torch.cat([self.top_maps, new], dim=1)[features, keep]
+
+    def _spell(self, maps: Float[Tensor, "rows places d_sae"]) -> None:
+        for row, words in zip(maps, self.tokens[self.rows : self.rows + len(maps)], strict=False):
+            own = torch.tensor([self.words[word] for word in words[1:-1]], dtype=torch.int64)
+            self.word_sums.index_add_(0, own, row[1 : len(own) + 1])
+            self.word_counts.index_add_(0, own, torch.ones(len(own)))
+
+    def loudest_words(self, n: int) -> list[list[str]]:
+        """The n words on which each feature is strongest, as a mean over their places; fewer if it fires on fewer."""
+        if not self.words:
+            return [[] for _ in range(self.dictionary.d_sae)]
+        means, words = self.word_sums / self.word_counts.clamp_min(1)[:, None], list(self.words)
+        best = means.topk(min(n, len(words)), dim=0)
+        pairs = zip(best.values.T.tolist(), best.indices.T.tolist(), strict=True)
+        return [[words[at] for value, at in zip(*pair, strict=True) if value > 0] for pair in pairs]
+
+    @property
+    def density(self) -> Float[Tensor, " d_sae"]:
+        """The share of content tokens, or of pixels over all steps, on which each feature fires."""
+        return (self.fired / max(self.seen, 1)).float()
+
+    @property
+    def mean_active(self) -> Float[Tensor, " d_sae"]:
+        """Each feature's mean activation where it fires."""
+        return (self.total / self.fired.clamp_min(1)).float()
+
+    def together(self, n: int) -> tuple[Int64[Tensor, "d_sae n"], Float[Tensor, "d_sae n"]]:
+        """The n features that fire most on the same places, with (3); 0 where there are fewer."""
+        dense = torch.from_numpy(self.products.toarray())
+        norm = dense.diagonal().sqrt().clamp_min(1e-12)
+        dense = (dense / norm[:, None] / norm[None, :]).fill_diagonal_(-1)  # (3)
+        values, indices = dense.topk(min(n, len(dense)), dim=1)
+        return indices, values.clamp_min(0)
+
+    def alike(self, n: int) -> tuple[Int64[Tensor, "d_sae n"], Float[Tensor, "d_sae n"]]:
+        """The n features whose decoder rows point in the most similar direction, with their cosine."""
+        unit = torch.nn.functional.normalize(self.dictionary.W_dec.cpu().float(), dim=1)
+        indices, values = [], []
+        for start in range(0, len(unit), 1024):
+            cosine = unit[start : start + 1024] @ unit.T
+            cosine[torch.arange(len(cosine)), torch.arange(start, start + len(cosine))] = -2
+            best = cosine.topk(min(n, len(unit)), dim=1)
+            indices.append(best.indices)
+            values.append(best.values)
+        return torch.cat(indices), torch.cat(values)
+
+
+def _places(positions: int, is_text: bool) -> Int64[Tensor, " positions"]:
+    """To which place each position belongs: a token to its own, a pixel to a square of the grid."""
+    if is_text:
+        return torch.arange(positions)
+    side, _ = square_grid(positions)
+    grid = max(n for n in range(1, min(side, GRID) + 1) if side % n == 0)
+    along = torch.arange(side) // math.ceil(side / grid)
+    return (along[:, None] * grid + along[None, :]).flatten()

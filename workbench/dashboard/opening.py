@@ -1,0 +1,58 @@
+"""From a run folder to a library: caches that exist are opened, those that do not are built first."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from saes.errors import WorkbenchError
+from saes.names import read_names
+from saes.progress import SILENT, Progress
+from workbench.concepts import Concept
+from workbench.dashboard.cache import FeatureCache, cache_folder
+from workbench.dashboard.library import Library
+from workbench.dashboard.prompts import concepts_shown, shown_prompts
+from workbench.dashboard.sources import sources_of
+from workbench.runs import Run
+from workbench.toy.vocabulary import concepts as toy_concepts
+
+if TYPE_CHECKING:
+    from workbench.models import Model
+
+
+def open_library(
+    run_dir: Path | str,
+    saes: Sequence[str] = (),
+    concepts: Sequence[Concept] = (),
+    *,
+    model: Callable[[], "Model"],
+    progress: Progress = SILENT,
+) -> Library:
+    """The library of a finished run with the SAEs of its edits and those named. The toy's concepts are known.
+
+    `model` is called only if a cache must be built. Raises `WorkbenchError` for a run that is not finished, an SAE
+    that is absent or of another model, and a model that is not the run's.
+    """
+    run = Run.open(run_dir)
+    run.records()  # a run without them is not finished, and says so
+    sources = sources_of(run, saes)
+    known = concepts_shown(run, concepts or (tuple(toy_concepts().values()) if run.spec.model.name == "toy" else ()))
+    prompts = shown_prompts(run, known)
+    folders = {source: cache_folder(run, source, prompts, known) for source in sources}
+    missing = {source: folder for source, folder in folders.items() if not folder.exists()}
+    if missing:
+        from workbench.dashboard.building import build_caches  # here, since only building needs torch
+
+        build_caches(right_model(run, model()), missing, prompts, known, run.spec.sampling, progress=progress)
+    caches = {source.name: FeatureCache.open(source, folder) for source, folder in folders.items()}
+    names = {source.name: read_names(source.folder) for source in sources}
+    return Library(run, caches, known, names)
+
+
+def right_model(run: Run, model: "Model") -> "Model":
+    """The model. Raises `WorkbenchError` if it is not the one of the run."""
+    if model.fingerprint != run.spec.model.fingerprint:
+        raise WorkbenchError(
+            f"The run {run.dir} is of a model of other weights than {model.name}.",
+            f"Name the one that it was made with (it was called {run.spec.model.name}) with --model.",
+        )
+    return model

@@ -1,0 +1,32 @@
+"""The pages: functions from the library and an address to components, for the live server and the copy alike."""
+
+from dash import dcc, html
+from dash.development.base_component import Component
+
+from saes.errors import WorkbenchError
+from workbench.dashboard.library import Library
+from workbench.dashboard.links import Address
+from workbench.dashboard.pages.browse import browse_page
+from workbench.dashboard.pages.concepts import concept_page, concepts_page
+from workbench.dashboard.pages.feature import feature_page
+
+
+def page(library: Library, address: Address) -> list[Component]:
+    """The page at an address that only reads. One that names what is not there says so."""
+    try:
+        if address.kind == "feature":
+            return feature_page(library, address)
+        if address.kind == "concept":
+            return concept_page(library, address)
+        if address.kind == "concepts":
+            return concepts_page(library)
+        if address.kind == "browse":
+            return browse_page(library, address)
+    except WorkbenchError as error:
+        return nothing_here(str(error))
+    return nothing_here("There is no such page.")
+
+
+def nothing_here(sentence: str) -> list[Component]:
+    """What is shown in the place of a page that cannot be."""
+    return [html.H1("Not here"), html.P(sentence, id="problem"), html.P(dcc.Link("To all features", href="/"))]

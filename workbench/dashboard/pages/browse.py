@@ -1,0 +1,88 @@
+"""The list of features: what was searched for, how it is sorted, and a page of cards."""
+
+import pandas as pd
+from dash import dcc, html
+from dash.development.base_component import Component
+
+from workbench.dashboard.evidence import evidence
+from workbench.dashboard.library import Library
+from workbench.dashboard.links import SORTS, Address, browse_link, concept_link, feature_link
+from workbench.dashboard.parts import labelled, percent
+from workbench.dashboard.searching import Found, search
+
+SORT_WORDS = {"match": "best match", "number": "number", "density": "density", "score": "concept score"}
+ON_TILE = {True: 3, False: 4}  # prompts or pictures on a small card
+
+
+def browse_page(library: Library, address: Address) -> list[Component]:
+    """The features that match the address, a page of them."""
+    if address.sae:
+        library.cache(address.sae)
+    found = search(library.index, address.query, address.sae, address.sort, address.page)
+    concept = [c.name for c in library.concepts if c.name.casefold() == address.query.strip().casefold()]
+    return [
+        html.H1(f"Features for “{address.query}”" if address.query else "Features"),
+        html.P(_said(library, found), className="byline", id="found"),
+        *(html.P(["It is a concept: ", dcc.Link(f"all about {name}", href=concept_link(name))]) for name in concept),
+        html.Div([_saes(library, address), _sorts(address)], className="filters"),
+        html.Div([tile(library, row) for row in found.rows.itertuples()], className="tiles"),
+        _pager(address, found),
+    ]
+
+
+def _said(library: Library, found: Found) -> str:
+    where = f"{len(library.index):,} features of {len(library.caches)} autoencoders"
+    if not found.total:
+        return f"None of the {where} has this number, name, word or concept."
+    return f"{found.total:,} of {where}" if found.total < len(library.index) else f"All {where}"
+
+
+def _saes(library: Library, address: Address) -> Component:
+    names = {"": "all", **{name: name for name in library.caches}}
+    links = [
+        _choice(text, browse_link(address.query, sae, address.sort), sae == address.sae) for sae, text in names.items()
+    ]
+    return labelled("Autoencoder", [html.Span("Autoencoder"), *links], "choices")
+
+
+def _sorts(address: Address) -> Component:
+    links = [
+        _choice(SORT_WORDS[sort], browse_link(address.query, address.sae, sort), sort == address.sort) for sort in SORTS
+    ]
+    return labelled("Order", [html.Span("Sorted by"), *links], "choices")
+
+
+def _choice(text: str, href: str, chosen: bool) -> Component:
+    return dcc.Link(text, href=href, className="chosen" if chosen else "")
+
+
+def tile(library: Library, row: pd.Series) -> Component:
+    """A small card that is one link."""
+    cache, feature = library.cache(row.sae), int(row.feature)
+    told = f"{row.concept} {row.auc:.2f}" if row.concept else "no concept"
+    return dcc.Link(
+        [
+            html.Div([html.B(f"{feature}"), html.Span(library.label(row.sae, feature), className="label")]),
+            evidence(cache, feature, ON_TILE[cache.source.is_text]),
+            html.Div(
+                [
+                    html.Span(row.sae),
+                    html.Span(told),
+                    html.Span(percent(row.density) if row.density else "never fires"),
+                ],
+                className="facts-line",
+            ),
+        ],
+        href=feature_link(row.sae, feature),
+        className="tile",
+    )
+
+
+def _pager(address: Address, found: Found) -> Component:
+    def link(text: str, page: int) -> Component:
+        if not 1 <= page <= found.pages:
+            return html.Span(text, className="off")
+        return dcc.Link(text, href=browse_link(address.query, address.sae, address.sort, page))
+
+    middle = html.Span(f"page {found.page} of {found.pages}")
+    return labelled("Pages", [link("← previous", found.page - 1), middle, link("next →", found.page + 1)], "pager")

@@ -1,0 +1,51 @@
+"""The prompts that features are shown on: those of the run, and each concept in its templates."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from workbench.concepts import Concept
+from workbench.runs import Run
+
+
+class Shown(NamedTuple):
+    """A prompt with the seed of its picture. `expected` is the concept that it asks for, if that is known."""
+
+    prompt: str
+    seed: int
+    expected: str
+
+
+def shown_prompts(run: Run, concepts: Sequence[Concept]) -> tuple[Shown, ...]:
+    """Each prompt once: the run's with their own seeds first, then the concepts' templates, numbered on."""
+    found: dict[str, Shown] = {}
+    for trial in run.spec.trials:
+        for row in trial.rows:
+            found.setdefault(row.prompt, Shown(row.prompt, row.seed, row.expected))
+    for concept in concepts:
+        for prompt in concept.prompts():
+            found.setdefault(prompt, Shown(prompt, len(found), concept.name))
+    return tuple(found.values())
+
+
+def concepts_shown(run: Run, known: Sequence[Concept] = ()) -> tuple[Concept, ...]:
+    """The concepts that are known, and as plain words those that only the run names."""
+    names = {concept.name for concept in known}
+    in_run = dict.fromkeys(name for trial in run.spec.trials for name in (trial.concept, *_expected(trial.rows)))
+    return (*known, *(Concept(name) for name in in_run if name and name not in names))
+
+
+def _expected(rows: Sequence) -> list[str]:
+    return [row.expected for row in rows]
+
+
+def names_concept(prompts: Sequence[Shown], concept: Concept) -> tuple[list[int], list[int]]:
+    """The places of the prompts that name the concept or a synonym, and of those that are about something else.
+
+    A prompt that asks for the concept without naming it is in neither.
+    """
+    named = re.compile("|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in concept.words()), re.IGNORECASE)
+    inside = [place for place, shown in enumerate(prompts) if named.search(shown.prompt)]
+    taken = set(inside)
+    outside = [place for place, shown in enumerate(prompts) if place not in taken and shown.expected != concept.name]
+    return inside, outside

@@ -1,0 +1,57 @@
+"""Finding features by number, name, word or concept."""
+
+from typing import NamedTuple
+
+import pandas as pd
+
+PAGE = 24  # features on a page
+
+
+class Found(NamedTuple):
+    """One page of what was found, and how much there is."""
+
+    rows: pd.DataFrame
+    total: int
+    page: int
+    pages: int
+
+
+def search(index: pd.DataFrame, query: str = "", sae: str = "", sort: str = "match", page: int = 1) -> Found:
+    """The page of features that match, best first. `index` is `Library.index`; a page beyond the last is the last.
+
+    A number finds the features of that number. A text finds those whose name, words or concept hold it; by "match",
+    names come first, then concepts, then whole words, then the rest, each with the clearest concept first.
+    """
+    rows = index[index["sae"] == sae] if sae else index
+    wanted = query.strip().casefold().removeprefix("#")
+    if wanted.isdecimal():
+        rows = rows[rows["feature"] == int(wanted)]
+    elif wanted:
+        rows = rows.assign(match=_match(rows, wanted))
+        rows = rows[rows["match"] > 0]
+    rows = _sorted(rows, sort)
+    pages = max(1, -(-len(rows) // PAGE))
+    page = min(max(page, 1), pages)
+    return Found(rows.iloc[(page - 1) * PAGE : page * PAGE], len(rows), page, pages)
+
+
+def _match(rows: pd.DataFrame, wanted: str) -> pd.Series:
+    """4 in the name, 3 the concept itself, 2 a whole word, 1 a part of either, 0 nowhere."""
+
+    def holds(column: pd.Series) -> pd.Series:
+        return column.str.casefold().str.contains(wanted, regex=False)
+
+    whole = (" " + rows["words"].str.casefold() + " ").str.contains(f" {wanted} ", regex=False)
+    concept = rows["concept"].str.casefold() == wanted
+    tiers = [holds(rows["words"]) | holds(rows["concept"]), whole, concept, holds(rows["name"])]
+    return pd.concat([tier * value for value, tier in enumerate(tiers, 1)], axis=1).max(axis=1)
+
+
+def _sorted(rows: pd.DataFrame, sort: str) -> pd.DataFrame:
+    if sort == "density":
+        return rows.sort_values(["density", "feature"], ascending=[False, True])
+    if sort == "score":
+        return rows.sort_values(["auc", "largest"], ascending=False, na_position="last")
+    if sort == "match" and "match" in rows:
+        return rows.sort_values(["match", "auc", "largest"], ascending=False, na_position="last")
+    return rows
