@@ -13,6 +13,9 @@ from tests.evaluation.small import Brightness
 from workbench.comparison.compare import compare, fit_all
 from workbench.comparison.fits import fit_seconds
 from workbench.edits import ComposedEdit, WeightEdit
+from workbench.erasure.detect_replace import DetectReplace
+from workbench.erasure.itd import ItD
+from workbench.erasure.steerer import ConceptSteerer
 from workbench.erasure.uce import UCE
 from workbench.runs import UNEDITED
 
@@ -49,6 +52,16 @@ def test_every_concept_meets_every_method_and_the_controls_of_each_kind(run):
         assert own == cells[concept, UNEDITED]
     np.testing.assert_array_equal(run.images("no-op"), run.images(UNEDITED))
     assert not np.array_equal(run.images("UCE"), run.images(UNEDITED))
+
+
+def test_edits_of_activations_have_a_control_for_each_program(tiny_sd1, methods, tmp_path):
+    sae = methods["ItD"].sae
+    by_sae = {"ItD": ItD(sae=sae), "replace": DetectReplace(sae=sae), "steerer": ConceptSteerer(sae=sae)}
+    (_, conditions), *_ = fit_all(tiny_sd1, comparison({**by_sae, "again": ItD(sae=sae, strength=-2.0)}), tmp_path)
+    controls = list(conditions)[5:]
+    assert controls == ["random features", "random directions", "random directions like steerer"]
+    assert conditions["random features"].method == "random features like itd"
+    assert "turn" in conditions["random directions"].tensors
 
 
 def test_the_seconds_of_each_fit_are_kept_by_its_edit(run):

@@ -49,3 +49,10 @@ def test_the_closed_form_family_is_compared_and_its_parts_are_taken_away():
     assert any(concept.implied for concept in whole.concepts)
     assert len(comparison(FOLDER / "ten-at-once.yaml").concepts) == 10
     assert {path.stem for path in FILES} >= {"rece-rounds", "realera-parts", "trce-stages", "order"}
+
+
+def test_the_ways_to_use_an_autoencoder_are_compared_on_an_object_a_style_and_a_character():
+    made = comparison(FOLDER / "deactivation.yaml")
+    homes = {type(method).__module__.rpartition(".")[2] for method in made.methods.values()}
+    assert homes == {"itd", "detect_replace", "saeuron", "steerer"}
+    assert {concept.kind for concept in made.concepts} == {"object", "style", "character"}
