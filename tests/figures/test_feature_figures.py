@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.figures.features import density_histogram, l0_against_explained_variance, token_strip, training_curves
+from workbench.figures.features import density_histogram, token_strip, training_curves
 
 
 def test_every_feature_is_counted_once_and_the_dead_apart() -> None:
@@ -39,9 +39,3 @@ def test_each_curve_has_its_panel() -> None:
     traces = training_curves(log).data
     assert {trace.name: list(trace.y) for trace in traces} == {"loss": [3, 2, 1], "L0": [9, 8, 8]}
     assert all(list(trace.x) == [0, 10, 20] for trace in traces)
-
-
-def test_each_autoencoder_is_a_point() -> None:
-    table = pd.DataFrame({"name": ["text.2", "unet.mid"], "l0": [32, 16], "explained_variance": [0.97, 0.88]})
-    points = l0_against_explained_variance(table).data[0]
-    assert list(zip(points.text, points.x, points.y, strict=True)) == [("text.2", 32, 0.97), ("unet.mid", 16, 0.88)]

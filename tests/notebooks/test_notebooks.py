@@ -18,7 +18,10 @@ def test_a_notebook_is_committed_without_outputs(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stem", "figures"), [("01-find-and-erase", 5), ("02-closed-form-editing", 4)])
+@pytest.mark.parametrize(
+    ("stem", "figures"),
+    [("01-find-and-erase", 5), ("02-closed-form-editing", 4), ("03-training-autoencoders", 5)],
+)
 def test_a_notebook_runs_from_clean_and_shows_its_figures(tmp_path, stem, figures):
     (path,) = (path for path in NOTEBOOKS if path.stem == stem)
     notebook = nbformat.read(path, as_version=4)

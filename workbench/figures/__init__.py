@@ -5,16 +5,19 @@ None of them takes a model, a run or a path, computes a statistic, shows or save
 
 from workbench.figures.comparison import method_intervals, method_scatter
 from workbench.figures.evaluation import concept_matrix, efficacy_against_specificity, verdict_bars
-from workbench.figures.features import density_histogram, l0_against_explained_variance, token_strip, training_curves
+from workbench.figures.features import density_histogram, token_strip, training_curves
 from workbench.figures.pictures import attention_overlays, contact_sheet
+from workbench.figures.saes import dead_and_dense, densities, frontier
 
 __all__ = [
     "attention_overlays",
     "concept_matrix",
     "contact_sheet",
+    "dead_and_dense",
+    "densities",
     "density_histogram",
     "efficacy_against_specificity",
-    "l0_against_explained_variance",
+    "frontier",
     "method_intervals",
     "method_scatter",
     "token_strip",

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 from plotly.subplots import make_subplots
 
-from workbench.figures.template import COLOURS, HEAT, INK, QUIET, TEMPLATE, colours_of, figure
+from workbench.figures.template import COLOURS, HEAT, QUIET, TEMPLATE, figure
 
 _CURVES = {"explained_variance": "explained variance", "l0": "L0", "loss": "loss", "dead_share": "dead features"}
 
@@ -73,17 +73,3 @@ def training_curves(log: pd.DataFrame) -> go.Figure:
     plot.update_xaxes(title_text="step")
     plot.update_annotations(font={"size": 12.5, "color": QUIET})
     return plot.update_layout(template=TEMPLATE, height=260, showlegend=False, margin={"t": 40})
-
-
-def l0_against_explained_variance(table: pd.DataFrame) -> go.Figure:
-    """The trade between sparsity and fidelity; left and up is better. Columns: name, l0, explained_variance."""
-    plot = figure(height=360, showlegend=False)
-    colours = colours_of(["", *table["name"]])
-    plot.add_scatter(
-        x=table["l0"], y=table["explained_variance"], text=table["name"], mode="markers+text",
-        textposition="middle right", textfont={"size": 12, "color": INK},
-        marker={"size": 10, "color": [colours[name] for name in table["name"]]},
-        hovertemplate="%{text}: L0 %{x:.1f}, explained variance %{y:.3f}<extra></extra>",
-    )  # fmt: skip
-    plot.update_xaxes(title_text="L0: features a token", type="log")
-    return plot.update_yaxes(title_text="explained variance")
