@@ -1,9 +1,9 @@
 """What a linear probe can tell of a concept, and the least change that leaves it nothing to tell.
 
-LEACE (Belrose et al. 2023, arXiv:2306.03819, theorems 4.2 and 4.3). x are rows, z their labels (a column for yes and
+LEACE (Belrose et al. 2023, arXiv:2306.03819). x are rows, z their labels (a column for yes and
 no, one-hot columns for several classes), μ = E x, Σ = Cov(x), Σxz = Cov(x, z):
     (1)  r(x) = x − W⁺ P W (x − μ),   W = (Σ^½)⁺,   P the orthogonal projection onto the columns of W Σxz
-    (2)  Cov(r(x), z) = 0: the best linear predictor of z, by any convex loss, is a constant
+    (2)  Cov(r(x), z) = 0: no linear predictor of z beats a constant, by squares or, for classes, by any convex loss
     (3)  r has the least E ‖r(x) − x‖²_M among affine maps with (2), for every positive semidefinite M at once
 (2) needs no more of Σ than that the columns of Σxz lie in its span, so it may be a shrunk estimate: with fewer rows
 than dimensions, the rows' own Σ fits their noise, and (1) then takes little out of rows that it has not seen.
