@@ -7,7 +7,7 @@ import typer
 
 from saes.errors import WorkbenchError
 from workbench.cli.lookup import read_prompts
-from workbench.cli.options import Device, Json, check_writable
+from workbench.cli.options import Config, Device, Json, check_writable
 from workbench.cli.tables import show
 from workbench.progress import progress_bars
 
@@ -27,6 +27,7 @@ def sweep(
     ] = False,
     device: Device = None,
     json: Json = False,
+    config: Config = None,
 ) -> None:
     """Train autoencoders of many kinds at many sites, and compare them in a table and a page of figures.
 
