@@ -1,0 +1,61 @@
+"""`workbench probe`: where a model's activations tell a concept from its anchor."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench.cli.lookup import one_concept, suite_of
+from workbench.cli.options import Config, Device, Json, ModelName, Seed, check_new
+from workbench.cli.tables import show
+from workbench.progress import progress_bars
+
+
+def probe(
+    model: ModelName,
+    concept: Annotated[str, typer.Argument(help="A concept file (YAML), or a name of the toy's world.")],
+    edit: Annotated[
+        list[Path] | None, typer.Option(help="Folder of an edit; the model is probed with it in place. Repeatable.")
+    ] = None,
+    sites: Annotated[
+        list[str] | None, typer.Option(help="A name from `workbench sites`. Repeatable; by default all whole layers.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="A page (HTML) with the map; refused if it exists.")] = None,
+    suite: Annotated[Path | None, typer.Option(help="CSV file of prompts; made for the toy's concepts.")] = None,
+    per_role: Annotated[int, typer.Option(help="Prompts of the concept in the suite that is made.", min=1)] = 32,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps; not needed for text sites.", min=1)] = None,
+    seed: Seed = 0,
+    device: Device = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Ask at every layer and step whether a linear probe tells a concept from its anchor.
+
+    The prompts of the suite that name the concept are compared with the same prompts that name its anchor. With an
+    edit, this shows where the erased concept is still there.
+
+    Example:  workbench probe toy fox --edit edits/fox-uce --sites text.3 --sites unet.mid --out fox.html
+    """
+    if out is not None:
+        check_new(out)
+    import workbench as wb
+    from workbench.figures.probing import decodability_map
+    from workbench.inside import whole_layers
+    from workbench.probing import contrast
+    from workbench.reports.pages import write_page
+
+    wanted = one_concept(concept)
+    prompts = [row.prompt for row in suite_of(wanted, suite, per_role, seed).rows if row.role == "target"]
+    handle, edits = wb.load(model, device=device), [wb.load_edit(folder) for folder in edit or []]
+    with progress_bars() as progress:
+        table = wb.decodability(
+            handle, *contrast(wanted, prompts), sites or whole_layers(handle),
+            edits=edits, seed=seed, steps=steps, progress=progress,
+        )  # fmt: skip
+    title = f"{wanted.name} or {wanted.anchor}, told by probes"
+    if edits:
+        title += f" with {', '.join(each.method for each in edits)} in place"
+    show(table.to_dict("records"), json=json, title=title)
+    if out is not None:
+        write_page(out, title, {"Accuracy by site and step": decodability_map(table), "Table": table})
+        typer.echo(f"Saved {out}.", err=True)

@@ -1,0 +1,43 @@
+"""Where in a model a concept can be read. Its input is the table of `workbench.probing.decodability`."""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from workbench.figures.template import HEAT, TEMPLATE
+
+ROW = 22  # pixels
+
+
+def decodability_map(table: pd.DataFrame) -> go.Figure:
+    """Accuracy of probes by site (rows, in the order of the table) and step; the text, which is read once, at the left.
+
+    Columns: site, step, timestep (NaN: text), accuracy, low, high, control. White is chance, or worse.
+    """
+    parts = [part for part in (table[table["timestep"].isna()], table[table["timestep"].notna()]) if len(part)]
+    widths = [0.13, 0.87] if len(parts) == 2 else [1.0]
+    plot = make_subplots(1, len(parts), column_widths=widths, horizontal_spacing=0.17)
+    for column, part in enumerate(parts, start=1):
+        _add_grid(plot, part, column, scale=column == len(parts))
+    rows = max(part["site"].nunique() for part in parts)
+    plot.update_yaxes(autorange="reversed", showgrid=False, ticks="").update_xaxes(showgrid=False)
+    return plot.update_layout(template=TEMPLATE, height=120 + ROW * rows, margin={"l": 8, "t": 12})
+
+
+def _add_grid(plot: go.Figure, part: pd.DataFrame, column: int, scale: bool) -> None:
+    grids = [
+        part.pivot(index="site", columns="step", values=name).reindex(part["site"].unique())
+        for name in ("accuracy", "low", "high", "control")
+    ]
+    times = part.groupby("step")["timestep"].first()
+    labels = ["prompt" if np.isnan(time) else f"{time:.0f}" for time in times]
+    plot.add_heatmap(
+        z=grids[0].to_numpy(), x=list(times.index), y=list(grids[0].index), zmin=0.5, zmax=1, colorscale=HEAT,
+        xgap=1, ygap=1, customdata=np.stack([grid.to_numpy() for grid in grids[1:]], axis=-1), showscale=scale,
+        colorbar={"thickness": 8, "outlinewidth": 0, "tickformat": ".0%", "title": {"text": "accuracy"}},
+        hovertemplate="%{y}: %{z:.0%} (%{customdata[0]:.0%} to %{customdata[1]:.0%})<br>labels shuffled: "
+        "%{customdata[2]:.0%}<extra></extra>", row=1, col=column,
+    )  # fmt: skip
+    title = "" if times.isna().all() else "timestep, from noise to picture"
+    plot.update_xaxes(tickvals=list(times.index), ticktext=labels, title_text=title, row=1, col=column)
