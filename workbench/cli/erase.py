@@ -15,7 +15,7 @@ def erase(
     model: ModelName,
     concepts: Annotated[list[str], typer.Argument(help="Concept files (YAML), or names of the toy's world.")],
     out: Annotated[Path, typer.Option(help="Folder of the new edit; refused if it exists.")],
-    method: Annotated[str, typer.Option(help="The erasure method.")] = "itd",
+    method: Annotated[str, typer.Option(help="The erasure method; `workbench methods` lists them.")] = "itd",
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the method as name=value; repeatable.")
     ] = None,
