@@ -153,14 +153,22 @@ class Shared(NamedTuple):
 
 
 def neighbour_table(
-    words: Sequence[str], embeddings: Shared, *, features: Shared | None = None, effects: Shared | None = None
+    words: Sequence[str],
+    embeddings: Shared,
+    *,
+    features: Shared | None = None,
+    effects: Shared | None = None,
+    around: Neighbourhood | None = None,
+    draws: int = 200,
+    seed: int = 0,
 ) -> pd.DataFrame:
-    """A row for each candidate word, the nearest to the target first.
+    """A row for each candidate word, the nearest to the target first. Every score is higher for nearer words.
 
     Columns: word; cosine, of embeddings without the mean over target and candidates; raw_cosine, of them as they are;
-    distance, in lengths of the target; feature_overlap in [0, 1], Σ min / Σ max of how strongly each feature fires
-    (activations, not negative); effect_overlap in [−1, 1], the cosine of what each of the same interventions changes;
-    rank, the mean over the ranks by cosine and by the two overlaps, as far as these are given (else NaN).
+    distance, in lengths of the target; reached in (0, 1], see `reached`, in `draws` draws from `around` (by default the
+    sets of RealEra's defaults); feature_overlap in [0, 1], Σ min / Σ max of how strongly each feature fires
+    (activations, not negative); effect_overlap in [−1, 1], the cosine of what the word changes, without the mean;
+    rank, the mean of the ranks by cosine and, where given, by effect_overlap, or else by feature_overlap (else NaN).
 
     A few coordinates are large in every text embedding, so that unrelated words have a high raw cosine. The centred one
     leaves more room for a threshold: on the toy (mean end-of-text row of the templates, all objects, styles and
@@ -169,17 +177,37 @@ def neighbour_table(
     cosine, distance = (
         values[0] for values in cosine_and_distance(embeddings.target[None], embeddings.candidates[None])
     )
-    mean = torch.cat([embeddings.target[None], embeddings.candidates]).mean(dim=0)
-    centred = torch.cosine_similarity(embeddings.candidates - mean, (embeddings.target - mean)[None], dim=1)
-    columns = {"cosine": centred, "raw_cosine": cosine, "distance": distance}
-    columns["feature_overlap"] = overlap(*features) if features else torch.full_like(cosine, torch.nan)
-    columns["effect_overlap"] = (
-        torch.cosine_similarity(effects.candidates, effects.target[None], dim=1)
-        if effects else torch.full_like(cosine, torch.nan)
-    )  # fmt: skip
+    generator = torch.Generator().manual_seed(seed)
+    drawn = (around or Neighbourhood()).neighbours(embeddings.target[None], draws, generator)[0]
+    nothing = torch.full_like(cosine, torch.nan)
+    columns = {
+        "cosine": centred_cosine(embeddings),
+        "raw_cosine": cosine,
+        "distance": distance,
+        "reached": reached(drawn, embeddings.candidates),
+        "feature_overlap": overlap(*features) if features else nothing,
+        "effect_overlap": centred_cosine(effects) if effects else nothing,
+    }
     frame = pd.DataFrame({"word": list(words), **{name: values.cpu().numpy() for name, values in columns.items()}})
-    ranks = frame[["cosine", "feature_overlap", "effect_overlap"]].rank(ascending=False)
+    ranks = frame[["cosine", "effect_overlap" if effects else "feature_overlap"]].rank(ascending=False)
     return frame.assign(rank=ranks.mean(axis=1)).sort_values(["rank", "word"], ignore_index=True)
+
+
+def centred_cosine(shared: Shared) -> Float[Tensor, " n"]:
+    """The cosine of target and candidates, each without the mean over all of them."""
+    mean = torch.cat([shared.target[None], shared.candidates]).mean(dim=0)
+    return torch.cosine_similarity(shared.candidates - mean, (shared.target - mean)[None], dim=1)
+
+
+def reached(drawn: Float[Tensor, "draws d"], candidates: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+    """How near each candidate is to random neighbours of the target: the mean over draws of 1 / rank by cosine.
+
+    1 for a word that is the nearest of every draw. It is what a perturbation of the target's embedding would be read
+    as, if it were read as a word.
+    """
+    cosine = torch.cosine_similarity(drawn[:, None], candidates[None], dim=2)
+    rank = cosine.argsort(dim=1, descending=True).argsort(dim=1) + 1
+    return (1 / rank.to(cosine)).mean(dim=0)
 
 
 def overlap(target: Float[Tensor, " m"], candidates: Float[Tensor, "n m"]) -> Float[Tensor, " n"]:

@@ -28,6 +28,15 @@ def test_a_table_and_its_calibration_for_people_rows_for_programs(made, concept,
     assert all(row["feature_overlap"] is None and row["raw_cosine"] <= 1 for row in rows)
 
 
+def test_effects_are_compared_and_a_page_is_written_if_asked(made, concept, capsys, tmp_path):
+    page = tmp_path / "page.html"
+    code, shown = told(capsys, made / "model", concept, "--effects", "--out", page, "--json")
+    assert code == 0 and all(-1 <= row["effect_overlap"] <= 1 for row in json.loads(shown.out))
+    assert "shared effect" in page.read_text()
+    code, shown = told(capsys, made / "model", concept, "--out", page)
+    assert code == 1 and "exists" in shown.err
+
+
 def test_candidates_come_from_a_file(made, concept, capsys, tmp_path):
     (tmp_path / "words.txt").write_text("cat\n\nred\n")
     code, shown = told(capsys, made / "model", concept, "--among", tmp_path / "words.txt", "--json")

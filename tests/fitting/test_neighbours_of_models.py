@@ -8,7 +8,8 @@ from saes.errors import WorkbenchError
 from tests.tiny_saes import memorising_sae
 from workbench.concepts import Concept
 from workbench.features import dictionary_on, feature_scores
-from workbench.fitting.neighbours import ends_of_text, find_neighbours
+from workbench.fitting.neighbours import ends_of_text, find_neighbours, noise_effects
+from workbench.fitting.trajectories import trajectories
 
 FORMS = ["a photo of a {}", "{} by"]
 FOX = Concept("fox", synonyms=["vixen"], retain=["dog", "bear"], templates=FORMS)
@@ -49,3 +50,27 @@ def test_features_are_compared_where_the_autoencoder_was_trained(tiny_sd1):
     expected = both.amin(dim=0).sum() / both.amax(dim=0).sum()
     assert table.feature_overlap["dog"] == pytest.approx(float(expected), rel=1e-5) and 0 < expected < 1
     assert find_neighbours(tiny_sd1, FOX).feature_overlap.isna().all()
+
+
+def test_the_effect_of_a_word_is_what_it_changes_in_the_noise_at_equal_latents(tiny_sd1):
+    prompts = [form.format(word) for word in ("fox", "dog", "bear") for form in FORMS]
+    effects = noise_effects(tiny_sd1, prompts, len(FORMS))
+    steps = tiny_sd1.defaults.steps
+    seen = trajectories(tiny_sd1, [""] * 4, range(4), steps=steps, seen=1 + steps // 3, role="uncond")
+    with torch.no_grad():
+        by_hand = torch.stack([
+            torch.cat([
+                tiny_sd1.predicted_noise(x[None], seen.timesteps[-1], tiny_sd1.encode(prompt)).flatten()
+                for x in seen.latents[:, -1]
+            ])
+            for prompt in prompts
+        ]).double()  # fmt: skip
+    by_hand -= by_hand.unflatten(0, (3, 2)).mean(dim=0).repeat(3, 1)
+    assert_close(effects, by_hand, atol=1e-5, rtol=1e-3)
+    table = find_neighbours(tiny_sd1, FOX, effects=True)
+    assert table.effect_overlap.between(-1, 1).all()
+
+
+def test_effects_are_refused_where_there_are_no_such_trajectories(tiny_flux):
+    with pytest.raises(WorkbenchError, match="is flux"):
+        find_neighbours(tiny_flux, FOX, effects=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from probes.neighbours import Neighbourhood, Shared, calibration, neighbour_table, overlap
+from probes.neighbours import Neighbourhood, Shared, calibration, neighbour_table, overlap, reached
 from saes.errors import WorkbenchError
 
 WHOLE = {"s1": 0.3, "s2": 0.9, "d1": 0.99, "d2": 1.7}
@@ -129,17 +129,39 @@ def test_centred_cosines_part_what_a_large_shared_coordinate_hides():
     assert table.index[0] == "near" and table.feature_overlap.isna().all() and table.effect_overlap.isna().all()
 
 
-def test_the_rank_is_the_mean_over_what_was_measured():
+def test_the_rank_is_the_mean_of_cosine_and_effect_or_else_of_cosine_and_features():
     features = Shared(torch.tensor([2.0, 1.0, 0.0]), torch.tensor([[2.0, 0.0, 1.0], [2.0, 1.0, 0.0], [0.0, 0.0, 0.0]]))
-    effects = Shared(torch.tensor([1.0, -1.0]), torch.tensor([[-2.0, 2.0], [3.0, -3.0], [1.0, 1.0]]))
+    effects = Shared(torch.tensor([1.0, -1.0]), torch.tensor([[-1.5, 2.0], [3.0, -3.0], [-2.5, 2.0]]))  # means are 0
     table = neighbour_table(WORDS, EMBEDDINGS, features=features, effects=effects).set_index("word")
     assert table.feature_overlap.to_dict() == pytest.approx({"near": 0.5, "far": 1.0, "other": 0.0})
-    assert table.effect_overlap.to_dict() == pytest.approx({"near": -1, "far": 1, "other": 0})
-    by_cosine = {"near": 1.0, "far": 2.5, "other": 2.5}
-    assert table["rank"].to_dict() == pytest.approx(
-        {"near": (by_cosine["near"] + 2 + 3) / 3, "far": (by_cosine["far"] + 1 + 1) / 3, "other": (2.5 + 3 + 2) / 3}
-    )
-    assert list(table.index) == ["far", "near", "other"]
+    expected = {word: (x - y) / (2 * (x * x + y * y)) ** 0.5 for word, x, y in
+                (("near", -1.5, 2), ("far", 3, -3), ("other", -2.5, 2))}  # fmt: skip
+    assert table.effect_overlap.to_dict() == pytest.approx(expected)
+    assert table["rank"].to_dict() == pytest.approx({"near": (1 + 2) / 2, "far": (2.5 + 1) / 2, "other": (2.5 + 3) / 2})
+    assert list(table.index) == ["near", "far", "other"]
+    table = neighbour_table(WORDS, EMBEDDINGS, features=features).set_index("word")
+    assert table["rank"].to_dict() == pytest.approx({"near": (1 + 2) / 2, "far": (2.5 + 1) / 2, "other": (2.5 + 3) / 2})
+
+
+def test_effects_are_compared_without_what_all_words_do():
+    both = Shared(torch.tensor([101.0, 0.0]), torch.tensor([[102.0, 0.0], [99.0, 0.0], [98.0, 0.0]]))
+    table = neighbour_table(WORDS, EMBEDDINGS, effects=both).set_index("word")
+    assert table.effect_overlap.to_dict() == pytest.approx({"near": 1, "far": -1, "other": -1})
+
+
+def test_a_word_is_reached_by_the_share_of_its_ranks_among_random_neighbours():
+    drawn = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])
+    found = reached(drawn, torch.tensor([[2.0, 0.0], [1.0, 1.0], [0.0, 3.0]]))
+    assert found.tolist() == pytest.approx([(1 + 1 + 1 / 3) / 3, (1 / 2 + 1 / 2 + 1 / 2) / 3, (1 / 3 + 1 / 3 + 1) / 3])
+
+
+def test_random_neighbours_of_an_embedding_reach_the_word_that_lies_there():
+    e = rows(4, 16)
+    near = Shared(e[0], torch.cat([e[1:], e[:1] * 1.5]))
+    table = neighbour_table(["a", "b", "c", "same"], near, around=Neighbourhood(s1=0.9)).set_index("word")
+    assert table.reached["same"] > 0.95 > table.reached.drop("same").max()
+    again = neighbour_table(["a", "b", "c", "same"], near, around=Neighbourhood(s1=0.9)).set_index("word")
+    assert table.reached.to_dict() == again.reached.to_dict()
 
 
 def test_the_overlap_of_features_is_what_both_have_of_what_either_has():

@@ -78,3 +78,33 @@ def render(
         Image.fromarray(tile(pictures.reshape(rows, COLUMNS, *pictures.shape[1:]))).save(temporary, format="png")
     for row in range(rows):
         typer.echo(" | ".join(example.caption for example in examples[row * COLUMNS :][:COLUMNS]))
+
+
+@app.command()
+def neighbours(
+    kind: Annotated[list[str] | None, typer.Option(help="things, artists or characters; all if left out.")] = None,
+    sae: Annotated[str, typer.Option(help="The autoencoder whose features are compared.")] = "toy/text.2",
+    seed: Seed = 0,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Measure how well each ranking of neighbour concepts finds the relatives that the world gives them.
+
+    Precision among the first n of a ranking, n the number of relatives (5 for things), with 95 % intervals and a random
+    order as the control.
+
+    Example:  workbench toy neighbours --kind things
+    """
+    import workbench as wb
+    from saes.errors import unknown_name
+    from workbench.features import open_sae
+    from workbench.toy.relatives import KINDS, neighbour_precision, summary
+
+    for name in kind or ():
+        if name not in KINDS:
+            raise unknown_name("kind", name, KINDS)
+    with progress_bars() as progress:
+        found = neighbour_precision(
+            wb.load("toy"), open_sae(sae), kinds=kind or tuple(KINDS), seed=seed, progress=progress
+        )
+    show(summary(found).to_dict("records"), json=json, title="Precision of neighbour rankings on the toy")

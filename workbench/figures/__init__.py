@@ -6,6 +6,7 @@ None of them takes a model, a run or a path, computes a statistic, shows or save
 from workbench.figures.comparison import method_intervals, method_scatter
 from workbench.figures.evaluation import concept_matrix, efficacy_against_specificity, verdict_bars
 from workbench.figures.features import density_histogram, token_strip, training_curves
+from workbench.figures.neighbours import neighbour_lists
 from workbench.figures.pictures import attention_overlays, contact_sheet
 from workbench.figures.saes import dead_and_dense, densities, frontier
 
@@ -20,6 +21,7 @@ __all__ = [
     "frontier",
     "method_intervals",
     "method_scatter",
+    "neighbour_lists",
     "token_strip",
     "training_curves",
     "verdict_bars",

@@ -16,7 +16,11 @@ from workbench.concepts import Concept
 from workbench.features import dictionary_on, feature_scores, open_sae, site_of
 from workbench.fitting.embedding import embed_in_batches
 from workbench.fitting.rows import end_of_text
+from workbench.fitting.trajectories import trajectories
 from workbench.models import Model
+
+LATENTS, BATCH = 4, 64
+DIFFUSION = ("sd1", "sd2", "sdxl")
 
 
 def find_neighbours(
@@ -25,6 +29,7 @@ def find_neighbours(
     among: Sequence[str] | None = None,
     *,
     sae: SAE | str | Path | None = None,
+    effects: bool = False,
     progress: Progress = SILENT,
 ) -> pd.DataFrame:
     """Candidate words by their nearness to the concept: the table of `probes.neighbours`, with a column `known` that
@@ -32,8 +37,9 @@ def find_neighbours(
 
     `among` is the concept's `retain` words if left out. A word is what its prompts have in common: the mean, over the
     concept's templates, of the row that ends the text (it parts synonyms from other words better than the row of the
-    word itself, for names of several tokens above all), and the mean of how strongly each feature of `sae` fires.
-    Raises `WorkbenchError` if there is no candidate.
+    word itself, for names of several tokens above all), the mean of how strongly each feature of `sae` fires, and with
+    `effects` what the word does to the predicted noise (`noise_effects`). Raises `WorkbenchError` if there is no
+    candidate, and for effects in a model that is no Stable Diffusion 1, 2 or XL.
     """
     given = concept.retain if among is None else among
     words = [word for word in dict.fromkeys([*concept.synonyms, *given]) if word.casefold() != concept.name.casefold()]
@@ -46,7 +52,9 @@ def find_neighbours(
         opened = open_sae(sae)
         fired = feature_scores(model, site_of(opened, model), dictionary_on(opened, model), prompts, progress)
         features = shared(fired, 1 + len(words))
-    table = neighbour_table(words, shared(ends_of_text(model, prompts, progress), 1 + len(words)), features=features)
+    ends = shared(ends_of_text(model, prompts, progress), 1 + len(words))
+    felt = shared(noise_effects(model, prompts, len(concept.templates), progress), 1 + len(words)) if effects else None
+    table = neighbour_table(words, ends, features=features, effects=felt)
     return table.assign(known=table.word.isin(concept.synonyms))
 
 
@@ -55,6 +63,37 @@ def ends_of_text(model: Model, prompts: Sequence[str], progress: Progress = SILE
     encoded = (rows for batch in embed_in_batches(model, prompts, progress=progress) for rows in batch)
     ends = [rows[list(end_of_text(model, prompt))].flatten() for prompt, rows in zip(prompts, encoded, strict=True)]
     return torch.stack(ends).double().cpu()
+
+
+@torch.no_grad()
+def noise_effects(
+    model: Model, prompts: Sequence[str], templates: int, progress: Progress = SILENT
+) -> Float[Tensor, "prompts m"]:
+    """The noise that the model predicts for each prompt at the same latents, less its mean over the prompts of the
+    same template: what the words of the prompts do. The prompts come word by word, `templates` of each.
+
+    The latents are `LATENTS` trajectories of the empty prompt after a third of the denoising, where noise still decides
+    little and the prompt decides what there is to be seen.
+    """
+    if model.kind not in DIFFUSION:
+        raise WorkbenchError(
+            f"Effects are compared along trajectories of {', '.join(DIFFUSION)}, and {model.name} is {model.kind}.",
+            "Leave the effects out.",
+        )
+    steps = model.defaults.steps
+    seen = trajectories(model, [""] * LATENTS, range(LATENTS), steps=steps, seen=1 + steps // 3, role="uncond")
+    rows = []
+    for start in progress(range(0, len(prompts), BATCH), "effects of words"):
+        encoding = model.encode(prompts[start : start + BATCH])
+        each = [
+            model.predicted_noise(
+                x.to(model.device).expand(len(encoding.roles), -1, -1, -1), seen.timesteps[-1], encoding
+            )
+            for x in seen.latents[:, -1]
+        ]
+        rows.append(torch.stack(each, dim=1).flatten(1).double().cpu())
+    predicted = torch.cat(rows).unflatten(0, (-1, templates))
+    return (predicted - predicted.mean(dim=0)).flatten(0, 1)
 
 
 def shared(rows: Float[Tensor, "prompts m"], words: int) -> Shared:
