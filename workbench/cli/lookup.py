@@ -58,5 +58,11 @@ def suite_of(concept: "Concept", path: Path | None, per_role: int, seed: int) ->
     from workbench import toy
 
     if concept.name not in toy.concepts():
-        raise WorkbenchError(f"There are no prompts about {concept.name!r}.", "Give a CSV file of them with --suite.")
+        raise WorkbenchError(f"There are no prompts about {concept.name!r}.", "Give a CSV file of them with --suite, or list them in a study.")
     return toy.suite(concept.name, per_role, seed)
+
+
+def held_out(concept: "Concept", n: int, seed: int) -> list[str]:
+    """n prompts that name a concept of the toy. Raises `WorkbenchError` for any other concept."""
+    suite = suite_of(concept, None, n, seed)
+    return [row.prompt for row in suite.rows if row.role == "target"]

@@ -31,6 +31,7 @@ from workbench.cli import (
     report,
     runs,
     sites,
+    study,
     sweep,
     toy,
     train,
@@ -64,6 +65,7 @@ app = typer.Typer(
     name="workbench", no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"max_content_width": 100}
 )
 app.add_typer(edits.app, name="edits")
+app.add_typer(study.app, name="study")
 app.add_typer(toy.app, name="toy")
 for command in COMMANDS:
     app.command()(command)

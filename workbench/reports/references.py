@@ -76,6 +76,28 @@ ATTENTION = Reference(
     "R. Tang et al. What the DAAM: interpreting Stable Diffusion using cross attention. ACL 2023.",
     "https://arxiv.org/abs/2210.04885",
 )
+STUDIES = (
+    MEASURES[1],
+    Reference(
+        "S. Holm. A simple sequentially rejective multiple test procedure. Scandinavian Journal of Statistics 6, 1979.",
+        "https://www.jstor.org/stable/4615733",
+    ),
+    Reference(
+        "D. G. Bonett, R. M. Price. Adjusted Wald confidence interval for a difference of binomial proportions based "
+        "on paired data. Journal of Educational and Behavioral Statistics 37, 2012.",
+        "https://doi.org/10.3102/1076998611411915",
+    ),
+    Reference(
+        "K. Meng, D. Bau, A. Andonian, Y. Belinkov. Locating and editing factual associations in GPT (causal tracing). "
+        "NeurIPS 2022.",
+        "https://arxiv.org/abs/2202.05262",
+    ),
+    Reference(
+        "K. Wang, A. Variengien, A. Conmy, B. Shlegeris, J. Steinhardt. Interpretability in the wild: a circuit for "
+        "indirect object identification in GPT-2 small (mean ablation, patching). ICLR 2023.",
+        "https://arxiv.org/abs/2211.00593",
+    ),
+)
 
 
 def references(methods: Iterable[str], *, several: bool, attention: bool, autoencoders: bool) -> list[Reference]:

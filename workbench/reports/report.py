@@ -42,10 +42,10 @@ def report(
         **_charts(run, table, evidence),
         **_pictures(run, evidence),
         **(_comparison(run, table, controls) if len(methods) > 1 else {"several": False}),
-        "style": Markup(_environment().get_template("style.css").render()),
+        "style": Markup(environment().get_template("style.css").render()),
         "plotly": Markup(get_plotlyjs()),
     }
-    page = _environment().get_template("report.html").render(context)
+    page = environment().get_template("report.html").render(context)
     with replacing(Path(path)) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return Path(path)
@@ -121,7 +121,8 @@ def chart(name: str, plot: go.Figure) -> Markup:
     return Markup(plot.to_html(full_html=False, include_plotlyjs=False, div_id=place, config=config))
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Where the templates are; a name that a template uses and nobody gives is an error."""
     loader = jinja2.PackageLoader("workbench.reports")
     return jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -1,0 +1,77 @@
+"""`study_report`: a study as one HTML file: verdict, tests, effects, doses, and pictures of every condition."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from saes.disk import replacing
+from workbench.figures.evaluation import ROLES, VERDICT_COLOURS
+from workbench.figures.studies import dose_response, study_effects, study_tests
+from workbench.reports.references import STUDIES
+from workbench.reports.report import chart, environment
+from workbench.reports.sheets import Sheet, sheets
+from workbench.studies.study import StudyResult
+
+MEANING = {
+    "necessary": "Necessary: without the subject, pictures of prompts that name the concept show it no longer, and "
+    "random parts that change as much do not have that effect.",
+    "sufficient": "Sufficient: patched into prompts that name something else, the subject alone brings the concept "
+    "about, and random parts that change as much do not.",
+    "specific": "Specific: taking the subject out costs the concept more pictures than other concepts in the same "
+    "sentences, and more so than taking out random parts.",
+}
+EFFECT = {
+    "necessary": "the share of pictures that lose the concept",
+    "sufficient": "the share of pictures that gain the concept",
+    "specific": "the share of pictures that lose what their prompt names",
+}
+
+
+def study_report(result: StudyResult, path: Path | str) -> Path:
+    """Writes the report of a finished study and returns its path. The page holds everything and loads nothing."""
+    context = {
+        **_facts(result), **_charts(result),
+        "sheets": _sheets(result), "roles": ROLES, "verdict_colours": VERDICT_COLOURS,
+        "style": Markup(environment().get_template("style.css").render()), "plotly": Markup(get_plotlyjs()),
+    }  # fmt: skip
+    page = environment().get_template("study.html").render(context)
+    with replacing(Path(path)) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return Path(path)
+
+
+def _facts(result: StudyResult) -> dict[str, Any]:
+    study, run = result.study, result.run
+    single = (result.effects["draw"] > 0) | (result.effects["whose"] != "random")
+    return {
+        "study": study, "verdict": result.verdict, "parts": result.parts, "spec": run.spec, "judge": run.judge,
+        "meaning": MEANING[study["claim"]], "effect": EFFECT[study["claim"]],
+        "rows": result.effects[single].to_dict("records"), "n_images": len(run.spec.cells()), "run_dir": run.dir,
+        "references": STUDIES,
+    }  # fmt: skip
+
+
+def _charts(result: StudyResult) -> dict[str, Markup]:
+    effects, dose = result.effects, result.study["dose"]
+    tests = pd.DataFrame([test._asdict() for test in result.verdict.tests])
+    changing = effects[effects["whose"].isin(["subject", "random"])]
+    at_dose = changing[(changing["dose"] == dose) & ((changing["draw"] > 0) | (changing["whose"] == "subject"))]
+    curves = changing[changing["draw"] == 0]
+    labels = [_label(row, result) for row in at_dose.itertuples()]
+    charts = {"tests": study_tests(tests, result.study["smallest"]), "effects": study_effects(at_dose, labels)}
+    if curves["dose"].nunique() > 1:
+        charts["doses"] = dose_response(curves)
+    return {"charts": {name: chart(name, plot) for name, plot in charts.items()}}  # type: ignore[dict-item]
+
+
+def _label(row: tuple, result: StudyResult) -> str:
+    draw = row.draw
+    return result.parts[draw]["words"] + (" (random)" if draw else "")
+
+
+def _sheets(result: StudyResult) -> list[Sheet]:
+    """Pictures of every condition: at the dose of the claim for all draws, at every dose for the subject."""
+    return sheets(result.run, result.study["concept"]["name"], result.run.records())

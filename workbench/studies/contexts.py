@@ -1,0 +1,52 @@
+"""The prompts of a study: sentences that hold a word, with that word and with others in its place."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from saes.errors import WorkbenchError
+
+
+class Row(NamedTuple):
+    """One picture to make: the sentence it belongs to, the word in it, the prompt, and the seed."""
+
+    context: int
+    word: str
+    prompt: str
+    seed: int
+
+
+def swapped(prompt: str, word: str, other: str) -> str:
+    """The prompt with `other` in the place of `word`, "a" and "an" following suit.
+
+    Raises `WorkbenchError` unless the word stands in it exactly once.
+    """
+    pattern = rf"(?<!\w)(?:(an?) )?{re.escape(word)}(?!\w)"
+    found = re.findall(pattern, prompt, re.IGNORECASE)
+    if len(found) != 1:
+        raise WorkbenchError(
+            f"The prompt {prompt!r} names {word!r} {len(found) or 'not'}{' times' if found else ''}.",
+            "A study's prompts name the concept once, for another word to take its place.",
+        )
+
+    def replacement(match: re.Match[str]) -> str:
+        if not match[1]:
+            return other
+        return f"{match[1][0]}{'n' if other[0].lower() in 'aeiou' else ''} {other}"
+
+    return re.sub(pattern, replacement, prompt, flags=re.IGNORECASE)
+
+
+def with_word(prompts: Sequence[str], word: str, others: Sequence[str]) -> list[str]:
+    """Prompt i with word i of `others`, going round: as many prompts without the word."""
+    return [swapped(prompt, word, others[i % len(others)]) for i, prompt in enumerate(prompts)]
+
+
+def rows(prompts: Sequence[str], word: str, words: Sequence[str], seeds: int, seed: int) -> list[Row]:
+    """Every prompt with every one of `words` in the place of `word`, at the same `seeds` seeds for all of them."""
+    return [
+        Row(context, other, swapped(prompt, word, other), 1000 * seed + seeds * context + number)
+        for other in words
+        for context, prompt in enumerate(prompts)
+        for number in range(seeds)
+    ]
