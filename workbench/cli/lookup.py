@@ -58,7 +58,10 @@ def suite_of(concept: "Concept", path: Path | None, per_role: int, seed: int) ->
     from workbench import toy
 
     if concept.name not in toy.concepts():
-        raise WorkbenchError(f"There are no prompts about {concept.name!r}.", "Give a CSV file of them with --suite, or list them in a study.")
+        raise WorkbenchError(
+            f"There are no prompts about {concept.name!r}.",
+            "Give a CSV file of them with --suite, or list them in a study.",
+        )
     return toy.suite(concept.name, per_role, seed)
 
 

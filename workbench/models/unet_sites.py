@@ -1,10 +1,10 @@
 """Site aliases of the UNet of Stable Diffusion 1, 2 and XL.
 
 `unet.down.1`, `unet.mid`, `unet.up.2` are what whole blocks hand on; `unet.up.1.2` is what the transformer number 2
-within a block hands on; `.attn1` (self-attention), `.attn2` (cross-attention) and `.mlp` are its parts, `.attn2.heads` is what the heads of an
-attention, side by side, hand to its output map. Where such a
-transformer is several layers deep, as in SDXL, the layer stands between: `unet.up.0.1.7` and `unet.up.0.1.7.attn2`.
-`unet.out` is the prediction itself.
+within a block hands on; `.attn1` (self-attention), `.attn2` (cross-attention) and `.mlp` are its parts, and
+`.attn2.heads` is what an attention's heads, side by side, hand to its output map. Where such a transformer is several
+layers deep, as in SDXL, the layer stands between: `unet.up.0.1.7` and `unet.up.0.1.7.attn2`. `unet.out` is the
+prediction itself.
 """
 
 from collections.abc import Iterator

@@ -40,14 +40,12 @@ class Outcomes:
     def __init__(self, study: Study, run: Run) -> None:
         self.study = study
         table = run.records().set_index(["condition", "prompt", "seed"])
-        made = rows(study.prompts, study.concept.name, words_shown(study), study.seeds, study.seed)
-        self._shown = {
-            (condition, word): _shown(
-                table.loc[condition], [row for row in made if row.word == word], self._sought(word)
-            )
-            for condition in dict.fromkeys(table.index.get_level_values(0))
-            for word in words_shown(study)
-        }
+        conditions = dict.fromkeys(table.index.get_level_values(0))
+        self._shown = {}
+        for word in words_shown(study):
+            made = rows(study.prompts, study.concept.name, [word], study.seeds, study.seed)
+            for condition in conditions:
+                self._shown[condition, word] = _shown(table.loc[condition], made, self._sought(word))
 
     def of(self, condition: str, word: str) -> Shown:
         """The shares under a condition, of the sentences with this word."""

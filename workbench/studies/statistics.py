@@ -1,7 +1,7 @@
 """The arithmetic of a study: intervals over prompts and control draws, tests against a margin, and sample sizes.
 
-d_pk is a difference in [−1, 1] at prompt p (a mean over its seeds) from control draw k, at equal prompts and seeds; θ is
-its mean over P prompts and K draws, δ the smallest effect that matters.
+d_pk is a difference in [−1, 1] at prompt p (a mean over its seeds) from control draw k, at equal prompts and seeds.
+θ is its mean over P prompts and K draws, δ the smallest effect that matters.
     (1)  θ* = Σ_p Σ_k w_p v_k d_pk / (P′ K),   w ~ Multinomial(P′, 1/P′), v ~ Multinomial(K, 1/K):  the bootstrap over
          prompts and over control draws, for another draw of random features is as much chance as another prompt
     (2)  P′ = P + 2: one prompt with the difference 1 and one with −1 are added, so that 5 of 5 is no certainty
