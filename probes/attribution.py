@@ -9,9 +9,12 @@ sites and averages a word's tokens; shares are used here since they can be compa
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -33,15 +36,6 @@ def token_maps(
     return torch.stack(resized).mean(dim=0)  # (1)
 
 
-def word_map(
-    maps: Float[Tensor, "rows tokens height width"], positions: Sequence[int]
-) -> Float[Tensor, "rows height width"]:
-    """The share of attention that goes to one word, given the positions of its tokens."""
-    if not positions:
-        raise WorkbenchError("The word has no token in this prompt.", "Choose a word that the prompt contains.")
-    return maps[:, list(positions)].sum(dim=1)  # (2)
-
-
 def word_positions(tokens: Sequence[str], phrase: str) -> list[int]:
     """The positions of the tokens that spell `phrase`, at all its places; [] if it is absent.
 
@@ -52,11 +46,6 @@ def word_positions(tokens: Sequence[str], phrase: str) -> list[int]:
         raise WorkbenchError("The word to look for is empty.", "Choose a word that the prompt contains.")
     places = (_spelled_from(texts, start, wanted) for start in range(len(texts)))
     return sorted({position for place in places for position in place})
-
-
-def normalised(maps: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Scales all given maps together so that the largest value is 1: pass before and after at once to compare them."""
-    return maps / maps.max().clamp(min=torch.finfo(maps.dtype).tiny)
 
 
 def activation_by_word(
@@ -81,6 +70,40 @@ def feature_maps(
     """Where in the picture the chosen features of an image site fire, in the features' own units."""
     chosen = z[:, :, list(features)]
     return _resize(_as_grid(chosen, grid or square_grid(z.shape[1])), size)
+
+
+class Agreement(NamedTuple):
+    """A rank correlation in [−1, 1], its 95 % interval, and the 97.5 % quantile of what shuffled labels give."""
+
+    rho: float
+    low: float
+    high: float
+    shuffled: float
+
+
+def rank_agreement(
+    first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"], *, draws: int = 1000, seed: int = 0
+) -> Agreement:
+    """Spearman's ρ between two scores of the same features, bootstrapped over features. nan if a score is constant.
+
+    Raises `WorkbenchError` for fewer than three features, which always agree or disagree.
+    """
+    if len(first) < 3:
+        raise WorkbenchError(f"{len(first)} features have no order to agree on.", "Give three or more.")
+    rho, rng = _spearman(first, second), np.random.default_rng(seed)
+    if np.isnan(rho):
+        return Agreement(rho, rho, rho, rho)
+    picks = rng.integers(len(first), size=(draws, len(first)))
+    drawn = [_spearman(first[pick], second[pick]) for pick in picks]
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    shuffled = [_spearman(first, rng.permutation(second)) for _ in range(draws)]
+    return Agreement(rho, float(low), float(high), float(np.quantile(shuffled, 0.975)))
+
+
+def _spearman(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"]) -> float:
+    ranks = rankdata(first) - (len(first) + 1) / 2, rankdata(second) - (len(second) + 1) / 2
+    lengths = float(np.linalg.norm(ranks[0]) * np.linalg.norm(ranks[1]))
+    return float(ranks[0] @ ranks[1]) / lengths if lengths else float("nan")
 
 
 def square_grid(pixels: int) -> tuple[int, int]:

@@ -1,16 +1,17 @@
 """Attention and feature maps against numbers derived by hand."""
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from torch.testing import assert_close
 
 from probes.attribution import (
     activation_by_word,
     feature_maps,
-    normalised,
+    rank_agreement,
     square_grid,
     token_maps,
-    word_map,
     word_positions,
 )
 from saes.errors import WorkbenchError
@@ -56,13 +57,6 @@ def test_other_shapes_need_their_grid():
     assert_close(wide[0, 0, 3], torch.arange(6.0))
 
 
-def test_a_word_takes_the_attention_of_all_its_tokens():
-    maps = torch.arange(8.0).reshape(1, 4, 1, 2)
-    assert_close(word_map(maps, [1, 3]), torch.tensor([[[2.0 + 6.0, 3.0 + 7.0]]]))
-    with pytest.raises(WorkbenchError, match="no token"):
-        word_map(maps, [])
-
-
 def test_a_phrase_is_found_at_all_its_tokens_and_all_its_places():
     tokens = ["<|startoftext|>", "a", "vix", "en", "near", "Mira", "Voss", "a", "vix", "en", "<|endoftext|>"]
     assert word_positions(tokens, "vixen") == [2, 3, 8, 9]
@@ -72,12 +66,6 @@ def test_a_phrase_is_found_at_all_its_tokens_and_all_its_places():
     assert word_positions(tokens, "fox") == []
     with pytest.raises(WorkbenchError, match="empty"):
         word_positions(tokens, " ")
-
-
-def test_maps_scaled_together_stay_comparable():
-    before_after = torch.tensor([[[0.2, 0.4]], [[0.1, 0.0]]])
-    assert_close(normalised(before_after), torch.tensor([[[0.5, 1.0]], [[0.25, 0.0]]]))
-    assert_close(normalised(torch.zeros(2, 2)), torch.zeros(2, 2))
 
 
 def test_a_feature_card_lists_the_mean_on_each_word_without_padding():
@@ -94,3 +82,18 @@ def test_features_of_an_image_site_land_on_their_pixels():
 
 def test_a_square_is_recognised():
     assert square_grid(64) == (8, 8)
+
+
+def test_rank_agreement_is_spearmans_and_its_interval_holds_the_truth() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=40)
+    y = x + 0.4 * rng.normal(size=40)
+    found = rank_agreement(x, y)
+    assert found.rho == pytest.approx(spearmanr(x, y).statistic)
+    assert found.low < found.rho < found.high < 1
+    assert 0.15 < found.shuffled < 0.45 < found.low  # 1.96/√39 = 0.31 for no relation at all
+    assert rank_agreement(x, np.exp(x)).rho == pytest.approx(1.0)
+    assert rank_agreement(x, -x).rho == pytest.approx(-1.0)
+    assert np.isnan(rank_agreement(x, np.zeros(40)).rho)
+    with pytest.raises(WorkbenchError, match="2 features"):
+        rank_agreement(x[:2], x[:2])

@@ -1,4 +1,8 @@
-"""Words → pixels: how much attention each place of a picture pays to a word, as it is made (DAAM, see `token_maps`)."""
+"""Words → pixels: how much attention each place of a picture pays to a word, as it is made (DAAM).
+
+Equations (1) and (2) are those of `probes.attribution`. The tokens of a word are added up inside the hook, so that a
+map costs no more memory than one call.
+"""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -102,5 +106,5 @@ class WordRecorder:
         for row, places in enumerate(self._places):
             for word, positions in enumerate(places):
                 words[row, positions, word] = 1.0
-        self._sums[site.alias] = self._sums.get(site.alias, 0.0) + seen @ words
+        self._sums[site.alias] = self._sums.get(site.alias, 0.0) + seen @ words  # (2)
         self._calls[site.alias] = self._calls.get(site.alias, 0) + 1

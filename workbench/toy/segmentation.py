@@ -21,6 +21,7 @@ from saes.progress import SILENT, Progress
 from workbench.attribution.words import BATCH, WordRecorder, positions_of
 from workbench.evaluation.metrics import bootstrap_means, middle_95
 from workbench.models import Model
+from workbench.substitution import noised
 from workbench.toy.render import Picture, render
 from workbench.toy.scenes import Placed, Scene
 from workbench.toy.world import COLOURS, IMAGE_SIZE, THINGS
@@ -112,8 +113,7 @@ def _maps(
         places = [_places(model, captioned) for captioned in scenes[some]]
         with WordRecorder(model, places) as recorder:
             for t in timesteps:
-                noised = model.pipe.scheduler.add_noise(latents, noise, torch.tensor(t))
-                model.noise_prediction(noised, t, encoding)
+                model.noise_prediction(noised(model.pipe.scheduler, latents, noise, t), t, encoding)
         parts.append(recorder.maps(IMAGE_SIZE).numpy())
     return np.concatenate(parts)
 
