@@ -23,8 +23,8 @@ def found(query="", **more):
     return list(zip(rows["sae"], rows["feature"], strict=True))
 
 
-def test_names_come_first_then_concepts_then_whole_words_then_parts():
-    assert found("fox") == [("a", 1), ("a", 0), ("b", 2), ("a", 3), ("a", 2)]
+def test_names_count_most_then_concepts_then_whole_words_then_parts():
+    assert found("fox") == [("a", 0), ("b", 2), ("a", 1), ("a", 3), ("a", 2)]
     assert found(" FOX ") == found("fox") and found("wolf") == []
 
 

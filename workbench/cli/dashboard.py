@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workbench.cli.lookup import concepts_of
-from workbench.cli.options import Device, check_writable
+from workbench.cli.options import Device, check_new, check_writable
 from workbench.progress import progress_bars
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ def dashboard(
     Example:  workbench dashboard out/run --sae toy/unet.up.1.0.attn2
     """
     check_writable(run)
+    if export is not None:
+        check_new(export)
     from workbench.dashboard.opening import open_library
     from workbench.runs import Run
 
@@ -45,9 +47,17 @@ def dashboard(
 
     with progress_bars() as progress:
         library = open_library(run, sae or (), concepts_of(concept or []), model=load, progress=progress)
+    if export is not None:
+        from workbench.dashboard.export import export as write_copy
+
+        with progress_bars() as progress:
+            write_copy(library, export, progress=progress)
+        typer.echo(f"Saved {export}. Open {export / 'index.html'} in a browser.")
+        return
     from workbench.dashboard.app import make_app
+    from workbench.dashboard.bench import Bench
     from workbench.dashboard.server import HOST, server_of
 
-    server = server_of(make_app(library), port)
+    server = server_of(make_app(Bench(library, load)), port)
     typer.echo(f"The dashboard is at http://{HOST}:{server.port}/ (Ctrl-C ends it).")
     server.serve_forever()

@@ -7,18 +7,20 @@ import dash
 from dash import Input, Output, State, dcc, html
 from flask import Flask, abort, request
 
+from workbench.dashboard.bench import Bench
+from workbench.dashboard.callbacks import add_callbacks
 from workbench.dashboard.library import Library
 from workbench.dashboard.links import browse_link, read_address
 from workbench.dashboard.pages import page
+from workbench.dashboard.style import style
 
+ASSETS = Path(__file__).parent / "assets"  # what Dash serves by itself
 HOSTS = ("127.0.0.1", "localhost")
-ASSETS = Path(__file__).parent / "assets"
-REPORT_STYLE = Path(__file__).parents[1] / "reports" / "templates" / "style.css"
 TITLES = {"/": "Features", "/concepts": "Concepts", "/bench": "Bench"}
 
 
-def make_app(library: Library) -> dash.Dash:
-    """The application; run it with `server.serve`. It loads nothing from the network."""
+def make_app(bench: Bench) -> dash.Dash:
+    """The application of a library and its bench; `server.server_of` serves it. It loads nothing from the network."""
     app = dash.Dash(
         __name__, assets_folder=str(ASSETS), serve_locally=True, suppress_callback_exceptions=True,
         title="Features", update_title="", index_string=index_page(),
@@ -27,7 +29,7 @@ def make_app(library: Library) -> dash.Dash:
     app.layout = html.Div([dcc.Location(id="address"), header(), html.Main(id="page")], id="all")
     app.callback(
         Output("page", "children"), Output("menu", "children"), Input("address", "pathname"), Input("address", "search")
-    )(lambda pathname, search: (shown(library, pathname, search), menu(pathname)))
+    )(lambda pathname, search: (shown(bench.library, pathname, search), menu(pathname)))
     app.callback(
         Output("address", "pathname"), Output("address", "search"), Input("search", "value"),
         State("address", "pathname"), State("address", "search"), prevent_initial_call=True,
@@ -35,6 +37,7 @@ def make_app(library: Library) -> dash.Dash:
     app.clientside_callback(
         dash.ClientsideFunction("dashboard", "query"), Output("search", "value"), Input("address", "search")
     )
+    add_callbacks(app, bench)
     return app
 
 
@@ -42,7 +45,7 @@ def index_page() -> str:
     """The frame of every page, with the style of the reports."""
     return f"""<!DOCTYPE html>
 <html lang="en">
-<head>{{%metas%}}<title>{{%title%}}</title>{{%favicon%}}<style>{REPORT_STYLE.read_text(encoding="utf-8")}</style>{{%css%}}</head>
+<head>{{%metas%}}<title>{{%title%}}</title>{{%favicon%}}{{%css%}}<style>{style()}</style></head>
 <body>{{%app_entry%}}<footer hidden>{{%config%}}{{%scripts%}}{{%renderer%}}</footer></body>
 </html>"""
 

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from dash import dcc, html
 from dash.development.base_component import Component
 
+from saes.errors import WorkbenchError
 from workbench.dashboard.library import Library
 from workbench.dashboard.links import feature_link
 
@@ -46,3 +47,8 @@ def chart(plot: go.Figure) -> Component:
 def percent(share: float) -> str:
     """A share as a percentage with two digits that count."""
     return f"{100 * share:.2g} %" if 0 < share < 0.0995 else f"{100 * share:.0f} %"
+
+
+def problem(error: WorkbenchError) -> Component:
+    """What is wrong and what to do about it."""
+    return html.P(str(error), className="problem")

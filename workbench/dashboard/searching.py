@@ -20,7 +20,7 @@ def search(index: pd.DataFrame, query: str = "", sae: str = "", sort: str = "mat
     """The page of features that match, best first. `index` is `Library.index`; a page beyond the last is the last.
 
     A number finds the features of that number. A text finds those whose name, words or concept hold it; by "match",
-    names come first, then concepts, then whole words, then the rest, each with the clearest concept first.
+    names count most, then concepts, then whole words, then the rest; of equals the clearest concept is first.
     """
     rows = index[index["sae"] == sae] if sae else index
     wanted = query.strip().casefold().removeprefix("#")
@@ -36,7 +36,7 @@ def search(index: pd.DataFrame, query: str = "", sae: str = "", sort: str = "mat
 
 
 def _match(rows: pd.DataFrame, wanted: str) -> pd.Series:
-    """4 in the name, 3 the concept itself, 2 a whole word, 1 a part of either, 0 nowhere."""
+    """4 for the name, 3 for the concept itself, 2 for a whole word, 1 for a part of word or concept, added up."""
 
     def holds(column: pd.Series) -> pd.Series:
         return column.str.casefold().str.contains(wanted, regex=False)
@@ -44,7 +44,7 @@ def _match(rows: pd.DataFrame, wanted: str) -> pd.Series:
     whole = (" " + rows["words"].str.casefold() + " ").str.contains(f" {wanted} ", regex=False)
     concept = rows["concept"].str.casefold() == wanted
     tiers = [holds(rows["words"]) | holds(rows["concept"]), whole, concept, holds(rows["name"])]
-    return pd.concat([tier * value for value, tier in enumerate(tiers, 1)], axis=1).max(axis=1)
+    return pd.concat([tier * value for value, tier in enumerate(tiers, 1)], axis=1).sum(axis=1)
 
 
 def _sorted(rows: pd.DataFrame, sort: str) -> pd.DataFrame:

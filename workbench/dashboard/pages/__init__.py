@@ -6,13 +6,14 @@ from dash.development.base_component import Component
 from saes.errors import WorkbenchError
 from workbench.dashboard.library import Library
 from workbench.dashboard.links import Address
+from workbench.dashboard.pages.bench import bench_page
 from workbench.dashboard.pages.browse import browse_page
 from workbench.dashboard.pages.concepts import concept_page, concepts_page
 from workbench.dashboard.pages.feature import feature_page
 
 
 def page(library: Library, address: Address) -> list[Component]:
-    """The page at an address that only reads. One that names what is not there says so."""
+    """The page at an address. One that names what is not there says so."""
     try:
         if address.kind == "feature":
             return feature_page(library, address)
@@ -20,6 +21,8 @@ def page(library: Library, address: Address) -> list[Component]:
             return concept_page(library, address)
         if address.kind == "concepts":
             return concepts_page(library)
+        if address.kind == "bench":
+            return bench_page(library, address)
         if address.kind == "browse":
             return browse_page(library, address)
     except WorkbenchError as error:

@@ -59,7 +59,7 @@ def _choice(text: str, href: str, chosen: bool) -> Component:
 def tile(library: Library, row: pd.Series) -> Component:
     """A small card that is one link."""
     cache, feature = library.cache(row.sae), int(row.feature)
-    told = f"{row.concept} {row.auc:.2f}" if row.concept else "no concept"
+    told = f"{row.concept}, AUC {row.auc:.2f}" if row.concept else "no concept"
     return dcc.Link(
         [
             html.Div([html.B(f"{feature}"), html.Span(library.label(row.sae, feature), className="label")]),

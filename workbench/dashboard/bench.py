@@ -1,0 +1,99 @@
+"""The bench at work: pictures without and with changes, at equal prompts and seeds, beside a control."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from saes.progress import Progress
+from workbench.dashboard.changes import Request, control_of, edit_of
+from workbench.dashboard.jobs import Jobs
+from workbench.dashboard.library import Library
+from workbench.dashboard.opening import right_model
+
+if TYPE_CHECKING:
+    from workbench.edits import Edit
+    from workbench.models import Model
+
+BEFORE, AFTER, CONTROL = "before", "after", "other features"
+BATCH = 4  # small, for the bar to move
+KEPT = 512  # unedited pictures, which every change is compared with
+
+Pictures = UInt8[np.ndarray, "n h w 3"]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """The pictures of each condition in the order of `request.pairs`, and the edit that made them."""
+
+    request: Request
+    edit: "Edit"
+    pictures: Mapping[str, Pictures]
+
+    def changes(self, condition: str) -> list[float]:
+        """How far each picture is from the unedited one: the mean over pixels of |difference|, in grey levels."""
+        difference = self.pictures[condition].astype(float) - self.pictures[BEFORE]
+        return np.abs(difference).mean(axis=(1, 2, 3)).tolist()
+
+
+class Bench:
+    """The one model of a dashboard, loaded when it is first needed, and the jobs that use it."""
+
+    def __init__(self, library: Library, load: Callable[[], "Model"]) -> None:
+        self.library = library
+        self.jobs: Jobs[Outcome] = Jobs()
+        self._load = load
+        self._unedited: OrderedDict[tuple[str, int], Any] = OrderedDict()
+
+    @cached_property
+    def model(self) -> "Model":
+        """The run's model. Raises `WorkbenchError` if what is loaded is another."""
+        return right_model(self.library.run, self._load())
+
+    def start(self, request: Request) -> str:
+        """Queues a generation and returns the id of its job."""
+        return self.jobs.submit(lambda progress: self.generate(request, progress))
+
+    def generate(self, request: Request, progress: Progress) -> Outcome:
+        """The pictures that a request asks for. Only the worker calls this, one request after the other."""
+        for model in progress([self], "loading the model"):
+            edit = edit_of(self.library, model.model, request.changes)
+        pictures = {
+            BEFORE: self._before(request.pairs, progress),
+            AFTER: self._with(edit, request.pairs, progress, AFTER),
+        }
+        if request.control:
+            control = control_of(self.library, edit, request.changes)
+            pictures[CONTROL] = self._with(control, request.pairs, progress, CONTROL)
+        return Outcome(request, edit, pictures)
+
+    def _before(self, pairs: Sequence[tuple[str, int]], progress: Progress) -> Pictures:
+        missing = [pair for pair in dict.fromkeys(pairs) if pair not in self._unedited]
+        if missing:
+            made = self._made(missing, progress, BEFORE)
+            self._unedited.update(zip(missing, made, strict=True))
+        pictures = np.stack([self._unedited[pair] for pair in pairs])
+        while len(self._unedited) > KEPT:
+            self._unedited.popitem(last=False)
+        return pictures
+
+    def _with(self, edit: "Edit", pairs: Sequence[tuple[str, int]], progress: Progress, label: str) -> Pictures:
+        with self.model.edited(edit):
+            return self._made(pairs, progress, label)
+
+    def _made(self, pairs: Sequence[tuple[str, int]], progress: Progress, label: str) -> Pictures:
+        sampling = self.library.run.spec.sampling
+        batches = [pairs[start : start + BATCH] for start in range(0, len(pairs), BATCH)]
+        return np.concatenate(
+            [
+                self.model.generate(
+                    [prompt for prompt, _ in batch], [seed for _, seed in batch], steps=sampling.steps,
+                    guidance_scale=sampling.guidance_scale, negative_prompt=sampling.negative_prompt,
+                )
+                for batch in progress(batches, f"pictures {label}")
+            ]
+        )  # fmt: skip

@@ -1,0 +1,124 @@
+"""The callbacks of the bench: each reads the form, calls one function, and shows what it says."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import dash
+from dash import ALL, MATCH, Input, Output, State
+
+from saes.errors import WorkbenchError
+from workbench.dashboard.bench import Bench, Outcome
+from workbench.dashboard.changes import read_numbers, read_request
+from workbench.dashboard.library import Library
+from workbench.dashboard.pages.bench import FIELDS, change_row, known_features, outcome, status
+from workbench.dashboard.parts import problem
+from workbench.dashboard.saving import EDITS, save_edit, save_study
+
+FORM = [State({"field": name, "row": ALL}, "value") for name in FIELDS]
+
+
+def add_callbacks(app: dash.Dash, bench: Bench) -> None:
+    """Connects the bench's page to its functions."""
+    library = bench.library
+
+    @app.callback(
+        Output("changes", "children"), Input("another", "n_clicks"), Input({"remove": ALL}, "n_clicks"),
+        State("changes", "children"), prevent_initial_call=True,
+    )  # fmt: skip
+    def rows(_: int | None, clicks: Sequence[int | None], children: list[Any]) -> Any:
+        return changed_rows(library, dash.ctx.triggered_id, clicks, children)
+
+    @app.callback(
+        Output({"known": "features", "row": MATCH}, "children"), Output({"known": "window", "row": MATCH}, "hidden"),
+        Input({"field": "sae", "row": MATCH}, "value"), Input({"field": "features", "row": MATCH}, "value"),
+    )  # fmt: skip
+    def known(sae: str, features: str | None) -> tuple[Any, bool]:
+        return chosen(library, sae, features)
+
+    @app.callback(
+        Output("job", "data"), Output("status", "children"), Output("tick", "disabled"), Output("stop", "disabled"),
+        Input("generate", "n_clicks"), *FORM, State("prompts", "value"), State("seeds", "value"),
+        State("control", "value"), prevent_initial_call=True,
+    )  # fmt: skip
+    def start(_: int, *form: Any) -> tuple[Any, Any, bool, bool]:
+        return started(bench, form)
+
+    @app.callback(
+        Output("status", "children", allow_duplicate=True), Output("pictures", "children"),
+        Output("keeping", "hidden"), Output("tick", "disabled", allow_duplicate=True),
+        Output("stop", "disabled", allow_duplicate=True), Input("tick", "n_intervals"), State("job", "data"),
+        prevent_initial_call=True,
+    )  # fmt: skip
+    def look(_: int, job: str | None) -> tuple[Any, Any, Any, bool, bool]:
+        return seen(bench, job)
+
+    @app.callback(Input("stop", "n_clicks"), State("job", "data"), prevent_initial_call=True)
+    def stop(_: int, job: str | None) -> None:
+        bench.jobs.stop(job)
+
+    @app.callback(
+        Output("saved", "children"), Input("save-edit", "n_clicks"), Input("save-study", "n_clicks"),
+        State("job", "data"), State("name", "value"), State("about", "value"), prevent_initial_call=True,
+    )  # fmt: skip
+    def save(_: int, __: int, job: str | None, name: str | None, about: str | None) -> Any:
+        if dash.ctx.triggered_id == "save-edit":
+            return saved(bench, job, lambda found: save_edit(library, found, name))
+        return saved(bench, job, lambda found: save_study(library, found, name, about))
+
+
+def changed_rows(library: Library, trigger: Any, clicks: Sequence[int | None], children: list[Any]) -> Any:
+    """The changes with one more, or without the one whose × was clicked; one always stays."""
+    if trigger == "another":
+        last = max((int(child["props"]["id"].rpartition("-")[2]) for child in children), default=-1)
+        return [*children, change_row(library, last + 1, next(iter(library.caches)))]
+    if not any(clicks) or len(children) == 1:  # a new row's × reports itself without a click
+        return dash.no_update
+    return [child for child in children if child["props"]["id"] != f"change-{trigger['remove']}"]
+
+
+def chosen(library: Library, sae: str, features: str | None) -> tuple[Any, bool]:
+    """What the chosen features are, and whether a window of timesteps makes no sense for them."""
+    is_text = library.cache(sae).source.is_text
+    try:
+        return known_features(library, sae, read_numbers(features, "feature")), is_text
+    except WorkbenchError:
+        return [], is_text  # half typed
+
+
+def started(bench: Bench, form: Sequence[Any]) -> tuple[Any, Any, bool, bool]:
+    """A new job's id, its status, and whether the clock and the stop button are off. A wrong form starts none."""
+    *columns, prompts, seeds, control = form
+    rows = [dict(zip(FIELDS, row, strict=True)) for row in zip(*columns, strict=True)]
+    try:
+        job = bench.start(read_request(bench.library, rows, prompts, seeds, bool(control)))
+    except WorkbenchError as error:
+        return dash.no_update, problem(error), True, True
+    return job, status(bench.jobs.look(job)), False, False
+
+
+def seen(bench: Bench, id: str | None) -> tuple[Any, Any, Any, bool, bool]:
+    """A job's status; its pictures once it is done; and whether the clock and the stop button are off."""
+    job = bench.jobs.look(id)
+    if job is None:
+        return status(None), dash.no_update, dash.no_update, True, True
+    pictures = outcome(job.result) if job.result else dash.no_update
+    return status(job), pictures, False if job.result else dash.no_update, job.is_over, job.is_over
+
+
+def saved(bench: Bench, id: str | None, save: Callable[[Outcome], Path]) -> Any:
+    """Where something was saved, or why not."""
+    job = bench.jobs.look(id)
+    try:
+        if job is None or job.result is None:
+            raise WorkbenchError("There is nothing to save.", "Generate first: what is saved is what you have seen.")
+        path = save(job.result)
+    except WorkbenchError as error:
+        return problem(error)
+    model = bench.library.run.spec.model.name
+    use = (
+        f"workbench generate {model} PROMPT --edit {path}"
+        if path.parent.name == EDITS
+        else f"workbench study run {path}"
+    )
+    return f"Saved. Use it:  {use}"

@@ -1,0 +1,141 @@
+"""What is done on the bench, from the texts of a form to an edit and its control."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from saes.errors import WorkbenchError, unknown_name
+from workbench.dashboard.library import Library
+
+if TYPE_CHECKING:
+    from workbench.edits import ActivationEdit, Edit
+    from workbench.models import Model
+
+ACTIONS = {"scale": "scale by", "clamp": "set to", "add": "add"}  # as `workbench.features.intervention` knows them
+ALWAYS = (1000.0, 0.0)
+MOST_PICTURES = 256
+
+
+@dataclass(frozen=True)
+class Change:
+    """One intervention: `window` is the highest and the lowest timestep at which it acts."""
+
+    sae: str
+    features: tuple[int, ...]
+    action: str
+    strength: float
+    window: tuple[float, float] = ALWAYS
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be generated: every prompt with every seed, without and with the changes, and with a control."""
+
+    changes: tuple[Change, ...]
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    control: bool = True
+
+    @property
+    def pairs(self) -> list[tuple[str, int]]:
+        """The prompts and seeds of the pictures."""
+        return [(prompt, seed) for prompt in self.prompts for seed in self.seeds]
+
+
+def read_request(
+    library: Library, rows: Sequence[dict[str, Any]], prompts: str | None, seeds: str | None, control: bool
+) -> Request:
+    """What the form asks for. Raises `WorkbenchError` with what is wrong in it."""
+    lines = tuple(line.strip() for line in (prompts or "").splitlines() if line.strip())
+    if not lines:
+        raise WorkbenchError("There is no prompt.", "Write one a line.")
+    changes = tuple(read_change(library, row) for row in rows)
+    if not changes:
+        raise WorkbenchError("There is nothing to change.", "Add a change.")
+    request = Request(changes, lines, read_numbers(seeds, "seed"), control)
+    if len(request.pairs) > MOST_PICTURES:
+        raise WorkbenchError(f"{len(request.pairs)} pictures are too many for one look.", f"Ask for {MOST_PICTURES}.")
+    return request
+
+
+def read_change(library: Library, row: dict[str, Any]) -> Change:
+    """One row of the form, with the texts and numbers `sae`, `features`, `action`, `strength`, `high`, `low`."""
+    cache = library.cache(row["sae"] or "")
+    features = read_numbers(row["features"], "feature")
+    for feature in features:
+        cache.check(feature)
+    if row["action"] not in ACTIONS:
+        raise unknown_name("action", str(row["action"]), ACTIONS)
+    if row["strength"] is None:
+        raise WorkbenchError("A change has no strength.", "Give a number; scaling by 0 turns features off.")
+    window = ALWAYS if cache.source.is_text else _window(row["high"], row["low"])
+    return Change(row["sae"], features, row["action"], float(row["strength"]), window)
+
+
+def _window(high: float | None, low: float | None) -> tuple[float, float]:
+    """The timesteps of a form; what is left empty is open."""
+    window = (ALWAYS[0] if high is None else float(high), ALWAYS[1] if low is None else float(low))
+    if not ALWAYS[0] >= window[0] >= window[1] >= ALWAYS[1]:
+        raise WorkbenchError(
+            f"No denoising passes a timestep from {window[0]:g} down to {window[1]:g}.",
+            "It starts at 1000 (noise) and ends at 0 (picture).",
+        )
+    return window
+
+
+def read_numbers(text: str | None, kind: str) -> tuple[int, ...]:
+    """Numbers and ranges such as "0, 3, 5-8", each once in the order given."""
+    found: dict[int, None] = {}
+    for part in (text or "").replace("–", "-").replace(",", " ").split():
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise WorkbenchError(f"{part!r} is no {kind}.", "Write numbers and ranges, such as 0, 3, 5-8.")
+        numbers = range(int(first), int(last or first) + 1)
+        if len(numbers) > 10_000:
+            raise WorkbenchError(f"{part!r} is a very long range.", "Choose fewer.")
+        found |= dict.fromkeys(numbers)
+    if not found:
+        raise WorkbenchError(f"There is no {kind}.", "Write at least one number.")
+    return tuple(found)
+
+
+def edit_of(library: Library, model: "Model", changes: Sequence[Change]) -> "Edit":
+    """The changes as one edit, in their order."""
+    from workbench.edits.composed import ComposedEdit
+
+    parts = [_part(library, model, change) for change in changes]
+    return parts[0] if len(parts) == 1 else ComposedEdit(parts)
+
+
+def control_of(library: Library, edit: "Edit", changes: Sequence[Change], seed: int = 0) -> "Edit":
+    """The same changes to other features that fire about as often: what changing just any features does."""
+    import torch
+
+    from workbench.edits.composed import ComposedEdit, leaves
+    from workbench.edits.controls import random_features_like
+
+    densities = [
+        torch.tensor(library.cache(change.sae).features["density"].to_numpy(float).copy()) for change in changes
+    ]
+    parts = [
+        random_features_like(leaf, seed=seed, density=density)  # type: ignore[arg-type]
+        for leaf, density in zip(leaves(edit), densities, strict=True)
+    ]
+    return parts[0] if len(parts) == 1 else ComposedEdit(parts)
+
+
+def _part(library: Library, model: "Model", change: Change) -> "ActivationEdit":
+    from workbench.features import intervention
+
+    source = library.cache(change.sae).source
+    made = intervention(
+        model, source.folder, change.features, action=change.action, strength=change.strength, window=change.window
+    )
+    return replace(made, settings={**made.settings, "sae": source.given})
+
+
+def words_of(change: Change) -> str:
+    """A change as a sentence of few words."""
+    numbers = ", ".join(map(str, change.features[:8])) + (" …" if len(change.features) > 8 else "")
+    window = "" if change.window == ALWAYS else f", timesteps {change.window[0]:g} to {change.window[1]:g}"
+    return f"{change.sae}: {ACTIONS[change.action]} {change.strength:g} for {numbers}{window}"
