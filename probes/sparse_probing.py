@@ -27,8 +27,11 @@ def mean_difference(f: Float[Tensor, "n d"], y: Bool[Tensor, " n"]) -> Float[Ten
 
 
 def best_columns(f: Float[Tensor, "n d"], y: Bool[Tensor, " n"], k: int) -> Int64[Tensor, " k"]:
-    """The k columns whose class means differ most, the best first; a column that never varies is the last."""
-    difference = mean_difference(f, y).abs() / f.std(0).clamp_min(1e-9)  # (1)
+    """The k columns whose class means differ most, the best first; columns that never vary are the last."""
+    f = f.double()
+    # A column may be constant but for rounding (what the begin token does in every prompt): it tells nothing apart.
+    least = 1e-5 * f.abs().mean(0) + 1e-30
+    difference = mean_difference(f, y).abs() / f.std(0).clamp_min(least)  # (1)
     return difference.topk(min(k, f.shape[1])).indices
 
 

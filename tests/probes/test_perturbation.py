@@ -25,6 +25,14 @@ def test_latents_of_one_class_each_make_one_probe_fall_to_chance():
     assert table["tpp"].item() == table["on_target"].item() - table["off_target"].item()
 
 
+def test_what_other_probes_lose_is_taken_off():
+    some, factors = coded(mixed=False)
+    W_dec = torch.eye(6)[:4] + 0.8 * torch.eye(6)[[1, 2, 3, 0]]  # each latent stands for its class and most of the next
+    row = tpp(some._replace(W_dec=W_dec), factors, ns=(1,)).iloc[0]
+    assert row["on_target"] > row["off_target"] > 0.05
+    assert row["tpp"] == pytest.approx(row["on_target"] - row["off_target"])
+
+
 def test_latents_that_hold_no_class_perturb_no_probe_more_than_another():
     some, factors = coded(mixed=True)
     assert tpp(some, factors, ns=(1,))["tpp"].item() == pytest.approx(0, abs=0.01)

@@ -41,7 +41,14 @@ def test_columns_are_chosen_by_the_difference_of_class_means_in_standard_deviati
     torch.testing.assert_close(mean_difference(loud, y), expected)
     order = (expected.abs() / loud.std(0)).argsort(descending=True)
     assert torch.equal(best_columns(loud, y, 8), order)
-    assert best_columns(torch.cat([torch.ones(len(f), 1), f], 1), y, 99).tolist()[-1] == 0  # never varies
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-7])
+def test_a_column_that_is_constant_but_for_rounding_is_chosen_last(noise):
+    f, _, _ = world()
+    y = f[:, 2] > 0
+    constant = torch.full((len(f), 1), 0.1) * (1 + noise * y[:, None])
+    assert best_columns(torch.cat([constant, f], 1), y, 99).tolist()[-1] == 0
 
 
 @pytest.mark.parametrize(("positives", "expected"), [(9, False), (10, True)])
