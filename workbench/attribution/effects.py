@@ -40,9 +40,9 @@ def feature_effects(
 ) -> Float[Tensor, "rows features"]:
     """What each feature adds to each row of the lens: positive where the lens falls without it. On the CPU.
 
-    `how` is one of `HOWS`. All three count what `ablation` takes out: conditional rows, in a prompt all tokens but the begin token. Raises
-    `WorkbenchError` for features that the SAE lacks, an SAE of another model, and a lens that does not depend on the
-    SAE's site.
+    `how` is one of `HOWS`. All three count what `ablation` takes out: conditional rows, in a prompt all tokens but the
+    begin token. Raises `WorkbenchError` for features that the SAE lacks, an SAE of another model, and a lens that does
+    not depend on the SAE's site.
     """
     if how not in HOWS:
         raise unknown_name("way to find effects", how, HOWS)

@@ -44,8 +44,9 @@ def feature_graph(
 ) -> pd.DataFrame:
     """The edges from some features of a text SAE to some of a denoiser SAE, the strongest first.
 
-    Columns: source, target (features), weight (1) in the target's units, share (of the target's mean activation),
-    low, high (95 % by the normal approximation over rows), control (the largest |weight| of any of the `draws` random
+    Columns: source, target (features), weight (1) in the target's units, share (of the
+    target's mean activation with or without the source, whichever is more: in [−1, 1]), low, high (95 % of the weight,
+    by the normal approximation over rows), control (the largest |weight| of any of the `draws` random
     directions of each source on this target). Edges not above their control are left out. The latents are the prompts'
     own pictures, noised to `seen` timesteps. Raises `WorkbenchError` for SAEs at other kinds of sites.
     """
@@ -111,13 +112,13 @@ def _edges(
     sources: Sequence[int],
     targets: Sequence[int],
 ) -> pd.DataFrame:
-    mean, rows = weights.mean(dim=1), weights.shape[1]
+    mean, before, rows = weights.mean(dim=1), whole.mean(dim=0), weights.shape[1]
     reach = 1.96 * weights.std(dim=1) / rows**0.5 if rows > 1 else torch.zeros_like(mean)
     control = controls.mean(dim=1).abs().amax(dim=0)
     table = pd.DataFrame([
         {
             "source": source, "target": target, "weight": float(mean[i, j]),
-            "share": float(mean[i, j] / whole.mean(dim=0)[j]) if whole[:, j].any() else float("nan"),
+            "share": float(mean[i, j] / torch.maximum(before[j], before[j] - mean[i, j])),
             "low": float(mean[i, j] - reach[i, j]), "high": float(mean[i, j] + reach[i, j]),
             "control": float(control[j]),
         }
