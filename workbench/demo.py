@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from workbench.runs import Run
 
 SITE = "text.2"
+PICTURE_SAE = "toy/unet.up.1.0.attn2"  # whose features are followed beside those that the demo trains
 
 
 class Step(NamedTuple):
@@ -62,7 +63,7 @@ class Demo:
         yield Step(f"Finding the features of “{name}”", self.find)
         yield Step(f"Erasing “{name}” in three ways: ItD with these features, UCE and RECE in closed form", self.erase)
         yield Step("Evaluating the edits beside the unedited model and two controls", self.evaluate)
-        yield Step("Collecting what the features do and where the pictures attend", self.explain)
+        yield Step("Looking inside: what features do, where pictures attend, what the edits change where", self.explain)
         yield Step("Writing the report", self.write)
 
     @property
@@ -168,7 +169,8 @@ class Demo:
         from workbench.reports.explaining import explain
 
         judge = toy.Oracle.load()
-        explain(self.run, self.model, [self.concept], judge, cards=self.size.cards, progress=progress)
+        cards, saes = self.size.cards, [PICTURE_SAE]
+        explain(self.run, self.model, [self.concept], judge, cards=cards, saes=saes, progress=progress)
         return ""
 
     def write(self, progress: Progress) -> str:

@@ -23,5 +23,28 @@ def evidence(concept: str = "red", features: tuple[int, ...] = (3, 1)) -> Eviden
     about = AttentionText(concept=concept, condition="itd", prompt="a red disc, 0", word=concept, seed=1)
     facts = SAEFacts(site="text.2", architecture="topk", d_sae=8, l0=2.0, explained_variance=0.97, dead_share=0.25)
     density = np.array([0, 0, 0.01, 0.02, 0.2, 0.1, 0.001, 0.5], np.float32)
-    tables = {"neighbours": pd.DataFrame({"concept": [concept] * 2, "word": ["orange", "pink"], "cosine": [0.9, 0.5]})}
+    tables = {name: table.assign(concept=concept) for name, table in _tables().items()}
     return Evidence(cards, (AttentionPair(about, *images, *maps),), (facts,), {"text.2": density}, tables)
+
+
+def _tables() -> dict[str, pd.DataFrame]:
+    """What lies inside under a method and a control, at one text layer and one block."""
+    about = pd.DataFrame({"condition": ["itd", "itd", "random features", "random features"]})
+    change = about.assign(site=["text.2", "unet.mid"] * 2, step=0, timestep=[np.nan, 999.0] * 2,
+                          relative=[0.5, 0.2, 0.1, 0.0], low=0.0, high=0.6, n=2)  # fmt: skip
+    fates = about.assign(site="text.2", feature=[1, 3] * 2, before=[1.0, 0.0, 1.0, 0.0], fires_before=[0.5, 0.0] * 2,
+                         after=[0.0, 2.0, 1.0, 0.0], fires_after=[0.0, 0.5, 0.5, 0.0])  # fmt: skip
+    moved = about.assign(site="unet.mid.attn2", prompt="a red disc", position=[0, 1] * 2, token=["⟨start⟩", "red"] * 2,
+                         before=[0.7, 0.3] * 2, after=[0.9, 0.1, 0.7, 0.3])  # fmt: skip
+    return {
+        "neighbours": pd.DataFrame({
+            "word": ["orange", "pink"], "known": [True, False], "cosine": [0.9, 0.5], "reached": [1.0, 0.5],
+            "feature_overlap": [0.8, 0.1], "effect_overlap": [0.7, -0.1],
+        }),
+        "effects": pd.DataFrame({
+            "site": "text.2", "feature": [3, 1, 2], "erased": [True, True, False], "ablation": [0.5, 0.2, -0.1],
+            "gradient": [0.4, 0.3, 0.0], "integrated": [0.5, 0.1, 0.2],
+        }),
+        "edges": pd.DataFrame({"source": [3], "target": [7], "weight": [0.2], "share": [0.5]}),
+        "change": change, "fates": fates, "moved": moved,
+    }  # fmt: skip

@@ -46,7 +46,7 @@ def test_unknown_fields_and_torn_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WorkbenchError, match=r"evidence\.safetensors is not a whole"):
         read_evidence(tmp_path)
     tensors_path.write_bytes(tensors)
-    evidence().tables["neighbours"].assign(cosine=0.0).to_parquet(tmp_path / "evidence" / "neighbours.parquet")
+    evidence().tables["neighbours"].assign(cosine=0.25).to_parquet(tmp_path / "evidence" / "neighbours.parquet")
     with pytest.raises(WorkbenchError, match=r"neighbours\.parquet is not the file that"):
         read_evidence(tmp_path)
     write_evidence(tmp_path, evidence())

@@ -93,7 +93,7 @@ def test_plotly_is_embedded_once_and_the_file_is_small(page: str) -> None:
 def test_every_entry_of_the_contents_leads_somewhere(page: str) -> None:
     found = loads(page)
     assert set(found.links) <= set(found.ids)
-    assert len(found.links) == 9
+    assert len(found.links) == 11
     assert len(set(found.ids)) == len(found.ids)
 
 
@@ -111,12 +111,19 @@ def test_the_evidence_of_the_run_folder_is_shown(page: str) -> None:
     assert body.count('class="card"') == 2
 
 
+def test_the_inside_says_what_becomes_of_features_and_how_well_gradients_tell_the_truth(page: str) -> None:
+    body = without_scripts(page)
+    assert "At text.2, 1 of 1 features that fire die, and 1 are born." in body
+    assert "gradient × activation 1.00, integrated gradients 0.50" in body  # ranks 1 2 3 and 1 3 2
+    assert "<h4>itd</h4>" in body and "<h4>random features</h4>" not in body
+
+
 def test_without_evidence_its_sections_are_left_out(tmp_path: Path) -> None:
     run = drawn_run(tmp_path / "run", {"itd": half})
     body = without_scripts(report(run, tmp_path / "report.html", title="Red <discs>", question="Why?").read_text())
     assert "<h1>Red &lt;discs&gt;</h1>" in body
     assert '<p class="question">Why?</p>' in body
-    assert 'id="features"' not in body and 'id="attention"' not in body
+    assert not any(f'id="{name}"' in body for name in ("features", "attention", "neighbours", "inside"))
 
 
 def test_the_citations_and_the_way_to_repeat_it_are_there(page: str) -> None:

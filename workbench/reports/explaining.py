@@ -1,18 +1,20 @@
 """`explain`: the evidence about every method of a run, collected once and kept in the run folder."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import load_edit
 from workbench.evaluation.judges import Judge
-from workbench.features import open_sae
+from workbench.features import open_sae, sae_folder
 from workbench.models import Model
 from workbench.reports.collecting import collect, joined
 from workbench.reports.evidence import Evidence, SAEFacts, read_evidence, write_evidence
+from workbench.reports.interpreting import Tables, interpret
 from workbench.reports.reading import conditions
-from workbench.runs import EditSpec, Run
+from workbench.runs import EditSpec, Run, Trial
 
 
 def explain(
@@ -22,12 +24,15 @@ def explain(
     judge: Judge,
     *,
     cards: int = 4,
+    saes: Sequence[str | Path] = (),
     progress: Progress = SILENT,
 ) -> Evidence:
-    """Collects feature cards and attention maps for every method and concept of the run, where that is not done yet.
+    """Collects feature cards, attention maps and what lies inside for every method and concept of the run, where that
+    is not done yet.
 
     `concepts` are those of the run, with the prompts that their features are looked for in; others are passed over.
-    `cards` is how many features of each are shown.
+    `cards` is how many features of each are shown. `saes`, one a site, are followed beside those that the edits were
+    fitted with.
     """
     if (known := read_evidence(run.dir)) is not None:
         return known
@@ -39,9 +44,31 @@ def explain(
         for name in methods
         if trial.concept in by_name and (edit := trial.conditions.get(name))
     ]
+    parts += [
+        Evidence(tables=_tables(run, model, by_name[trial.concept], trial, saes, progress))
+        for trial in run.spec.trials
+        if trial.concept in by_name
+    ]
     found = joined(parts)
     write_evidence(run.dir, found)
     return found
+
+
+def _tables(
+    run: Run, model: Model, concept: Concept, trial: Trial, saes: Sequence[str | Path], progress: Progress
+) -> Tables:
+    """What lies inside under each method and each control that changes something."""
+    edits = {
+        name: load_edit(run.dir / "edits" / spec.hash)
+        for name, spec in trial.conditions.items()
+        if spec and not name.startswith("no-op")
+    }
+    own = [edit.settings["sae"] for edit in edits.values() if edit.settings.get("sae")]
+    sites = {}
+    for sae in (*own, *saes):  # one a site, those of the edits first
+        if (folder := sae_folder(sae)).exists():
+            sites.setdefault(open_sae(folder).cfg.metadata.hook_name, folder)
+    return interpret(model, concept, edits, saes=list(sites.values()), progress=progress)
 
 
 def facts(run: Run, edit: EditSpec) -> SAEFacts | None:

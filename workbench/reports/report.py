@@ -19,6 +19,7 @@ from workbench.reports.cards import attention_rows, concept_cards
 from workbench.reports.comparing import order_headings, order_rows, ranking
 from workbench.reports.costs import costs
 from workbench.reports.evidence import Evidence, read_evidence
+from workbench.reports.inner import inner
 from workbench.reports.reading import conditions, idle, reading
 from workbench.reports.references import references
 from workbench.reports.sheets import grid, sheets
@@ -110,6 +111,7 @@ def _pictures(run: Run, evidence: Evidence) -> dict[str, Any]:
         "cards": concept_cards(evidence.cards),
         "attention": attention_rows(evidence.attention),
         "saes": evidence.saes,
+        "inner": inner(evidence.tables, chart),
         "references": references(methods, **shown, autoencoders=bool(evidence.saes)),
     }
 

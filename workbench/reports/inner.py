@@ -1,0 +1,95 @@
+"""What a report shows of a model's inside: the tables of `interpreting` as figures and sentences, by concept."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import pandas as pd
+import plotly.graph_objects as go
+from markupsafe import Markup
+from scipy.stats import spearmanr
+
+from workbench.figures.attribution import effects_against_ablation, feature_flow
+from workbench.figures.inside import attention_moved, change_by_layer, change_map, feature_fates
+from workbench.figures.neighbours import neighbour_lists
+from workbench.runs import is_method
+
+Chart = Callable[[str, go.Figure], Markup]
+
+
+class Method(NamedTuple):
+    """One edit's inside: where activations change, and what becomes of features."""
+
+    name: str
+    change_map: Markup
+    fates: Markup
+    words: str  # how many features died and were born, by site
+    moved: Markup
+
+
+class Inner(NamedTuple):
+    """The inside of one concept; what was not collected is None."""
+
+    neighbours: Markup | None
+    effects: Markup | None
+    agreement: dict[str, float]  # how → Spearman's ρ with the true effects of ablation
+    edges: Markup | None
+    by_layer: Markup | None
+    methods: list[Method]
+
+
+def inner(tables: Mapping[str, pd.DataFrame], chart: Chart) -> dict[str, Inner]:
+    """By concept. `chart` makes a piece of HTML of a name and a figure."""
+    concepts = dict.fromkeys(concept for table in tables.values() for concept in table["concept"])
+    return {
+        concept: _inner(
+            {name: own for name, table in tables.items() if len(own := table[table["concept"] == concept])},
+            lambda name, plot, concept=concept: chart(f"inside-{concept}-{name}", plot),
+        )
+        for concept in concepts
+    }
+
+
+def _inner(tables: Mapping[str, pd.DataFrame], chart: Chart) -> Inner:
+    near, effects, change = (tables.get(name) for name in ("neighbours", "effects", "change"))
+    return Inner(
+        None if near is None else chart("neighbours", neighbour_lists(near)),
+        None if effects is None else chart("effects", effects_against_ablation(effects)),
+        {} if effects is None else {how: _rank_correlation(effects, how) for how in ("gradient", "integrated")},
+        chart("edges", feature_flow(tables["edges"])) if "edges" in tables else None,
+        None if change is None else chart("layers", change_by_layer(_by_condition(change))),
+        [] if change is None else [_method(tables, name, chart) for name in _by_condition(change) if is_method(name)],
+    )
+
+
+def _by_condition(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Controls first, so that they stay quiet in the figure."""
+    names = sorted(dict.fromkeys(table["condition"]), key=is_method)
+    return {name: table[table["condition"] == name] for name in names}
+
+
+def _method(tables: Mapping[str, pd.DataFrame], name: str, chart: Chart) -> Method:
+    change, fates, moved = (table[table["condition"] == name] for table in (tables[t] for t in _TABLES))
+    return Method(
+        name,
+        chart(f"map-{name}", change_map(change)),
+        chart(f"fates-{name}", feature_fates(fates)),
+        _fates_in_words(fates),
+        chart(f"moved-{name}", attention_moved(moved)),
+    )
+
+
+_TABLES = ("change", "fates", "moved")
+
+
+def _rank_correlation(effects: pd.DataFrame, how: str) -> float:
+    return float(spearmanr(effects[how], effects["ablation"]).statistic)
+
+
+def _fates_in_words(fates: pd.DataFrame) -> str:
+    """For instance "At text.2, 5 of 120 features die and 2 are born." """
+    said = []
+    for site, own in fates.groupby("site", sort=False):
+        before, after = own["fires_before"] > 0, own["fires_after"] > 0
+        said.append(f"At {site}, {(before & ~after).sum()} of {before.sum()} features that fire die, and "
+                    f"{(after & ~before).sum()} are born.")  # fmt: skip
+    return " ".join(said)

@@ -1,0 +1,137 @@
+"""Collects what a report shows of a model's inside: neighbours, what features add, what each edit changes where.
+
+Everything is a table with the columns `concept` and, where it is about an edit, `condition`:
+    neighbours   of `find_neighbours`
+    effects      site, feature, erased (whether an edit takes it), ablation, gradient, integrated: means over prompts
+    edges        of `feature_graph`, from the features that add most
+    change, fates, moved   the three tables of `workbench.inside`, features and attention under the last two names
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from saes.files import SAE
+from saes.progress import SILENT, Progress
+from workbench.attribution.effects import HOWS, feature_effects
+from workbench.attribution.graph import feature_graph
+from workbench.attribution.lens import concept_lens
+from workbench.concepts import Concept
+from workbench.edits import ActivationEdit, Edit
+from workbench.features import dictionary_on, feature_scores, open_sae, site_of
+from workbench.fitting.neighbours import find_neighbours
+from workbench.inside import Inside, inside
+from workbench.models import Model
+
+MOST_FEATURES = 48  # whose effects are measured: each costs a run of the model
+MOST_SOURCES, MOST_TARGETS = 6, 24  # of the graph from text to picture
+Tables = dict[str, pd.DataFrame]
+
+
+def interpret(
+    model: Model,
+    concept: Concept,
+    edits: Mapping[str, Edit],
+    *,
+    saes: Sequence[str | Path] = (),
+    pictures: int = 8,
+    progress: Progress = SILENT,
+) -> Tables:
+    """The tables about one concept. `edits` are methods and controls by the names of their conditions.
+
+    The features of `saes`, one a site, are followed through every edit; the effects are of the features of the first of
+    them at a text site that fire most on the concept's prompts, along the direction from its anchor to it. `pictures`
+    prompts of the concept are looked at. Without an anchor, or without such an SAE, there are no effects.
+    """
+    prompts, anchors, seeds = _prompts(concept, pictures)
+    found = {name: inside(model, edit, prompts, seeds, saes=saes, progress=progress) for name, edit in edits.items()}
+    tables = _stacked(concept, found)
+    if (sae := _at_text(model, saes)) is not None:
+        if concept.anchor:
+            erased = _erased(edits, site_of(sae, model).alias)
+            tables["effects"] = _effects(model, sae, concept, (prompts, anchors, seeds), erased, progress)
+            if pictorial := [each for each in map(open_sae, saes) if site_of(each, model).component == "denoiser"]:
+                edges = _edges(model, sae, pictorial[0], tables["effects"], prompts, seeds, progress)
+                tables["edges"] = edges.assign(concept=concept.name)
+        if concept.retain or concept.synonyms:
+            near = find_neighbours(model, concept, sae=sae, effects=model.kind.startswith("sd"), progress=progress)
+            tables["neighbours"] = near.assign(concept=concept.name)
+    return tables
+
+
+def _edges(
+    model: Model,
+    source: SAE,
+    target: SAE,
+    effects: pd.DataFrame,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    progress: Progress,
+) -> pd.DataFrame:
+    """What the text features that add most feed among the denoiser's features that fire most on these prompts."""
+    sources = effects.sort_values("ablation", ascending=False)["feature"].head(MOST_SOURCES).tolist()
+    loudness = feature_scores(model, site_of(target, model), dictionary_on(target, model), prompts).mean(dim=0)
+    targets = loudness.argsort(descending=True)[:MOST_TARGETS].tolist()
+    return feature_graph(model, source, sources, target, targets, prompts, seeds, progress=progress)
+
+
+def _prompts(concept: Concept, n: int) -> tuple[list[str], list[str], list[int]]:
+    """n prompts, those of the anchor in their place, and a seed each."""
+    forms = len(concept.prompts())
+    places = [place % forms for place in range(n)]
+    anchors = concept.anchor_prompts() if concept.anchor else concept.prompts()
+    return [concept.prompts()[i] for i in places], [anchors[i] for i in places], list(range(n))
+
+
+def _stacked(concept: Concept, found: Mapping[str, Inside]) -> Tables:
+    parts: dict[str, Callable[[Inside], pd.DataFrame]] = {
+        "change": lambda one: one.change,
+        "fates": lambda one: one.features,
+        "moved": lambda one: one.attention[one.attention["prompt"] == one.attention["prompt"].iloc[0]],
+    }
+    return {
+        name: pd.concat(
+            [part(one).assign(concept=concept.name, condition=condition) for condition, one in found.items()],
+            ignore_index=True,
+        )
+        for name, part in parts.items()
+    }  # fmt: skip
+
+
+def _at_text(model: Model, saes: Sequence[str | Path]) -> SAE | None:
+    opened = (open_sae(sae) for sae in saes)
+    return next((sae for sae in opened if site_of(sae, model).component == "text"), None)
+
+
+def _erased(edits: Mapping[str, Edit], site: str) -> set[int]:
+    """The features that the methods take away at a site."""
+    features: set[int] = set()
+    for name, edit in edits.items():
+        if isinstance(edit, ActivationEdit) and edit.site == site and not name.startswith("random"):
+            features |= set(edit.tensors["features"].flatten().tolist()) if "features" in edit.tensors else set()
+    return features
+
+
+def _effects(
+    model: Model,
+    sae: SAE,
+    concept: Concept,
+    cells: tuple[list[str], list[str], list[int]],
+    erased: set[int],
+    progress: Progress,
+) -> pd.DataFrame:
+    site = site_of(sae, model)
+    loudness = feature_scores(model, site, dictionary_on(sae, model), cells[0]).mean(dim=0)
+    features = loudness.argsort(descending=True)[: min(MOST_FEATURES, int((loudness > 0).sum()))].tolist()
+    lens = concept_lens(model, *cells)
+    columns = {
+        how: feature_effects(model, sae, features, lens, how=how, progress=progress).mean(dim=0).numpy() for how in HOWS
+    }
+    about = {
+        "concept": concept.name,
+        "site": site.alias,
+        "feature": features,
+        "erased": [f in erased for f in features],
+    }
+    return pd.DataFrame({**about, **columns})
