@@ -225,6 +225,23 @@ class Model:
             self.is_edited = self.is_edited or bool(edits)
             yield self
 
+    def trace(self, prompts: str | Sequence[str], latents: Latents | None = None, timestep: int | float = 1000) -> Any:
+        """Opens nnsight on one pass of the model: prompts are encoded and noise is predicted once, with gradients.
+
+            with model.trace("a photo of a fox") as look:
+                words = look.with_gradient("text.2").save()
+                predicted = look["unet.out"].norm().save()
+            torch.autograd.grad(predicted, words)
+
+        `look[alias]` reads and replaces sites. The latents are noise with the row's number as its seed unless given.
+        See `workbench.models.nnsight_view` for what nnsight asks of the block. Raises `WorkbenchError` where nnsight is
+        missing, in a trace within a trace, for sites out of order, and for a block that is no literal `with`.
+        """
+        from workbench.models.nnsight_view import trace
+
+        rows = [prompts] if isinstance(prompts, str) else list(prompts)
+        return trace(self, rows, self.noise(range(len(rows))) if latents is None else latents, min(timestep, 999))
+
     def _repr_html_(self) -> str:
         rows = {"kind": self.kind, "pipeline": type(self.pipe).__name__, "device": self.device}
         rows["sites"] = len(self._sites)
