@@ -62,17 +62,24 @@ def _roots(sigma: Float[Tensor, "d d"]) -> tuple[Float[Tensor, "d d"], Float[Ten
 
 
 def held_out_hits(
-    x: Float[Tensor, "n d"], y: Bool[Tensor, " n"], groups: Int[Tensor, " n"], *, folds: int = 5, seed: int = 0
+    x: Float[Tensor, "n d"],
+    y: Bool[Tensor, " n"],
+    groups: Int[Tensor, " n"],
+    *,
+    fitted: Float[Tensor, "n d"] | None = None,
+    folds: int = 5,
+    seed: int = 0,
 ) -> Bool[Tensor, " n"]:
     """Which rows a logistic probe gets right that was fitted without their fold. All rows of a group share a fold.
 
-    Every fold's complement must hold both classes. With fewer groups than `folds`, each group is a fold.
+    `fitted` are other activations of the same rows, to fit to in place of `x`: do their probes still hold for x? Every
+    fold's complement must hold both classes. With fewer groups than `folds`, each group is a fold.
     """
-    fold = split(groups, folds, seed)
+    fold, known = split(groups, folds, seed), x if fitted is None else fitted
     hits = torch.empty_like(y)
     for number in fold.unique():
         out = fold == number
-        hits[out] = fit_classifier(x[~out], y[~out]).says(x[out]) == y[out]
+        hits[out] = fit_classifier(known[~out], y[~out]).says(x[out]) == y[out]
     return hits
 
 

@@ -8,8 +8,11 @@ it has not seen, so it cannot win by remembering a prompt, a template or a noise
     (2)  control: the mean of (1) over labels flipped at random within pairs; 0.5 if the split leaks nothing
     (3)  after_leace: (1) within each half of the pairs, after an eraser that was fitted to the other half;
          before_leace: the same without the eraser, so that only the eraser is between the two
-An erased concept that is still decodable is still there. The converse does not hold: probes here are linear, and a mean
-over pixels forgets where things are.
+    (4)  transfer: (1) for probes that were fitted to the unedited model. 0.5 where an edit makes the concept look as
+         its anchor, 1 where nothing has changed for these probes, 0 where the two have changed places
+A low accuracy under an edit says that the concept has become its anchor; a high one only that it has not, for a hole in
+its place is told from the anchor too: there (4) is the question whether the concept is still what it was. Probes here
+are linear, and a mean over pixels forgets where things are: what they do not find may be there all the same.
 """
 
 import math
@@ -47,6 +50,9 @@ class Place(NamedTuple):
     timestep: float | None
 
 
+Means = dict[Place, Float[Tensor, "prompts d"]]
+
+
 def contrast(concept: Concept, prompts: Iterable[str]) -> tuple[list[str], list[str]]:
     """Prompts that name the concept, each once, and beside each the same with the anchor in its place.
 
@@ -80,25 +86,33 @@ def decodability(
 
     Prompt number i of either list is a pair, as `contrast` makes them, with the noise of seed + i. A row for each site
     and call of the denoiser. Columns: site, step (the call, from 0), timestep (NaN at text sites), accuracy with low
-    and high (1), control (2), before_leace and after_leace (3), all in [0, 1], and n, the number of prompts. Pictures
-    are made only if a denoiser site asks. Raises `WorkbenchError` for fewer than 10 pairs, a prompt that stands twice,
-    unknown sites, and T5 sites.
+    and high (1), control (2), before_leace and after_leace (3), transfer (4; equal to accuracy without edits), all in
+    [0, 1], and n, the number of prompts. Pictures are made only if a denoiser site asks. Raises `WorkbenchError` for
+    fewer than 10 pairs, a prompt that stands twice, unknown sites, and T5 sites.
     """
     _check_pairs(prompts_with, prompts_without)
     places = [model.site(alias) for alias in dict.fromkeys(sites)]
+
+    def means() -> Means:
+        sides = [_means(model, places, side, seed, steps, progress) for side in (prompts_with, prompts_without)]
+        return {place: torch.cat([x, sides[1][place]]) for place, x in sides[0].items()}
+
+    unedited = means() if edits else {}
     with model.edited(*edits):
-        sides = [_means(model, places, prompts, seed, steps, progress) for prompts in (prompts_with, prompts_without)]
+        edited = means()
     rows = []
-    for place in progress(list(sides[0]), "probe"):
+    for place, x in progress(list(edited.items()), "probe"):
         time = {"timestep": math.nan if place.timestep is None else place.timestep}
-        rows.append(place._asdict() | time | judged(sides[0][place], sides[1][place], seed))
+        rows.append(place._asdict() | time | judged(x, unedited.get(place), seed))
     order = {site.alias: number for number, site in enumerate(places)}
     return pd.DataFrame(rows).sort_values("site", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
-def judged(x_with: Float[Tensor, "pairs d"], x_without: Float[Tensor, "pairs d"], seed: int) -> dict[str, float | int]:
-    """(1) to (3) for the rows of one place; row i of both is a pair."""
-    x, n = torch.cat([x_with, x_without]), len(x_with)
+def judged(
+    x: Float[Tensor, "rows d"], unedited: Float[Tensor, "rows d"] | None = None, seed: int = 0
+) -> dict[str, float | int]:
+    """(1) to (4) for the rows of one place: those with the concept, then their partners in the same order."""
+    n = len(x) // 2
     y, pair = torch.arange(2 * n) < n, torch.arange(n).repeat(2)
     hits = held_out_hits(x, y, pair, seed=seed)
     low, high = wilson(int(hits.sum()), 2 * n)
@@ -106,9 +120,10 @@ def judged(x_with: Float[Tensor, "pairs d"], x_without: Float[Tensor, "pairs d"]
     flips = [y ^ (torch.rand(n, generator=draw) < 0.5).repeat(2) for _ in range(FLIPS)]
     control = torch.stack([held_out_hits(x, flipped, pair, seed=seed) for flipped in flips])
     before, after = _halves(x, y, pair, seed)
+    transfer = hits if unedited is None else held_out_hits(x, y, pair, fitted=unedited, seed=seed)
     return {
         "accuracy": _share(hits), "low": low, "high": high, "control": _share(control), "before_leace": _share(before),
-        "after_leace": _share(after), "n": 2 * n,
+        "after_leace": _share(after), "transfer": _share(transfer), "n": 2 * n,
     }  # fmt: skip
 
 
@@ -148,7 +163,7 @@ def _check_pairs(prompts_with: Sequence[str], prompts_without: Sequence[str]) ->
 
 def _means(
     model: Model, sites: Sequence[Site], prompts: Sequence[str], seed: int, steps: int | None, progress: Progress
-) -> dict[Place, Float[Tensor, "prompts d"]]:
+) -> Means:
     """A row a prompt, at every place."""
     parts: dict[Place, list[Tensor]] = {}
     ends = {site.alias: end_token(model, site) for site in sites if site.component == "text"}

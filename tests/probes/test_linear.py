@@ -111,8 +111,10 @@ def test_a_probe_that_remembers_its_groups_gains_nothing_by_it():
     alone = torch.arange(160)
     assert held_out_hits(x, y, alone).double().mean() > 0.95  # rows on their own: the same group is on both sides
     assert held_out_hits(x, y, groups).double().mean() < 0.7
-    x[:, 0] = y.double()
-    assert held_out_hits(x, y, groups).all()
+    told = torch.cat([x, y.double()[:, None]], dim=1)
+    assert held_out_hits(told, y, groups).all()
+    opposite = torch.cat([x, 1 - y.double()[:, None]], dim=1)
+    assert not held_out_hits(opposite, y, groups, fitted=told).any()
 
 
 def test_a_split_keeps_groups_whole_and_parts_even():

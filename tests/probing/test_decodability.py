@@ -75,6 +75,14 @@ def test_the_rows_of_a_text_site_are_the_prompts_own_tokens(tiny_sd1):
     assert found == {own_tokens: 0.5, others: plain} and plain > 0.8
 
 
+def test_without_an_edit_probes_transfer_as_they_are(tiny_sd1):
+    nothing = Overwriting("text.1", lambda x, clock: torch.zeros_like(x, dtype=torch.bool))
+    (plain,), (same,) = (
+        decodability(tiny_sd1, WITH, WITHOUT, ["text.1"], edits=edits).itertuples() for edits in ((), (nothing,))
+    )
+    assert plain.transfer == plain.accuracy == same.transfer == same.accuracy > 0.8
+
+
 def test_denoiser_sites_are_probed_at_every_call_and_pairs_share_their_noise(tiny_sd1):
     sites = ["unet.mid.attn2", "text.0", "unet.out"]
     table = decodability(tiny_sd1, WITH, WITHOUT, sites, steps=2, edits=[Overwriting("unet.out", everywhere)])
@@ -94,19 +102,37 @@ def rows(n=60, d=20, apart=4.0):
     shared = torch.randn(n, d, generator=generator)
     sides = [shared + 0.3 * torch.randn(n, d, generator=generator) for _ in range(2)]
     sides[0][:, 3] += apart
-    return sides
+    return torch.cat(sides)
 
 
 def test_one_direction_is_told_and_an_eraser_fitted_to_other_pairs_takes_it_away():
-    found = judged(*rows(), seed=0)
+    found = judged(rows())
     assert found["accuracy"] > 0.9 and found["before_leace"] > 0.9
     assert 0.4 < found["control"] < 0.6 and 0.35 < found["after_leace"] < 0.65
     assert found["low"] < found["accuracy"] < found["high"]
 
 
 def test_where_nothing_is_told_the_interval_holds_chance():
-    found = judged(*rows(apart=0.0), seed=0)
+    found = judged(rows(apart=0.0))
     assert found["low"] < 0.5 < found["high"]
+
+
+def test_probes_of_the_unedited_model_tell_a_hole_from_the_concept():
+    """Both edits leave the two classes as far apart as they were, or together: accuracy alone cannot tell which."""
+    x = rows()
+    concept = torch.arange(len(x)) < len(x) // 2
+    hole, anchor, moved = x.clone(), x.clone(), x.clone()
+    hole[concept, 3] -= 4.0
+    hole[concept, 7] += 4.0  # told, but not as what it was
+    anchor[concept] = x[~concept]
+    moved[concept], moved[~concept] = x[~concept], x[concept]
+    found = {
+        name: judged(each, x) for name, each in {"same": x, "hole": hole, "anchor": anchor, "moved": moved}.items()
+    }
+    assert found["same"]["transfer"] == found["same"]["accuracy"] > 0.9
+    assert found["hole"]["accuracy"] > 0.9 and found["hole"]["transfer"] < 0.7
+    assert found["anchor"]["accuracy"] < 0.65 and 0.4 < found["anchor"]["transfer"] < 0.6
+    assert found["moved"]["accuracy"] > 0.9 and found["moved"]["transfer"] < 0.1
 
 
 def test_pairs_differ_in_the_concept_alone():

@@ -32,7 +32,7 @@ def probe(
     """Ask at every layer and step whether a linear probe tells a concept from its anchor.
 
     The prompts of the suite that name the concept are compared with the same prompts that name its anchor. With an
-    edit, this shows where the erased concept is still there.
+    edit, `transfer` says whether probes of the unedited model still find the concept.
 
     Example:  workbench probe toy fox --edit edits/fox-uce --sites text.3 --sites unet.mid --out fox.html
     """
