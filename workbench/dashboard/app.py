@@ -26,7 +26,9 @@ def make_app(bench: Bench) -> dash.Dash:
         title="Features", update_title="", index_string=index_page(),
     )  # fmt: skip
     _only_local(app.server)
-    app.layout = html.Div([dcc.Location(id="address"), header(), html.Main(id="page")], id="all")
+    app.layout = html.Div(
+        [dcc.Location(id="address", refresh="callback-nav"), header(), html.Main(id="page")], id="all"
+    )
     app.callback(
         Output("page", "children"), Output("menu", "children"), Input("address", "pathname"), Input("address", "search")
     )(lambda pathname, search: (shown(bench.library, pathname, search), menu(pathname)))

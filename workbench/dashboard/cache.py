@@ -69,7 +69,7 @@ class FeatureCache:
         if about["format"] != FORMAT:
             raise _damaged(folder)
         try:
-            frames = [pd.read_parquet(folder / f"{name}.parquet") for name in TABLES]
+            frames = [_frame(folder / f"{name}.parquet") for name in TABLES]
         except (OSError, ValueError):
             raise _damaged(folder) from None
         return cls(source, folder, about, *frames)
@@ -132,6 +132,12 @@ def cache_folder(run: Run, source: Source, prompts: Sequence[Shown], concepts: S
     }  # fmt: skip
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
     return run.dir / FOLDER / "cache" / key
+
+
+def _frame(path: Path) -> pd.DataFrame:
+    """A table with its numbers as Python's own floats."""
+    frame = pd.read_parquet(path)
+    return frame.astype(dict.fromkeys(frame.select_dtypes("float32").columns, "float64"))
 
 
 def _damaged(folder: Path) -> WorkbenchError:

@@ -61,7 +61,7 @@ def add_callbacks(app: dash.Dash, bench: Bench) -> None:
         Output("saved", "children"), Input("save-edit", "n_clicks"), Input("save-study", "n_clicks"),
         State("job", "data"), State("name", "value"), State("about", "value"), prevent_initial_call=True,
     )  # fmt: skip
-    def save(_: int, __: int, job: str | None, name: str | None, about: str | None) -> Any:
+    def save(_: int | None, __: int | None, job: str | None, name: str | None, about: str | None) -> Any:
         if dash.ctx.triggered_id == "save-edit":
             return saved(bench, job, lambda found: save_edit(library, found, name))
         return saved(bench, job, lambda found: save_study(library, found, name, about))

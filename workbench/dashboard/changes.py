@@ -68,19 +68,21 @@ def read_change(library: Library, row: dict[str, Any]) -> Change:
         raise unknown_name("action", str(row["action"]), ACTIONS)
     if row["strength"] is None:
         raise WorkbenchError("A change has no strength.", "Give a number; scaling by 0 turns features off.")
-    window = ALWAYS if cache.source.is_text else _window(row["high"], row["low"])
+    window = (
+        ALWAYS
+        if cache.source.is_text
+        else _window(*(ALWAYS[at] if row[end] is None else float(row[end]) for at, end in enumerate(("high", "low"))))
+    )
     return Change(row["sae"], features, row["action"], float(row["strength"]), window)
 
 
-def _window(high: float | None, low: float | None) -> tuple[float, float]:
-    """The timesteps of a form; what is left empty is open."""
-    window = (ALWAYS[0] if high is None else float(high), ALWAYS[1] if low is None else float(low))
-    if not ALWAYS[0] >= window[0] >= window[1] >= ALWAYS[1]:
+def _window(high: float, low: float) -> tuple[float, float]:
+    if not ALWAYS[0] >= high >= low >= ALWAYS[1]:
         raise WorkbenchError(
-            f"No denoising passes a timestep from {window[0]:g} down to {window[1]:g}.",
+            f"No denoising passes a timestep from {high:g} down to {low:g}.",
             "It starts at 1000 (noise) and ends at 0 (picture).",
         )
-    return window
+    return high, low
 
 
 def read_numbers(text: str | None, kind: str) -> tuple[int, ...]:

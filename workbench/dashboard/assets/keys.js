@@ -10,6 +10,7 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {
 });
 
 (() => {
+  const entry = location.href;
   const STOPS = "main .tile, main a.row, main .related a, main .button";
   const writes = (element) => element && element.matches("input, textarea, select, [contenteditable]");
 
@@ -27,7 +28,8 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {
     const active = document.activeElement;
     if (event.key === "Escape") {
       if (writes(active)) active.blur();
-      else history.back();
+      else if (location.href !== entry) history.back();
+      else document.querySelector("#menu a").click(); /* nothing of ours lies before the page we were opened at */
       return;
     }
     if (active && active.id === "search" && event.key === "ArrowDown") {

@@ -96,7 +96,7 @@ def change_row(library: Library, number: int, sae: str, features: str = "") -> C
     return html.Fieldset(
         [
             dcc.Dropdown(list(library.caches), sae, id=ids["sae"], clearable=False, searchable=False),
-            _field("Features", dcc.Input(id=ids["features"], type="text", value=features, debounce=0.3)),
+            _field("Features", dcc.Input(id=ids["features"], type="text", value=features)),
             html.Div(id={"known": "features", "row": number}, className="known"),
             html.Div(
                 [

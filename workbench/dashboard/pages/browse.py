@@ -1,6 +1,7 @@
 """The list of features: what was searched for, how it is sorted, and a page of cards."""
 
-import pandas as pd
+from typing import Any
+
 from dash import dcc, html
 from dash.development.base_component import Component
 
@@ -56,7 +57,7 @@ def _choice(text: str, href: str, chosen: bool) -> Component:
     return dcc.Link(text, href=href, className="chosen" if chosen else "")
 
 
-def tile(library: Library, row: pd.Series) -> Component:
+def tile(library: Library, row: Any) -> Component:
     """A small card that is one link."""
     cache, feature = library.cache(row.sae), int(row.feature)
     told = f"{row.concept}, AUC {row.auc:.2f}" if row.concept else "no concept"
