@@ -14,6 +14,7 @@ from saes.errors import unknown_name
 from saes.progress import Progress
 
 if TYPE_CHECKING:
+    from saes.names import FeatureName
     from workbench.comparison.compare import Conditions
     from workbench.concepts import Concept
     from workbench.evaluation.suites import Suite
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from workbench.runs import Run
 
 SITE = "text.2"
+NAMED = 800  # captions on which features are tried as detectors
 PICTURE_SAE = "toy/unet.up.1.0.attn2"  # whose features are followed beside those that the demo trains
 
 
@@ -60,7 +62,7 @@ class Demo:
         name = self.concept.name
         yield Step(f"Reading the activations of {self.size.prompts} prompts at {SITE}", self.harvest)
         yield Step(f"Training a sparse autoencoder with {self.size.d_sae} features on them", self.train)
-        yield Step(f"Finding the features of “{name}”", self.find)
+        yield Step(f"Finding the features of “{name}”, and what they are called", self.find)
         yield Step(f"Erasing “{name}” in three ways: ItD with these features, UCE and RECE in closed form", self.erase)
         yield Step("Evaluating the edits beside the unedited model and two controls", self.evaluate)
         yield Step("Looking inside: what features do, where pictures attend, what the edits change where", self.explain)
@@ -127,7 +129,29 @@ class Demo:
             found = find_features(self.model, self.out / "sae", self.concept, progress=progress)
             found.save(self.own / "features")
         own = FeatureTable.load(self.own / "features").contrast(self.concept.name)
-        return f"{len(own)} features that nothing else needs, first {', '.join(map(str, own[:5]))}"
+        names = self._names(progress)
+        first = ", ".join(
+            f"{feature} “{names[feature].name}”" if feature in names else f"{feature}" for feature in own[:4]
+        )
+        return f"{len(own)} features that nothing else needs, first {first}"
+
+    def _names(self, progress: Progress) -> "dict[int, FeatureName]":
+        """What the features detect; given once, and kept in the folder of the autoencoder."""
+        import pandas as pd
+
+        from saes.names import NAMES, read_names, write_names
+        from workbench.features import open_sae
+        from workbench.naming import feature_names, name_sae
+        from workbench.toy.captions import examples
+        from workbench.toy.checks import factors
+
+        if not (self.out / "sae" / NAMES).exists():
+            drawn = examples(NAMED, self.seed)
+            known = pd.DataFrame({name: values.numpy() for name, values in factors(drawn).items()})
+            prompts = [each.caption for each in drawn]
+            table = name_sae(self.model, open_sae(self.out / "sae"), prompts, known, seed=self.seed, progress=progress)
+            write_names(self.out / "sae", feature_names(table))
+        return read_names(self.out / "sae")
 
     def erase(self, progress: Progress) -> str:
         from workbench.comparison.fits import fit_seconds

@@ -45,6 +45,9 @@ def _tables() -> dict[str, pd.DataFrame]:
             "site": "text.2", "feature": [3, 1, 2], "erased": [True, True, False], "ablation": [0.5, 0.2, -0.1],
             "gradient": [0.4, 0.3, 0.0], "integrated": [0.5, 0.1, 0.2],
         }),
-        "edges": pd.DataFrame({"source": [3], "target": [7], "weight": [0.2], "share": [0.5]}),
+        "edges": pd.DataFrame({
+            "source": [3], "target": [7], "weight": [0.2], "share": [0.5], "source_name": ["red disc"],
+            "target_name": [""],
+        }),
         "change": change, "fates": fates, "moved": moved,
     }  # fmt: skip

@@ -115,6 +115,7 @@ def test_the_inside_says_what_becomes_of_features_and_how_well_gradients_tell_th
     body = without_scripts(page)
     assert "At text.2, 1 of 1 features that fire die, and 1 are born." in body
     assert "gradient × activation 1.00, integrated gradients 0.50" in body  # ranks 1 2 3 and 1 3 2
+    assert "3 red disc" in page, "the graph names its features"
     assert "<h4>itd</h4>" in body and "<h4>random features</h4>" not in body
 
 

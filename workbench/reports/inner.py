@@ -55,10 +55,15 @@ def _inner(tables: Mapping[str, pd.DataFrame], chart: Chart) -> Inner:
         None if near is None else chart("neighbours", neighbour_lists(near)),
         None if effects is None else chart("effects", effects_against_ablation(effects)),
         {} if effects is None else {how: _rank_correlation(effects, how) for how in ("gradient", "integrated")},
-        chart("edges", feature_flow(tables["edges"])) if "edges" in tables else None,
+        chart("edges", _flow(tables["edges"])) if len(tables.get("edges", ())) else None,
         None if change is None else chart("layers", change_by_layer(_by_condition(change))),
         [] if change is None else [_method(tables, name, chart) for name in _by_condition(change) if is_method(name)],
     )
+
+
+def _flow(edges: pd.DataFrame) -> go.Figure:
+    names = {side: dict(zip(edges[side], edges[f"{side}_name"], strict=True)) for side in ("source", "target")}
+    return feature_flow(edges, names)
 
 
 def _by_condition(table: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -3,7 +3,7 @@
 Everything is a table with the columns `concept` and, where it is about an edit, `condition`:
     neighbours   of `find_neighbours`
     effects      site, feature, erased (whether an edit takes it), ablation, gradient, integrated: means over prompts
-    edges        of `feature_graph`, from the features that add most
+    edges        of `feature_graph`, from the features that add most, and source_name, target_name
     change, fates, moved   the three tables of `workbench.inside`, features and attention under the last two names
 """
 
@@ -13,19 +13,20 @@ from pathlib import Path
 import pandas as pd
 
 from saes.files import SAE
+from saes.names import read_names
 from saes.progress import SILENT, Progress
 from workbench.attribution.effects import HOWS, feature_effects
 from workbench.attribution.graph import feature_graph
 from workbench.attribution.lens import concept_lens
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit, Edit
-from workbench.features import dictionary_on, feature_scores, open_sae, site_of
-from workbench.fitting.neighbours import find_neighbours
+from workbench.features import dictionary_on, feature_scores, open_sae, sae_folder, site_of
+from workbench.fitting.neighbours import DIFFUSION, find_neighbours
 from workbench.inside import Inside, inside
 from workbench.models import Model
 
 MOST_FEATURES = 48  # whose effects are measured: each costs a run of the model
-MOST_SOURCES, MOST_TARGETS = 6, 24  # of the graph from text to picture
+MOST_SOURCES, MOST_TARGETS, MOST_EDGES = 6, 24, 24  # of the graph from text to picture
 Tables = dict[str, pd.DataFrame]
 
 
@@ -47,33 +48,40 @@ def interpret(
     prompts, anchors, seeds = _prompts(concept, pictures)
     found = {name: inside(model, edit, prompts, seeds, saes=saes, progress=progress) for name, edit in edits.items()}
     tables = _stacked(concept, found)
-    if (sae := _at_text(model, saes)) is not None:
+    if (text := _at(model, saes, "text")) is not None:
+        sae = open_sae(text)
         if concept.anchor:
             erased = _erased(edits, site_of(sae, model).alias)
             tables["effects"] = _effects(model, sae, concept, (prompts, anchors, seeds), erased, progress)
-            if pictorial := [each for each in map(open_sae, saes) if site_of(each, model).component == "denoiser"]:
-                edges = _edges(model, sae, pictorial[0], tables["effects"], prompts, seeds, progress)
+            if (other := _at(model, saes, "denoiser")) is not None:
+                sources = tables["effects"].sort_values("ablation", ascending=False)["feature"].head(MOST_SOURCES)
+                edges = _edges(model, (text, other), sources.tolist(), prompts, seeds, progress)
                 tables["edges"] = edges.assign(concept=concept.name)
         if concept.retain or concept.synonyms:
-            near = find_neighbours(model, concept, sae=sae, effects=model.kind.startswith("sd"), progress=progress)
+            near = find_neighbours(model, concept, sae=sae, effects=model.kind in DIFFUSION, progress=progress)
             tables["neighbours"] = near.assign(concept=concept.name)
     return tables
 
 
 def _edges(
     model: Model,
-    source: SAE,
-    target: SAE,
-    effects: pd.DataFrame,
+    folders: tuple[Path, Path],
+    sources: Sequence[int],
     prompts: Sequence[str],
     seeds: Sequence[int],
     progress: Progress,
 ) -> pd.DataFrame:
-    """What the text features that add most feed among the denoiser's features that fire most on these prompts."""
-    sources = effects.sort_values("ablation", ascending=False)["feature"].head(MOST_SOURCES).tolist()
+    """What these text features feed among the denoiser's features that fire most on the prompts: the strongest edges,
+    with the names of both ends."""
+    source, target = map(open_sae, folders)
     loudness = feature_scores(model, site_of(target, model), dictionary_on(target, model), prompts).mean(dim=0)
     targets = loudness.argsort(descending=True)[:MOST_TARGETS].tolist()
-    return feature_graph(model, source, sources, target, targets, prompts, seeds, progress=progress)
+    edges = feature_graph(model, source, sources, target, targets, prompts, seeds, progress=progress).head(MOST_EDGES)
+    known = [{feature: named.name for feature, named in read_names(folder).items()} for folder in folders]
+    return edges.assign(
+        source_name=[known[0].get(feature, "") for feature in edges["source"]],
+        target_name=[known[1].get(feature, "") for feature in edges["target"]],
+    )
 
 
 def _prompts(concept: Concept, n: int) -> tuple[list[str], list[str], list[int]]:
@@ -99,9 +107,10 @@ def _stacked(concept: Concept, found: Mapping[str, Inside]) -> Tables:
     }  # fmt: skip
 
 
-def _at_text(model: Model, saes: Sequence[str | Path]) -> SAE | None:
-    opened = (open_sae(sae) for sae in saes)
-    return next((sae for sae in opened if site_of(sae, model).component == "text"), None)
+def _at(model: Model, saes: Sequence[str | Path], component: str) -> Path | None:
+    """The folder of the first SAE at a site of the component."""
+    folders = (sae_folder(sae) for sae in saes)
+    return next((one for one in folders if site_of(open_sae(one), model).component == component), None)
 
 
 def _erased(edits: Mapping[str, Edit], site: str) -> set[int]:
