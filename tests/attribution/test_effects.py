@@ -83,6 +83,24 @@ def test_an_ablation_is_what_the_lens_loses(tiny_sd1):
             assert_close(found[:, 1], 1 - lens(), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["sd2", "sdxl", "sd3", "flux"])
+def test_every_architecture_can_be_asked(tiny, kind):
+    """The gradient is the slope of a small change there too: v-prediction, two encoders, and flows."""
+    from workbench.features import ablation
+
+    model = tiny(kind)
+    alias = "text2.0" if kind == "flux" else "text.0"  # Flux reads its tokens from T5
+    sae = random_sae(model, alias)
+    lens = concept_lens(model, PROMPTS, ANCHORS, SEEDS, seen=1)
+    slopes = feature_effects(model, sae, range(96), lens, how="gradient").sum(dim=1)
+    sides = []
+    for strength in (1.03, 0.97):
+        with model.edited(ablation(model, sae, range(96), strength=strength)), torch.no_grad():
+            sides.append(lens())
+    assert_close(slopes, (sides[0] - sides[1]) / 0.06, rtol=0.1, atol=1e-3)
+    assert slopes.abs().max() > 1e-3
+
+
 def test_the_lens_is_zero_at_the_anchor(tiny_sd1):
     """With the anchor's embedding handed over in the prompt's place."""
     from workbench.hooks import SiteEdit
