@@ -53,7 +53,7 @@ def find_neighbours(
         fired = feature_scores(model, site_of(opened, model), dictionary_on(opened, model), prompts, progress)
         features = shared(fired, 1 + len(words))
     ends = shared(ends_of_text(model, prompts, progress), 1 + len(words))
-    felt = shared(noise_effects(model, prompts, len(concept.templates), progress), 1 + len(words)) if effects else None
+    felt = shared(noise_effects(model, prompts, len(filled.prompts()), progress), 1 + len(words)) if effects else None
     table = neighbour_table(words, ends, features=features, effects=felt)
     return table.assign(known=table.word.isin(concept.synonyms))
 

@@ -64,7 +64,7 @@ def _tables(
         if spec and not name.startswith("no-op")
     }
     own = [edit.settings["sae"] for edit in edits.values() if edit.settings.get("sae")]
-    sites = {}
+    sites: dict[str, Path] = {}
     for sae in (*own, *saes):  # one a site, those of the edits first
         if (folder := sae_folder(sae)).exists():
             sites.setdefault(open_sae(folder).cfg.metadata.hook_name, folder)

@@ -6,6 +6,7 @@ artist or a character, likewise as far as there are any. Candidates are all word
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ RANKINGS = {  # column of the table → what it ranks by
     "nearness": "embedding and effect together",
     "chance": "a random order",
 }
-KINDS = {"things": THINGS, "artists": ARTISTS, "characters": CHARACTERS}
+KINDS: dict[str, dict[str, Any]] = {"things": THINGS, "artists": ARTISTS, "characters": CHARACTERS}
 TEMPLATES = 3
 
 
@@ -48,7 +49,8 @@ def neighbour_precision(
         rng = np.random.default_rng(seed)
         for name in progress(list(KINDS[kind]), f"neighbours of {kind}"):
             concept = concepts()[name]
-            short = Concept(name, synonyms=concept.synonyms, templates=concept.templates[:TEMPLATES])
+            forms = (concept.templates or ())[:TEMPLATES]
+            short = Concept(name, synonyms=concept.synonyms, templates=forms)
             table = find_neighbours(model, short, words, sae=sae, effects=True)
             table = table.assign(nearness=-table["rank"], chance=rng.random(len(table)))
             rows += [(kind, name, ranking, *_precision(table, ranking, relatives(name))) for ranking in RANKINGS]
