@@ -1,6 +1,7 @@
 """What a report shows of a model's inside: the tables of `interpreting` as figures and sentences, by concept."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import pandas as pd
@@ -39,14 +40,17 @@ class Inner(NamedTuple):
 
 def inner(tables: Mapping[str, pd.DataFrame], chart: Chart) -> dict[str, Inner]:
     """By concept. `chart` makes a piece of HTML of a name and a figure."""
-    concepts = dict.fromkeys(concept for table in tables.values() for concept in table["concept"])
     return {
         concept: _inner(
             {name: own for name, table in tables.items() if len(own := table[table["concept"] == concept])},
-            lambda name, plot, concept=concept: chart(f"inside-{concept}-{name}", plot),
+            partial(_charted, chart, concept),
         )
-        for concept in concepts
+        for concept in dict.fromkeys(concept for table in tables.values() for concept in table["concept"])
     }
+
+
+def _charted(chart: Chart, concept: str, name: str, plot: go.Figure) -> Markup:
+    return chart(f"inside-{concept}-{name}", plot)
 
 
 def _inner(tables: Mapping[str, pd.DataFrame], chart: Chart) -> Inner:
