@@ -5,8 +5,8 @@ no, one-hot columns for several classes), μ = E x, Σ = Cov(x), Σxz = Cov(x, z
     (1)  r(x) = x − W⁺ P W (x − μ),   W = (Σ^½)⁺,   P the orthogonal projection onto the columns of W Σxz
     (2)  Cov(r(x), z) = 0: no linear predictor of z beats a constant, by squares or, for classes, by any convex loss
     (3)  r has the least E ‖r(x) − x‖²_M among affine maps with (2), for every positive semidefinite M at once
-(2) needs no more of Σ than that the columns of Σxz lie in its span, so it may be a shrunk estimate: with fewer rows
-than dimensions, the rows' own Σ fits their noise, and (1) then takes little out of rows that it has not seen.
+(2) needs no more of Σ than that the columns of Σxz lie in its span, so it may be a shrunk estimate, which has an
+inverse where the rows are fewer than the dimensions. (2) holds for the rows that were fitted; on others, measure it.
 The probes themselves are those of `probes.classifier`.
 """
 
