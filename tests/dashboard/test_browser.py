@@ -110,7 +110,7 @@ def test_search_move_open_and_go_back_by_keys_alone(visit):
 def test_a_card_opens_by_a_click_and_leads_to_its_kin(visit):
     page = visit("/?sae=pixels&sort=density")
     page.click(".tile >> nth=0")
-    page.wait_for_selector("h1:has-text('Feature ')")
+    page.wait_for_selector(".pictures img")
     assert page.locator(".pictures img").count() == 16
     page.wait_for_selector(".js-plotly-plot")
     page.click(".related a >> nth=0")

@@ -10,6 +10,7 @@ import math
 import os
 import re
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,17 +27,18 @@ from workbench.dashboard.style import STATIC, style
 
 COPY_SCRIPT = STATIC / "copy.js"
 INDEX, CONCEPTS = "index.html", "concepts.html"
-HEAD = (
-    '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><meta name="viewport" '
-    'content="width=device-width, initial-scale=1"><title>{title}</title><link rel="stylesheet" href="{up}style.css">'
-    '<script src="{up}plotly.js"></script></head>\n<body><header class="bar"><nav aria-label="Pages">'
-    '<a href="{up}index.html">Features</a><a href="{up}concepts.html">Concepts</a></nav></header>\n<main>'
-)
-SEARCH = (
-    '<h1>Features</h1><p class="byline" id="found"></p><input id="search" type="search" autofocus '
-    'placeholder="Search a number, name, word or concept" aria-label="Search"><div id="results"></div>'
-    '<script src="index.js"></script><script src="copy.js"></script>'
-)
+FRAME = """<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title><link rel="stylesheet" href="{up}style.css">{scripts}</head>
+<body><header class="bar"><nav aria-label="Pages"><a href="{up}index.html">Features</a>
+<a href="{up}concepts.html">Concepts</a></nav></header>
+<main>{body}</main></body>
+</html>
+"""
+SEARCH = """<h1>Features</h1><p class="byline" id="found"></p>
+<input id="search" type="search" autofocus placeholder="Search a number, name, word or concept" aria-label="Search">
+<div id="results"></div><script src="index.js"></script><script src="copy.js"></script>"""
 
 
 class Page(NamedTuple):
@@ -55,9 +57,7 @@ def export(library: Library, path: Path | str, *, progress: Progress = SILENT) -
         (folder / "plotly.js").write_text(get_plotlyjs(), encoding="utf-8")
         (folder / "copy.js").write_text(COPY_SCRIPT.read_text(encoding="utf-8"), encoding="utf-8")
         (folder / "index.js").write_text(f"window.FEATURES = {json.dumps(entries(library))};\n", encoding="utf-8")
-        (folder / INDEX).write_text(
-            HEAD.format(title="Features", up="") + SEARCH + "</main></body></html>\n", encoding="utf-8"
-        )
+        (folder / INDEX).write_text(_framed("Features", SEARCH, ""), encoding="utf-8")
         for one in progress(list(pages(library)), "pages"):
             _write(folder / one.path, one, page(library, one.address))
     return Path(path)
@@ -104,9 +104,13 @@ def _write(path: Path, one: Page, components: list[Component]) -> None:
         return os.path.relpath(target, here) if target else None
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    up = "../" * len(here.parts)
-    html = HEAD.format(title=one.title, up=up) + markup(components, relink) + "</main></body></html>\n"
-    path.write_text(html, encoding="utf-8")
+    path.write_text(_framed(one.title, markup(components, relink), "../" * len(here.parts)), encoding="utf-8")
+
+
+def _framed(title: str, body: str, up: str) -> str:
+    """A whole page; only one with figures loads what draws them."""
+    scripts = f'<script src="{up}plotly.js"></script>' if "plotly-graph-div" in body else ""
+    return FRAME.format(title=escape(title), up=up, scripts=scripts, body=body)
 
 
 def _slug(name: str) -> str:
