@@ -21,6 +21,7 @@ from workbench.erasure.saeuron import (
     importance,
     locate,
     prompt_groups,
+    scores_of,
 )
 from workbench.features import dictionary_on, open_sae
 from workbench.hooks import Clock
@@ -156,13 +157,11 @@ def test_features_means_and_gates_are_found_step_by_step():
     assert found.gate[found.active].tolist() == pytest.approx([(3 + 2 + 1) / 3, (9 + 1 + 1) / 3])
 
 
-def test_others_are_pooled_by_prompt_and_not_by_concept():
-    fox, cat, dog = torch.ones(1, 1, 3), torch.ones(3, 1, 3), torch.ones(1, 1, 3)
-    fox[..., 0], cat[..., 0], dog[..., 0] = 2.0, 1.0, 7.0  # pooled: 2.5, so 0 is less the fox's; by concept: 4
-    fox[..., 1] = 1.5
-    found = locate({"fox": table(fox), "cat": table(cat), "dog": table(dog)}, ["fox"], 50.0)
-    share = importance(fox[0], torch.cat([cat, dog]).mean(dim=0))[0]
-    assert found.features.tolist() == (share > share.median()).nonzero().flatten().tolist()
+def test_others_are_pooled_by_prompt_and_without_the_concept_itself():
+    fox, cat, dog = torch.ones(2, 1, 2), torch.ones(3, 1, 2), torch.ones(1, 1, 2)
+    fox[..., 0], cat[..., 0], dog[..., 0] = 3.0, 1.0, 5.0  # the others: (1 + 1 + 1 + 5) / 4 = 2
+    scores = scores_of({"fox": table(fox), "cat": table(cat), "dog": table(dog)}, "fox")
+    assert scores.tolist() == [pytest.approx([3 / 4 - 2 / 3, 1 / 4 - 1 / 3])]
 
 
 def test_several_concepts_take_the_strongest_multiple_of_a_shared_feature():

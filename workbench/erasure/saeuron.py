@@ -173,10 +173,7 @@ def locate(tables: Mapping[str, ActivationTable], targets: Sequence[str], percen
     Raises `WorkbenchError` if nothing is found.
     """
     mu = {name: table.mean.mean(dim=0) for name, table in tables.items()}
-    chosen = {}
-    for target in targets:
-        others = torch.cat([table.mean for name, table in tables.items() if name != target]).mean(dim=0)
-        chosen[target] = above(importance(mu[target], others), percentile)
+    chosen = {target: above(scores_of(tables, target), percentile) for target in targets}
     anywhere = torch.stack(list(chosen.values())).any(dim=0)
     features = anywhere.any(dim=0).nonzero().flatten()
     if not len(features):
@@ -193,6 +190,12 @@ def locate(tables: Mapping[str, ActivationTable], targets: Sequence[str], percen
         gate=torch.stack(list(mu.values())).mean(dim=0)[:, features],
         density=torch.stack([table.density for table in tables.values()]).mean(dim=0),
     )
+
+
+def scores_of(tables: Mapping[str, ActivationTable], target: str) -> Float[Tensor, "steps d_sae"]:
+    """(1) of a concept against all others, whose prompts count alike, whichever concept they are of."""
+    others = torch.cat([table.mean for name, table in tables.items() if name != target])
+    return importance(tables[target].mean.mean(dim=0), others.mean(dim=0))
 
 
 def importance(
