@@ -1,17 +1,23 @@
 """`workbench study`: hypotheses from files, put to the test."""
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from saes.errors import WorkbenchError
 from workbench.cli.lookup import held_out, one_concept
 from workbench.cli.options import Device, Json, check_writable
 from workbench.cli.tables import show
 from workbench.progress import progress_bars
 
 if TYPE_CHECKING:
+    from saes.progress import Progress
+    from workbench.models import Model
+    from workbench.studies.hypothesis import Study, StudyFile
     from workbench.studies.study import StudyResult
+    from workbench.studies.traced import TraceFile, TraceResult
 
 app = typer.Typer(help="Hypotheses about a part of a model, put to a test that they can fail.", no_args_is_help=True)
 PAGE = "report.html"
@@ -30,21 +36,19 @@ def run(
     Example:  workbench study run studies/fox-necessary.yaml --out out/studies
     """
     check_writable(out)
-    import workbench as wb
-    from workbench import toy
     from workbench.studies.reading import read_study
 
     said = {file.stem: read_study(file) for file in files}  # all are read before the first is run
-    studies = {name: each.study(one_concept, held_out) for name, each in said.items()}
-    results = {}
+    if len(said) < len(files):
+        raise WorkbenchError("Two study files have one name.", "Run them into different folders.")
+    rows = []
     with progress_bars() as progress:
-        for name, study in studies.items():
-            model = wb.load(said[name].model, device=device)
-            judge = toy.Oracle.load()
-            results[name] = wb.run_study(model, study, judge, out / name, batch_size=batch_size, progress=progress)
-            wb.study_report(results[name], out / name / PAGE)
-    _show(results, json=json)
-    for name in results:
+        ready = [(name, _ready(each)) for name, each in said.items()]
+        for name, (study, model) in ready:
+            handle = _loaded(model, device)
+            rows.append(_run(handle, study, out / name, batch_size, progress))
+    show(rows, json=json, title="Verdicts")
+    for name in said:
         typer.echo(f"The report is at {(out / name / PAGE).absolute()}", err=True)
 
 
@@ -57,18 +61,51 @@ def report(
 
     Example:  workbench study report out/studies/fox-necessary
     """
-    import workbench as wb
     from workbench.studies.study import StudyResult
+    from workbench.studies.traced import FILE, TraceResult
 
-    result = StudyResult.open(folder)
-    path = wb.study_report(result, folder / PAGE)
-    _show({folder.resolve().name: result}, json=json)
-    typer.echo(f"The report is at {path.absolute()}", err=True)
+    traced = (folder / FILE).exists()
+    show([_written(TraceResult.open(folder) if traced else StudyResult.open(folder), folder)], json=json)
+    typer.echo(f"The report is at {(folder / PAGE).absolute()}", err=True)
 
 
-def _show(results: "dict[str, StudyResult]", *, json: bool) -> None:
-    rows = [
-        {"study": name, "verdict": result.verdict.outcome, "what it rests on": result.verdict.sentence}
-        for name, result in results.items()
-    ]
-    show(rows, json=json, title="Verdicts")
+def _ready(said: "StudyFile | TraceFile") -> "tuple[Study | TraceFile, str]":
+    """A file with its words turned into concepts and prompts, and the model that it names."""
+    from workbench.studies.traced import TraceFile
+
+    if isinstance(said, TraceFile):
+        return said.with_prompts(one_concept, held_out), said.model
+    return said.study(one_concept, held_out), said.model
+
+
+@cache
+def _loaded(model: str, device: str | None) -> "Model":
+    import workbench as wb
+
+    return wb.load(model, device=device)
+
+
+def _run(
+    model: "Model", study: "Study | TraceFile", out: Path, batch_size: int, progress: "Progress"
+) -> dict[str, object]:
+    from workbench import toy
+    from workbench.studies.study import run_study
+    from workbench.studies.traced import TraceFile, run_trace
+
+    if isinstance(study, TraceFile):
+        return _written(run_trace(model, study, out, progress=progress), out)
+    return _written(run_study(model, study, toy.Oracle.load(), out, batch_size=batch_size, progress=progress), out)
+
+
+def _written(result: "StudyResult | TraceResult", folder: Path) -> dict[str, object]:
+    """The report is written; the row that is printed of it."""
+    from workbench.reports.studying import study_report
+    from workbench.reports.tracing import trace_report
+    from workbench.studies.traced import TraceResult
+
+    name = folder.resolve().name
+    if isinstance(result, TraceResult):
+        trace_report(result, folder / PAGE)
+        return {"study": name, "verdict": "traced", "what it rests on": result.sentence}
+    study_report(result, folder / PAGE)
+    return {"study": name, "verdict": result.verdict.outcome, "what it rests on": result.verdict.sentence}

@@ -54,7 +54,7 @@ def _facts(result: StudyResult) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _charts(result: StudyResult) -> dict[str, Markup]:
+def _charts(result: StudyResult) -> dict[str, dict[str, Markup]]:
     effects, dose = result.effects, result.study["dose"]
     tests = pd.DataFrame([test._asdict() for test in result.verdict.tests])
     changing = effects[effects["whose"].isin(["subject", "random"])]
@@ -64,7 +64,7 @@ def _charts(result: StudyResult) -> dict[str, Markup]:
     charts = {"tests": study_tests(tests, result.study["smallest"]), "effects": study_effects(at_dose, labels)}
     if curves["dose"].nunique() > 1:
         charts["doses"] = dose_response(curves)
-    return {"charts": {name: chart(name, plot) for name, plot in charts.items()}}  # type: ignore[dict-item]
+    return {"charts": {name: chart(f"chart-{name}", plot) for name, plot in charts.items()}}
 
 
 def _label(row: tuple, result: StudyResult) -> str:

@@ -141,14 +141,18 @@ def _draws(
 
 def _others(every: Sequence[T], own: Sequence[T], seed: int) -> Iterator[list[T]]:
     """Distinct random sets of as many others as `own` has, until there are no more."""
-    left, rng = [one for one in every if one not in own], np.random.default_rng(seed)
-    if comb(len(left), len(own)) <= ALL_COMBINATIONS:
-        sets = list(combinations(range(len(left)), len(own)))
-        for place in rng.permutation(len(sets)):
-            yield [left[i] for i in sets[place]]
+    return _sets([one for one in every if one not in own], len(own), seed)
+
+
+def _sets(every: Sequence[T], size: int, seed: int) -> Iterator[list[T]]:
+    """Distinct random sets of this size, until there are no more."""
+    rng = np.random.default_rng(seed)
+    if comb(len(every), size) <= ALL_COMBINATIONS:
+        sets = list(combinations(every, size))
+        yield from (list(sets[place]) for place in rng.permutation(len(sets)))
         return
     while True:
-        yield [left[i] for i in sorted(rng.choice(len(left), len(own), replace=False))]
+        yield [every[i] for i in sorted(rng.choice(len(every), size, replace=False))]
 
 
 def _features(model: Model, study: Study, progress: Progress) -> Part:
@@ -166,9 +170,9 @@ def _features(model: Model, study: Study, progress: Progress) -> Part:
         raise WorkbenchError(
             f"No feature of {asked.sae} is {asked.of!r}'s alone.", "Ask for the best: `top: 4` beside `of`."
         )
-    if not 0 <= min(chosen) <= max(chosen) < dictionary.d_sae:
+    if beyond := [feature for feature in chosen if not 0 <= feature < dictionary.d_sae]:
         raise WorkbenchError(
-            f"{asked.sae} has features 0 to {dictionary.d_sae - 1}, and the study names {max(chosen, key=abs)}.",
+            f"{asked.sae} has features 0 to {dictionary.d_sae - 1}, and the study names {beyond[0]}.",
             "Choose among these.",
         )
     return Part(site.alias, dictionary, torch.tensor(chosen, device=model.device))
@@ -200,8 +204,7 @@ def _direction(observer: Observer, study: Study, word: str, others: Sequence[str
 def _direction_draws(study: Study, observer: Observer) -> Iterator[tuple[tuple[Part, ...], str]]:
     named = {study.concept.name, study.source.name}
     others = [word for word in dict.fromkeys((*study.source.retain, *study.sparing)) if word not in named]
-    pairs = _others(others, others[:2], study.seed) if len(others) > 3 else iter(())
-    for there, back in pairs:
+    for there, back in _sets(others, 2, study.seed):
         yield (_direction(observer, study, there, [back]),), f"the direction from {back} to {there}"
 
 
@@ -215,9 +218,8 @@ def _heads(model: Model, named: Sequence[tuple[str, int]]) -> tuple[Part, ...]:
 def _head_part(model: Model, alias: str, heads: Sequence[int]) -> Part:
     site, n = model.site(f"{alias}.heads"), n_heads(model, alias)
     if not all(0 <= head < n for head in heads):
-        raise WorkbenchError(
-            f"{alias} has heads 0 to {n - 1}, and the study names {list(heads)}.", "Choose among these."
-        )
+        named = ", ".join(map(str, heads))
+        raise WorkbenchError(f"{alias} has heads 0 to {n - 1}, and the study names {named}.", "Choose among these.")
     width = site.channels // n
     channels = [channel for head in heads for channel in range(head * width, (head + 1) * width)]
     return Part(site.alias, basis=torch.eye(site.channels, device=model.device)[channels])

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from saes.errors import WorkbenchError
+from workbench.models import Model
 
 
 class Row(NamedTuple):
@@ -50,3 +51,15 @@ def rows(prompts: Sequence[str], word: str, words: Sequence[str], seeds: int, se
         for context, prompt in enumerate(prompts)
         for number in range(seeds)
     ]
+
+
+def check_lengths(model: Model, named: Sequence[str], others: Sequence[Sequence[str]]) -> None:
+    """Raises `WorkbenchError` unless each sentence has as many tokens with every other word."""
+    expected = [len(row.ids) for row in model.tokens(named)]
+    for own in others:
+        for prompt, row, length in zip(own, model.tokens(own), expected, strict=True):
+            if len(row.ids) != length:
+                raise WorkbenchError(
+                    f"{prompt!r} has {len(row.ids)} tokens where the concept's own prompt has {length}.",
+                    "Spare words of as many tokens as the concept, so that positions correspond.",
+                )

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from workbench.runs import SCORE, UNEDITED, Run
+from workbench.runs import SCORE, UNEDITED
 from workbench.studies.conditions import Condition, conditions, words_shown
 from workbench.studies.contexts import rows
 from workbench.studies.hypothesis import Study
@@ -35,11 +35,11 @@ class Shown(NamedTuple):
 
 
 class Outcomes:
-    """What the pictures of a finished run show, by condition and word."""
+    """What pictures show, by condition and word. `records` are those of a finished run."""
 
-    def __init__(self, study: Study, run: Run) -> None:
+    def __init__(self, study: Study, records: pd.DataFrame) -> None:
         self.study = study
-        table = run.records().set_index(["condition", "prompt", "seed"])
+        table = records.set_index(["condition", "prompt", "seed"]).sort_index()
         conditions = dict.fromkeys(table.index.get_level_values(0))
         self._shown = {}
         for word in words_shown(study):

@@ -12,6 +12,7 @@ from workbench.studies.contexts import swapped
 from workbench.studies.subjects import Subject
 
 DRAWN = 10  # times as many prompts are drawn as are asked for, for repetitions and finding prompts fall away
+HeldOut = Callable[[Concept, int, int], Sequence[str]]
 Claim = Literal["necessary", "sufficient", "specific"]
 """necessary: without the subject the concept is gone from pictures of its prompts. sufficient: patched into prompts
 without the concept, the subject brings it about. specific: taking it out costs the concept more than others."""
@@ -46,7 +47,7 @@ class Study:
     def __post_init__(self) -> None:
         for name in ("sparing", "prompts", "doses"):
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
-        if self.claim not in get_args(Claim):
+        if self.claim not in get_args(Claim):  # a Python caller is not held to the annotation
             raise unknown_name("claim", self.claim, get_args(Claim))
         _ = self.subject.kind
         self._check_numbers()
@@ -116,17 +117,8 @@ class StudyFile(BaseModel):
     def study(self, concept: Callable[[str], Concept], held_out: Callable[[Concept, int, int], Sequence[str]]) -> Study:
         """The study. `concept` finds one by its word, `held_out(concept, n, seed)` makes prompts that name it."""
         about, source = concept(self.concept), concept(self.subject.of) if self.subject.of else None
-        prompts = self.prompts
-        if isinstance(prompts, int):
-            known = {*about.prompts(), *about.retain_prompts(), *(source.prompts() if source else ())}
-            drawn = dict.fromkeys(held_out(about, DRAWN * prompts, self.seed))
-            free = [prompt for prompt in drawn if prompt not in known]
-            if len(free) < prompts:
-                raise WorkbenchError(
-                    f"Only {len(free)} held-out prompts of {about.name!r} exist, and {prompts} are asked for.",
-                    "Ask for fewer, or for several seeds of each.",
-                )
-            prompts = tuple(free[:prompts])
+        known = {*about.prompts(), *about.retain_prompts(), *(source.prompts() if source else ())}
+        prompts = drawn(self.prompts, about, known, held_out, self.seed)
         same: dict[str, Any] = {name: getattr(self, name) for name in _SAME}
         return Study(concept=about, found_for=source, prompts=prompts, **same)
 
@@ -134,3 +126,21 @@ class StudyFile(BaseModel):
 _SAME = (
     "claim", "subject", "sparing", "question", "seeds", "dose", "doses", "controls", "alpha", "smallest", "seed",
 )  # fmt: skip
+
+
+def drawn(
+    prompts: int | tuple[str, ...], concept: Concept, known: set[str], held_out: HeldOut, seed: int
+) -> tuple[str, ...]:
+    """The prompts as they are listed, or so many distinct ones that are not `known`.
+
+    Raises `WorkbenchError` if there are not so many.
+    """
+    if not isinstance(prompts, int):
+        return prompts
+    free = [prompt for prompt in dict.fromkeys(held_out(concept, DRAWN * prompts, seed)) if prompt not in known]
+    if len(free) < prompts:
+        raise WorkbenchError(
+            f"Only {len(free)} held-out prompts of {concept.name!r} exist, and {prompts} are asked for.",
+            "Ask for fewer, or for several seeds of each.",
+        )
+    return tuple(free[:prompts])

@@ -70,11 +70,12 @@ def run_study(
         model, [(suite(study), edits(model, study, subject, drawn, observer))], judge, out_dir,
         batch_size=batch_size, question=study.question, progress=progress,
     )  # fmt: skip
-    return _conclude(study, run, [subject, *drawn])
+    return conclude(study, run, [subject, *drawn])
 
 
-def _conclude(study: Study, run: Run, chosen: list[Chosen]) -> StudyResult:
-    outcomes, n_controls = Outcomes(study, run), len(chosen) - 1
+def conclude(study: Study, run: Run, chosen: list[Chosen]) -> StudyResult:
+    """The verdict on a finished run, written into its folder; `chosen` is the subject, then each control."""
+    outcomes, n_controls = Outcomes(study, run.records()), len(chosen) - 1
     verdict, effects = judge_study(outcomes, n_controls, chosen[0].words), effect_table(outcomes, n_controls)
     asked = {**asdict(study), "subject": study.subject.model_dump()}
     parts = [{"words": one.words, "norm": one.norm, "scale": one.scale} for one in chosen]

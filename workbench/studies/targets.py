@@ -5,14 +5,11 @@
 In the denoiser a picture has no sentence of its own, so there these are means over all prompts, one for each timestep.
 """
 
-from collections.abc import Sequence
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from saes.errors import WorkbenchError
-from workbench.studies.contexts import swapped, with_word
+from workbench.studies.contexts import check_lengths, swapped, with_word
 from workbench.studies.hypothesis import Study
 from workbench.studies.observing import Observer, by_key
 from workbench.studies.parts import Part, Target
@@ -70,7 +67,7 @@ def _by_prompt(part: Part, study: Study, observer: Observer) -> Target:
     """For each sentence and word its own a°; sentences must be of equal length in tokens."""
     name, all_words = study.concept.name, (study.concept.name, *study.sparing)
     sentences = {word: [swapped(prompt, name, word) for prompt in study.prompts] for word in all_words}
-    check_lengths(observer, sentences[name], [sentences[word] for word in study.sparing])
+    check_lengths(observer.model, sentences[name], [sentences[word] for word in study.sparing])
     flat = [prompt for own in sentences.values() for prompt in own]
     seen = observer.of(part.site, flat)
     a = part.coordinates(seen.x).unflatten(0, (len(all_words), -1))  # [words, sentences, positions, k]
@@ -79,15 +76,3 @@ def _by_prompt(part: Part, study: Study, observer: Observer) -> Target:
     else:
         to = (a.sum(dim=0, keepdim=True) - a) / (len(all_words) - 1)
     return Target(to.flatten(0, 1), seen.keys)
-
-
-def check_lengths(observer: Observer, named: Sequence[str], others: Sequence[Sequence[str]]) -> None:
-    """Raises `WorkbenchError` unless each sentence has as many tokens with every other word."""
-    expected = [len(row.ids) for row in observer.model.tokens(named)]
-    for own in others:
-        for prompt, row, length in zip(own, observer.model.tokens(own), expected, strict=True):
-            if len(row.ids) != length:
-                raise WorkbenchError(
-                    f"{prompt!r} has {len(row.ids)} tokens where the concept's own prompt has {length}.",
-                    "Spare words of as many tokens as the concept, so that positions correspond.",
-                )

@@ -7,10 +7,13 @@ if θ̂ < δ, where the two-sided test against θ = δ is significant after Holm
     undecided        neither; then the number of prompts says what would decide it
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
 
 from workbench.studies.conditions import Condition
 from workbench.studies.effects import Outcomes
@@ -89,21 +92,21 @@ def _questions(outcomes: Outcomes, n_controls: int) -> Iterator[tuple[str, Estim
     subject = Condition("subject", study.dose)
     randoms = [Condition("random", study.dose, draw + 1) for draw in range(n_controls)]
     if study.claim == "specific":
-        own = outcomes.effects([subject], name)
-        spared = [outcomes.effects([subject], word) for word in study.sparing]
+        own, spared = outcomes.effects([subject], name), [outcomes.effects([subject], word) for word in study.sparing]
         for word, other in zip(study.sparing, spared, strict=True):
             yield f"{name} is lost more than {word}", outcomes.estimate(own - other)  # effects (4)
-        drawn = outcomes.effects(randoms, name) - sum(outcomes.effects(randoms, word) for word in study.sparing) / len(
-            spared
-        )
-        yield "… and that more than without random parts", outcomes.estimate(own - sum(spared) / len(spared) - drawn)
+        drawn = outcomes.effects(randoms, name) - _mean([outcomes.effects(randoms, word) for word in study.sparing])
+        yield "the difference is larger than with random parts", outcomes.estimate(own - _mean(spared) - drawn)
         return
     words = [name] if study.claim == "necessary" else list(study.sparing)
     verb = "is lost" if study.claim == "necessary" else "appears"
-    own = sum(outcomes.effects([subject], word) for word in words) / len(words)
-    drawn = sum(outcomes.effects(randoms, word) for word in words) / len(words)
+    own, drawn = (_mean([outcomes.effects(some, word) for word in words]) for some in ([subject], randoms))
     yield f"{name} {verb}", outcomes.estimate(own)
     yield f"{name} {verb} more than with random parts", outcomes.estimate(own - drawn)  # effects (3)
+
+
+def _mean(parts: Sequence[Float[np.ndarray, "sentences controls"]]) -> Float[np.ndarray, "sentences controls"]:
+    return np.mean(parts, axis=0)
 
 
 def sentence(outcomes: Outcomes, words: str, outcome: Outcome, tests: tuple[Test, ...]) -> str:
@@ -114,12 +117,13 @@ def sentence(outcomes: Outcomes, words: str, outcome: Outcome, tests: tuple[Test
         "sufficient": f"enough to bring {study.concept.name} about",
         "specific": f"specific to {study.concept.name}",
     }[study.claim]
-    head = f"{outcome.capitalize()}: that {words} {'is' if _single(words) else 'are'} {claim}."
+    link = {"supported": "", "not supported": "that ", "undecided": "whether "}[outcome]
+    head = f"{outcome.capitalize()}: {link}{words} {'is' if _single(words) else 'are'} {claim}."
     weakest = min(tests, key=lambda test: test.value)
     telling = next((test for test in tests if test.decision == "below"), weakest)
     body = (
-        f"{telling.question[0].upper()}{telling.question[1:]} by {_points(telling.value)} points "
-        f"({_points(telling.low)} to {_points(telling.high)}); {_points(study.smallest)} would matter "
+        f"{telling.question[0].upper()}{telling.question[1:]}: by {_points(telling.value)} points "
+        f"({_points(telling.low)} to {_points(telling.high)}), where {_points(study.smallest)} would matter "
         f"(Holm p {_p(telling.p_holm)}, {len(study.prompts)} held-out prompts)."
     )
     return " ".join(filter(None, [head, body, _needed(outcome, tests), _damage(outcomes)]))

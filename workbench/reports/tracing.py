@@ -1,0 +1,51 @@
+"""`trace_report`: a causal trace as one HTML file, its heat maps beside those of the control."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from saes.disk import replacing
+from workbench.figures.studies import trace_map
+from workbench.reports.references import STUDIES
+from workbench.reports.report import chart, environment
+from workbench.studies.traced import TraceResult
+
+PARTS = {"token": "In the text", "step": "In the denoiser"}
+
+
+def trace_report(result: TraceResult, path: Path | str) -> Path:
+    """Writes the report of a trace and returns its path. The page loads nothing."""
+    page = environment().get_template("trace.html").render(
+        asked=result.asked, sentence=result.sentence, rows=[_row(row) for row in result.table.itertuples()],
+        charts=_charts(result.table), references=STUDIES,
+        style=Markup(environment().get_template("style.css").render()), plotly=Markup(get_plotlyjs()),
+    )  # fmt: skip
+    with replacing(Path(path)) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return Path(path)
+
+
+def _charts(table: pd.DataFrame) -> dict[str, tuple[Markup, Markup]]:
+    """For text and denoiser, what is there of them: the map of the trace and that of its control."""
+    control = table.assign(restored=table["control"], low=table["control_low"], high=table["control_high"])
+    in_text = table["step"].isna()
+    found = {}
+    for across, own in (("token", in_text), ("step", ~in_text)):
+        if own.any():
+            pair = [chart(f"{across}-{name}", trace_map(part[own], across)) for name, part in
+                    (("trace", table), ("control", control))]  # fmt: skip
+            found[PARTS[across]] = (pair[0], pair[1])
+    return found
+
+
+def _row(row: Any) -> dict[str, str]:
+    shown = {name: f"{getattr(row, name):.2f}".replace("-", "−") for name in
+             ("restored", "low", "high", "control", "control_low", "control_high")}  # fmt: skip
+    return {
+        "site": row.site, "place": row.token if pd.isna(row.step) else f"timestep {row.step:.0f}",
+        "restored": shown["restored"], "interval": f"{shown['low']} to {shown['high']}",
+        "control": shown["control"], "control_interval": f"{shown['control_low']} to {shown['control_high']}",
+    }  # fmt: skip

@@ -1,0 +1,183 @@
+"""Causal tracing: where, and when, a prompt's word decides what the model predicts.
+
+After Meng et al. 2022 (arXiv:2202.05262). A sentence is read once with the concept's word (clean) and once with another
+word of equal length (corrupted). One activation of the clean run is put into the corrupted run, at the same latents
+and noise; ε are the predictions.
+    (1)  restored = 1 − ‖ε_patched − ε_clean‖² / ‖ε_corrupted − ε_clean‖²
+1 if the patch alone brings the clean prediction back, 0 if it does nothing, negative if it leads elsewhere. A sum over
+the pixels and the observed steps stands in each norm. The control patches the activation of a third word: whatever
+moves the prediction without carrying the concept restores nothing.
+
+In text sites a patch is a part of the sentence (`TOKENS`), in denoiser sites a step of the denoising.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from saes.errors import WorkbenchError
+from saes.progress import SILENT, Progress
+from workbench.evaluation.metrics import bootstrap_means, middle_95
+from workbench.fitting.trajectories import trajectories
+from workbench.hooks import Clock, Site, SiteEdit
+from workbench.models import Model
+from workbench.models.architecture import Latents
+from workbench.models.encoding import Encoding
+from workbench.studies.contexts import check_lengths, with_word
+
+TOKENS = ("before", "the word", "after", "end", "padding")
+COLUMNS = ("site", "step", "token", "restored", "low", "high", "control", "control_low", "control_high")
+Squares = Float[np.ndarray, " prompts"]
+
+
+class Runs(NamedTuple):
+    """The three readings of the same sentences, and the latents at which all are compared."""
+
+    clean: Encoding
+    corrupted: Encoding
+    unrelated: Encoding
+    prompts: dict[str, list[str]]  # by the name of the reading
+    timesteps: list[int]
+    latents: Float[Tensor, "prompts steps channels height width"]
+
+
+def trace(
+    model: Model,
+    prompts: Sequence[str],
+    word: str,
+    others: Sequence[str],
+    sites: Sequence[str],
+    *,
+    steps: int = 4,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> pd.DataFrame:
+    """Traces `word` through `sites`. Prompt i is corrupted by word i of `others`, going round, and its control is the
+    next one, so that two others at least are needed; `steps` evenly spaced steps of the denoising are compared.
+
+    A row for each site and part of the sentence (text; step is NaN), or for each site and step (denoiser; token is
+    ""). `restored` (1) with low and high (95 %, bootstrap over prompts), and the same of the control. SD1, SD2, SDXL.
+    """
+    if len(dict.fromkeys(others)) < 2:
+        raise WorkbenchError(
+            "A trace needs two other words: one to corrupt with, one as control.", "Spare two at least: [cat, mug]."
+        )
+    runs = _runs(model, prompts, word, list(dict.fromkeys(others)), steps, seed)
+    table = []
+    for alias in progress(list(dict.fromkeys(sites)), "traced sites"):
+        site = model.site(alias)
+        cells = _text_cells(model, site, runs, word) if site.component == "text" else _step_cells(model, site, runs)
+        table += [{"site": alias, **about, **_shares(*parts, seed)} for about, parts in cells]
+    return pd.DataFrame(table, columns=list(COLUMNS))
+
+
+def restored(
+    patched: Float[Tensor, "prompts *rest"],
+    clean: Float[Tensor, "prompts *rest"],
+    corrupted: Float[Tensor, "prompts *rest"],
+) -> Float[Tensor, " prompts"]:
+    """(1) for each prompt; NaN where corrupting changes nothing."""
+    return 1 - _square(patched - clean) / _square(corrupted - clean)  # (1)
+
+
+def token_parts(
+    model: Model, prompts: Sequence[str], word: str, positions: int
+) -> dict[str, Bool[Tensor, "prompts positions"]]:
+    """Which positions each of `TOKENS` covers: words before it, the word, those after it, the end token, the padding.
+
+    The begin token is in none of them.
+    """
+    found = {name: torch.zeros(len(prompts), positions, dtype=torch.bool) for name in TOKENS}
+    for row, (prompt, tokens) in enumerate(zip(prompts, model.tokens(prompts), strict=True)):
+        end = len(tokens.ids) - 1
+        start = len(model.tokens([prompt[: prompt.lower().index(word.lower())]])[0].ids) - 1
+        stop = start + len(model.tokens([word])[0].ids) - 2
+        spans = ((1, start), (start, stop), (stop, end), (end, end + 1), (end + 1, positions))
+        for name, (first, last) in zip(TOKENS, spans, strict=True):
+            found[name][row, first:last] = True
+    return found
+
+
+def _runs(model: Model, prompts: Sequence[str], word: str, others: list[str], steps: int, seed: int) -> Runs:
+    read = {"clean": with_word(prompts, word, [word])}
+    read["corrupted"] = with_word(prompts, word, others)
+    read["unrelated"] = with_word(prompts, word, [*others[1:], others[0]])
+    check_lengths(model, read["clean"], [read["corrupted"], read["unrelated"]])
+    total = max(steps, model.defaults.steps)
+    path = trajectories(model, read["corrupted"], range(seed, seed + len(prompts)), steps=total, seen=total)
+    chosen = np.linspace(0, total - 1, steps).round().astype(int).tolist()
+    with torch.no_grad():
+        encoded = [model.encode(own) for own in read.values()]
+    return Runs(*encoded, read, [path.timesteps[i] for i in chosen], path.latents[:, chosen])
+
+
+def _text_cells(model: Model, site: Site, runs: Runs, word: str) -> Iterator[tuple[dict[str, Any], tuple]]:
+    """Each part of the sentence, patched on all steps together."""
+    clean, unrelated = (_activation(model, site, runs.prompts[name]) for name in ("clean", "unrelated"))
+    expected = [_predictions(model, runs, own) for own in (runs.clean, runs.corrupted)]
+    for name, mask in token_parts(model, runs.prompts["clean"], word, site.positions).items():
+        if not mask.any():
+            continue
+        patched = []
+        for donor in (clean, unrelated):
+            with model.session(edits=[SiteEdit(site, _put(donor, mask.to(model.device)))]), torch.no_grad():
+                encoding = model.encode(runs.prompts["corrupted"])
+            patched.append(_predictions(model, runs, encoding))
+        yield {"step": float("nan"), "token": name}, (*patched, *expected)
+
+
+def _step_cells(model: Model, site: Site, runs: Runs) -> Iterator[tuple[dict[str, Any], tuple]]:
+    """Each observed step by itself, patched at all pixels."""
+    for place, timestep in enumerate(runs.timesteps):
+        latents, found, donors = runs.latents[:, place], [], []
+        for encoding in (runs.clean, runs.corrupted, runs.unrelated):
+            with model.session(record=[site]) as session:
+                found.append(_prediction(model, latents, timestep, encoding))
+            donors.append(session.records[site.alias][0][1].clone())
+        patched = []
+        for donor in (donors[0], donors[2]):
+            everywhere = torch.ones(donor.shape[:2], dtype=torch.bool, device=donor.device)
+            with model.session(edits=[SiteEdit(site, _put(donor, everywhere))]):
+                patched.append(_prediction(model, latents, timestep, runs.corrupted))
+        yield {"step": float(timestep), "token": ""}, (*patched, found[0], found[1])
+
+
+def _put(donor: Tensor, mask: Bool[Tensor, "prompts positions"]) -> Callable[[Tensor, Clock], Tensor]:
+    return lambda x, clock: torch.where(mask[..., None], donor.to(x.dtype), x)
+
+
+def _activation(model: Model, site: Site, prompts: Sequence[str]) -> Tensor:
+    with torch.no_grad(), model.session(record=[site]) as session:
+        model.encode(prompts)
+    return session.records[site.alias][0][1].clone()
+
+
+def _predictions(model: Model, runs: Runs, encoding: Encoding) -> Tensor:
+    """The predictions at all observed steps, `[prompts, steps, …]`."""
+    parts = [_prediction(model, runs.latents[:, place], t, encoding) for place, t in enumerate(runs.timesteps)]
+    return torch.stack(parts, dim=1)
+
+
+@torch.no_grad()
+def _prediction(model: Model, latents: Latents, timestep: int, encoding: Encoding) -> Tensor:
+    return model.noise_prediction(latents, timestep, encoding).cpu()
+
+
+def _square(x: Tensor) -> Tensor:
+    return x.double().flatten(1).pow(2).sum(dim=1)
+
+
+def _shares(patched: Tensor, control: Tensor, clean: Tensor, corrupted: Tensor, seed: int) -> dict[str, float]:
+    """Both shares with their intervals."""
+    numbers: dict[str, float] = {}
+    for name, one in (("restored", patched), ("control", control)):
+        values = restored(one, clean, corrupted).numpy()
+        low, high = middle_95(bootstrap_means(values, np.arange(len(values)), seed=seed))
+        prefix = "" if name == "restored" else "control_"
+        numbers |= {name: float(values.mean()), f"{prefix}low": low, f"{prefix}high": high}
+    return numbers
