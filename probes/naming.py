@@ -4,7 +4,8 @@ An item is a prompt (or a picture), and z_f the strongest activation of feature 
 a share of its own largest value, and for a factor y:
     (1)  fires_f,s = z_f > s · max z_f,   s ∈ {0, ¼, ½}
     (2)  precision = |fires ∧ y| / |fires|,   recall = |fires ∧ y| / |y|,   F₁ = 2 |fires ∧ y| / (|fires| + |y|)
-s and the factor are those of the best F₁ on one half of the items; what is reported is measured on the other half.
+s and the factor are those of the best F₁ on one half of the items; what is reported is measured on the other half. All
+items of a prompt are in one half: a caption that is drawn twice would otherwise be judged by what was chosen on it.
 """
 
 from typing import NamedTuple
@@ -12,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from probes.linear import split
 from saes.errors import WorkbenchError
 
 SHARES = (0.0, 0.25, 0.5)  # s
@@ -35,24 +37,25 @@ def detection(fires: Bool[Tensor, "items features"], factors: Bool[Tensor, "item
     return Detection(both / fired.clamp(min=1), both / present.clamp(min=1), 2 * both / (fired + present).clamp(min=1))
 
 
-def name_features(scores: Float[Tensor, "items features"], factors: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+def name_features(
+    scores: Float[Tensor, "items features"], factors: pd.DataFrame, prompt: Int[Tensor, " items"], *, seed: int = 0
+) -> pd.DataFrame:
     """The factor that each feature detects best, for the features that fire on both halves of the items.
 
-    `factors` has a row an item and a column of True and False a factor. Columns of the result: feature, factor,
-    share (s), and, on the half that had no part in the choice, precision, recall, f1, and control: the f1 of the same
-    procedure with the factors of the items shuffled. Raises `WorkbenchError` for fewer than four items, and for a
-    factor that no item of a half has or that all have.
+    `factors` has a row an item and a column of True and False a factor; items of one number in `prompt` stay together.
+    Columns of the result: feature, factor, share (s), and, on the half that had no part in the choice, precision,
+    recall, f1, and control: the f1 of the same procedure with the factors of the items shuffled. Raises
+    `WorkbenchError` for fewer than four items, and for a factor that no item of a half has or that all have.
     """
     if len(factors) != len(scores) or len(factors) < 4:
         raise WorkbenchError(f"There are {len(scores)} items and factors of {len(factors)}.", "Give four or more.")
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(scores))
-    halves = order[: len(order) // 2], order[len(order) // 2 :]
+    half = split(prompt, 2, seed)
+    halves = [(half == number).nonzero()[:, 0] for number in (0, 1)]
     known = torch.tensor(factors.to_numpy(bool))
-    for half in halves:
-        _check_varies(factors.columns.tolist(), known[half])
+    for items in halves:
+        _check_varies(factors.columns.tolist(), known[items])
     chosen = _chosen(scores[halves[0]], known[halves[0]])
-    shuffled = known[rng.permutation(len(known))]
+    shuffled = known[np.random.default_rng(seed).permutation(len(known))]
     control = _chosen(scores[halves[0]], shuffled[halves[0]])
     found = pd.DataFrame(
         {
@@ -63,7 +66,7 @@ def name_features(scores: Float[Tensor, "items features"], factors: pd.DataFrame
             "control": _measured(scores[halves[1]], shuffled[halves[1]], control)["f1"],
         }
     )
-    fires = [(scores[half] > 0).any(0) for half in halves]
+    fires = [(scores[items] > 0).any(0) for items in halves]
     return found[(fires[0] & fires[1]).numpy()].reset_index(drop=True)
 
 

@@ -42,11 +42,12 @@ def name_sae(
     """
     check_origin(sae, model)
     site, dictionary = site_of(sae, model), dictionary_on(sae, model)
+    number = torch.from_numpy(pd.factorize(np.array(prompts, dtype=object))[0])  # equal prompts, equal numbers
     if site.component == "denoiser":
-        table = name_features(feature_scores(model, site, dictionary, prompts, progress), factors, seed=seed)
+        table = name_features(feature_scores(model, site, dictionary, prompts, progress), factors, number, seed=seed)
         return table.assign(word="", name=table["factor"].where(table["f1"] >= GOOD, ""))
     scores, words = _read(model, site, dictionary, prompts, progress)
-    table = name_features(scores, factors, seed=seed)
+    table = name_features(scores, factors, number, seed=seed)
     table = table.assign(word=[words[feature] for feature in table["feature"]])
     return table.assign(name=[_name(row.factor if row.f1 >= GOOD else "", row.word) for row in table.itertuples()])
 

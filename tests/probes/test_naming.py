@@ -18,7 +18,7 @@ def world():
     fox, dog = (torch.tensor(factors[name].to_numpy()).float() for name in ("fox", "dog"))
     noise = torch.tensor(rng.random(400)).float()
     scores = torch.stack([2 * fox, 4 * fox + noise, dog.maximum((noise > 0.7).float()), torch.zeros(400)], dim=1)
-    return scores, factors
+    return scores, factors, torch.arange(400)
 
 
 def test_detection_is_precision_recall_and_f1_of_scikit_learn():
@@ -56,17 +56,27 @@ def test_figures_come_from_the_half_that_had_no_part_in_the_choice():
     rng = np.random.default_rng(2)
     factors = pd.DataFrame({f"f{i}": rng.random(100) < 0.5 for i in range(20)})
     noise = torch.tensor(rng.random((100, 300)) < 0.5).float()
-    table = name_features(noise, factors)
+    table = name_features(noise, factors, torch.arange(100))
     on_the_same = detection(noise > 0, torch.tensor(factors.to_numpy())).f1.amax(dim=1)
     assert table.f1.mean() < float(on_the_same.mean()) - 0.05
     assert table.f1.mean() == pytest.approx(table.control.mean(), abs=0.03)
 
 
+def test_a_prompt_that_stands_twice_is_not_judged_by_what_was_chosen_on_it():
+    """Each feature fires on the items of one prompt, and half of the prompts have each factor."""
+    prompt = torch.arange(20).repeat(10)
+    scores = (prompt[:, None] == torch.arange(20)).float()
+    factors = pd.DataFrame({f"f{i}": (prompt % 2 == i).numpy() for i in (0, 1)})
+    apart = name_features(scores, factors, torch.arange(200))
+    assert len(apart) == 20 and (apart.f1 > 0).all(), "items on their own: every prompt is on both sides"
+    assert name_features(scores, factors, prompt).empty, "no feature fires on both sides"
+
+
 def test_factors_that_tell_nothing_apart_are_refused(world):
-    scores, factors = world
+    scores, factors, number = world
     with pytest.raises(WorkbenchError, match="every one has the factor 'all'"):
-        name_features(scores, factors.assign(all=True))
+        name_features(scores, factors.assign(all=True), number)
     with pytest.raises(WorkbenchError, match="no one has the factor 'none'"):
-        name_features(scores, factors.assign(none=False))
+        name_features(scores, factors.assign(none=False), number)
     with pytest.raises(WorkbenchError, match="400 items and factors of 3"):
-        name_features(scores, factors.head(3))
+        name_features(scores, factors.head(3), number)
