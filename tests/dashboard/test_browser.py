@@ -156,8 +156,9 @@ def test_a_second_change_a_window_and_a_wrong_number(visit):
     page.wait_for_selector(".problem:has-text('has no feature 1000')")
     second.locator("input[type=text]").fill("5-7")
     second.locator("text=add").click()
+    second.locator("input[type=number]").nth(0).fill("2")
     generate(page, FOX)
-    assert "add 0 for 5, 6, 7" in pictures(page)
+    assert "add 2 for 5, 6, 7" in pictures(page)
     second.locator(".remove").click()
     page.wait_for_function("document.querySelectorAll('fieldset').length === 1")
 

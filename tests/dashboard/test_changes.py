@@ -30,6 +30,8 @@ def test_a_row_becomes_a_change_and_a_text_site_has_no_window(library):
         ({"features": "96"}, "has no feature 96"),
         ({"features": ""}, "There is no feature"),
         ({"strength": None}, "no strength"),
+        ({"strength": 1}, "To scale by 1 changes nothing"),
+        ({"strength": 0, "action": "add"}, "To add 0 changes nothing"),
         ({"action": "scal"}, "Unknown action"),
         ({"high": 100, "low": 200}, "No denoising passes"),
     ],

@@ -7,6 +7,7 @@ from torch.testing import assert_close
 
 from saes.dictionary import Dictionary
 from tests.tiny_saes import directions_sae
+from workbench.dashboard import gathering
 from workbench.dashboard.gathering import N_TOP, Gatherer
 
 D, D_SAE, K, PROMPTS = 6, 20, 3, 11
@@ -15,6 +16,12 @@ WORDS = [["<s>", *("fox" if prompt % 2 else "cat" for _ in range(3)), "</s>"] fo
 
 def random(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch):
+    """The table of all pairs comes in several pieces, the last one shorter."""
+    monkeypatch.setattr(gathering, "ROWS", 7)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from workbench.models import Model
 
 ACTIONS = {"scale": "scale by", "clamp": "set to", "add": "add"}  # as `workbench.features.intervention` knows them
+NOTHING = {"scale": 1.0, "add": 0.0}  # the strengths that leave everything as it is
 ALWAYS = (1000.0, 0.0)
 MOST_PICTURES = 256
 
@@ -68,6 +69,10 @@ def read_change(library: Library, row: dict[str, Any]) -> Change:
         raise unknown_name("action", str(row["action"]), ACTIONS)
     if row["strength"] is None:
         raise WorkbenchError("A change has no strength.", "Give a number; scaling by 0 turns features off.")
+    if row["strength"] == NOTHING.get(row["action"]):
+        raise WorkbenchError(
+            f"To {ACTIONS[row['action']]} {row['strength']:g} changes nothing.", "Choose another strength."
+        )
     window = (
         ALWAYS
         if cache.source.is_text

@@ -8,8 +8,9 @@ and its pixels are pooled to a grid of at most `GRID` a side, which a picture on
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -23,6 +24,14 @@ from saes.dictionary import Code, Dictionary
 
 GRID = 16
 N_TOP = 8  # prompts on a card
+ROWS = 1024  # of the table of all pairs of features, held at a time
+
+
+class Nearest(NamedTuple):
+    """For each feature, others from the nearest on, and how near they are."""
+
+    features: Int64[Tensor, "d_sae n"]
+    values: Float[Tensor, "d_sae n"]
 
 
 @dataclass(eq=False)
@@ -129,25 +138,31 @@ class Gatherer:
         """Each feature's mean activation where it fires."""
         return (self.total / self.fired.clamp_min(1)).float()
 
-    def together(self, n: int) -> tuple[Int64[Tensor, "d_sae n"], Float[Tensor, "d_sae n"]]:
+    def together(self, n: int) -> Nearest:
         """The n features that fire most on the same places, with (3); 0 where there are fewer."""
-        dense = torch.from_numpy(self.products.toarray())
-        norm = dense.diagonal().sqrt().clamp_min(1e-12)
-        dense = (dense / norm[:, None] / norm[None, :]).fill_diagonal_(-1)  # (3)
-        values, indices = dense.topk(min(n, len(dense)), dim=1)
-        return indices, values.clamp_min(0)
+        norm = torch.from_numpy(np.sqrt(self.products.diagonal())).clamp_min(1e-12)
 
-    def alike(self, n: int) -> tuple[Int64[Tensor, "d_sae n"], Float[Tensor, "d_sae n"]]:
+        def shared(rows: slice) -> Float[Tensor, "rows d_sae"]:
+            products = torch.from_numpy(self.products[rows].toarray())
+            return products / norm[rows, None] / norm[None, :]  # (3)
+
+        found = _nearest(shared, self.dictionary.d_sae, n)
+        return Nearest(found.features, found.values.clamp_min(0))
+
+    def alike(self, n: int) -> Nearest:
         """The n features whose decoder rows point in the most similar direction, with their cosine."""
         unit = torch.nn.functional.normalize(self.dictionary.W_dec.cpu().float(), dim=1)
-        indices, values = [], []
-        for start in range(0, len(unit), 1024):
-            cosine = unit[start : start + 1024] @ unit.T
-            cosine[torch.arange(len(cosine)), torch.arange(start, start + len(cosine))] = -2
-            best = cosine.topk(min(n, len(unit)), dim=1)
-            indices.append(best.indices)
-            values.append(best.values)
-        return torch.cat(indices), torch.cat(values)
+        return _nearest(lambda rows: unit[rows] @ unit.T, len(unit), n)
+
+
+def _nearest(likeness: Callable[[slice], Float[Tensor, "_ d_sae"]], d_sae: int, n: int) -> Nearest:
+    """The n most alike others of each feature, from a thousand rows of the table of all pairs at a time."""
+    best = []
+    for start in range(0, d_sae, ROWS):
+        rows = likeness(slice(start, start + ROWS))
+        rows[torch.arange(len(rows)), torch.arange(start, start + len(rows))] = -2  # not itself
+        best.append(rows.topk(min(n, d_sae), dim=1))
+    return Nearest(torch.cat([each.indices for each in best]), torch.cat([each.values for each in best]))
 
 
 def _places(positions: int, is_text: bool) -> Int64[Tensor, " positions"]:
