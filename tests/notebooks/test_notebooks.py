@@ -20,7 +20,14 @@ def test_a_notebook_is_committed_without_outputs(path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("stem", "figures"),
-    [("01-find-and-erase", 5), ("02-closed-form-editing", 4), ("03-training-autoencoders", 5), ("05-attribution", 8)],
+    [
+        ("01-find-and-erase", 5),
+        ("02-closed-form-editing", 4),
+        ("03-training-autoencoders", 5),
+        ("04-features-and-neighbours", 6),
+        ("05-attribution", 8),
+        ("06-a-study", 5),
+    ],
 )
 def test_a_notebook_runs_from_clean_and_shows_its_figures(tmp_path, stem, figures):
     (path,) = (path for path in NOTEBOOKS if path.stem == stem)
