@@ -1,5 +1,6 @@
 """Study files are read strictly; what cannot be tested is named before anything is loaded."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,12 @@ def test_what_does_not_fit_is_named(tmp_path, old, new, says):
     with pytest.raises(WorkbenchError) as error:
         made(tmp_path, TEXT.replace(old, new))
     assert says in str(error.value)
+
+
+def test_a_subject_that_is_looked_for_needs_the_concept_that_finds_it(tmp_path):
+    study = made(tmp_path, TEXT.replace("listed: [3, 5]", "of: cat"))
+    with pytest.raises(WorkbenchError, match="The subject belongs to 'cat', but prompts of 'fox' would find it"):
+        replace(study, found_for=None)
 
 
 def test_a_trace_is_read_by_its_claim(tmp_path):

@@ -1,6 +1,7 @@
 """Figures of a study: its tests against the margin, what each control does, dose and response, and causal traces."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -101,7 +102,7 @@ def trace_map(traces: pd.DataFrame, across: str, title: str = "share restored") 
     return plot.update_yaxes(showgrid=False, autorange="reversed")
 
 
-def _bar(row: tuple) -> dict:
+def _bar(row: Any) -> dict:
     value, low, high = (getattr(row, name) for name in ("value", "low", "high"))
     thin = {"type": "data", "thickness": 1.8, "width": 5, "color": DECISIONS[row.decision]}
     return {**thin, "array": [max(0.0, high - value)], "arrayminus": [max(0.0, value - low)]}

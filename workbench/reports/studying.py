@@ -67,7 +67,7 @@ def _charts(result: StudyResult) -> dict[str, dict[str, Markup]]:
     return {"charts": {name: chart(f"chart-{name}", plot) for name, plot in charts.items()}}
 
 
-def _label(row: tuple, result: StudyResult) -> str:
+def _label(row: Any, result: StudyResult) -> str:
     draw = row.draw
     return result.parts[draw]["words"] + (" (random)" if draw else "")
 

@@ -134,9 +134,9 @@ def _draws(
     else:
         attentions = [alias.removesuffix(".heads") for alias in sites_to_watch(model, study, parts)]
         every = [(alias, head) for alias in attentions for head in range(n_heads(model, alias))]
-        own_heads = [(alias, head) for alias, heads in study.subject.heads.items() for head in heads]
-        for some in _others(every, own_heads, study.seed):
-            yield _heads(model, some), ", ".join(f"head {head} of {alias}" for alias, head in some)
+        own_heads = [(alias, head) for alias, named in study.subject.heads.items() for head in named]
+        for heads in _others(every, own_heads, study.seed):
+            yield _heads(model, heads), ", ".join(f"head {head} of {alias}" for alias, head in heads)
 
 
 def _others(every: Sequence[T], own: Sequence[T], seed: int) -> Iterator[list[T]]:

@@ -50,6 +50,11 @@ class Study:
         if self.claim not in get_args(Claim):  # a Python caller is not held to the annotation
             raise unknown_name("claim", self.claim, get_args(Claim))
         _ = self.subject.kind
+        if self.subject.of not in ("", self.source.name):
+            raise WorkbenchError(
+                f"The subject belongs to {self.subject.of!r}, but prompts of {self.source.name!r} would find it.",
+                f"Give the concept {self.subject.of!r} as `found_for`.",
+            )
         self._check_numbers()
         self._check_prompts()
 

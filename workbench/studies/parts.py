@@ -124,5 +124,6 @@ def _targets(
     if clock.token_ids is not None:
         same = (clock.token_ids[rows][:, None] == keys).all(dim=-1)
     else:
-        same = (keys == clock.timestep).expand(len(a), -1)
+        assert clock.timestep is not None, "a denoiser call has a timestep"
+        same = torch.eq(keys, clock.timestep).expand(len(a), -1)
     return to[same.int().argmax(dim=1)], same.any(dim=1)

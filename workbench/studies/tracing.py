@@ -35,6 +35,15 @@ COLUMNS = ("site", "step", "token", "restored", "low", "high", "control", "contr
 Squares = Float[np.ndarray, " prompts"]
 
 
+class Cell(NamedTuple):
+    """Predictions `[prompts, …]` of one cell of the trace."""
+
+    patched: Tensor
+    control: Tensor
+    clean: Tensor
+    corrupted: Tensor
+
+
 class Runs(NamedTuple):
     """The three readings of the same sentences, and the latents at which all are compared."""
 
@@ -72,7 +81,7 @@ def trace(
     for alias in progress(list(dict.fromkeys(sites)), "traced sites"):
         site = model.site(alias)
         cells = _text_cells(model, site, runs, word) if site.component == "text" else _step_cells(model, site, runs)
-        table += [{"site": alias, **about, **_shares(*parts, seed)} for about, parts in cells]
+        table += [{"site": alias, **about, **_shares(parts, seed)} for about, parts in cells]
     return pd.DataFrame(table, columns=list(COLUMNS))
 
 
@@ -112,14 +121,14 @@ def _runs(model: Model, prompts: Sequence[str], word: str, others: list[str], st
     path = trajectories(model, read["corrupted"], range(seed, seed + len(prompts)), steps=total, seen=total)
     chosen = np.linspace(0, total - 1, steps).round().astype(int).tolist()
     with torch.no_grad():
-        encoded = [model.encode(own) for own in read.values()]
-    return Runs(*encoded, read, [path.timesteps[i] for i in chosen], path.latents[:, chosen])
+        clean, corrupted, unrelated = (model.encode(own) for own in read.values())
+    return Runs(clean, corrupted, unrelated, read, [path.timesteps[i] for i in chosen], path.latents[:, chosen])
 
 
-def _text_cells(model: Model, site: Site, runs: Runs, word: str) -> Iterator[tuple[dict[str, Any], tuple]]:
+def _text_cells(model: Model, site: Site, runs: Runs, word: str) -> Iterator[tuple[dict[str, Any], Cell]]:
     """Each part of the sentence, patched on all steps together."""
     clean, unrelated = (_activation(model, site, runs.prompts[name]) for name in ("clean", "unrelated"))
-    expected = [_predictions(model, runs, own) for own in (runs.clean, runs.corrupted)]
+    expected = (_predictions(model, runs, runs.clean), _predictions(model, runs, runs.corrupted))
     for name, mask in token_parts(model, runs.prompts["clean"], word, site.positions).items():
         if not mask.any():
             continue
@@ -128,10 +137,10 @@ def _text_cells(model: Model, site: Site, runs: Runs, word: str) -> Iterator[tup
             with model.session(edits=[SiteEdit(site, _put(donor, mask.to(model.device)))]), torch.no_grad():
                 encoding = model.encode(runs.prompts["corrupted"])
             patched.append(_predictions(model, runs, encoding))
-        yield {"step": float("nan"), "token": name}, (*patched, *expected)
+        yield {"step": float("nan"), "token": name}, Cell(patched[0], patched[1], *expected)
 
 
-def _step_cells(model: Model, site: Site, runs: Runs) -> Iterator[tuple[dict[str, Any], tuple]]:
+def _step_cells(model: Model, site: Site, runs: Runs) -> Iterator[tuple[dict[str, Any], Cell]]:
     """Each observed step by itself, patched at all pixels."""
     for place, timestep in enumerate(runs.timesteps):
         latents, found, donors = runs.latents[:, place], [], []
@@ -144,7 +153,7 @@ def _step_cells(model: Model, site: Site, runs: Runs) -> Iterator[tuple[dict[str
             everywhere = torch.ones(donor.shape[:2], dtype=torch.bool, device=donor.device)
             with model.session(edits=[SiteEdit(site, _put(donor, everywhere))]):
                 patched.append(_prediction(model, latents, timestep, runs.corrupted))
-        yield {"step": float(timestep), "token": ""}, (*patched, found[0], found[1])
+        yield {"step": float(timestep), "token": ""}, Cell(patched[0], patched[1], found[0], found[1])
 
 
 def _put(donor: Tensor, mask: Bool[Tensor, "prompts positions"]) -> Callable[[Tensor, Clock], Tensor]:
@@ -172,11 +181,11 @@ def _square(x: Tensor) -> Tensor:
     return x.double().flatten(1).pow(2).sum(dim=1)
 
 
-def _shares(patched: Tensor, control: Tensor, clean: Tensor, corrupted: Tensor, seed: int) -> dict[str, float]:
+def _shares(cell: Cell, seed: int) -> dict[str, float]:
     """Both shares with their intervals."""
     numbers: dict[str, float] = {}
-    for name, one in (("restored", patched), ("control", control)):
-        values = restored(one, clean, corrupted).numpy()
+    for name, one in (("restored", cell.patched), ("control", cell.control)):
+        values = restored(one, cell.clean, cell.corrupted).numpy()
         low, high = middle_95(bootstrap_means(values, np.arange(len(values)), seed=seed))
         prefix = "" if name == "restored" else "control_"
         numbers |= {name: float(values.mean()), f"{prefix}low": low, f"{prefix}high": high}

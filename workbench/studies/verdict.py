@@ -119,7 +119,7 @@ def sentence(outcomes: Outcomes, words: str, outcome: Outcome, tests: tuple[Test
     }[study.claim]
     link = {"supported": "", "not supported": "that ", "undecided": "whether "}[outcome]
     head = f"{outcome.capitalize()}: {link}{words} {'is' if _single(words) else 'are'} {claim}."
-    weakest = min(tests, key=lambda test: test.value)
+    weakest = min(reversed(tests), key=lambda test: test.value)  # of equals the last, which is beyond the controls
     telling = next((test for test in tests if test.decision == "below"), weakest)
     body = (
         f"{telling.question[0].upper()}{telling.question[1:]}: by {_points(telling.value)} points "
