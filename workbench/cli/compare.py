@@ -19,7 +19,7 @@ YAML = (".yaml", ".yml")
 
 
 def compare(
-    model: Annotated[str, typer.Argument(help="'toy', a hub id, a diffusers folder; or, alone, a comparison file (YAML).")],
+    model: Annotated[str, typer.Argument(help="'toy', a hub id, a diffusers folder; or a comparison file (YAML).")],
     out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is continued.")],
     concepts: Annotated[
         list[str] | None, typer.Argument(help="Concept files (YAML), or names of the toy's world.")

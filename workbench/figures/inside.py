@@ -79,7 +79,8 @@ def feature_fates(features: pd.DataFrame) -> go.Figure:
                 continue
             plot.add_scatter(
                 x=some["before"], y=some["after"], text=some["feature"], mode="markers", name=fate, legendgroup=fate,
-                showlegend=fate not in named, marker={"size": 7, "color": colour, "line": {"width": 0.5, "color": "#ffffff"}},
+                showlegend=fate not in named,
+                marker={"size": 7, "color": colour, "line": {"width": 0.5, "color": "#ffffff"}},
                 hovertemplate="feature %{text}: %{x:.3g} → %{y:.3g}<extra>" + fate + "</extra>", row=1, col=column,
             )  # fmt: skip
             named.add(fate)

@@ -1,12 +1,14 @@
 """Site aliases of text encoders: `text.3` is the residual stream after layer 3, `text.3.attn` and `.mlp` its parts;
 `text.3.attn.heads` (CLIP) is what the attention's heads, side by side, hand to its output map."""
 
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from workbench.hooks import Site
 
 
-class Row(NamedTuple):
+@dataclass(frozen=True)
+class Row:
     """A site within an encoder."""
 
     alias: str
