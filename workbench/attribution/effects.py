@@ -6,6 +6,8 @@ With α_f the strength of feature f (1 as it is, 0 ablated) and y the lens:
     (3)  integrated   E_f ≈ ∫₀¹ ∂y/∂α_f (α = s, all chosen features together) ds      (Sundararajan et al. 2017,
          arXiv:1703.01365, from "none of them" to "all as they are"; their sum is y(1) − y(0))
 (2) costs one backward pass for all features and (3) as many as `points`; (1) is the truth and costs a run for each.
+(3) shares out what all features do together, so it may rank them otherwise than (1), which takes out one at a time;
+`benchmarks/attribution.py` measures how far.
 """
 
 from collections.abc import Sequence
