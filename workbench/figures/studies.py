@@ -26,8 +26,10 @@ def study_tests(tests: pd.DataFrame, margin: float) -> go.Figure:
         )  # fmt: skip
     plot.add_vline(x=margin, line={"color": INK, "width": 1.2, "dash": "dot"})
     plot.add_vline(x=0, line={"color": "#9aa3aa", "width": 1})
-    lowest = min(0.0, float(tests["low"].min()))
-    plot.update_xaxes(title_text="difference, in shares of pictures", tickformat=".0%", range=[lowest - 0.05, 1.05])
+    lowest, highest = min(0.0, float(tests["low"].min())), max(1.0, float(tests[["value", "high"]].max(axis=None)))
+    plot.update_xaxes(
+        title_text="difference, in shares of pictures", tickformat=".0%", range=[lowest - 0.05, highest + 0.05]
+    )
     return plot.update_yaxes(autorange="reversed", showgrid=False)
 
 
@@ -76,6 +78,7 @@ def dose_response(effects: pd.DataFrame) -> go.Figure:
             marker={"size": 7, "symbol": SYMBOLS[words.index(word) % len(SYMBOLS)], "color": colour},
             hovertemplate="dose %{x}: %{y:.0%}<extra>" + f"{word}, {whose}" + "</extra>",
         )  # fmt: skip
+    plot.update_layout(legend_traceorder="normal")
     plot.update_xaxes(title_text="dose: 1 moves the part whole", rangemode="tozero")
     return plot.update_yaxes(title_text="effect, in shares of pictures", tickformat=".0%")
 
