@@ -1,6 +1,8 @@
 """The feature cache: built once, read a feature at a time, and refused when it is not what it should be."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -52,6 +54,18 @@ def test_concept_scores_contrast_prompts_that_name_it_with_those_that_do_not(lib
     assert set(rows["concept"]) <= {"fox", "bear", "cat", "dog"} and (rows["auc"] > 0.5).all()
     of_feature = library.cache("words").concepts_of(int(rows["feature"].iloc[0]))
     assert of_feature["auc"].is_monotonic_decreasing and (of_feature["feature"] == rows["feature"].iloc[0]).all()
+
+
+def loads_torch(statement):
+    code = f"{statement}; import sys; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip() == "True"
+
+
+def test_showing_loads_no_torch():
+    modules = (f"workbench.dashboard.{name}" for name in ("opening", "app", "bench", "server", "export"))
+    assert not loads_torch(f"import {', '.join(modules)}")
+    assert loads_torch("import workbench.dashboard.building")
 
 
 def test_a_damaged_cache_says_how_to_mend_it(library, tmp_path):

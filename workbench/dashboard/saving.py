@@ -13,7 +13,6 @@ from workbench.dashboard.bench import Outcome
 from workbench.dashboard.cache import FOLDER
 from workbench.dashboard.changes import ALWAYS, Change, words_of
 from workbench.dashboard.library import Library
-from workbench.studies.hypothesis import StudyFile
 
 EDITS, STUDIES = "edits", "studies"
 _NAME = re.compile(r"\w[\w.-]{0,79}")
@@ -44,6 +43,8 @@ def save_study(library: Library, outcome: Outcome, name: str | None, concept: st
 
 def study_of(library: Library, outcome: Outcome, concept: str | None) -> dict[str, Any]:
     """The study as a file says it: are these features necessary for the concept (or, added, sufficient)?"""
+    from workbench.studies.hypothesis import StudyFile  # here, since it loads torch
+
     if not concept:
         raise WorkbenchError("A study is about a concept.", "Choose the one that the features should carry.")
     about, changes = library.concept(concept), outcome.request.changes
