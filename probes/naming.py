@@ -8,12 +8,13 @@ s and the factor are those of the best F₁ on one half of the items; what is re
 items of a prompt are in one half: a caption that is drawn twice would otherwise be judged by what was chosen on it.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from probes.linear import split
@@ -38,36 +39,62 @@ def detection(fires: Bool[Tensor, "items features"], factors: Bool[Tensor, "item
 
 
 def name_features(
-    scores: Float[Tensor, "items features"], factors: pd.DataFrame, prompt: Int[Tensor, " items"], *, seed: int = 0
+    scores: Float[Tensor, "items features"], factors: pd.DataFrame, prompts: Sequence[str], *, seed: int = 0
 ) -> pd.DataFrame:
     """The factor that each feature detects best, for the features that fire on both halves of the items.
 
-    `factors` has a row an item and a column of True and False a factor; items of one number in `prompt` stay together.
-    Columns of the result: feature, factor, share (s), and, on the half that had no part in the choice, precision,
-    recall, f1, and control: the f1 of the same procedure with the factors of the items shuffled. Raises
-    `WorkbenchError` for fewer than four items, and for a factor that no item of a half has or that all have.
+    `factors` has a row an item and a column of True and False a factor; items of equal prompts stay together. Columns
+    of the result: feature, factor, share (s), and, on the half that had no part in the choice, precision, recall, f1,
+    and control: the f1 of the same procedure with the factors of the items shuffled. Raises `WorkbenchError` as
+    `check_factors` does.
     """
-    if len(factors) != len(scores) or len(factors) < 4:
-        raise WorkbenchError(f"There are {len(scores)} items and factors of {len(factors)}.", "Give four or more.")
-    half = split(prompt, 2, seed)
-    halves = [(half == number).nonzero()[:, 0] for number in (0, 1)]
+    check_factors(factors, prompts, seed)
+    first, second = _halves(prompts, seed)
     known = torch.tensor(factors.to_numpy(bool))
-    for items in halves:
-        _check_varies(factors.columns.tolist(), known[items])
-    chosen = _chosen(scores[halves[0]], known[halves[0]])
+    chosen = _chosen(scores[first], known[first])
     shuffled = known[np.random.default_rng(seed).permutation(len(known))]
-    control = _chosen(scores[halves[0]], shuffled[halves[0]])
+    control = _chosen(scores[first], shuffled[first])
     found = pd.DataFrame(
         {
             "feature": range(scores.shape[1]),
             "factor": [factors.columns[place] for place in chosen.factor.tolist()],
             "share": chosen.threshold_share.numpy(),
-            **_measured(scores[halves[1]], known[halves[1]], chosen),
-            "control": _measured(scores[halves[1]], shuffled[halves[1]], control)["f1"],
+            **_measured(scores[second], known[second], chosen),
+            "control": _measured(scores[second], shuffled[second], control)["f1"],
         }
     )
-    fires = [(scores[items] > 0).any(0) for items in halves]
-    return found[(fires[0] & fires[1]).numpy()].reset_index(drop=True)
+    fires = (scores[first] > 0).any(0) & (scores[second] > 0).any(0)
+    return found[fires.numpy()].reset_index(drop=True)
+
+
+def check_factors(factors: pd.DataFrame, prompts: Sequence[str], seed: int) -> None:
+    """Whether the factors can be chosen on one half of the items and judged on the other. Ask before a model runs.
+
+    Raises `WorkbenchError` for fewer than four items, for another number of factors than prompts, and for a factor that
+    no item of a half has or that all have.
+    """
+    if len(factors) != len(prompts) or len(factors) < 4:
+        raise WorkbenchError(f"There are {len(prompts)} items and factors of {len(factors)}.", "Give four or more.")
+    for half in _halves(prompts, seed):
+        for name, values in factors[half.numpy()].items():
+            if not values.any() or values.all():
+                raise WorkbenchError(
+                    f"In one half of the items, {'every' if values.all() else 'no'} one has the factor {name!r}.",
+                    "Give more items, or leave the factor out.",
+                )
+
+
+def judgeable(factors: pd.DataFrame, prompts: Sequence[str], seed: int) -> pd.DataFrame:
+    """The factors without those that `check_factors` refuses: too rare for so few items."""
+    halves = [factors[half.numpy()] for half in _halves(prompts, seed)]
+    return factors.loc[:, [all(0 < half[name].sum() < len(half) for half in halves) for name in factors]]
+
+
+def _halves(prompts: Sequence[str], seed: int) -> tuple[Bool[Tensor, " items"], Bool[Tensor, " items"]]:
+    """The items on which factors are chosen, and those on which they are judged."""
+    number = torch.from_numpy(pd.factorize(np.array(prompts, dtype=object))[0])
+    half = split(number, 2, seed)
+    return half == 0, half == 1
 
 
 class _Chosen(NamedTuple):
@@ -95,12 +122,3 @@ def _measured(
         name: getattr(found, name).gather(1, chosen.factor[:, None])[:, 0].numpy()
         for name in ("precision", "recall", "f1")
     }
-
-
-def _check_varies(names: list[str], known: Bool[Tensor, "items factors"]) -> None:
-    for name, values in zip(names, known.T, strict=True):
-        if not values.any() or values.all():
-            raise WorkbenchError(
-                f"In one half of the items, {'every' if values.all() else 'no'} one has the factor {name!r}.",
-                "Give more items, or leave the factor out.",
-            )

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from probes.features import content_tokens, prompt_scores
-from probes.naming import name_features
+from probes.naming import check_factors, name_features
 from saes.dictionary import Code, Dictionary
 from saes.files import SAE
 from saes.names import FeatureName
@@ -41,13 +41,13 @@ def name_sae(
     more; and not at all ("") at a denoiser site then.
     """
     check_origin(sae, model)
+    check_factors(factors, prompts, seed)
     site, dictionary = site_of(sae, model), dictionary_on(sae, model)
-    number = torch.from_numpy(pd.factorize(np.array(prompts, dtype=object))[0])  # equal prompts, equal numbers
     if site.component == "denoiser":
-        table = name_features(feature_scores(model, site, dictionary, prompts, progress), factors, number, seed=seed)
+        table = name_features(feature_scores(model, site, dictionary, prompts, progress), factors, prompts, seed=seed)
         return table.assign(word="", name=table["factor"].where(table["f1"] >= GOOD, ""))
     scores, words = _read(model, site, dictionary, prompts, progress)
-    table = name_features(scores, factors, number, seed=seed)
+    table = name_features(scores, factors, prompts, seed=seed)
     table = table.assign(word=[words[feature] for feature in table["feature"]])
     return table.assign(name=[_name(row.factor if row.f1 >= GOOD else "", row.word) for row in table.itertuples()])
 

@@ -52,3 +52,9 @@ def test_a_file_without_factors_is_refused(made, sae, factors, capsys, text):
     assert code == 1 and "does not hold factors" in shown.err
     code, shown = told(capsys, sae, "--model", made / "model", "--factors", factors.with_name("none.csv"))
     assert code == 1 and "cannot be read" in shown.err
+
+
+def test_a_factor_that_cannot_be_judged_is_refused_before_the_model_runs(made, sae, factors, capsys):
+    factors.write_text("prompt,fox\na fox,1\na cat,0\na dog,0\na bear,0\n")
+    code, shown = told(capsys, sae, "--model", made / "model", "--factors", factors)
+    assert code == 1 and "no one has the factor 'fox'" in shown.err and "features by word" not in shown.err

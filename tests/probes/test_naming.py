@@ -6,8 +6,12 @@ import pytest
 import torch
 from sklearn.metrics import f1_score, precision_score, recall_score
 
-from probes.naming import detection, name_features
+from probes.naming import detection, judgeable, name_features
 from saes.errors import WorkbenchError
+
+
+def distinct(n):
+    return [f"prompt {i}" for i in range(n)]
 
 
 @pytest.fixture
@@ -18,7 +22,7 @@ def world():
     fox, dog = (torch.tensor(factors[name].to_numpy()).float() for name in ("fox", "dog"))
     noise = torch.tensor(rng.random(400)).float()
     scores = torch.stack([2 * fox, 4 * fox + noise, dog.maximum((noise > 0.7).float()), torch.zeros(400)], dim=1)
-    return scores, factors, torch.arange(400)
+    return scores, factors, distinct(400)
 
 
 def test_detection_is_precision_recall_and_f1_of_scikit_learn():
@@ -56,7 +60,7 @@ def test_figures_come_from_the_half_that_had_no_part_in_the_choice():
     rng = np.random.default_rng(2)
     factors = pd.DataFrame({f"f{i}": rng.random(100) < 0.5 for i in range(20)})
     noise = torch.tensor(rng.random((100, 300)) < 0.5).float()
-    table = name_features(noise, factors, torch.arange(100))
+    table = name_features(noise, factors, distinct(100))
     on_the_same = detection(noise > 0, torch.tensor(factors.to_numpy())).f1.amax(dim=1)
     assert table.f1.mean() < float(on_the_same.mean()) - 0.05
     assert table.f1.mean() == pytest.approx(table.control.mean(), abs=0.03)
@@ -67,16 +71,29 @@ def test_a_prompt_that_stands_twice_is_not_judged_by_what_was_chosen_on_it():
     prompt = torch.arange(20).repeat(10)
     scores = (prompt[:, None] == torch.arange(20)).float()
     factors = pd.DataFrame({f"f{i}": (prompt % 2 == i).numpy() for i in (0, 1)})
-    apart = name_features(scores, factors, torch.arange(200))
+    apart = name_features(scores, factors, distinct(200))
     assert len(apart) == 20 and (apart.f1 > 0).all(), "items on their own: every prompt is on both sides"
-    assert name_features(scores, factors, prompt).empty, "no feature fires on both sides"
+    assert name_features(scores, factors, [f"prompt {number}" for number in prompt]).empty, (
+        "no feature fires on both sides"
+    )
 
 
 def test_factors_that_tell_nothing_apart_are_refused(world):
-    scores, factors, number = world
+    scores, factors, prompts = world
     with pytest.raises(WorkbenchError, match="every one has the factor 'all'"):
-        name_features(scores, factors.assign(all=True), number)
+        name_features(scores, factors.assign(all=True), prompts)
     with pytest.raises(WorkbenchError, match="no one has the factor 'none'"):
-        name_features(scores, factors.assign(none=False), number)
+        name_features(scores, factors.assign(none=False), prompts)
     with pytest.raises(WorkbenchError, match="400 items and factors of 3"):
-        name_features(scores, factors.head(3), number)
+        name_features(scores, factors.head(3), prompts)
+
+
+def test_what_is_left_out_is_what_would_be_refused(world):
+    scores, factors, prompts = world
+    once = factors.assign(once=[True] + [False] * 399, all=True, nearly=[False] + [True] * 399)
+    kept = judgeable(once, prompts, seed=0)
+    assert list(kept) == list(factors) and kept.equals(factors)
+    name_features(scores, kept, prompts)
+    for name in ("once", "all", "nearly"):
+        with pytest.raises(WorkbenchError, match=name):
+            name_features(scores, once[[*factors, name]], prompts)

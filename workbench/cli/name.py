@@ -37,7 +37,8 @@ def name(
 
     Example:  workbench name out/sae
 
-    At an image site a picture is made for every prompt: `--prompts 400` is enough for a first look.
+    At an image site a picture is made for every prompt: `--prompts 400` is enough for a first look. Factors
+    that are too rare among the toy's captions to be chosen on one half and judged on the other are left out.
     """
     import workbench as wb
     from saes.names import write_names
@@ -62,11 +63,13 @@ def _examples(path: Path | None, n: int, seed: int) -> "tuple[list[str], pd.Data
     import pandas as pd
 
     if path is None:
+        from probes.naming import judgeable
         from workbench.toy.captions import examples
         from workbench.toy.checks import factors
 
         drawn = examples(n, seed)
-        return [each.caption for each in drawn], pd.DataFrame({k: v.numpy() for k, v in factors(drawn).items()})
+        captions = [each.caption for each in drawn]
+        return captions, judgeable(pd.DataFrame({k: v.numpy() for k, v in factors(drawn).items()}), captions, seed)
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:
