@@ -55,6 +55,12 @@ def test_a_concept_that_is_spared_in_one_word_only_is_not_specific():
     assert found.outcome == "not supported" and "red is lost more than orange" in found.sentence.lower()
 
 
+def test_what_brings_a_concept_about_from_one_word_only_is_not_sufficient():
+    found = verdict(study("sufficient"), lambda prompt, word: "red" if word == "orange" else word)
+    assert [test.decision for test in found.tests] == ["above", "above", "below", "below"]
+    assert found.outcome == "not supported" and "appears in prompts of green" in found.sentence
+
+
 def test_effects_are_counted_at_equal_sentences_and_seeds():
     asked = study("necessary", seeds=2, doses=[0.5])
     outcomes = painted(asked, some(0.25, gone))

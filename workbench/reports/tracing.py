@@ -42,7 +42,7 @@ def _charts(table: pd.DataFrame) -> dict[str, tuple[Markup, Markup]]:
 
 
 def _row(row: Any) -> dict[str, str]:
-    shown = {name: f"{getattr(row, name):.2f}".replace("-", "−") for name in
+    shown = {name: f"{round(getattr(row, name), 2) + 0.0:.2f}".replace("-", "−") for name in
              ("restored", "low", "high", "control", "control_low", "control_high")}  # fmt: skip
     return {
         "site": row.site, "place": row.token if pd.isna(row.step) else f"timestep {row.step:.0f}",

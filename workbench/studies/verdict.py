@@ -98,11 +98,11 @@ def _questions(outcomes: Outcomes, n_controls: int) -> Iterator[tuple[str, Estim
         drawn = outcomes.effects(randoms, name) - _mean([outcomes.effects(randoms, word) for word in study.sparing])
         yield "the difference is larger than with random parts", outcomes.estimate(own - _mean(spared) - drawn)
         return
-    words = [name] if study.claim == "necessary" else list(study.sparing)
-    verb = "is lost" if study.claim == "necessary" else "appears"
-    own, drawn = (_mean([outcomes.effects(some, word) for word in words]) for some in ([subject], randoms))
-    yield f"{name} {verb}", outcomes.estimate(own)
-    yield f"{name} {verb} more than with random parts", outcomes.estimate(own - drawn)  # effects (3)
+    for word in [name] if study.claim == "necessary" else study.sparing:
+        what = f"{name} is lost" if study.claim == "necessary" else f"{name} appears in prompts of {word}"
+        own, drawn = (outcomes.effects(some, word) for some in ([subject], randoms))
+        yield what, outcomes.estimate(own)
+        yield f"{what} more than with random parts", outcomes.estimate(own - drawn)  # effects (3)
 
 
 def _mean(parts: Sequence[Float[np.ndarray, "sentences controls"]]) -> Float[np.ndarray, "sentences controls"]:
