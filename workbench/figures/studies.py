@@ -94,9 +94,10 @@ def trace_map(traces: pd.DataFrame, across: str, title: str = "share restored") 
             ("restored", "low", "high")}  # fmt: skip
     clear = (grid["low"] > 0) | (grid["high"] < 0)
     text = np.where(clear, np.vectorize("{:.2f}".format)(grid["restored"].round(2) + 0.0), "")
+    names = [column if isinstance(column, str) else f"{column:g}" for column in columns]
     plot = figure(height=110 + 30 * len(sites))
     plot.add_heatmap(
-        z=grid["restored"], x=[column if isinstance(column, str) else f"{column:g}" for column in columns], y=sites, text=text, texttemplate="%{text}",
+        z=grid["restored"], x=names, y=sites, text=text, texttemplate="%{text}",
         colorscale=LOSS_AND_GAIN, zmin=-1, zmax=1, xgap=1, ygap=1,
         colorbar={"thickness": 9, "outlinewidth": 0, "title": {"text": title, "side": "right"}},
         hovertemplate="%{y}, %{x}: %{z:.2f}<extra></extra>",

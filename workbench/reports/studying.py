@@ -18,8 +18,8 @@ from workbench.studies.study import StudyResult
 MEANING = {
     "necessary": "Necessary: without the subject, pictures of prompts that name the concept show it no longer, and "
     "random parts that change as much do not have that effect.",
-    "sufficient": "Sufficient: patched into prompts that name something else, whatever that is, the subject alone brings "
-    "the concept about, and random parts that change as much do not.",
+    "sufficient": "Sufficient: patched into prompts that name something else, whatever that is, the subject alone "
+    "brings the concept about, and random parts that change as much do not.",
     "specific": "Specific: taking the subject out costs the concept more pictures than other concepts in the same "
     "sentences, and more so than taking out random parts.",
 }

@@ -15,7 +15,8 @@ DRAWN = 10  # times as many prompts are drawn as are asked for, for repetitions 
 HeldOut = Callable[[Concept, int, int], Sequence[str]]
 Claim = Literal["necessary", "sufficient", "specific"]
 """necessary: without the subject the concept is gone from pictures of its prompts. sufficient: patched into prompts
-without the concept, the subject brings it about, whichever spared word they name. specific: taking it out costs the concept more than others."""
+without the concept, whichever spared word they name, the subject brings it about. specific: taking it out costs the
+concept more than each spared one."""
 
 
 @dataclass(frozen=True, kw_only=True)
