@@ -13,7 +13,7 @@ from PIL import Image
 from tests.evaluation.drawn import drawn_run, picture, suite
 from tests.reports.made_up import evidence
 from workbench.evaluation.tables import metrics, pooled_metrics
-from workbench.reports.evidence import write_evidence
+from workbench.reports.evidence import Evidence, write_evidence
 from workbench.reports.report import report
 from workbench.reports.sheets import COLUMNS, data_uri, sheets
 from workbench.runs import Row, Run
@@ -117,6 +117,15 @@ def test_the_inside_says_what_becomes_of_features_and_how_well_gradients_tell_th
     assert "gradient × activation 1.00, integrated gradients 0.50" in body  # ranks 1 2 3 and 1 3 2
     assert "3 red disc" in page, "the graph names its features"
     assert "<h4>itd</h4>" in body and "<h4>random features</h4>" not in body
+
+
+def test_without_an_autoencoder_the_inside_has_no_features(tmp_path: Path) -> None:
+    made = evidence()
+    some = {name: made.tables[name] for name in ("change", "moved")}
+    empty = made.tables["fates"].iloc[:0]
+    body = without_scripts(report(drawn_run(tmp_path / "run", {"itd": half}), tmp_path / "report.html",
+                                  Evidence(tables={**some, "fates": empty})).read_text())  # fmt: skip
+    assert 'id="inside"' in body and "attention moved" in body and "features before and after" not in body
 
 
 def test_without_evidence_its_sections_are_left_out(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ class Method(NamedTuple):
 
     name: str
     change_map: Markup
-    fates: Markup
+    fates: Markup | None
     words: str  # how many features died and were born, by site
     moved: Markup
 
@@ -77,17 +77,15 @@ def _by_condition(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def _method(tables: Mapping[str, pd.DataFrame], name: str, chart: Chart) -> Method:
-    change, fates, moved = (table[table["condition"] == name] for table in (tables[t] for t in _TABLES))
+    own = {key: table[table["condition"] == name] for key, table in tables.items() if "condition" in table}
+    fates = own.get("fates")  # there are none without an autoencoder
     return Method(
         name,
-        chart(f"map-{name}", change_map(change)),
-        chart(f"fates-{name}", feature_fates(fates)),
-        _fates_in_words(fates),
-        chart(f"moved-{name}", attention_moved(moved)),
+        chart(f"map-{name}", change_map(own["change"])),
+        None if fates is None else chart(f"fates-{name}", feature_fates(fates)),
+        "" if fates is None else _fates_in_words(fates),
+        chart(f"moved-{name}", attention_moved(own["moved"])),
     )
-
-
-_TABLES = ("change", "fates", "moved")
 
 
 def _rank_correlation(effects: pd.DataFrame, how: str) -> float:
