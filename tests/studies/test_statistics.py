@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.studies.statistics import estimate, holm, p_value, prompts_needed
+from workbench.studies.statistics import Needed, estimate, holm, needed, p_value
 
 
 def closed_testing(p_values):
@@ -70,14 +70,24 @@ def test_an_effect_that_equals_the_margin_is_rarely_called_decided():
 def test_the_number_of_prompts_that_is_asked_for_decides_in_about_eight_of_ten_studies():
     rng = np.random.default_rng(2)
     pilot = estimate(np.array([[1.0]] * 40 + [[0.0]] * 60), alpha=0.05, seed=0)  # 40 %
-    n = int(prompts_needed(pilot, 0.2, alpha=0.05, tests=1))
+    n = int(needed(pilot, 0.2, alpha=0.05, tests=1).prompts)
     decided = np.mean([p_value(each.draws, 0.2) <= 0.05 for each in simulated(0.4, n, 300, rng)])
     assert 40 < n < 70 and 0.7 <= decided <= 0.92
-    assert prompts_needed(pilot, 0.2, alpha=0.05, tests=4) > n
-    assert prompts_needed(pilot, 0.4, alpha=0.05, tests=1) == inf
+    assert needed(pilot, 0.2, alpha=0.05, tests=4).prompts > n
+    assert needed(pilot, 0.4, alpha=0.05, tests=1) == Needed(inf, 1)
 
 
 def test_no_effect_at_all_is_excluded_with_the_prompts_that_are_asked_for_and_not_with_half_of_them():
     nothing = [estimate(np.zeros((n, 1)), alpha=0.05, seed=0) for n in range(4, 40)]
-    n = int(prompts_needed(nothing[0], 0.2, alpha=0.05, tests=1))
+    n = int(needed(nothing[0], 0.2, alpha=0.05, tests=1).prompts)
     assert p_value(nothing[n - 4].draws, 0.2) < 0.05 < p_value(nothing[n // 2 - 4].draws, 0.2)
+
+
+def test_where_control_draws_differ_more_of_them_are_asked_for_and_decide():
+    """Half of the draws do all, half nothing: no number of prompts tells 0.5 ± 0.25 of four draws from 0.2."""
+    pilot = estimate(np.tile([0.0, 0.0, 1.0, 1.0], (40, 1)), alpha=0.05, seed=0)
+    assert pilot.between == pytest.approx(pilot.draws.var(), rel=0.2)
+    asked = needed(pilot, 0.2, alpha=0.05, tests=1)
+    assert asked.controls > 4 and asked.prompts < 200
+    more = np.tile([0.0, 1.0], (int(asked.prompts), asked.controls // 2))
+    assert p_value(estimate(more, alpha=0.05, seed=0).draws, 0.2) < 0.05 < p_value(pilot.draws, 0.2)

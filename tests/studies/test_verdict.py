@@ -81,7 +81,7 @@ def test_one_wild_control_of_two_leaves_the_study_open():
 
 def test_an_undecided_study_says_how_many_prompts_would_decide_it_and_they_do():
     few = verdict(study(prompts=3), gone)
-    needed = int(max(test.needed for test in few.tests))
+    needed = int(max(test.needed.prompts for test in few.tests))
     assert few.outcome == "undecided" and f"About {needed} prompts would decide it" in few.sentence
     assert verdict(study(prompts=needed), gone).outcome == "supported"
 

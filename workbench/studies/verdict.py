@@ -9,7 +9,7 @@ if θ̂ < δ, where the two-sided test against θ = δ is significant after Holm
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -17,14 +17,14 @@ from jaxtyping import Float
 
 from workbench.studies.conditions import Condition
 from workbench.studies.effects import Outcomes
-from workbench.studies.statistics import Estimate, holm, p_value, prompts_needed
+from workbench.studies.statistics import Estimate, Needed, holm, needed, p_value
 
 Outcome = Literal["supported", "not supported", "undecided"]
 DAMAGE = 0.10  # more broken pictures than this, beyond those of the unedited model, are worth a warning
 
 
 class Test(NamedTuple):
-    """One comparison with the margin. `needed` is the number of prompts that would decide it (infinite: none would)."""
+    """One comparison with the margin, and what would decide it."""
 
     question: str
     value: float
@@ -33,7 +33,7 @@ class Test(NamedTuple):
     p: float
     p_holm: float
     decision: Literal["above", "below", "open"]
-    needed: float
+    needed: Needed
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,22 @@ class Verdict:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; an infinite number of prompts is null."""
-        tests = [{**test._asdict(), "needed": test.needed if isfinite(test.needed) else None} for test in self.tests]
-        return {"outcome": self.outcome, "sentence": self.sentence, "tests": tests}
+        return {"outcome": self.outcome, "sentence": self.sentence, "tests": [_plain(test) for test in self.tests]}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Verdict":
         """Back from `as_json`."""
-        tests = [Test(**{**test, "needed": float("inf") if test["needed"] is None else test["needed"]})
-                 for test in value["tests"]]  # fmt: skip
+        tests = [Test(**{**test, "needed": _needed(**test["needed"])}) for test in value["tests"]]
         return cls(value["outcome"], value["sentence"], tuple(tests))
+
+
+def _plain(test: Test) -> dict[str, Any]:
+    prompts = test.needed.prompts if isfinite(test.needed.prompts) else None
+    return {**test._asdict(), "needed": {"prompts": prompts, "controls": test.needed.controls}}
+
+
+def _needed(prompts: float | None, controls: int) -> Needed:
+    return Needed(inf if prompts is None else prompts, controls)
 
 
 def judge_study(outcomes: Outcomes, n_controls: int, words: str) -> Verdict:
@@ -66,12 +73,12 @@ def judge_study(outcomes: Outcomes, n_controls: int, words: str) -> Verdict:
         Test(
             question, each.value, each.low, each.high, p, corrected,
             _decision(each.value, study.smallest, corrected, study.alpha),
-            prompts_needed(each, study.smallest, alpha=study.alpha, tests=len(found)),
+            needed(each, study.smallest, alpha=study.alpha, tests=len(found)),
         )
         for (question, each), p, corrected in zip(found.items(), ps, holm(ps), strict=True)
     )  # fmt: skip
     outcome = outcome_of(tests)
-    return Verdict(outcome, sentence(outcomes, words, outcome, tests), tests)
+    return Verdict(outcome, sentence(outcomes, words, outcome, tests, n_controls), tests)
 
 
 def outcome_of(tests: tuple[Test, ...]) -> Outcome:
@@ -109,7 +116,7 @@ def _mean(parts: Sequence[Float[np.ndarray, "sentences controls"]]) -> Float[np.
     return np.mean(parts, axis=0)
 
 
-def sentence(outcomes: Outcomes, words: str, outcome: Outcome, tests: tuple[Test, ...]) -> str:
+def sentence(outcomes: Outcomes, words: str, outcome: Outcome, tests: tuple[Test, ...], n_controls: int) -> str:
     """The verdict in one or two sentences, with the numbers that it rests on."""
     study = outcomes.study
     claim = {
@@ -126,16 +133,18 @@ def sentence(outcomes: Outcomes, words: str, outcome: Outcome, tests: tuple[Test
         f"({_points(telling.low)} to {_points(telling.high)}), where {_points(study.smallest)} would matter "
         f"(Holm p {_p(telling.p_holm)}, {len(study.prompts)} held-out prompts)."
     )
-    return " ".join(filter(None, [head, body, _needed(outcome, tests), _damage(outcomes)]))
+    return " ".join(filter(None, [head, body, _would_decide(outcome, tests, n_controls), _damage(outcomes)]))
 
 
-def _needed(outcome: Outcome, tests: tuple[Test, ...]) -> str:
+def _would_decide(outcome: Outcome, tests: tuple[Test, ...], n_controls: int) -> str:
     if outcome != "undecided":
         return ""
-    most = max(test.needed for test in tests if test.decision == "open")
-    if not isfinite(most):
-        return "No number of prompts decides it if the effect is exactly the smallest that matters."
-    return f"About {most:,.0f} prompts would decide it in 8 of 10 studies, if the effect is as measured."
+    asked = [test.needed for test in tests if test.decision == "open"]
+    prompts, controls = max(each.prompts for each in asked), max(each.controls for each in asked)
+    if not isfinite(prompts):
+        return "No number of prompts decides it if the effect is as near to the smallest that matters as measured."
+    drawn = f" and {controls} random draws" if controls > n_controls else ""
+    return f"About {prompts:,.0f} prompts{drawn} would decide it in 8 of 10 studies, if the effect is as measured."
 
 
 def _damage(outcomes: Outcomes) -> str:
