@@ -33,12 +33,10 @@ def make_app(bench: Bench) -> dash.Dash:
         Output("page", "children"), Output("menu", "children"), Input("address", "pathname"), Input("address", "search")
     )(lambda pathname, search: (shown(bench.library, pathname, search), menu(pathname)))
     app.callback(
-        Output("address", "pathname"), Output("address", "search"), Input("search", "value"),
+        Output("address", "pathname"), Output("address", "search"), Input("typed", "data"),
         State("address", "pathname"), State("address", "search"), prevent_initial_call=True,
     )(searched)  # fmt: skip
-    app.clientside_callback(
-        dash.ClientsideFunction("dashboard", "query"), Output("search", "value"), Input("address", "search")
-    )
+    app.clientside_callback(dash.ClientsideFunction("dashboard", "follow"), Input("address", "search"))
     add_callbacks(app, bench)
     return app
 
@@ -53,12 +51,9 @@ def index_page() -> str:
 
 
 def header() -> html.Header:
-    """What stays on every page: the pages, and the search field."""
-    field = dcc.Input(
-        id="search", type="search", debounce=0.3, placeholder="Search a number, name, word or concept   /", value="",
-        autoComplete="off",
-    )  # fmt: skip
-    return html.Header([html.Nav(id="menu"), field], className="bar")
+    """What stays on every page: the pages, and the place where keys.js puts the search field, whose text goes into
+    `typed` after a pause."""
+    return html.Header([html.Nav(id="menu"), html.Div(id="search-place"), dcc.Store(id="typed")], className="bar")
 
 
 def menu(pathname: str | None) -> list[Any]:
