@@ -25,11 +25,16 @@ _HOMES = {
     "fires": "saes.pruning",
     "loss_recovered": "saes.metrics",
     "pruned": "saes.pruning",
-    "save": "saes.files",
     "substitution_losses": "saes.metrics",
     "train": "saes.training",
 }
-__all__ = sorted(_HOMES)
+__all__ = sorted([*_HOMES, "save"])
+
+
+def save(sae: Any, sae_dir: Any, metadata: Any) -> None:
+    """`saes.files.save`. A function at once and no lazy name: nnsight gives every object a `save`, modules too, and
+    that would be found first."""
+    import_module("saes.files").save(sae, sae_dir, metadata)
 
 
 def __getattr__(name: str) -> Any:

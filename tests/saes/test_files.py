@@ -107,3 +107,13 @@ def test_importing_the_package_loads_neither_torch_nor_sae_lens():
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert printed.splitlines() == ["[False, False]", "[True, False]"]
     assert "sae_lens" in sys.modules  # where it is loaded, this way of looking does see it
+
+
+def test_saving_works_beside_nnsight_which_gives_every_object_a_save(tmp_path):
+    code = (
+        "import nnsight, saes, torch; from sae_lens import TopKSAE, TopKSAEConfig; "
+        "assert hasattr(object(), 'save'), 'nnsight does so no longer: saes.save may be lazy again'; "
+        f"saes.save(TopKSAE(TopKSAEConfig(d_in=4, d_sae=8, k=2)), {str(tmp_path / 'sae')!r}, {{}})"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert (tmp_path / "sae" / "cfg.json").exists()

@@ -37,7 +37,7 @@ def test_intervals_are_over_pictures():
 def test_words_attend_to_their_objects_and_controls_do_not():
     from workbench.models import load
 
-    table = segmentation(load("toy", device="cpu"), 8, timesteps=(100, 500))
+    table = segmentation(load("toy", device="cpu"), 8, timesteps=(100.0, 500.0))
     found = summary(table).set_index(["objects", "score"])
     assert len(table) == 8 + 16
     assert found.loc[("all", "iou"), "low"] > 0.5

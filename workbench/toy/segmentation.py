@@ -26,7 +26,7 @@ from workbench.toy.render import Picture, render
 from workbench.toy.scenes import Placed, Scene
 from workbench.toy.world import COLOURS, IMAGE_SIZE, THINGS
 
-TIMESTEPS = (100, 300, 500, 700)
+TIMESTEPS = (100.0, 300.0, 500.0, 700.0)
 OPENING = "a photo of"
 SCORES = ("iou", "other_word", "other_picture")
 
@@ -44,7 +44,7 @@ def captioned_scenes(n: int, seed: int = 0) -> list[Captioned]:
 
 @torch.no_grad()
 def segmentation(
-    model: Model, n: int = 48, *, timesteps: Sequence[int] = TIMESTEPS, seed: int = 0, progress: Progress = SILENT
+    model: Model, n: int = 48, *, timesteps: Sequence[float] = TIMESTEPS, seed: int = 0, progress: Progress = SILENT
 ) -> pd.DataFrame:
     """A row for each object of `n` pictures of one object and `n` of two.
 
@@ -101,7 +101,11 @@ def _captioned(rng: np.random.Generator, objects: int) -> Captioned:
 
 
 def _maps(
-    model: Model, scenes: Sequence[Captioned], pictures: Sequence[Picture], timesteps: Sequence[int], progress: Progress
+    model: Model,
+    scenes: Sequence[Captioned],
+    pictures: Sequence[Picture],
+    timesteps: Sequence[float],
+    progress: Progress,
 ) -> Float[np.ndarray, "pictures words side side"]:
     """First the maps of the objects; of single objects, then those of the opening's words and of the article."""
     parts = []
