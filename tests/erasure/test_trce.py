@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from saes.errors import WorkbenchError
 from tests.tiny_pipelines import save_tiny
 from workbench.concepts import Concept
-from workbench.erasure.trce import TRCE, Models, amplified, end_rows, is_trained, kept_prompts, triplet
+from workbench.erasure.trce import TRCE, Models, amplified, is_trained, kept_prompts, triplet
 from workbench.fitting.copies import denoiser_parameters, own_denoiser
 from workbench.fitting.embedding import embed
 from workbench.fitting.pairs import Pair, safe_pairs
@@ -62,14 +62,6 @@ def test_stage_1_solves_the_stacked_system(tiny, kind, concept, settings):
         expected = torch.linalg.lstsq(left, right, driver="gelsd").solution.T - W
         assert_close(edit.delta(name).double(), expected, rtol=1e-3, atol=1e-5)
         assert expected.norm() > 1e-2
-
-
-def test_end_rows_are_at_the_first_end_token_though_words_fall_into_letters(tiny_sd1):
-    """A zebra is five tokens: counting words would point inside of it; the pads have the end token's id too."""
-    rows = end_rows(tiny_sd1, ["a photo of a zebra", "a fox"])
-    embedded = embed(tiny_sd1, ["a photo of a zebra", "a fox"])
-    assert torch.equal(rows, torch.stack([embedded[0, 10], embedded[1, 3]]))
-    assert len(set(tiny_sd1.pipe.tokenizer("a fox", padding="max_length").input_ids[3:])) == 1
 
 
 def test_sentences_that_are_safe_already_change_nothing(tiny_sd1):

@@ -8,7 +8,8 @@ from saes.errors import WorkbenchError
 from tests.tiny_saes import memorising_sae
 from workbench.concepts import Concept
 from workbench.features import dictionary_on, feature_scores
-from workbench.fitting.neighbours import ends_of_text, find_neighbours, noise_effects
+from workbench.fitting.neighbours import find_neighbours, noise_effects
+from workbench.fitting.rows import ends_of_text
 from workbench.fitting.trajectories import trajectories
 
 FORMS = ["a photo of a {}", "{} by"]
@@ -32,7 +33,8 @@ def test_a_word_is_the_mean_of_its_prompts_ends(tiny, kind):
         rows = [model.encode(form.format(name)).embeddings[0] for form in FORMS]
         return torch.stack([rows[i][list(place)].flatten() for i, place in enumerate(places)]).double().mean(dim=0)
 
-    assert_close(ends_of_text(model, [form.format("fox") for form in FORMS]).mean(dim=0), word("fox"))
+    ends = ends_of_text(model, [form.format("fox") for form in FORMS])
+    assert_close(ends.flatten(1).double().mean(dim=0), word("fox"))
     table = find_neighbours(model, FOX, ["dog"]).set_index("word")
     expected = torch.cosine_similarity(word("fox"), word("dog"), dim=0)
     assert table.raw_cosine["dog"] == pytest.approx(float(expected), rel=1e-4)

@@ -5,7 +5,7 @@ from saes.errors import WorkbenchError
 from tests.tiny_saes import random_sae
 from workbench.features import ablation
 from workbench.fitting.embedding import MEMORIES, Memory, embed
-from workbench.fitting.rows import end_of_text, last_subject, same_tokens, subject_rows, subject_span
+from workbench.fitting.rows import end_of_text, ends_of_text, last_subject, same_tokens, subject_rows, subject_span
 from workbench.models import Model
 
 LONG = "a photo of " + "a " * 9 + "fox"
@@ -69,6 +69,14 @@ def test_rows_of_two_tokenizers_are_paired_apart(tiny_sd3):
     assert torch.equal(rows[1, n], dog[t5.start + 1]) and torch.equal(rows[0, n], fox[t5.start])
     pooled = subject_rows(tiny_sd3, ["fox", "cat"], ["fox", "cat"], "all", "pooled")
     assert torch.equal(pooled[:, 0], embed(tiny_sd3, ["fox", "cat"], "pooled"))
+
+
+def test_ends_of_text_are_at_the_first_end_token_though_words_fall_into_letters(tiny_sd1):
+    """A zebra is five tokens: counting words would point inside of it; the pads have the end token's id too."""
+    rows = ends_of_text(tiny_sd1, ["a photo of a zebra", "a fox"])
+    embedded = embed(tiny_sd1, ["a photo of a zebra", "a fox"])
+    assert torch.equal(rows[:, 0], torch.stack([embedded[0, 10], embedded[1, 3]]))
+    assert len(set(tiny_sd1.pipe.tokenizer("a fox", padding="max_length").input_ids[3:])) == 1
 
 
 def test_words_that_differ_in_case_alone_are_the_same_tokens(tiny_sd1):

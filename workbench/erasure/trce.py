@@ -33,9 +33,9 @@ from workbench.erasure.method import Supports
 from workbench.fitting.copies import changes, denoiser_parameters, own_denoiser
 from workbench.fitting.descent import check_precision, descend, generator_of
 from workbench.fitting.embedding import embed_in_batches
-from workbench.fitting.least_squares import Ridge, Rows, deltas, one_dtype
+from workbench.fitting.least_squares import Ridge, deltas, one_dtype
 from workbench.fitting.pairs import Pair, safe_pairs
-from workbench.fitting.rows import end_of_text, last_subject, same_tokens
+from workbench.fitting.rows import ends_of_text, last_subject, same_tokens
 from workbench.fitting.trajectories import Trajectories, trajectories
 from workbench.models import Model
 from workbench.models.architecture import Latents
@@ -110,7 +110,7 @@ class TRCE:
         maps = model.prompt_maps()
         one_dtype(maps)
         ridge = Ridge(next(iter(maps.values())).shape[1], self.damping, model.device)
-        unsafe, safe = (end_rows(model, sentences, progress) for sentences in zip(*pairs, strict=True))
+        unsafe, safe = (ends_of_text(model, sentences, progress)[:, 0] for sentences in zip(*pairs, strict=True))
         ridge.move(unsafe, safe, 1 / len(pairs))
         for rows in embed_in_batches(model, kept, progress=progress):
             ridge.keep(rows.flatten(0, 1), self.preserve_scale**2 / len(kept))
@@ -203,16 +203,6 @@ def second_and(words: Encoding, none: Encoding) -> Encoding:
 def is_trained(name: str) -> bool:
     """What stage 2 trains, as the code: all of self-attention, and the queries of cross-attention."""
     return ".attn1." in name or ".attn2.to_q." in name
-
-
-def end_rows(model: Model, sentences: Sequence[str], progress: Progress = SILENT) -> Rows:
-    """The first end-of-text row of each sentence, `[n, d]`."""
-    ends = [end_of_text(model, sentence)[0] for sentence in sentences]
-    batches, start = [], 0
-    for rows in embed_in_batches(model, sentences, progress=progress):
-        batches.append(rows[range(len(rows)), ends[start : start + len(rows)]])
-        start += len(rows)
-    return torch.cat(batches)
 
 
 def kept_prompts(concepts: Sequence[Concept]) -> list[str]:

@@ -14,8 +14,7 @@ from saes.files import SAE
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.features import dictionary_on, feature_scores, open_sae, site_of
-from workbench.fitting.embedding import embed_in_batches
-from workbench.fitting.rows import end_of_text
+from workbench.fitting.rows import ends_of_text
 from workbench.fitting.trajectories import trajectories
 from workbench.models import Model
 
@@ -52,17 +51,10 @@ def find_neighbours(
         opened = open_sae(sae)
         fired = feature_scores(model, site_of(opened, model), dictionary_on(opened, model), prompts, progress)
         features = shared(fired, 1 + len(words))
-    ends = shared(ends_of_text(model, prompts, progress), 1 + len(words))
+    ends = shared(ends_of_text(model, prompts, progress).flatten(1).double().cpu(), 1 + len(words))
     felt = shared(noise_effects(model, prompts, len(filled.prompts()), progress), 1 + len(words)) if effects else None
     table = neighbour_table(words, ends, features=features, effects=felt)
     return table.assign(known=table.word.isin(concept.synonyms))
-
-
-def ends_of_text(model: Model, prompts: Sequence[str], progress: Progress = SILENT) -> Float[Tensor, "prompts d"]:
-    """The row of each prompt's first end token; of each tokenizer in turn, side by side."""
-    encoded = (rows for batch in embed_in_batches(model, prompts, progress=progress) for rows in batch)
-    ends = [rows[list(end_of_text(model, prompt))].flatten() for prompt, rows in zip(prompts, encoded, strict=True)]
-    return torch.stack(ends).double().cpu()
 
 
 @torch.no_grad()

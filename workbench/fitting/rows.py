@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saes.errors import WorkbenchError
-from workbench.fitting.embedding import embed
+from saes.progress import SILENT, Progress
+from workbench.fitting.embedding import embed, embed_in_batches
 from workbench.models import Model
 from workbench.models.architecture import Reads, Segment
 
@@ -28,6 +29,14 @@ def last_subject(model: Model, prompt: str, words: str) -> tuple[int, ...]:
 def end_of_text(model: Model, prompt: str) -> tuple[int, ...]:
     """The row of the first end token, one for each tokenizer."""
     return tuple(part.start + len(_ids(part, prompt, cut=True)) - 1 for part in model.architecture.segments())
+
+
+def ends_of_text(
+    model: Model, prompts: Sequence[str], progress: Progress = SILENT
+) -> Float[Tensor, "prompts tokenizers d"]:
+    """The rows of the first end tokens of each prompt, which sum it up: one for each tokenizer."""
+    encoded = (rows for batch in embed_in_batches(model, prompts, progress=progress) for rows in batch)
+    return torch.stack([rows[list(end_of_text(model, text))] for text, rows in zip(prompts, encoded, strict=True)])
 
 
 def subject_span(model: Model, prompt: str, words: str) -> range:
