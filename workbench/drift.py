@@ -14,7 +14,7 @@ from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.edits import Edit
 from workbench.evaluation.metrics import bootstrap_means, middle_95
-from workbench.features import IMAGE_BATCH
+from workbench.features import IMAGE_BATCH, run_batch
 from workbench.hooks import Clock, Site
 from workbench.models import Model
 from workbench.runs import UNEDITED
@@ -91,14 +91,9 @@ def _rows(
         number = torch.arange(first, first + len(x)).repeat_interleave(len(kept))
         parts[site.alias, clock.timestep].append(Rows(x[:, kept].flatten(0, 1), number))
 
-    pictures = any(site.component == "denoiser" for site in sites)
     for first in range(0, len(prompts), IMAGE_BATCH):
         part = prompts[first : first + IMAGE_BATCH]
-        with torch.no_grad(), model.session(record=sites, keep=keep):
-            if pictures:
-                model.generate(part, range(seed + first, seed + first + len(part)), steps=steps, batch_size=len(part))
-            else:
-                model.encode(part)
+        run_batch(model, sites, part, keep, seed=seed + first, steps=steps)
     return {place: Rows(*(torch.cat(column) for column in zip(*some, strict=True))) for place, some in parts.items()}
 
 

@@ -20,6 +20,7 @@ from workbench.concepts import Concept
 from workbench.edits import ActivationEdit
 from workbench.edits.programs import ACTIONS
 from workbench.hooks import Clock, Site
+from workbench.hooks.session import Keep
 from workbench.models import Model
 from workbench.models.autoencoder import Images
 from workbench.shipped import sae_folder
@@ -122,12 +123,21 @@ def _observe(model: Model, site: Site, prompts: Sequence[str], read: Reader, fir
             new = read(activation[rows].float(), content[rows])
             found[:] = [torch.maximum(found[0], new) if found else new]
 
-    with torch.no_grad(), model.session(record=[site], keep=keep):
-        if site.component == "text":
-            model.encode(prompts)
-        else:
-            model.generate(prompts, range(first, first + len(prompts)), batch_size=len(prompts))
+    run_batch(model, [site], prompts, keep, seed=first)
     return found[0]
+
+
+@torch.no_grad()
+def run_batch(
+    model: Model, sites: Sequence[Site], prompts: Sequence[str], keep: Keep, *, seed: int = 0, steps: int | None = None
+) -> None:
+    """Runs prompts as one batch and hands what the sites see to `keep`. Pictures are made if a site lies in the
+    denoiser, that of prompt number i with the seed `seed + i`; otherwise the prompts are only encoded."""
+    with model.session(record=sites, keep=keep):
+        if any(site.component == "denoiser" for site in sites):
+            model.generate(prompts, range(seed, seed + len(prompts)), steps=steps, batch_size=len(prompts))
+        else:
+            model.encode(prompts)
 
 
 def intervention(

@@ -33,7 +33,7 @@ from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.evaluation.metrics import wilson
-from workbench.features import IMAGE_BATCH, end_token
+from workbench.features import IMAGE_BATCH, end_token, run_batch
 from workbench.hooks import Clock, Site
 from workbench.models import Model
 from workbench.models.model import Change
@@ -180,12 +180,7 @@ def _means(
             place, mean = Place(site.alias, 0, None), (x * own).sum(dim=1) / own.sum(dim=1)
         parts.setdefault(place, []).append(mean)
 
-    pictures = any(site.component == "denoiser" for site in sites)
     for first in progress(range(0, len(prompts), IMAGE_BATCH), "activations"):
         part = prompts[first : first + IMAGE_BATCH]
-        with torch.no_grad(), model.session(record=sites, keep=keep):
-            if pictures:
-                model.generate(part, range(seed + first, seed + first + len(part)), steps=steps, batch_size=len(part))
-            else:
-                model.encode(part)
+        run_batch(model, sites, part, keep, seed=seed + first, steps=steps)
     return {place: torch.cat(some) for place, some in parts.items()}
