@@ -137,18 +137,13 @@ class Demo:
 
     def _names(self, progress: Progress) -> "dict[int, FeatureName]":
         """What the features detect; given once, and kept in the folder of the autoencoder."""
-        import pandas as pd
-
         from saes.names import NAMES, read_names, write_names
         from workbench.features import open_sae
         from workbench.naming import feature_names, name_sae
-        from workbench.toy.captions import examples
-        from workbench.toy.checks import factors
+        from workbench.toy.checks import captioned_factors
 
         if not (self.out / "sae" / NAMES).exists():
-            drawn = examples(NAMED, self.seed)
-            known = pd.DataFrame({name: values.numpy() for name, values in factors(drawn).items()})
-            prompts = [each.caption for each in drawn]
+            prompts, known = captioned_factors(NAMED, self.seed)
             table = name_sae(self.model, open_sae(self.out / "sae"), prompts, known, seed=self.seed, progress=progress)
             write_names(self.out / "sae", feature_names(table))
         return read_names(self.out / "sae")

@@ -63,13 +63,9 @@ def _examples(path: Path | None, n: int, seed: int) -> "tuple[list[str], pd.Data
     import pandas as pd
 
     if path is None:
-        from probes.naming import judgeable
-        from workbench.toy.captions import examples
-        from workbench.toy.checks import factors
+        from workbench.toy.checks import captioned_factors
 
-        drawn = examples(n, seed)
-        captions = [each.caption for each in drawn]
-        return captions, judgeable(pd.DataFrame({k: v.numpy() for k, v in factors(drawn).items()}), captions, seed)
+        return captioned_factors(n, seed)
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from probes.absorption import absorption
+from probes.naming import judgeable
 from probes.perturbation import Coded, scr, tpp
 from probes.sparse_probing import DENSE, KS, enough, sparse_probing
 from saes.config import SAEConfig
@@ -29,6 +30,7 @@ from saes.stability import matched, random_directions
 from saes.store import ActivationStore
 from saes.sweep import log_density
 from workbench.toy.captions import Example
+from workbench.toy.captions import examples as draw
 from workbench.toy.world import ARTISTS, CHARACTERS, COLOURS, THINGS
 
 Factors = dict[str, Bool[Tensor, " prompts"]]
@@ -52,6 +54,15 @@ def factors(examples: Sequence[Example]) -> Factors:
     found |= {colour: [colour in said for said in words] for colour in COLOURS}
     found |= {"slime": [scene.slime for scene in scenes]}
     return {name: torch.tensor(values) for name, values in found.items()}
+
+
+def captioned_factors(n: int, seed: int = 0) -> tuple[list[str], pd.DataFrame]:
+    """n captions with their factors, a column each, as `workbench.naming.name_sae` takes them. Factors too rare to be
+    chosen on one half of the captions and judged on the other are left out."""
+    drawn = draw(n, seed)
+    captions = [each.caption for each in drawn]
+    table = pd.DataFrame({name: values.numpy() for name, values in factors(drawn).items()})
+    return captions, judgeable(table, captions, seed)
 
 
 def relatives(known: Factors) -> Factors:
