@@ -8,7 +8,7 @@ Beside the noise, the middle of the denoiser guesses what a classifier sees in t
 arXiv:2410.06940): without it, after 2,800 steps colours, styles and faces were there, and objects still were blobs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -108,16 +108,18 @@ def tokens(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     return ids.to(torch.int32)
 
 
-def new_model(tokenizer: CLIPTokenizer, device: str) -> TextToLatent:
-    torch.manual_seed(0)
+def new_model(tokenizer: CLIPTokenizer, device: str, seed: int = 0) -> TextToLatent:
+    torch.manual_seed(seed)
     return TextToLatent(new_text_encoder(tokenizer), new_unet().to(memory_format=torch.channels_last)).to(device)  # type: ignore[call-overload]
 
 
 def train(
     tokenizer: CLIPTokenizer, captions: list[str], images: np.ndarray, means: Tensor, stds: Tensor, seen: Sees,
-    folder: Path, schedule: Schedule, device: str, progress: Progress = SILENT,
+    folder: Path, schedule: Schedule, device: str, progress: Progress = SILENT, *, seed: int = 0,
+    start: Mapping[str, Tensor] | None = None,
 ) -> TextToLatent:  # fmt: skip
-    """`means`, `stds`: posterior of the latents of each picture, `[n, 4, 12, 12]`. `seen`: what a classifier sees."""
+    """`means`, `stds`: posterior of the latents of each picture, `[n, 4, 12, 12]`. `seen`: what a classifier sees.
+    `start` are the weights to go on from; without them, those that `seed` draws."""
     scheduler = new_scheduler()
     ids, empty = tokens(tokenizer, captions), tokens(tokenizer, [""])
     plain, styled = map(torch.tensor, objects_in(captions))
@@ -138,7 +140,10 @@ def train(
         alike = nn.functional.cosine_similarity(guess.float(), seen(images[index.numpy()]).to(device), dim=1)
         return {"mse": (predicted.float() - v.to(device)).square().mean(), "align": ALIGN * (1 - alike).mean()}
 
-    return fit(new_model(tokenizer, device), loss, folder, schedule, progress)  # type: ignore[return-value]
+    module = new_model(tokenizer, device, seed)
+    if start is not None:
+        module.load_state_dict(dict(start))
+    return fit(module, loss, folder, schedule, progress, seed)  # type: ignore[return-value]
 
 
 def objects_in(captions: list[str]) -> tuple[list[int], list[int]]:

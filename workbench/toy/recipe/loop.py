@@ -39,11 +39,13 @@ class Schedule:
         return self.lr * min(1.0, (step + 1) / self.warmup) * max(0.02, fall)
 
 
-def fit(module: nn.Module, loss: Loss, folder: Path, schedule: Schedule, progress: Progress = SILENT) -> nn.Module:
+def fit(
+    module: nn.Module, loss: Loss, folder: Path, schedule: Schedule, progress: Progress = SILENT, seed: int = 0
+) -> nn.Module:
     """Trains `module` in place and returns it holding its moving average.
 
-    `loss(module, step, generator)` gives named terms whose sum is minimised. Resumes from `folder`, where it also
-    writes `log.jsonl` (a line every 50 steps).
+    `loss(module, step, generator)` gives named terms whose sum is minimised; `seed` decides what it draws. Resumes from
+    `folder`, where it also writes `log.jsonl` (a line every 50 steps).
     """
     device = next(module.parameters()).device
     parameters = [p for p in module.parameters() if p.requires_grad]
@@ -52,7 +54,7 @@ def fit(module: nn.Module, loss: Loss, folder: Path, schedule: Schedule, progres
     start = resume(folder, module, optimiser, average)
     saved = time.monotonic()
     for step in progress(range(start, schedule.steps), folder.name):
-        terms = one_step(module, loss, optimiser, step, schedule, device)
+        terms = one_step(module, loss, optimiser, step, schedule, device, seed)
         update(average, module, min(schedule.ema, (step + 1) / (step + 10)))
         if step % 50 == 0:
             note(folder, step, terms, optimiser)
@@ -66,12 +68,13 @@ def fit(module: nn.Module, loss: Loss, folder: Path, schedule: Schedule, progres
 
 
 def one_step(
-    module: nn.Module, loss: Loss, optimiser: torch.optim.Optimizer, step: int, schedule: Schedule, device: torch.device
-) -> dict[str, float]:
+    module: nn.Module, loss: Loss, optimiser: torch.optim.Optimizer, step: int, schedule: Schedule,
+    device: torch.device, seed: int = 0,
+) -> dict[str, float]:  # fmt: skip
     module.train()
     for group in optimiser.param_groups:
         group["lr"] = schedule.rate(step)
-    generator = torch.Generator().manual_seed(step)
+    generator = torch.Generator().manual_seed(seed * 2**32 + step)
     with torch.autocast(device.type, dtype=fast_dtype(device.type), enabled=fast_dtype(device.type) != torch.float32):
         with sdpa_kernel(SDPBackend.MATH):  # the CPU's fused attention is five times slower backwards in bfloat16
             terms = loss(module, step, generator)

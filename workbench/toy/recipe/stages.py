@@ -3,6 +3,7 @@ killed, and goes on where it stopped; a finished stage costs a second."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,12 +21,13 @@ from workbench.toy import report, tokenizer
 from workbench.toy.captions import sample
 from workbench.toy.oracle import Oracle
 from workbench.toy.recipe import autoencoder, dataset, diffusion, export, judging
-from workbench.toy.recipe.loop import Schedule
+from workbench.toy.recipe.loop import Schedule, averaged
 from workbench.toy.render import render
 from workbench.toy.scenes import random_scene
 
 N_CHUNKS = 48  # thousands of rendered pictures
 N_JUDGED = 24_000  # pictures that the oracle learns from
+RELATIVES = ("descendant", "sibling")
 SAES = {  # site → prompts to harvest, and the training
     "text.2": (4000, saes.SAEConfig(d_sae=1024, k=16, samples=300_000, prune=True)),
     "unet.up.1.0.attn2": (320, saes.SAEConfig(d_sae=192, k=24, samples=600_000, prune=True)),
@@ -35,6 +37,8 @@ SCHEDULES = {
     "decoder": Schedule(steps=1000, lr=5e-4),
     "oracle": Schedule(steps=5000, lr=1.5e-3),
     "diffusion": Schedule(steps=8000, lr=9e-4),
+    "descendant": Schedule(steps=800, lr=4e-4),
+    "sibling": Schedule(steps=3600, lr=9e-4),
 }
 
 
@@ -62,12 +66,27 @@ def encode(folder: Path, progress: Progress = SILENT) -> None:
 
 
 def train_diffusion(folder: Path, progress: Progress = SILENT) -> None:
+    denoise(folder, "diffusion", progress)
+
+
+def train_relatives(folder: Path, progress: Progress = SILENT) -> None:
+    """Two other models of the same architecture, for edits that claim to transfer: one that went on training from the
+    shipped one, as community models do, and one trained for itself, from other weights on other batches."""
+    denoise(folder, "descendant", progress, seed=2, start=averaged(folder / "diffusion"))
+    denoise(folder, "sibling", progress, seed=1)
+    vae = AutoencoderKL.from_pretrained(newest_autoencoder(folder)).eval()
+    for name in RELATIVES:
+        export.pipeline(tokenizer.build(folder / "tokenizer"), vae, folder / name, shipped(folder) / name)
+
+
+def denoise(folder: Path, name: str, progress: Progress, **how: Any) -> None:
+    """Trains text encoder and denoiser in the folder `name`, by the schedule of that name."""
     images, captions = pictures(folder, progress)
     latents = read_tensors(folder / "latents.safetensors")
     net = Oracle.load(shipped(folder) / "oracle").net
     diffusion.train(
         tokenizer.build(folder / "tokenizer"), captions, images, latents["means"], latents["stds"],
-        lambda shown: judging.seen(net, shown), folder / "diffusion", SCHEDULES["diffusion"], device(), progress,
+        lambda shown: judging.seen(net, shown), folder / name, SCHEDULES[name], device(), progress, **how,
     )  # fmt: skip
 
 
@@ -154,6 +173,7 @@ STAGES: dict[str, Callable[[Path, Progress], None]] = {
     "oracle": train_oracle,
     "diffusion": train_diffusion,
     "export": export_pipeline,
+    "relatives": train_relatives,
     "saes": train_saes,
     "card": write_card,
 }
