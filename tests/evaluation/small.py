@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from workbench.evaluation.judges import Scores
 from workbench.evaluation.suites import Suite, SuiteRow
-from workbench.hooks import SiteEdit
+from workbench.hooks import Session, SiteEdit
 from workbench.models import Model
 
 
@@ -31,11 +30,8 @@ class Scaled:
     def check(self, model: Model) -> None:
         model.site("text.0")
 
-    def site_edits(self, model: Model) -> list[SiteEdit]:
-        return [SiteEdit(model.site("text.0"), lambda x, clock: x * self.factor)]
-
-    def weight_deltas(self, model: Model) -> dict[str, Tensor]:
-        return {}
+    def installed(self, model: Model) -> Session:
+        return model.session(edits=[SiteEdit(model.site("text.0"), lambda x, clock: x * self.factor)])
 
     def save(self, path: Path) -> None:
         path.mkdir(parents=True)

@@ -168,15 +168,12 @@ class Shift:
     def __init__(self, alias: str, amount: float) -> None:
         self.alias, self.amount = alias, amount
 
-    def site_edits(self, model):
+    def installed(self, model):
         def transform(activation, clock):
             direction = self.amount * torch.linspace(-1, 1, activation.shape[-1])
             return activation + direction * clock.mask("cond")[:, None, None]
 
-        return [SiteEdit(model.site(self.alias), transform)]
-
-    def weight_deltas(self, model):
-        return {}
+        return model.session(edits=[SiteEdit(model.site(self.alias), transform)])
 
 
 def test_edited_composes_nests_and_gives_the_model_back(tiny_sd1):

@@ -26,14 +26,11 @@ class Overwriting:
     site: str
     where: object
 
-    def site_edits(self, model):
+    def installed(self, model):
         def overwrite(x, clock):
             return torch.where(self.where(x, clock), torch.ones_like(x), x)
 
-        return [SiteEdit(model.site(self.site), overwrite)]
-
-    def weight_deltas(self, model):
-        return {}
+        return model.session(edits=[SiteEdit(model.site(self.site), overwrite)])
 
 
 def everywhere(x, clock):

@@ -11,7 +11,7 @@ from torch import Tensor
 from saes.errors import WorkbenchError, unknown_name
 from workbench.edits.edit import check_fingerprint, html_table
 from workbench.edits.files import read_edit, write_edit
-from workbench.hooks import Clock, SiteEdit
+from workbench.hooks import Clock, Session, SiteEdit
 from workbench.models import Model
 
 Program = Callable[[Tensor, Clock, Mapping[str, Tensor], Mapping[str, Any]], Tensor]
@@ -62,16 +62,13 @@ class ActivationEdit:
                 "Fit the method at this site.",
             )
 
-    def site_edits(self, model: Model) -> list[SiteEdit]:
+    def installed(self, model: Model) -> Session:
         """One hook at the site; its tensors are on the model's device."""
         self.check(model)
         tensors = {name: tensor.to(model.device) for name, tensor in self.tensors.items()}
         program = _program(self.program)
-        return [SiteEdit(model.site(self.site), lambda x, clock: program(x, clock, tensors, self.settings))]
-
-    def weight_deltas(self, model: Model) -> dict[str, Tensor]:
-        """None: the weights stay as they are."""
-        return {}
+        edit = SiteEdit(model.site(self.site), lambda x, clock: program(x, clock, tensors, self.settings))
+        return model.session(edits=[edit])
 
     def save(self, path: Path | str) -> None:
         """Writes a new folder with `edit.json` and `tensors.safetensors`; refused if it exists."""

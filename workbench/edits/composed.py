@@ -1,17 +1,15 @@
 """Several edits as one: what was erased one after another is saved, evaluated and taken back as a single value."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
-
-from torch import Tensor
 
 from saes.disk import new_folder, read_json, write_json
 from saes.errors import WorkbenchError
 from workbench.edits.edit import Edit, html_table
 from workbench.edits.files import DESCRIPTION, FORMAT, load_edit
-from workbench.hooks import SiteEdit
 from workbench.models import Model
 
 
@@ -64,17 +62,13 @@ class ComposedEdit:
         for part in self.parts:
             part.check(model)
 
-    def site_edits(self, model: Model) -> list[SiteEdit]:
-        """The hooks of all parts, in their order."""
-        return [one for part in self.parts for one in part.site_edits(model)]
-
-    def weight_deltas(self, model: Model) -> dict[str, Tensor]:
-        """The sum over the parts, for each parameter that any of them changes."""
-        total: dict[str, Tensor] = {}
-        for part in self.parts:
-            for name, delta in part.weight_deltas(model).items():
-                total[name] = total[name] + delta if name in total else delta
-        return total
+    @contextmanager
+    def installed(self, model: Model) -> Iterator[None]:
+        """All parts, in their order."""
+        with ExitStack() as stack:
+            for part in self.parts:
+                stack.enter_context(part.installed(model))
+            yield
 
     def save(self, path: Path | str) -> None:
         """Writes a new folder with `edit.json` and a folder for each part; refused if it exists."""

@@ -1,14 +1,12 @@
 """What every edit is, whatever it changes."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from html import escape
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from torch import Tensor
-
 from saes.errors import WorkbenchError
-from workbench.hooks import SiteEdit
 from workbench.models import Model
 
 
@@ -42,12 +40,8 @@ class Edit(Protocol):
         """Raises `WorkbenchError` if the edit was fitted on another model or does not fit its shapes."""
         ...
 
-    def site_edits(self, model: Model) -> Sequence[SiteEdit]:
-        """What a session installs on the model, in order. Checks the model first."""
-        ...
-
-    def weight_deltas(self, model: Model) -> Mapping[str, Tensor]:
-        """What is added to the model's parameters, by name, on their device. Checks the model first."""
+    def installed(self, model: Model) -> AbstractContextManager:
+        """In place while the block runs. Checks the model first."""
         ...
 
     def save(self, path: Path | str) -> None:

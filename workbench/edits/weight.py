@@ -1,6 +1,7 @@
 """Edits that add to weights: dense, or as a product of two thin matrices."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,7 +12,6 @@ from torch import Tensor
 from saes.errors import WorkbenchError
 from workbench.edits.edit import check_fingerprint, html_table
 from workbench.edits.files import read_edit, write_edit
-from workbench.hooks import SiteEdit
 from workbench.models import Model
 
 DELTA, LEFT, RIGHT = ":delta", ":left", ":right"
@@ -66,10 +66,9 @@ class WeightEdit:
                     "Fit the method on this model.",
                 )
 
-    def site_edits(self, model: Model) -> list[SiteEdit]:
-        """None: no hook is needed."""
-        self.check(model)
-        return []
+    def installed(self, model: Model) -> AbstractContextManager[None]:
+        """Every Δ is added to its parameter."""
+        return model.shifted(self.weight_deltas(model))
 
     def weight_deltas(self, model: Model) -> dict[str, Tensor]:
         """Every Δ, multiplied out on the model's device."""

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -29,12 +29,8 @@ from workbench.models.shifting import shifted
 class Change(Protocol):
     """What `Model.edited` asks of an edit."""
 
-    def site_edits(self, model: Any) -> Sequence[SiteEdit]:
-        """The edits that a session installs on this model, in order."""
-        ...
-
-    def weight_deltas(self, model: Any) -> Mapping[str, Tensor]:
-        """What is added to the model's parameters, by name."""
+    def installed(self, model: Any) -> AbstractContextManager:
+        """In place while the block runs; afterwards the model is exactly as before."""
         ...
 
 
@@ -208,6 +204,10 @@ class Model:
         """A `Session` on this model. Sites to record may be given by alias."""
         return Session(self, [self.site(site) if isinstance(site, str) else site for site in record], edits, keep)
 
+    def shifted(self, deltas: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+        """The model with `deltas` added to its parameters, by name, while the block runs."""
+        return shifted({name: self.parameter(name) for name in deltas}, deltas)
+
     @contextmanager
     def edited(self, *edits: Change) -> Iterator["Model"]:
         """The model with the edits in place, composed in this order, after those of an outer block.
@@ -215,12 +215,9 @@ class Model:
         After the block the model is as before, also when its body raises: parameters are given back the very memory
         that they had.
         """
-        site_edits = [site_edit for edit in edits for site_edit in edit.site_edits(self)]
-        deltas = [edit.weight_deltas(self) for edit in edits]
         with ExitStack() as stack:
-            for some in deltas:
-                stack.enter_context(shifted({name: self.parameter(name) for name in some}, some))
-            stack.enter_context(self.session(edits=site_edits))
+            for edit in edits:
+                stack.enter_context(edit.installed(self))
             stack.callback(setattr, self, "is_edited", self.is_edited)
             self.is_edited = self.is_edited or bool(edits)
             yield self
