@@ -1,10 +1,11 @@
-"""The autoencoders that come with the package, by name. Light: a name is looked up without loading torch."""
+"""What comes with the package, by name: SAEs and an image adapter. A name is looked up without loading torch."""
 
 from pathlib import Path
 
 from saes.errors import unknown_name
 
 SHIPPED = Path(__file__).parent / "toy" / "weights" / "saes"
+ADAPTER = "toy/image_adapter"
 
 
 def sae_folder(sae: str | Path) -> Path:
@@ -15,3 +16,8 @@ def sae_folder(sae: str | Path) -> Path:
     if str(sae) not in shipped:
         raise unknown_name("shipped SAE", str(sae), shipped)
     return shipped[str(sae)]
+
+
+def adapter_path(adapter: str | Path) -> Path:
+    """Where an image adapter is that is given by its path or as "toy/image_adapter"."""
+    return SHIPPED.parent / "image_adapter" if str(adapter) == ADAPTER else Path(adapter)

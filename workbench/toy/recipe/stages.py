@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPVisionModelWithProjection
 
 import saes
 from saes.calibration import moments
@@ -20,7 +21,7 @@ from workbench.substitution import measure_substitution
 from workbench.toy import report, tokenizer
 from workbench.toy.captions import sample
 from workbench.toy.oracle import Oracle
-from workbench.toy.recipe import autoencoder, dataset, diffusion, export, judging
+from workbench.toy.recipe import autoencoder, dataset, diffusion, export, image_adapter, judging
 from workbench.toy.recipe.loop import Schedule, averaged
 from workbench.toy.render import render
 from workbench.toy.scenes import random_scene
@@ -39,6 +40,8 @@ SCHEDULES = {
     "diffusion": Schedule(steps=8000, lr=9e-4),
     "descendant": Schedule(steps=800, lr=4e-4),
     "sibling": Schedule(steps=3600, lr=9e-4),
+    "image_encoder": Schedule(steps=1600, lr=1e-3),
+    "image_adapter": Schedule(steps=1100, lr=1e-3),
 }
 
 
@@ -134,6 +137,35 @@ def train_saes(folder: Path, progress: Progress = SILENT) -> None:
         saes.train(store, site, config, shipped(folder) / "saes" / site, progress=progress)
 
 
+def train_image_encoder(folder: Path, progress: Progress = SILENT) -> None:
+    images, captions = pictures(folder, progress)
+    ids = diffusion.tokens(tokenizer.build(folder / "tokenizer"), captions)
+    rows = image_adapter.caption_rows(text_encoder_of(folder), ids, progress)
+    net = Oracle.load(shipped(folder) / "oracle").net
+    trained = image_adapter.train_encoder(
+        images, rows, lambda shown: judging.seen(net, shown), folder / "image_encoder", SCHEDULES["image_encoder"],
+        device(), progress,
+    )  # fmt: skip
+    trained.encoder.save_pretrained(folder / "image_encoder" / "model")
+
+
+def train_image_adapter(folder: Path, progress: Progress = SILENT) -> None:
+    images, captions = pictures(folder, progress)
+    words = tokenizer.build(folder / "tokenizer")
+    latents = read_tensors(folder / "latents.safetensors")
+    unet = UNet2DConditionModel.from_pretrained(shipped(folder) / "pipeline" / "unet").float()
+    encoder = CLIPVisionModelWithProjection.from_pretrained(folder / "image_encoder" / "model")
+    image_adapter.train_adapter(
+        unet.to(memory_format=torch.channels_last), text_encoder_of(folder), encoder, images,
+        diffusion.tokens(words, captions), diffusion.tokens(words, [""]), latents["means"], latents["stds"],
+        folder / "image_adapter", SCHEDULES["image_adapter"], device(), progress,
+    )  # fmt: skip
+
+
+def text_encoder_of(folder: Path) -> CLIPTextModel:
+    return CLIPTextModel.from_pretrained(shipped(folder) / "pipeline" / "text_encoder").float().eval()
+
+
 def write_card(folder: Path, progress: Progress = SILENT) -> None:
     """Measures the model and writes down what was found beside the weights."""
     weights = shipped(folder)
@@ -175,6 +207,8 @@ STAGES: dict[str, Callable[[Path, Progress], None]] = {
     "export": export_pipeline,
     "relatives": train_relatives,
     "saes": train_saes,
+    "image_encoder": train_image_encoder,
+    "image_adapter": train_image_adapter,
     "card": write_card,
 }
 
