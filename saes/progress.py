@@ -1,6 +1,6 @@
 """How long work tells how far it is, without knowing who listens."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar, runtime_checkable
 
 Item = TypeVar("Item")
@@ -10,11 +10,16 @@ Item = TypeVar("Item")
 class Progress(Protocol):
     """Wraps what a loop runs over: `for prompt in progress(prompts, "harvest"): …`."""
 
-    def __call__(self, items: Iterable[Item], label: str = "", total: int | None = None) -> Iterator[Item]:
-        """Yields `items` unchanged. `total` is needed only where `items` has no length."""
+    def __call__(
+        self, items: Iterable[Item], label: str = "", total: int | None = None, note: Callable[[], str] | None = None
+    ) -> Iterator[Item]:
+        """Yields `items` unchanged. `total` is needed only where `items` has no length; `note` says how it goes, such
+        as a loss, after each of them."""
         ...
 
 
-def SILENT(items: Iterable[Item], label: str = "", total: int | None = None) -> Iterator[Item]:
+def SILENT(
+    items: Iterable[Item], label: str = "", total: int | None = None, note: Callable[[], str] | None = None
+) -> Iterator[Item]:
     """The progress that shows nothing: the default everywhere, so that a library call prints nothing."""
     yield from items

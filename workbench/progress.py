@@ -3,7 +3,7 @@
 Standard output stays free for results, so `--json` can be piped while bars are shown.
 """
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 
 from saes.progress import Item, Progress
@@ -17,19 +17,21 @@ def progress_bars() -> Iterator[Progress]:
     from rich.progress import Progress as Bars
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    bars = Bars(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+    bars = Bars(*columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=Console(stderr=True))
     tasks: dict[str, TaskID] = {}
 
-    def progress(items: Iterable[Item], label: str = "", total: int | None = None) -> Iterator[Item]:
+    def progress(
+        items: Iterable[Item], label: str = "", total: int | None = None, note: Callable[[], str] | None = None
+    ) -> Iterator[Item]:
         total = len(items) if total is None and isinstance(items, Sized) else total
         bars.start()  # with the first bar: nothing to do leaves no trace
         if label in tasks:
             bars.reset(tasks[label], total=total)
         else:
-            tasks[label] = bars.add_task(label, total=total)
+            tasks[label] = bars.add_task(label, total=total, note="")
         for item in items:
             yield item
-            bars.advance(tasks[label])
+            bars.update(tasks[label], advance=1, note=note() if note else "")
 
     try:
         yield progress

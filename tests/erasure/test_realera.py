@@ -12,8 +12,8 @@ from workbench.edits import WeightEdit
 from workbench.erasure.realera import RealEra, joined
 from workbench.erasure.uce import UCE, kept_prompts, paired_prompts
 from workbench.fitting.copies import denoiser_parameters, own_denoiser
-from workbench.fitting.descent import descend, generator_of
 from workbench.fitting.lora import attach, factors
+from workbench.fitting.training import Plan, generator_of, train
 from workbench.models import load
 
 FORMS = ["a photo of a {}", "{} by"]
@@ -212,7 +212,8 @@ def test_training_brings_the_noise_nearer_to_the_anchors(tiny_sd1):
 
     before = mean_loss()
     factor_list = [factor for adapter in adapters.values() for factor in adapter]
-    descend(factor_list, lambda step, draw: method.loss(tiny_sd1, own, lesson, draw), 15, lr=0.06, seed=0)
+    named = {str(i): one for i, one in enumerate(factor_list)}
+    train(named, lambda step, draw: method.loss(tiny_sd1, own, lesson, draw), Plan(steps=15, lr=0.06))
     assert mean_loss() < 0.9 * before
 
 

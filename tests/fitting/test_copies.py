@@ -54,5 +54,5 @@ def test_a_copy_of_an_edited_model_has_the_edited_weights_and_none_of_its_hooks(
 
 
 def test_a_denoiser_with_hooks_is_not_copied(tiny_sd1):
-    with pytest.raises(WorkbenchError, match="hooks in the denoiser"), tiny_sd1.session(record=["unet.mid"]):
+    with pytest.raises(WorkbenchError, match="hooks in the unet"), tiny_sd1.session(record=["unet.mid"]):
         own_denoiser(tiny_sd1)

@@ -15,6 +15,9 @@ METHODS = {  # name (that of the file) → "module:Class"
     "rece": "workbench.erasure.rece:RECE",
     "trce": "workbench.erasure.trce:TRCE",
     "realera": "workbench.erasure.realera:RealEra",
+    "sld": "workbench.erasure.sld:SLD",
+    "negative_prompt": "workbench.erasure.negative_prompt:NegativePrompt",
+    "esd": "workbench.erasure.esd:ESD",
 }
 ENTRY_POINTS = "workbench.methods"
 

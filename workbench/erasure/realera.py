@@ -32,10 +32,10 @@ from workbench.edits.weight import DELTA, LEFT, RIGHT
 from workbench.erasure.method import Supports
 from workbench.erasure.uce import UCE, Kept, Pair, kept_prompts, paired_prompts
 from workbench.fitting.copies import denoiser_parameters, own_denoiser
-from workbench.fitting.descent import check_precision, descend
 from workbench.fitting.least_squares import Ridge, Rows, deltas, one_dtype
-from workbench.fitting.lora import attach, factors
+from workbench.fitting.lora import attach, factors, parameters_of
 from workbench.fitting.rows import last_subject
+from workbench.fitting.training import Plan, check_precision, train
 from workbench.models import Model
 from workbench.models.architecture import Latents
 from workbench.models.encoding import Encoding
@@ -159,10 +159,9 @@ class RealEra:
         def loss(step: int, generator: torch.Generator) -> Tensor:
             return self.loss(model, own, lessons[step % len(lessons)], generator)
 
-        descend(
-            [factor for adapter in adapters.values() for factor in adapter], loss, self.lora_steps,
-            lr=self.lora_lr, clip=1.0, seed=seed, progress=progress, label="noise alignment",
-        )  # fmt: skip
+        plan = Plan(steps=self.lora_steps, lr=self.lora_lr, clip=1.0)
+        what = [solved.settings, [asdict(concept) for concept in concepts], model.fingerprint]
+        train(parameters_of(adapters), loss, plan, seed=seed, what=what, progress=progress, label="noise alignment")
         return factors(adapters)
 
     @torch.no_grad()

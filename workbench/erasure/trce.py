@@ -31,11 +31,11 @@ from workbench.concepts import Concept
 from workbench.edits import WeightEdit
 from workbench.erasure.method import Supports
 from workbench.fitting.copies import changes, denoiser_parameters, own_denoiser
-from workbench.fitting.descent import check_precision, descend, generator_of
 from workbench.fitting.embedding import embed_in_batches
 from workbench.fitting.least_squares import Ridge, deltas, one_dtype
 from workbench.fitting.pairs import Pair, safe_pairs
 from workbench.fitting.rows import ends_of_text, last_subject, same_tokens
+from workbench.fitting.training import Plan, check_precision, generator_of, train
 from workbench.fitting.trajectories import Trajectories, trajectories
 from workbench.models import Model
 from workbench.models.architecture import Latents
@@ -122,7 +122,7 @@ class TRCE:
         """Stage 2: the changes of self-attention and of the queries of cross-attention."""
         with model.edited(stage_1):
             kept = own_denoiser(model)
-        models = Models(model, kept, own_denoiser(kept))
+        models = Models(model, kept, own_denoiser(kept, is_trained))
         generator = generator_of(seed, 0)
         chosen = [pairs[i] for i in torch.randperm(len(pairs), generator=generator).tolist()]
         chosen = [chosen[i % len(chosen)] for i in range(self.trajectories)]
@@ -138,8 +138,9 @@ class TRCE:
             return self.loss(models, x, x_u, paths[0].timesteps[k], chosen[i])
 
         trained = denoiser_parameters(models.student, is_trained)
-        descend(trained.values(), loss_of, self.epochs * self.trajectories, lr=self.lr, accumulate=self.accumulate,
-                seed=seed, progress=progress, label="steering")  # fmt: skip
+        plan = Plan(steps=self.epochs * self.trajectories, lr=self.lr, keep_gradients=self.accumulate)
+        what = [stage_1.settings, [tuple(pair) for pair in pairs], model.fingerprint]
+        train(trained, loss_of, plan, seed=seed, what=what, progress=progress, label="steering")
         return changes(model, models.student, trained)
 
     def paths(

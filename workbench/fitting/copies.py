@@ -1,4 +1,8 @@
-"""A second handle on a model whose denoiser is its own: fine-tuning methods train that, and the model never changes."""
+"""A second handle on a model with a component of its own: fine-tuning trains that, and the model never changes.
+
+What is not trained is not copied: both components hold the very same parameters, so that beside the model a student
+takes the memory of what it learns.
+"""
 
 from collections.abc import Callable, Iterable
 from copy import copy, deepcopy
@@ -10,30 +14,37 @@ from saes.errors import WorkbenchError
 from workbench.edits.weight import DELTA
 from workbench.models import Model
 
+Wanted = Callable[[str], bool]  # of a parameter's name in the model
 
-def own_denoiser(model: Model) -> Model:
-    """A handle that shares everything with `model` but its denoiser, a deep copy of the one that `model` has now.
 
-    Under `model.edited(…)` the copy has the edited weights. Nothing in it asks for gradients. Raises `WorkbenchError`
-    while an edit or a recorder is inside the denoiser: its hooks would be copied too, and belong to the other one.
+def everything(name: str) -> bool:
+    """All parameters."""
+    return True
+
+
+def own_denoiser(model: Model, trained: Wanted = everything) -> Model:
+    """A handle that shares everything with `model` but those of its denoiser's parameters that are `trained`.
+
+    Under `model.edited(…)` these start from the edited weights, and the others stay edited only while the block runs.
+    Weights in half precision become float32: they are the ones that small steps must not be lost in. Nothing asks for
+    gradients. Raises `WorkbenchError` while an edit or a recorder is inside the denoiser: its hooks would be copied
+    too, and belong to the other one.
     """
-    component = model.architecture.denoiser.path
-    original = getattr(model.pipe, component)
-    if any(part._forward_hooks or part._forward_pre_hooks for part in original.modules() if part is not original):
-        raise WorkbenchError(
-            f"A session has hooks in the denoiser of {model.name}.", "Close it before the denoiser is copied."
-        )
-    architecture = copy(model.architecture)
-    architecture.pipe = copy(model.pipe)
-    setattr(architecture.pipe, component, _without_hooks(deepcopy(original)))
-    twin = Model(model.name, architecture, model.defaults, model._files)
-    twin.is_edited = model.is_edited
-    return twin
+    return _own(model, model.architecture.denoiser.path, trained)
 
 
-def denoiser_parameters(model: Model, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, nn.Parameter]:
+def own_text_encoder(model: Model, trained: Wanted = everything) -> Model:
+    """The same for the (first) text encoder."""
+    return _own(model, next(one.path for one in model.architecture.components if one.kind == "text"), trained)
+
+
+def denoiser_parameters(model: Model, wanted: Wanted = everything) -> dict[str, nn.Parameter]:
     """The denoiser's parameters by their names in the model ("unet.mid_block.….attn1.to_q.weight"), those `wanted`."""
-    component = model.architecture.denoiser.path
+    return parameters_of(model, model.architecture.denoiser.path, wanted)
+
+
+def parameters_of(model: Model, component: str, wanted: Wanted = everything) -> dict[str, nn.Parameter]:
+    """A component's parameters by their names in the model, those `wanted`."""
     named = ((f"{component}.{name}", one) for name, one in getattr(model.pipe, component).named_parameters())
     return {name: one for name, one in named if wanted(name)}
 
@@ -44,8 +55,25 @@ def changes(model: Model, trained: Model, names: Iterable[str]) -> dict[str, Ten
     return {name + DELTA: (trained.parameter(name) - model.parameter(name)).cpu() for name in names}
 
 
-def _without_hooks(denoiser: nn.Module) -> nn.Module:
+def _own(model: Model, component: str, trained: Wanted) -> Model:
+    original = getattr(model.pipe, component)
+    if any(part._forward_hooks or part._forward_pre_hooks for part in original.modules() if part is not original):
+        raise WorkbenchError(
+            f"A session has hooks in the {component} of {model.name}.", "Close it before the component is copied."
+        )
+    shared = {id(one): one for one in parameters_of(model, component, lambda name: not trained(name)).values()}
+    architecture = copy(model.architecture)
+    architecture.pipe = copy(model.pipe)
+    setattr(architecture.pipe, component, _without_hooks(deepcopy(original, shared)))
+    twin = Model(model.name, architecture, model.defaults, model._files)
+    twin.is_edited = model.is_edited
+    for one in parameters_of(twin, component, trained).values():
+        one.data = one.data.to(torch.promote_types(one.dtype, torch.float32))
+    return twin
+
+
+def _without_hooks(component: nn.Module) -> nn.Module:
     """What follows the calls of the original does not follow those of the copy."""
-    for hooks in (denoiser._forward_hooks, denoiser._forward_pre_hooks):
+    for hooks in (component._forward_hooks, component._forward_pre_hooks):
         hooks.clear()
-    return denoiser.requires_grad_(False)
+    return component.requires_grad_(False)

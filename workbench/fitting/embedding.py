@@ -9,8 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saes.progress import SILENT, Progress
+from workbench.hooks import Role
 from workbench.models import Model
 from workbench.models.architecture import Reads
+from workbench.models.encoding import Encoding
 
 BATCH = 32
 REMEMBERED_BYTES = 512 * 2**20
@@ -59,6 +61,22 @@ def embed(model: Model, prompts: Sequence[str], reads: Reads = "embeddings") -> 
             memory.add(prompt, known[prompt])  # type: ignore[arg-type]
     stacked = torch.stack([known[prompt][reads == "pooled"] for prompt in prompts])  # type: ignore[index, misc]
     return stacked.to(torch.promote_types(stacked.dtype, torch.float32))
+
+
+@torch.no_grad()
+def encoded(model: Model, prompts: Sequence[str], role: Role = "cond") -> Encoding:
+    """Encoded prompts as `model.encode` gives them, each encoded once and remembered as those of `embed` are."""
+    memory = Memory(REMEMBERED_BYTES) if model.is_edited else MEMORIES.setdefault(model, Memory(REMEMBERED_BYTES))
+    rows = []
+    for prompt in prompts:
+        row = memory.get(f"{role}: {prompt}")
+        if row is None:
+            one = model.encode(prompt, role)
+            row = (one.embeddings[0].clone(), None if one.pooled is None else one.pooled[0].clone())
+            memory.add(f"{role}: {prompt}", row)
+        rows.append(row)
+    embeddings, pooled = zip(*rows, strict=True)
+    return Encoding(torch.stack(embeddings), None if pooled[0] is None else torch.stack(pooled), (role,) * len(rows))
 
 
 def embed_in_batches(

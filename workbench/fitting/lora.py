@@ -50,6 +50,11 @@ def adapter_of(module: nn.Module) -> Adapter:
     return Adapter(left, right)
 
 
+def parameters_of(adapters: dict[str, Adapter]) -> dict[str, nn.Parameter]:
+    """All factors by names of their own, as a training wants them."""
+    return {f"{name}:{side}": one for name, both in adapters.items() for side, one in both._asdict().items()}
+
+
 def factors(adapters: dict[str, Adapter]) -> dict[str, tuple[Tensor, Tensor]]:
     """(B, A) of each map by its name, on the CPU, without gradients."""
     return {name: (one.left.detach().cpu(), one.right.detach().cpu()) for name, one in adapters.items()}

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saes.progress import SILENT, Progress
+from workbench.fitting.embedding import encoded
 from workbench.hooks import Role
 from workbench.models import Model
 from workbench.models.architecture import Latents
@@ -18,10 +19,15 @@ BATCH = 16
 
 
 class Trajectories(NamedTuple):
-    """`latents[:, k]` are what the denoiser gets at `timesteps[k]` (x_t with its own t), from the noisiest on."""
+    """`latents[:, k]` are what the denoiser gets at `timesteps[k]` (x_t with its own t), from the noisiest on.
+
+    `cond` and `uncond` are its raw outputs there with and without the prompt, if they were asked for.
+    """
 
     timesteps: list[int]
     latents: Float[Tensor, "n seen channels height width"]  # on the CPU
+    cond: Float[Tensor, "n seen channels height width"] | None = None
+    uncond: Float[Tensor, "n seen channels height width"] | None = None
 
 
 @torch.no_grad()
@@ -34,17 +40,18 @@ def trajectories(
     seen: int,
     guidance_scale: float = 1.0,
     role: Role = "cond",
+    predictions: bool = False,
     progress: Progress = SILENT,
     label: str = "trajectories",
 ) -> Trajectories:
     """The first `seen` of `steps` steps of DDIM (η = 0), a trajectory for each prompt with its seed.
 
     For SD1, SD2 and SDXL, with any prediction type; noise as `model.generate` draws it. With `role="uncond"` an empty
-    prompt is encoded as guidance has it; a `guidance_scale` of 1 goes without guidance. The pipeline's own scheduler is
+    prompt is encoded as guidance has it; a `guidance_scale` of 1 goes without guidance. `predictions` keeps what the
+    model predicted on the way: a teacher's answers at no further cost (with guidance). The pipeline's own scheduler is
     left as it is.
     """
-    scheduler = DDIMScheduler.from_config(model.pipe.scheduler.config, clip_sample=False)
-    scheduler.set_timesteps(steps)
+    scheduler = ddim(model, steps)
     timesteps = scheduler.timesteps[:seen].tolist()
     parts = []
     for start in progress(range(0, len(prompts), BATCH), label):
@@ -52,16 +59,52 @@ def trajectories(
         x = model.noise(seeds[chosen]).to(model.device)
         cond, path = model.encode(prompts[chosen], role), []
         for t in timesteps:
-            path.append(x.cpu())
-            x = scheduler.step(_guided(model, x, t, cond, guidance_scale), t, x).prev_sample
-        parts.append(torch.stack(path, dim=1))
-    return Trajectories(timesteps, torch.cat(parts))
+            answer = _answer(model, x, t, cond, both=predictions or guidance_scale != 1)
+            path.append([one.cpu() for one in ((x, *answer) if predictions else (x,))])
+            x = scheduler.step(answer.guided(guidance_scale), t, x).prev_sample
+        parts.append([torch.stack(one, dim=1) for one in zip(*path, strict=True)])
+    return Trajectories(timesteps, *(torch.cat(one) for one in zip(*parts, strict=True)))
 
 
-def _guided(model: Model, x: Latents, t: int, cond: Encoding, guidance_scale: float) -> Latents:
-    """Guidance of the raw output: at one x and t it is linear in the noise, whatever the model predicts."""
+class Partway(NamedTuple):
+    """A latent and the timestep whose noise it has."""
+
+    latents: Latents  # on the model's device
+    timestep: int
+
+
+@torch.no_grad()
+def partway(model: Model, prompt: str, noise: Latents, k: int, *, steps: int, guidance_scale: float = 1.0) -> Partway:
+    """The `k`-th latent (from 0, the noise itself) of a trajectory of `steps` steps of DDIM from `noise`, at its own
+    timestep: `k` passes of the model, without gradients."""
+    scheduler = ddim(model, steps)
+    timesteps, x, cond = scheduler.timesteps.tolist(), noise.to(model.device), encoded(model, [prompt])
+    for t in timesteps[:k]:
+        answer = _answer(model, x, t, cond, both=guidance_scale != 1)
+        x = scheduler.step(answer.guided(guidance_scale), t, x).prev_sample
+    return Partway(x, timesteps[k])
+
+
+def ddim(model: Model, steps: int) -> DDIMScheduler:
+    """A scheduler of one's own with the model's noise schedule, set to so many steps."""
+    scheduler = DDIMScheduler.from_config(model.pipe.scheduler.config, clip_sample=False)
+    scheduler.set_timesteps(steps)
+    return scheduler
+
+
+class _Answer(NamedTuple):
+    """The raw outputs with the prompt and without."""
+
+    cond: Latents
+    uncond: Latents
+
+    def guided(self, scale: float) -> Latents:
+        """Guidance of the raw output: at one x and t it is linear in the noise, whatever the model predicts."""
+        return self.cond if scale == 1 else self.uncond + scale * (self.cond - self.uncond)
+
+
+def _answer(model: Model, x: Latents, t: int, cond: Encoding, *, both: bool) -> _Answer:
     prediction = model.noise_prediction(x, t, cond)
-    if guidance_scale == 1:
-        return prediction
-    uncond = model.noise_prediction(x, t, model.encode("", role="uncond"))
-    return uncond + guidance_scale * (prediction - uncond)
+    return _Answer(
+        prediction, model.noise_prediction(x, t, encoded(model, [""], role="uncond")) if both else prediction
+    )

@@ -3,7 +3,7 @@
 import hashlib
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -50,7 +50,9 @@ class Watch:
     items: int = 0
     labels: list[str] = field(default_factory=list)
 
-    def __call__(self, items: Iterable[Item], label: str = "", total: int | None = None) -> Iterator[Item]:
+    def __call__(
+        self, items: Iterable[Item], label: str = "", total: int | None = None, note: Callable[[], str] | None = None
+    ) -> Iterator[Item]:
         self.labels.append(label)
         for item in items:
             self.items += 1

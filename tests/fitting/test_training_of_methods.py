@@ -6,10 +6,15 @@ from torch import nn
 from torch.testing import assert_close
 
 from saes.errors import WorkbenchError
-from workbench.fitting.descent import descend, generator_of
+from workbench.fitting.training import Plan, generator_of, train
 
 TARGET = torch.tensor([1.0, -2.0], dtype=torch.float64)
 ADAM = {"lr": 0.1, "betas": (0.5, 0.25), "weight_decay": 0.0}
+
+
+def descend(weights, loss, steps, accumulate=False, seed=0, **how):
+    plan = Plan(steps=steps, keep_gradients=accumulate, **how)
+    return train({str(i): one for i, one in enumerate(weights)}, loss, plan, seed=seed).losses
 
 
 def weight():
@@ -92,5 +97,5 @@ def test_half_precision_and_a_loss_that_is_not_finite_are_refused():
     with pytest.raises(WorkbenchError, match=r"torch\.float32"):
         descend([half], squares(half), 1, lr=0.1)
     w = weight()
-    with pytest.raises(WorkbenchError, match="step 0 is nan"):
+    with pytest.raises(WorkbenchError, match="step 0 is loss nan"):
         descend([w], lambda *_: (w * torch.nan).sum(), 1, lr=0.1)

@@ -1,0 +1,176 @@
+"""ESD: the model's own guidance, turned round, is what it learns to say (Gandikota et al. 2023, arXiv:2303.07345).
+
+θ is a copy of the denoiser θ*; c the prompt of the concept, ∅ the empty one, f the prompt that loses it (c itself unless
+told otherwise), x_t a latent of a trajectory of f that is guided with w.
+    (1)  L = mean (ε_θ(x_t, f) − y)²
+    (2)  y = ε*(∅) − η [ε*(c) − ε*(∅)]       f = c
+    (3)  y = ε*(f) − η′ [ε*(c) − ε*(∅)]      f another prompt; for f = c, η′ = η + 1 would be (2)
+Outputs are the denoiser's raw ones: guidance is linear in them, and for a model that predicts noise this is the loss as
+published. The paper's code of 2023 (a2189e9) is followed but for one slip: its x_t is 40 to 60 of 1,000 timesteps
+cleaner than the timestep that the model is told; here a latent goes with its own. Later official codes draw x_t from
+the frozen model (`sampler="frozen"`), write (2) as (3) with c for f (`negative_guidance` 2 there is 1 here), and train
+faster: 200 iterations at 2e-5 (2024) or 5e-5 (2025). (3) comes from them too, not from the paper.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from saes.errors import WorkbenchError
+from saes.progress import SILENT, Progress
+from workbench.concepts import Concept
+from workbench.edits import WeightEdit
+from workbench.erasure.method import Supports
+from workbench.fitting.copies import changes, own_denoiser
+from workbench.fitting.embedding import encoded
+from workbench.fitting.selectors import select, wanted
+from workbench.fitting.training import Plan, check, train
+from workbench.fitting.trajectories import partway, trajectories
+from workbench.models import Model
+from workbench.models.architecture import Latents
+
+Prompts = Literal["name", "templates", "all"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ESD:
+    """Teaches cross-attention (x) or all else (u) to predict, for the concept, what guidance away from it would.
+
+    A `WeightEdit`. No pictures are needed, nothing is retained on purpose. Of several concepts and prompts one is drawn
+    for each iteration.
+    """
+
+    train: Literal["esd-x", "esd-u", "esd-strict", "self", "full"] = "esd-x"  # which parameters
+    negative_guidance: float = 1.0  # η of (2), η′ of (3)
+    erase_from: str = ""  # f: a prompt that loses the concept; left out, the concept's own
+    prompts: Prompts = "name"  # the concept's name, its name in its templates, or also its synonyms
+    sampler: Literal["student", "frozen"] = "student"  # who draws x_t; frozen: all trajectories once, beforehand
+    trajectories: int = 100  # how many of them
+    steps: int = 50  # of a whole trajectory
+    start_guidance: float = 3.0  # w
+    iterations: int = 1000
+    batch: int = 1  # latents an iteration
+    lr: float = 1e-5  # Adam, constant
+
+    paper: ClassVar[str] = "arXiv:2303.07345"
+    family: ClassVar[str] = "fine-tuning"
+    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl"))
+    cost: ClassVar[str] = "some 50 passes an iteration, 1,000 of them; with frozen trajectories 100 images and one pass"
+
+    def __post_init__(self) -> None:
+        for name in ("trajectories", "steps", "iterations", "batch"):
+            if getattr(self, name) < 1:
+                raise WorkbenchError(f"{name} is {getattr(self, name)}.", "Choose 1 or more.")
+
+    def fit(
+        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+    ) -> WeightEdit:
+        """Raises `WorkbenchError` for what cannot be trained, before any work."""
+        self.supports.check("ESD", model, concepts)
+        texts = texts_of(concepts, self.prompts)
+        student = own_denoiser(model, wanted(self.train))
+        trained = select(student, self.train)
+        check(trained, self.plan)
+        what = [asdict(self), texts, model.fingerprint]
+        view = self._frozen(model, texts, seed, progress) if self.sampler == "frozen" else None
+
+        def loss(step: int, generator: torch.Generator) -> Tensor:
+            seen = self.online(model, student, texts, generator) if view is None else view.drawn(self.batch, generator)
+            return self.loss(model, student, seen)
+
+        train(trained, loss, self.plan, seed=seed, what=what, progress=progress, label="negative guidance")
+        return WeightEdit(
+            tensors=changes(model, student, trained), settings=asdict(self), method="esd",
+            concepts=[concept.name for concept in concepts], base_fingerprint=model.fingerprint, seed=seed,
+        )  # fmt: skip
+
+    @property
+    def plan(self) -> Plan:
+        """Adam at a constant rate."""
+        return Plan(steps=self.iterations, lr=self.lr, weight_decay=0.0)
+
+    def loss(self, model: Model, student: Model, seen: "Seen") -> Float[Tensor, ""]:
+        """(1), with a timestep for each latent."""
+        prediction = student.noise_prediction(seen.latents, seen.timesteps, encoded(model, seen.prompts))
+        return (prediction - seen.target.to(prediction)).square().mean()
+
+    def target(self, base: Latents, cond: Latents, uncond: Latents) -> Latents:
+        """y by (2), or by (3) where `base` is the output for another prompt than the concept's."""
+        start = base if self.erase_from else uncond
+        return start - self.negative_guidance * (cond - uncond)
+
+    @torch.no_grad()
+    def online(self, model: Model, student: Model, texts: Sequence[str], generator: torch.Generator) -> "Seen":
+        """Latents that the model in training draws for one text, all part of the way to one random timestep."""
+        text = texts[int(torch.randint(len(texts), (), generator=generator))]
+        start = self.erase_from or text
+        noise = torch.randn(self.batch, *model.noise([0]).shape[1:], generator=generator)
+        k = int(torch.randint(self.steps, (), generator=generator))
+        x, t = partway(student, start, noise, k, steps=self.steps, guidance_scale=self.start_guidance)
+        return Seen(x, torch.tensor([t] * self.batch), [start] * self.batch, self._answer(model, x, t, text))
+
+    def _frozen(self, model: Model, texts: Sequence[str], seed: int, progress: Progress) -> "View":
+        """Everything that the frozen model has to say, before training begins."""
+        n = self.trajectories
+        chosen = [texts[i % len(texts)] for i in range(n)]
+        starts = [self.erase_from or text for text in chosen]
+        seeds = torch.randint(2**31, (n,), generator=torch.Generator().manual_seed(seed)).tolist()
+        path = trajectories(
+            model, starts, seeds, steps=self.steps, seen=self.steps, guidance_scale=self.start_guidance,
+            predictions=True, progress=progress,
+        )  # fmt: skip
+        assert path.cond is not None and path.uncond is not None  # they were asked for
+        if not self.erase_from:
+            return View(path.latents, path.timesteps, starts, self.target(path.cond, path.cond, path.uncond))
+        each = zip(path.latents.unbind(1), path.timesteps, strict=True)
+        targets = [self._answers(model, x, t, chosen) for x, t in progress(each, "targets", self.steps)]
+        return View(path.latents, path.timesteps, starts, torch.stack(targets, dim=1))
+
+    @torch.no_grad()
+    def _answers(self, model: Model, x: Latents, t: int, texts: Sequence[str]) -> Latents:
+        rows = [self._answer(model, row[None].to(model.device), t, text) for row, text in zip(x, texts, strict=True)]
+        return torch.cat(rows).cpu()
+
+    def _answer(self, model: Model, x: Latents, t: int, text: str) -> Latents:
+        """y of latents of one text, by the frozen model."""
+        cond = model.noise_prediction(x, t, encoded(model, [text]))
+        uncond = model.noise_prediction(x, t, encoded(model, [""], role="uncond"))
+        base = model.noise_prediction(x, t, encoded(model, [self.erase_from])) if self.erase_from else cond
+        return self.target(base, cond, uncond)
+
+
+class Seen(NamedTuple):
+    """What one iteration trains on: a row for each latent."""
+
+    latents: Latents
+    timesteps: Tensor
+    prompts: list[str]
+    target: Latents
+
+
+class View(NamedTuple):
+    """Frozen trajectories `[n, k, …]` with the targets at all of their latents."""
+
+    latents: Tensor
+    timesteps: list[int]
+    prompts: list[str]
+    target: Tensor
+
+    def drawn(self, batch: int, generator: torch.Generator) -> Seen:
+        """Random places on random trajectories."""
+        n, k = self.latents.shape[:2]
+        i, j = (torch.randint(size, (batch,), generator=generator) for size in (n, k))
+        times = torch.tensor(self.timesteps)[j]
+        return Seen(self.latents[i, j], times, [self.prompts[one] for one in i.tolist()], self.target[i, j])
+
+
+def texts_of(concepts: Sequence[Concept], prompts: Prompts) -> list[str]:
+    """The texts that name the concepts, each once."""
+    if prompts == "name":
+        return [concept.name for concept in concepts]
+    both = prompts == "all"
+    return [text for one in concepts for text in (*one.prompts(), *(one.synonym_prompts() if both else ()))]

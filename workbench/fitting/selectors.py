@@ -1,0 +1,75 @@
+"""Which parameters a method trains: the sets that papers name, as predicates on the names of parameters.
+
+select(model, "esd-x")       {"unet.….attn2.to_q.weight": …, …}
+select(model, is_key_or_value)
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import nn
+
+from saes.errors import WorkbenchError, unknown_name
+from workbench.fitting.copies import Wanted, denoiser_parameters, everything
+from workbench.models import Model
+
+ATTENTION_MAPS = ("to_q", "to_k", "to_v", "to_out")
+
+
+def is_cross_attention(name: str) -> bool:
+    """Queries, keys, values and outputs of cross-attention; not the norm before it."""
+    return "attn2" in name.split(".")
+
+
+def is_key_or_value(name: str) -> bool:
+    """The maps of cross-attention that read the prompt."""
+    parts = name.split(".")
+    return is_cross_attention(name) and ("to_k" in parts or "to_v" in parts)
+
+
+def is_self_attention(name: str) -> bool:
+    """Queries, keys, values and outputs of self-attention."""
+    return "attn1" in name.split(".")
+
+
+def is_attention(name: str) -> bool:
+    """The four maps of self-attention and of cross-attention."""
+    return is_self_attention(name) or is_cross_attention(name)
+
+
+def is_outside_cross_attention(name: str) -> bool:
+    """All but cross-attention, the output layers and the embedding of time: ESD-u as it was published."""
+    top = name.split(".")[1]
+    return not is_cross_attention(name) and top not in ("conv_out", "conv_norm_out", "time_embedding")
+
+
+class Set(NamedTuple):
+    """A set by its name in the papers."""
+
+    wanted: Wanted
+    what: str
+
+
+DENOISER_SETS = {
+    "esd-x": Set(is_cross_attention, "cross-attention"),
+    "esd-strict": Set(is_key_or_value, "keys and values of cross-attention"),
+    "esd-u": Set(is_outside_cross_attention, "all but cross-attention, output and time embedding"),
+    "self": Set(is_self_attention, "self-attention"),
+    "attention": Set(is_attention, "self-attention and cross-attention"),
+    "full": Set(everything, "the whole denoiser"),
+}
+
+
+def wanted(name: str) -> Wanted:
+    """The predicate of a set. Raises `WorkbenchError` with the nearest name for an unknown one."""
+    if name not in DENOISER_SETS:
+        raise unknown_name("set of parameters", name, DENOISER_SETS)
+    return DENOISER_SETS[name].wanted
+
+
+def select(model: Model, which: str | Callable[[str], bool]) -> dict[str, nn.Parameter]:
+    """The denoiser's parameters of a set, by name. Raises `WorkbenchError` if there is none in this model."""
+    chosen = denoiser_parameters(model, wanted(which) if isinstance(which, str) else which)
+    if not chosen:
+        raise WorkbenchError(f"No parameter of {model.name} belongs to the set {which}.", "Choose another set.")
+    return chosen
