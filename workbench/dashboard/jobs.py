@@ -41,13 +41,15 @@ class Job(Generic[Result]):
     def is_over(self) -> bool:
         return self.state in ("done", "failed", "stopped")
 
-    def progress(self, items: Iterable[Item], label: str = "", total: int | None = None) -> Iterator[Item]:
+    def progress(
+        self, items: Iterable[Item], label: str = "", total: int | None = None, note: Callable[[], str] | None = None
+    ) -> Iterator[Item]:
         """A `Progress` that a browser can ask for; between two items the job can be stopped."""
         items = list(items)
         for number, item in enumerate(items):
             if self.stopping:
                 raise _Stop
-            self.message, self.share = label, number / len(items)
+            self.message, self.share = f"{label} {note()}" if note else label, number / len(items)
             yield item
 
 

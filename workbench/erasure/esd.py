@@ -1,7 +1,7 @@
 """ESD: the model's own guidance, turned round, is what it learns to say (Gandikota et al. 2023, arXiv:2303.07345).
 
-θ is a copy of the denoiser θ*; c the prompt of the concept, ∅ the empty one, f the prompt that loses it (c itself unless
-told otherwise), x_t a latent of a trajectory of f that is guided with w.
+θ is a copy of the denoiser θ*; c the prompt of the concept, ∅ the empty one, f the prompt that loses it (c itself
+unless told otherwise), x_t a latent of a trajectory of f that is guided with w.
     (1)  L = mean (ε_θ(x_t, f) − y)²
     (2)  y = ε*(∅) − η [ε*(c) − ε*(∅)]       f = c
     (3)  y = ε*(f) − η′ [ε*(c) − ε*(∅)]      f another prompt; for f = c, η′ = η + 1 would be (2)
