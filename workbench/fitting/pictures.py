@@ -1,0 +1,48 @@
+"""Pictures that a user gives: a folder of files, as the images that the model knows."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+from saes.errors import WorkbenchError
+
+ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".webp")  # other files beside them, such as captions, are passed over
+
+Pictures = UInt8[np.ndarray, "n size size 3"]
+
+
+def read_pictures(folder: Path | str, size: int) -> Pictures:
+    """All pictures of a folder by the order of their names, each as the `size`×`size` square in its middle.
+
+    Larger ones are shrunk so that their shorter side fits; transparency is dropped, and a camera's note on which side
+    is up is followed. Raises `WorkbenchError` for what is no folder, a folder without pictures, a file that cannot be
+    read, and a picture with a side below `size`: enlarging it would teach blur.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise WorkbenchError(f"{folder} is no folder.", "Give a folder of pictures.")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
+    if not paths:
+        raise WorkbenchError(f"There are no pictures in {folder}.", f"Put some into it ({', '.join(ENDINGS)}).")
+    return np.stack([_picture(path, size) for path in paths])
+
+
+def _picture(path: Path, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    try:
+        with Image.open(path) as opened:
+            picture = ImageOps.exif_transpose(opened).convert("RGB")
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+    ) as error:  # all that Pillow says of a broken file
+        raise WorkbenchError(f"{path} cannot be read as a picture ({error}).", "Remove or replace it.") from error
+    if min(picture.size) < size:
+        shown = "×".join(map(str, picture.size))
+        raise WorkbenchError(
+            f"{path} is {shown} pixels; the model's pictures are {size}×{size}.", "Give one that is at least as large."
+        )
+    return np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS))
