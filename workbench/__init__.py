@@ -45,6 +45,8 @@ PUBLIC = {
     "TRCE": "workbench.erasure.trce",
     "RECE": "workbench.erasure.rece",
     "RealEra": "workbench.erasure.realera",
+    "SLD": "workbench.erasure.sld",
+    "NegativePrompt": "workbench.erasure.negative_prompt",
     "Suite": "workbench.evaluation.suites",
     "read_suite": "workbench.evaluation.suites",
     "evaluate": "workbench.evaluation.evaluate",

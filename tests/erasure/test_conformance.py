@@ -17,9 +17,11 @@ from workbench.erasure import METHODS, find_method
 from workbench.erasure.detect_replace import DetectReplace
 from workbench.erasure.itd import ItD
 from workbench.erasure.method import Supports
+from workbench.erasure.negative_prompt import NegativePrompt
 from workbench.erasure.realera import RealEra
 from workbench.erasure.rece import RECE
 from workbench.erasure.saeuron import SAeUron
+from workbench.erasure.sld import SLD
 from workbench.erasure.steerer import ConceptSteerer
 from workbench.erasure.trce import TRCE
 from workbench.erasure.uce import UCE
@@ -58,6 +60,8 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
         "saeuron": Case(
             SAeUron(sae=picture_sae, multiplier=-30.0, steps=2), tiny_sd1, (FOX, CAT), tiny_sd2, unsupported[1:]
         ),
+        "negative_prompt": Case(NegativePrompt(), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_flux, FOX)]),
+        "sld": Case(SLD(strength="max"), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_flux, FOX)]),
         "steerer": Case(ConceptSteerer(sae=sae, alpha=-2.0), tiny_sd1, (FOX, CAT), tiny_sd2),
         "trce": Case(trce, tiny_sd1, (FOX, CAT), tiny_sd2, unsupported),
         "uce": Case(UCE(), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_sd1, Concept("fox", anchor="Fox "))]),

@@ -5,6 +5,8 @@ from workbench.edits.composed import ComposedEdit
 from workbench.edits.controls import no_op_like, random_directions_like, random_features_like, random_like
 from workbench.edits.edit import Edit
 from workbench.edits.files import KINDS, load_edit
+from workbench.edits.guidance import GuidanceEdit
+from workbench.edits.prompt import PromptEdit
 from workbench.edits.weight import WeightEdit
 
 __all__ = [
@@ -13,6 +15,8 @@ __all__ = [
     "ActivationEdit",
     "ComposedEdit",
     "Edit",
+    "GuidanceEdit",
+    "PromptEdit",
     "WeightEdit",
     "load_edit",
     "no_op_like",

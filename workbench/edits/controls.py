@@ -1,6 +1,7 @@
 """Controls for an edit: the same machinery without a change, and the same change to features that should not matter."""
 
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -10,8 +11,11 @@ from saes.errors import WorkbenchError
 from workbench.edits.activation import ActivationEdit
 from workbench.edits.composed import ComposedEdit
 from workbench.edits.edit import Edit
+from workbench.edits.guidance import GuidanceEdit
+from workbench.edits.prompt import PromptEdit
 from workbench.edits.weight import DELTA, RIGHT, WeightEdit
 
+Guided = TypeVar("Guided", bound=GuidanceEdit | PromptEdit)
 NEAREST = 8  # a feature's stand-in is drawn among this many of the nearest density
 TURNED = ("steerer", "detect_replace")  # programs that add activations, not features: theirs are turned as a whole
 
@@ -22,6 +26,10 @@ def no_op_like(edit: Edit) -> Edit:
         return ComposedEdit([no_op_like(part) for part in edit.parts])
     if isinstance(edit, ActivationEdit):
         return replace(edit, program="identity", tensors={}, settings={}, method="no-op")
+    if isinstance(edit, GuidanceEdit):
+        return replace(edit, rule="identity", tensors={}, settings={}, method="no-op")
+    if isinstance(edit, PromptEdit):
+        return replace(edit, text="", tensors={}, settings={}, method="no-op")
     assert isinstance(edit, WeightEdit), f"no control is known for edits of the kind {edit.kind!r}"
     zeros = {name + DELTA: torch.zeros_like(edit.delta(name)) for name in edit.names}
     return replace(edit, tensors=zeros, settings={}, method="no-op")
@@ -29,11 +37,14 @@ def no_op_like(edit: Edit) -> Edit:
 
 def random_like(edit: Edit, *, seed: int = 0) -> Edit:
     """The control that separates what an edit is about from how much it changes: random features of an activation
-    edit, random directions of one that adds activations and of a weight edit, and of each part of a composed one."""
+    edit, random directions of one that adds activations, of a weight edit and of one that acts on guidance, and of each
+    part of a composed one."""
     if isinstance(edit, ComposedEdit):
         return ComposedEdit([random_like(part, seed=seed) for part in edit.parts])
     if isinstance(edit, ActivationEdit):
         return turned_like(edit, seed=seed) if edit.program in TURNED else random_features_like(edit, seed=seed)
+    if isinstance(edit, GuidanceEdit | PromptEdit):
+        return guided_at_right_angles_like(edit, seed=seed)
     assert isinstance(edit, WeightEdit), f"no control is known for edits of the kind {edit.kind!r}"
     return random_directions_like(edit, seed=seed)
 
@@ -66,6 +77,23 @@ def rotation(width: int, generator: torch.Generator) -> Float[Tensor, "width wid
     """A random orthogonal matrix, uniform over all of them, in float64."""
     q, r = torch.linalg.qr(torch.randn(width, width, generator=generator, dtype=torch.float64))
     return q * r.diagonal().sign()  # without it, Q is not uniform (Mezzadri 2007)
+
+
+def guided_at_right_angles_like(edit: Guided, *, seed: int = 0) -> Guided:
+    """The same edit, what it adds to a prediction turned by one random right angle in the channels of the latents.
+
+    It acts on the same pictures, places and steps and moves as far (how much), everywhere at a right angle to the edit
+    (about what). Another text in the place of the edit's own would change both.
+    """
+    turn = right_angle(rotation(edit.width, torch.Generator().manual_seed(seed))).float()
+    return replace(edit, tensors={"turn": turn}, method=f"random directions like {edit.method}", seed=seed)
+
+
+def right_angle(r: Float[Tensor, "width width"]) -> Float[Tensor, "width width"]:
+    """Q = R J Rᵀ with J = [[0, −1], [1, 0]] along the diagonal: ‖Qx‖ = ‖x‖ and xᵀQx = 0 for every x."""
+    assert len(r) % 2 == 0, f"in {len(r)} dimensions no map turns every vector by a right angle"
+    quarter = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=r.dtype)
+    return r @ torch.block_diag(*[quarter] * (len(r) // 2)) @ r.T
 
 
 def turned_like(edit: ActivationEdit, *, seed: int = 0) -> ActivationEdit:

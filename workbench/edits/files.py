@@ -16,6 +16,8 @@ FORMAT = "erasure-workbench edit 1"
 KINDS = {  # kind → the class that has `read(folder)`
     "activation": "workbench.edits.activation:ActivationEdit",
     "composed": "workbench.edits.composed:ComposedEdit",
+    "guidance": "workbench.edits.guidance:GuidanceEdit",
+    "prompt": "workbench.edits.prompt:PromptEdit",
     "weight": "workbench.edits.weight:WeightEdit",
 }
 DESCRIPTION, TENSORS = "edit.json", "tensors.safetensors"

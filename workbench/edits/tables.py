@@ -1,4 +1,5 @@
-"""What is inside an edit, as tables: a row for each parameter that it changes, or for each feature that it acts on."""
+"""What is inside an edit, as tables: a row for each parameter that it changes, for each feature that it acts on, or for
+each branch of guidance."""
 
 from typing import Any
 
@@ -7,6 +8,8 @@ from torch import Tensor
 
 from workbench.edits.activation import ActivationEdit
 from workbench.edits.edit import Edit
+from workbench.edits.guidance import GuidanceEdit
+from workbench.edits.prompt import PromptEdit
 from workbench.edits.weight import WeightEdit, spectrum
 from workbench.models import Model
 
@@ -14,9 +17,12 @@ SHOWN = 3  # singular values in a row
 
 
 def contents(edit: Edit, model: Model | None = None) -> list[dict[str, Any]]:
-    """The rows of `parameters` for an edit of weights, of `features` for one of activations."""
+    """The rows of `parameters` for an edit of weights, of `features` for one of activations, of `branches` for one of
+    guidance."""
     if isinstance(edit, WeightEdit):
         return parameters(edit, model)
+    if isinstance(edit, GuidanceEdit | PromptEdit):
+        return branches(edit)
     assert isinstance(edit, ActivationEdit), f"a {edit.kind} edit has no table; take its leaves one by one"
     return features(edit)
 
@@ -54,3 +60,10 @@ def features(edit: ActivationEdit) -> list[dict[str, Any]]:
         {"site": edit.site, "feature": one, "fires": None if density is None else float(density[one])}
         for one in edit.tensors.get("features", torch.empty(0)).tolist()
     ]
+
+
+def branches(edit: GuidanceEdit | PromptEdit) -> list[dict[str, Any]]:
+    """A row for the branch of guidance that the edit adds or replaces. Nothing inside the network changes."""
+    if isinstance(edit, PromptEdit):
+        return [{"branch": "without prompt, now of the text", "text": edit.text, "rule": "negative prompt"}]
+    return [{"branch": "one more, of the text", "text": edit.text, "rule": edit.rule}]

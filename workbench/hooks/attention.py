@@ -112,6 +112,7 @@ class AttentionRecorder:
         clock = self._wiring.calls.now(site.path.split(".")[0])
         if clock is None:  # a block run again for its gradients: recorded in the forward pass
             return
+        clock = clock.own
         self._seen.add(site.alias)
         rows = [row for row, role in enumerate(clock.roles) if self._role in (None, role)]
         if not rows:

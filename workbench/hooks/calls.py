@@ -37,6 +37,7 @@ class _Call:
     timestep: Any
     number: int
     roles: tuple[Role, ...] | None
+    aside: bool
 
 
 class Calls:
@@ -49,6 +50,7 @@ class Calls:
         self._numbers: Counter[str] = Counter()
         self._now: dict[str, _Call | Clock] = {}
         self._followers = 0
+        self._aside = False
         self._hooks = ExitStack()
 
     @contextmanager
@@ -62,6 +64,28 @@ class Calls:
             self.runs[kind] += 1
         finally:
             self._roles[kind], self._numbers = outer, numbers
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """The calls that the body makes are of no picture: recorders are given none of their rows."""
+        outer, self._aside = self._aside, True
+        try:
+            yield
+        finally:
+            self._aside = outer
+
+    @contextmanager
+    def widened(self, path: str, roles: Sequence[Role]) -> Iterator[None]:
+        """In the body, the call that the component is in has more rows of no picture, after its own."""
+        clock = self.now(path)
+        if clock is None:  # nobody follows
+            yield
+            return
+        self._now[path] = replace(clock, roles=(*clock.roles, *roles), aside=len(roles))
+        try:
+            yield
+        finally:
+            self._now[path] = clock
 
     @contextmanager
     def followed(self, find: Callable[[str], nn.Module]) -> Iterator[None]:
@@ -106,7 +130,9 @@ class Calls:
         def starts(module: nn.Module, args: tuple, kwargs: dict) -> None:
             given = dict(zip(names, args, strict=False)) | kwargs
             batch = next(given[name] for name in BATCHED if given.get(name) is not None)
-            self._now[path] = _Call(batch, given.get("timestep"), self._numbers[path], self._roles.get(kind))
+            self._now[path] = _Call(
+                batch, given.get("timestep"), self._numbers[path], self._roles.get(kind), self._aside
+            )
             self._numbers[path] += 1
             if self._roles.get(kind) is None:
                 self.runs[kind] += 1
@@ -132,7 +158,8 @@ class Calls:
                 f"`{component.path}` was called with {rows} rows, and {len(call.roles)} were announced.",
                 "Announce one role for each row of the batch.",
             )
-        clock = Clock(component.kind, call.number, None, call.roles, device=call.batch.device)
+        aside = rows if call.aside else 0
+        clock = Clock(component.kind, call.number, None, call.roles, device=call.batch.device, aside=aside)
         if component.kind == "text":
             return replace(clock, token_ids=call.batch)
         return replace(clock, timestep=_timestep(call.timestep) * component.timestep_unit)

@@ -1,6 +1,6 @@
 """When: which call of which component a hook is in, and what each row of the batch stands for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -19,7 +19,8 @@ class Clock:
     denoiser more often than there are timesteps (PNDM n+1, Heun 2n-1 times), so neither `call` nor `timestep` alone
     identifies a step. `timestep` is in the units of the training schedule (0 … 1000), None on text calls. `roles`
     has one entry a row: guidance puts conditional and unconditional rows into one batch, in an order that only the
-    caller knows. `token_ids` are the padded prompts of a text call, None on denoiser calls.
+    caller knows. `token_ids` are the padded prompts of a text call, None on denoiser calls. The last `aside` rows are
+    of no picture: guidance evaluates them beside the others. Edits see them, recorders do not.
     """
 
     component: Literal["text", "denoiser"]
@@ -28,7 +29,17 @@ class Clock:
     roles: tuple[Role, ...]
     token_ids: Int[Tensor, "rows tokens"] | None = None
     device: torch.device = CPU
+    aside: int = 0
 
     def mask(self, role: Role) -> Bool[Tensor, " rows"]:
         """True at the rows of this role, on the device of the call."""
         return torch.tensor([row == role for row in self.roles], device=self.device)
+
+    @property
+    def own(self) -> "Clock":
+        """The clock of the pictures' rows alone, those before the last `aside`."""
+        if not self.aside:
+            return self
+        n = len(self.roles) - self.aside
+        token_ids = None if self.token_ids is None else self.token_ids[:n]
+        return replace(self, roles=self.roles[:n], token_ids=token_ids, aside=0)

@@ -50,12 +50,15 @@ class _Recorder:
     edits: bool = False
 
     def apply(self, activation: Activation, clock: Clock, *, again: bool) -> Tensor:
-        if not again:
-            self.hits += 1
-            kept = self.keep(self.site, activation.detach(), clock) if self.keep else activation
-            if kept is not None:
-                self.records.append((clock, kept.detach() if self.keep is None else compact(kept)))
+        if not again and clock.own.roles:
+            self._note(activation[: len(clock.own.roles)].detach(), clock.own)
         return activation
+
+    def _note(self, activation: Activation, clock: Clock) -> None:
+        self.hits += 1
+        kept = self.keep(self.site, activation, clock) if self.keep else activation
+        if kept is not None:
+            self.records.append((clock, kept if self.keep is None else compact(kept)))
 
 
 class Session:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -20,6 +20,7 @@ from workbench.models import autoencoder, weights
 from workbench.models.architecture import Architecture, Defaults, Latents, Reads
 from workbench.models.autoencoder import Images
 from workbench.models.encoding import Encoding, TokenRow, token_row
+from workbench.models.guiding import Branch, Guiding, guided
 from workbench.models.prediction import to_noise
 from workbench.models.sampling import Cell, draw, pair
 from workbench.models.shifting import shifted
@@ -48,6 +49,7 @@ class Model:
         self.architecture = architecture
         self.defaults = defaults
         self.wiring = Wiring(self.module, architecture.components)
+        self.guiding = Guiding()  # what edits in place do to guidance
         self.is_edited = False  # inside a block of `edited`
         self._files = files
 
@@ -88,16 +90,21 @@ class Model:
         An image depends on its own prompt and seed alone, not on the batch that it is made in, up to one grey level:
         its noise is drawn on the CPU from its own generator. Guidance of 1 or less leaves the unconditional rows out.
         Prompts beyond the token limit are cut with a warning. Raises `WorkbenchError` for no prompts, numbers that do
-        not match, a batch size below 1, and a negative prompt where the model has no unconditional rows.
+        not match, a batch size below 1, a negative prompt where the model has no unconditional rows, and an edit of
+        guidance where there is none.
         """
         if batch_size < 1:
             raise WorkbenchError(f"A batch of {batch_size} images cannot be made.", "Choose a batch_size of 1 or more.")
         cells = pair(prompts, seeds)
         scale = self.defaults.guidance_scale if guidance_scale is None else guidance_scale
-        uncond = self._uncond(negative_prompt, scale)
+        self.guiding.check(scale)
+        uncond = self._uncond(self.guiding.negative_prompt(negative_prompt), scale)
+        branches = self._branches() if uncond else []
         batches = [cells[start : start + batch_size] for start in range(0, len(cells), batch_size)]
         steps = self.defaults.steps if steps is None else steps
-        return np.concatenate([self._batch(batch, uncond, scale, steps) for batch in progress(batches, "images")])
+        return np.concatenate(
+            [self._batch(batch, uncond, branches, scale, steps) for batch in progress(batches, "images")]
+        )
 
     def _uncond(self, negative_prompt: str, guidance_scale: float) -> Encoding | None:
         if self.architecture.doubles_rows:
@@ -108,6 +115,14 @@ class Model:
                 "Leave the negative prompt out.",
             )
         return None
+
+    def _branches(self) -> list[Branch]:
+        """The guides in place, their texts encoded where no recorder sees it."""
+        with self.wiring.calls.aside():
+            return [
+                Branch(begin, None if prompt is None else self.encode(prompt, role="uncond"))
+                for begin, prompt in self.guiding.guides
+            ]
 
     def encode(self, prompts: str | Sequence[str], role: Role = "cond") -> Encoding:
         """The prompts as the denoiser receives them, padded to the tokenizer's full length.
@@ -250,13 +265,22 @@ class Model:
     def _sites(self) -> dict[str, Site]:
         return {site.alias: site for site in self.architecture.sites(self.image_size)}
 
-    def _batch(self, cells: Sequence[Cell], uncond: Encoding | None, guidance_scale: float, steps: int) -> Images:
+    def _batch(
+        self,
+        cells: Sequence[Cell],
+        uncond: Encoding | None,
+        branches: Sequence[Branch],
+        guidance_scale: float,
+        steps: int,
+    ) -> Images:
         """One batch through the pipeline, its rows announced in the order in which the pipeline joins them."""
         cond = self.encode([cell.prompt for cell in cells])
         uncond = uncond.expand(len(cells)) if uncond else None
         size = self.image_size // self.pipe.vae_scale_factor
         noise, generators = draw([cell.seed for cell in cells], (self.architecture.latent_channels, size, size))
-        with self.wiring.calls.announced("denoiser", (*(uncond.roles if uncond else ()), *cond.roles)):
+        roles = (*(uncond.roles if uncond else ()), *cond.roles)
+        surgery = guided(self.wiring, self.architecture.denoiser.path, branches, len(cells), steps)
+        with self.wiring.calls.announced("denoiser", roles), surgery if branches else nullcontext():
             pixels = self.pipe(
                 **self.architecture.prompt_arguments(cond, uncond),
                 latents=self.architecture.pack(noise.to(self.device, cond.embeddings.dtype)),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from workbench.comparison.fits import fit_seconds
-from workbench.edits import ActivationEdit, ComposedEdit, Edit, WeightEdit, load_edit
+from workbench.edits import ActivationEdit, ComposedEdit, Edit, GuidanceEdit, PromptEdit, WeightEdit, load_edit
 from workbench.runs import UNEDITED, EditSpec, Run, is_method
 
 
@@ -66,6 +66,10 @@ def _changes(edit: Edit) -> str:
         return f"{len(edit.parts)} edits: " + changes(edit.parts)
     if isinstance(edit, ActivationEdit):
         return f"activations at {edit.site}"
+    if isinstance(edit, GuidanceEdit):
+        return "guidance, by one more branch"
+    if isinstance(edit, PromptEdit):
+        return "the negative prompt"
     assert isinstance(edit, WeightEdit)
     dense = any(edit.factors(name) is None for name in edit.names)
     return f"{len(edit.names)} weights, " + ("dense" if dense else "low rank")

@@ -39,6 +39,14 @@ METHODS = {  # name of the method → its paper
         "R. Chen et al. TRCE: towards reliable malicious concept erasure in text-to-image diffusion models. 2025.",
         "https://arxiv.org/abs/2503.07389",
     ),
+    "sld": Reference(
+        "P. Schramowski, M. Brack, B. Deiseroth, K. Kersting. Safe latent diffusion: mitigating inappropriate "
+        "degeneration in diffusion models. CVPR 2023.",
+        "https://arxiv.org/abs/2211.05105",
+    ),
+    "negative_prompt": Reference(
+        "J. Ho, T. Salimans. Classifier-free diffusion guidance. 2022.", "https://arxiv.org/abs/2207.12598"
+    ),
     "realera": Reference(
         "Y. Liu et al. RealEra: semantic-level concept erasure via neighbor-concept mining. 2024.",
         "https://arxiv.org/abs/2410.09140",
