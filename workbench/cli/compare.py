@@ -19,8 +19,10 @@ YAML = (".yaml", ".yml")
 
 
 def compare(
-    model: Annotated[str, typer.Argument(help="'toy', a hub id, a diffusers folder; or a comparison file (YAML).")],
     out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is continued.")],
+    model: Annotated[
+        str | None, typer.Argument(help="'toy', a hub id, a diffusers folder; or a comparison file (YAML).")
+    ] = None,
     concepts: Annotated[
         list[str] | None, typer.Argument(help="Concept files (YAML), or names of the toy's world.")
     ] = None,
@@ -32,6 +34,9 @@ def compare(
         list[str] | None,
         typer.Option(help="single: an edit a concept; joint: one for all; ordered: one after another. Repeatable."),
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All methods on the toy, with settings that suit it: hours, resumable.")
+    ] = False,
     per_role: Annotated[int | None, typer.Option(help="Prompts of each role for each concept.", min=1)] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps; the model's own if left out.", min=1)] = None,
     batch_size: Annotated[int, typer.Option(help="Images made at once.", min=1)] = 16,
@@ -47,13 +52,18 @@ def compare(
     Example:  workbench compare toy fox church --method itd --method uce --out out/comparison
 
     Another:  workbench compare studies/comparisons/closed-form.yaml --out out/closed-form
+
+    All of them:  workbench compare --all --out out/all
     """
     check_writable(out)
-    plan = _file(model, concepts, method, settings, way) or _flags(model, concepts, method, settings, way)
+    said = (concepts, method, settings, way)
+    model = _all(model, *said) if everything else _named(model)
+    plan = _file(model, *said) or _flags(model, *said)
     changed = {"per_role": per_role, "seed": seed}
     plan = plan.model_copy(update={key: value for key, value in changed.items() if value is not None})
     import workbench as wb
     from workbench import toy
+    from workbench.comparison.measured import FILE, write_measured
     from workbench.evaluation.differences import best_methods
     from workbench.evaluation.tables import metrics_with_all
 
@@ -63,8 +73,25 @@ def compare(
         run = wb.compare(handle, comparison, judge, out, steps=steps, batch_size=batch_size, progress=progress)
         wb.explain(run, handle, comparison.concepts[:1], judge, progress=progress)
     show_comparison(metrics_with_all(run), best_methods(run), json=json)
+    if everything:
+        write_measured(run, plan, out / FILE)
     path = wb.report(run, out / "report.html")
     typer.echo(f"The report is at {path.absolute()}", err=True)
+
+
+def _named(model: str | None) -> str:
+    if model is None:
+        raise WorkbenchError("There is nothing to compare.", "Name a model, a comparison file, or --all.")
+    return model
+
+
+def _all(*given: str | list[str] | None) -> str:
+    """The file that comes with the embedded model."""
+    if any(given):
+        raise WorkbenchError("--all says which model, concepts and methods to compare.", "Leave them out, or leave it.")
+    from workbench.toy import all_methods
+
+    return str(all_methods())
 
 
 def _file(model: str, *given: list[str] | None) -> "ComparisonFile | None":

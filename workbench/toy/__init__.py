@@ -10,12 +10,17 @@ if TYPE_CHECKING:
     from workbench.toy.oracle import Oracle
     from workbench.toy.suites import suite
 
-__all__ = ["Oracle", "concepts", "path", "suite"]
+__all__ = ["Oracle", "all_methods", "concepts", "path", "suite"]
 
 
 def path() -> Path:
     """The folder of the shipped pipeline, an ordinary diffusers folder."""
     return Path(__file__).parent / "weights" / "pipeline"
+
+
+def all_methods() -> Path:
+    """The comparison of every method at settings that suit a model of this size, as a file."""
+    return Path(__file__).parent / "comparison.yaml"
 
 
 def __getattr__(name: str) -> Any:
