@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from saes.errors import WorkbenchError
 from workbench.edits import WeightEdit
-from workbench.fitting.copies import changes, denoiser_parameters, own_denoiser
+from workbench.fitting.copies import changes, denoiser_parameters, own_denoiser, own_text_encoder
 from workbench.testing.state import state_of
 
 
@@ -40,6 +40,19 @@ def test_changing_the_copy_never_changes_the_model(tiny_sd1):
     assert edit.names == sorted(names) and names
     with tiny_sd1.edited(edit):
         assert_close(prediction(tiny_sd1), prediction(twin))
+
+
+@pytest.mark.parametrize("kind", ["sd1", "sd2"])
+def test_a_copied_text_encoder_is_the_one_that_the_copy_encodes_with(tiny, kind):
+    model = tiny(kind)
+    before, twin = state_of(model), own_text_encoder(model)
+    plain = model.encode("a fox")
+    assert torch.equal(twin.encode("a fox").embeddings, plain.embeddings)
+    for parameter in twin.pipe.text_encoder.parameters():
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
+    moved = twin.encode("a fox")
+    assert not torch.equal(moved.embeddings, plain.embeddings)
+    assert torch.equal(model.encode("a fox").embeddings, plain.embeddings) and state_of(model) == before
 
 
 def test_a_copy_of_an_edited_model_has_the_edited_weights_and_none_of_its_hooks(tiny_sd1):

@@ -62,9 +62,10 @@ def _own(model: Model, component: str, trained: Wanted) -> Model:
             f"A session has hooks in the {component} of {model.name}.", "Close it before the component is copied."
         )
     shared = {id(one): one for one in parameters_of(model, component, lambda name: not trained(name)).values()}
-    architecture = copy(model.architecture)
-    architecture.pipe = copy(model.pipe)
-    setattr(architecture.pipe, component, _without_hooks(deepcopy(original, shared)))
+    pipe = copy(model.pipe)
+    vars(pipe).pop("encode_prompt", None)  # the wrapped one of the original encodes with the original's components
+    setattr(pipe, component, _without_hooks(deepcopy(original, shared)))
+    architecture = type(model.architecture)(pipe)
     twin = Model(model.name, architecture, model.defaults, model._files)
     twin.is_edited = model.is_edited
     for one in parameters_of(twin, component, trained).values():
