@@ -28,7 +28,7 @@ def test_a_larger_picture_is_the_square_in_its_middle_made_smaller(tmp_path):
     blocks[:, 12:20], blocks[:, 20:28], blocks[:, :12] = 100, 200, 50  # the middle 16 columns: 100, then 200
     save(tmp_path, "wide.png", blocks)
     (seen,) = read_pictures(tmp_path, 8)
-    assert abs(seen[:, :3] - 100.0).max() < 10 and abs(seen[:, -3:] - 200.0).max() < 10  # the filter rings a little
+    assert abs(seen[:, :3] - 100.0).max() < 15 and abs(seen[:, -3:] - 200.0).max() < 15  # the filter rings a little
 
 
 def test_a_picture_is_turned_as_the_camera_says(tmp_path):
