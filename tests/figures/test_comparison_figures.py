@@ -61,3 +61,13 @@ def test_what_is_void_has_no_marker(table):
     void.loc[(void["condition"] == "half") & (void["metric"] == "efficacy"), ["value", "low", "high"]] = np.nan
     assert "half" not in {trace.name for trace in method_scatter(void).data}
     assert [trace.name for trace in method_intervals(void).data].count("half") == len(PANELS) - 1
+
+
+def test_strengths_of_one_method_are_one_curve_that_carries_them(table):
+    curve = table.replace({"condition": {"half": "ItD @ 1", "all": "ItD @ 2"}})
+    plot = method_scatter(curve, CONTROLS)
+    (first, *_) = [trace for trace in plot.data if trace.name == "ItD"]
+    assert first.mode.startswith("lines") and list(first.text) == ["1", "2"]
+    rows = curve[curve["metric"] == "efficacy"].set_index("condition")["value"]
+    assert list(first.y) == [rows["ItD @ 1"], rows["ItD @ 2"]]
+    assert all(len(trace.x) == 1 for trace in plot.data if trace.name != "ItD")

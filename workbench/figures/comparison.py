@@ -19,6 +19,7 @@ PANELS = {
 }
 _KEPT = {"neighbour_specificity": "near concepts kept", "unrelated_specificity": "far concepts kept"}
 LEGEND_ROW = 28  # pixels
+AT = " @ "  # in the name of a condition: the method, and the strength at which it is used
 _SHARE = {"range": [-0.04, 1.04], "tickvals": [0, 0.5, 1], "ticktext": ["0", "50", "100"]}
 
 
@@ -49,25 +50,30 @@ def method_intervals(metrics: pd.DataFrame, quiet: Collection[str] = ()) -> go.F
 def method_scatter(metrics: pd.DataFrame, quiet: Collection[str] = ()) -> go.Figure:
     """Efficacy against specificity, a marker for each condition; near and far concepts in panels of their own.
 
-    Markers are outlines, so that methods in one place stay visible. Up and right is better.
+    Conditions that are called "METHOD @ STRENGTH" are one method: its markers are joined to a curve, in the order of
+    the conditions, and carry their strengths. Markers are outlines, so that methods in one place stay visible. Up and
+    right is better.
     """
     panels = [name for name in _KEPT if name in set(metrics["metric"])]
     plot = make_subplots(1, max(len(panels), 1), shared_yaxes=True, horizontal_spacing=0.04)
     points = metrics.pivot_table(index="condition", columns="metric", values=["value", "low", "high"], sort=False)
-    colours = _colours(list(points.index), quiet)
+    series: dict[str, list[str]] = {}
+    for name in points.index:
+        series.setdefault(name.partition(AT)[0], []).append(name)
+    colours = _colours(list(series), quiet)
     for column, panel in enumerate(panels, start=1):
         needed = [(part, name) for part in ("value", "low", "high") for name in ("efficacy", panel)]
-        own = points[needed].dropna() if set(needed) <= set(points.columns) else points.iloc[:0]
-        for place, name in enumerate(points.index):
-            if name in own.index:
+        known = points[needed].dropna() if set(needed) <= set(points.columns) else points.iloc[:0]
+        for place, (method, names) in enumerate(series.items()):
+            own = known.loc[[name for name in names if name in known.index]]
+            if len(own):
                 symbol = SYMBOLS[place % len(SYMBOLS)] + "-open"
-                trace = _marker(own.loc[name], name, panel, colours[name], symbol, column == 1)
-                plot.add_trace(trace, row=1, col=column)
+                plot.add_trace(_curve(own, method, panel, colours[method], symbol, column == 1), row=1, col=column)
         plot.update_xaxes(title_text=f"specificity: {_KEPT[panel]}", row=1, col=column)
     share = {"range": [-0.06, 1.06], "tickformat": ".0%", "dtick": 0.25}
     plot.update_xaxes(**share).update_yaxes(**share)
     plot.update_yaxes(title_text="efficacy: images without the target", row=1, col=1)
-    height = max(400, 60 + LEGEND_ROW * len(points))
+    height = max(400, 60 + LEGEND_ROW * len(series))
     return plot.update_layout(template=TEMPLATE, height=height, legend={"y": 1, "x": 1.02}, margin={"t": 12})
 
 
@@ -93,17 +99,21 @@ def _interval(row: tuple, colour: str, hollow: bool) -> go.Scatter:
     )  # fmt: skip
 
 
-def _marker(own: pd.Series, name: str, panel: str, colour: str, symbol: str, first: bool) -> go.Scatter:
+def _curve(own: pd.DataFrame, method: str, panel: str, colour: str, symbol: str, first: bool) -> go.Scatter:
+    """The conditions of one method: a marker, or several and a line through them."""
+
     def bar(metric: str) -> dict:
         value, low, high = (own[part, metric] for part in ("value", "low", "high"))
         return {
-            "type": "data", "array": [high - value], "arrayminus": [value - low], "thickness": 1, "width": 0,
+            "type": "data", "array": high - value, "arrayminus": value - low, "thickness": 1, "width": 0,
             "color": faded(colour, 0.35),
         }  # fmt: skip
 
     return go.Scatter(
-        x=[own["value", panel]], y=[own["value", "efficacy"]], mode="markers", name=name, legendgroup=name,
-        showlegend=first, error_x=bar(panel), error_y=bar("efficacy"),
-        marker={"symbol": symbol, "color": colour, "size": 12, "line": {"width": 2}},
-        hovertemplate=f"{name}: efficacy %{{y:.1%}}, kept %{{x:.1%}}<extra></extra>",
+        x=own["value", panel], y=own["value", "efficacy"], mode="lines+markers+text" if len(own) > 1 else "markers",
+        name=method, legendgroup=method, showlegend=first, error_x=bar(panel), error_y=bar("efficacy"),
+        text=[name.partition(AT)[2] for name in own.index], textposition="bottom left",
+        textfont={"size": 11, "color": colour}, line={"color": faded(colour, 0.6), "width": 1.5},
+        marker={"symbol": symbol, "color": colour, "size": 12, "line": {"width": 2}}, customdata=list(own.index),
+        hovertemplate="%{customdata}: efficacy %{y:.1%}, kept %{x:.1%}<extra></extra>",
     )  # fmt: skip
