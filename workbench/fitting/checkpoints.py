@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -25,11 +26,15 @@ NAME, OPTIMISER = "checkpoint.json", "optimiser"
 
 @dataclass
 class Place:
-    """A folder of checkpoints, one folder a training in it, each written when `seconds` have passed since the last."""
+    """A folder of checkpoints, one folder a training in it, each written when `seconds` have passed since the last.
+
+    `regained` are the seconds of earlier runs that trainings did not have to repeat.
+    """
 
     folder: Path
     seconds: float
     written: float = field(default_factory=time.monotonic)
+    regained: float = 0.0
 
     def of(self, training: Any) -> Path:
         """The folder of the training that this JSON describes: another one never goes on from its checkpoints."""
@@ -48,15 +53,17 @@ _PLACE: ContextVar[Place | None] = ContextVar("place", default=None)
 
 
 @contextmanager
-def resumable(folder: Path | str, *, seconds: float = 30.0) -> Iterator[None]:
+def resumable(folder: Path | str, *, seconds: float = 30.0) -> Iterator[Place]:
     """Trainings of methods in this block keep checkpoints in the folder, at most one in `seconds`, and go on from
-    those of the same training: same method, settings, concepts, model and seed.
+    those of the same training: same method, settings, concepts, model and seed. The folder stays; whoever has saved
+    what came out removes it.
 
     The weights that come out are those of a training without interruption; on the CPU, bit for bit.
     """
-    token = _PLACE.set(Place(Path(folder), seconds))
+    here = Place(Path(folder), seconds)
+    token = _PLACE.set(here)
     try:
-        yield
+        yield here
     finally:
         _PLACE.reset(token)
 
@@ -72,7 +79,7 @@ def write_checkpoint(folder: Path, step: int, tensors: Mapping[str, Tensor], **f
     name = f"checkpoint-{step}.safetensors"
     write_tensors(folder / name, {key: tensor.detach().contiguous() for key, tensor in tensors.items()})
     write_json(folder / NAME, {"step": step, "file": name, **facts})
-    for old in folder.glob("checkpoint-*.safetensors"):
+    for old in (*folder.glob("checkpoint-*.safetensors"), *folder.glob(".checkpoint-*.part")):  # .part: of a kill
         if old.name != name:
             old.unlink()
 
@@ -99,3 +106,9 @@ def restore_optimiser(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> No
             _, index, name = key.split(".")
             state.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def hash_of(tensor: Tensor) -> str:
+    """SHA-256 of the numbers of a tensor."""
+    content = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+    return hashlib.sha256(content.data).hexdigest()

@@ -4,8 +4,10 @@ What is not trained is not copied: both components hold the very same parameters
 takes the memory of what it learns.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from copy import copy, deepcopy
+from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +28,9 @@ def own_denoiser(model: Model, trained: Wanted = everything) -> Model:
     """A handle that shares everything with `model` but those of its denoiser's parameters that are `trained`.
 
     Under `model.edited(…)` these start from the edited weights, and the others stay edited only while the block runs.
-    Weights in half precision become float32: they are the ones that small steps must not be lost in. Nothing asks for
-    gradients. Raises `WorkbenchError` while an edit or a recorder is inside the denoiser: its hooks would be copied
+    Trained weights in half precision become float32, for small steps must not be lost in them; beside a model in half
+    precision the copy then computes in bfloat16 and answers in float32. Nothing that is trained asks for gradients yet.
+    Raises `WorkbenchError` while an edit or a recorder is inside the denoiser: its hooks would be copied
     too, and belong to the other one.
     """
     return _own(model, model.architecture.denoiser.path, trained)
@@ -70,11 +73,36 @@ def _own(model: Model, component: str, trained: Wanted) -> Model:
     twin.is_edited = model.is_edited
     for one in parameters_of(twin, component, trained).values():
         one.data = one.data.to(torch.promote_types(one.dtype, torch.float32))
+        one.requires_grad_(False)
+    if any(torch.finfo(one.dtype).bits < 32 for one in _all_parameters(model)):
+        _compute_in_bfloat16(getattr(pipe, component), model.device.type)
     return twin
+
+
+def _all_parameters(model: Model) -> Iterator[nn.Parameter]:
+    """Of the denoiser and of all text encoders."""
+    return chain.from_iterable(getattr(model.pipe, part.path).parameters() for part in model.architecture.components)
 
 
 def _without_hooks(component: nn.Module) -> nn.Module:
     """What follows the calls of the original does not follow those of the copy."""
     for hooks in (component._forward_hooks, component._forward_pre_hooks):
         hooks.clear()
-    return component.requires_grad_(False)
+    return component
+
+
+def _compute_in_bfloat16(component: nn.Module, device: str) -> None:
+    """Weights in float32 and in half precision stand beside each other: both are cast for each product. bfloat16, for
+    in float16 small gradients would be 0."""
+    running: list[torch.autocast] = []
+
+    def begins(module: nn.Module, args: Any) -> None:
+        running.append(torch.autocast(device, dtype=torch.bfloat16))
+        running[-1].__enter__()
+
+    def ends(module: nn.Module, args: Any, out: Any) -> Any:
+        running.pop().__exit__(None, None, None)
+        return tuple(one.float() for one in out) if isinstance(out, tuple) else out
+
+    component.register_forward_pre_hook(begins)
+    component.register_forward_hook(ends, always_call=True)

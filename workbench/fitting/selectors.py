@@ -13,7 +13,7 @@ from saes.errors import WorkbenchError, unknown_name
 from workbench.fitting.copies import Wanted, denoiser_parameters, everything
 from workbench.models import Model
 
-ATTENTION_MAPS = ("to_q", "to_k", "to_v", "to_out")
+ENDS = ("conv_out", "conv_norm_out", "time_embedding", "add_embedding")
 
 
 def is_cross_attention(name: str) -> bool:
@@ -38,9 +38,9 @@ def is_attention(name: str) -> bool:
 
 
 def is_outside_cross_attention(name: str) -> bool:
-    """All but cross-attention, the output layers and the embedding of time: ESD-u as it was published."""
-    top = name.split(".")[1]
-    return not is_cross_attention(name) and top not in ("conv_out", "conv_norm_out", "time_embedding")
+    """All but cross-attention, the output layers and the embedding of time: ESD-u as it was published. What SDXL adds
+    to that embedding is left out with it."""
+    return not is_cross_attention(name) and name.split(".")[1] not in ENDS
 
 
 class Set(NamedTuple):

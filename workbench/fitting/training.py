@@ -8,7 +8,8 @@ gradients; the denoiser itself is not wrapped, so that losses may call a model a
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,27 +22,28 @@ from accelerate.utils import reduce
 from diffusers.optimization import get_scheduler
 from torch import Tensor, nn
 
-from saes.errors import WorkbenchError
+from saes.errors import WorkbenchError, unknown_name
 from saes.progress import SILENT, Progress
 from workbench.fitting import checkpoints
 from workbench.precision import fast_dtype
 
 Terms = Mapping[str, Tensor]
 Loss = Callable[[int, torch.Generator], Tensor | Terms]  # (step from 0, generator) → a scalar, or terms to be summed
-AVERAGE, WEIGHT = "average", "weight"
+AVERAGE, PILE, WEIGHT = "average", "gradient", "weight"
+SCHEDULES = ("constant", "linear", "cosine", "cosine_with_restarts", "polynomial")
 WINDOW = 20  # steps whose mean loss decides whether a training still improves
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How long, how fast, and with what.
+    """How long, how fast, and with what. Raises `WorkbenchError` for what cannot be.
 
-    `schedule` is one of diffusers' ("constant", "cosine", "cosine_with_restarts", "linear", …) with `warmup` steps and
-    `cycles` restarts. `weight_decay=0` makes AdamW Adam. `clip` is the largest norm that the gradient of all parameters
-    together may have. `ema` keeps a moving average with this decay, which is what comes out. `patience` stops when the
-    mean loss of `WINDOW` steps has had no new minimum for so many steps. `autocast` computes losses in bfloat16 while
-    the weights stay in float32: "measured" where that is faster here. `keep_gradients` never zeroes the gradients, so
-    that every step goes along the sum of all so far: the slip of TRCE's official code.
+    `schedule` is one of diffusers' (`SCHEDULES`) after `warmup` steps; `cycles` are those of "cosine_with_restarts".
+    `weight_decay=0` makes AdamW Adam. `clip` is the largest norm that the gradient of all parameters together may
+    have. `ema` keeps a moving average with this decay, which is what comes out. `patience` stops when the mean loss of
+    `WINDOW` steps has had no new minimum for so many steps. `autocast` computes losses in bfloat16 while the weights
+    stay in float32: "measured" where that is faster here. `keep_gradients` never zeroes the gradients, so that every
+    step goes along the sum of all so far: the slip of TRCE's official code.
     """
 
     steps: int
@@ -58,6 +60,22 @@ class Plan:
     patience: int | None = None
     autocast: Literal["no", "bfloat16", "measured"] = "no"
     keep_gradients: bool = False
+
+    def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise unknown_name("schedule", self.schedule, SCHEDULES)
+        for name in ("steps", "cycles", "micro_batches", "patience"):
+            _expect(name, getattr(self, name), lambda value: value >= 1, "1 or more")
+        for name in ("lr", "clip", "eps"):
+            _expect(name, getattr(self, name), lambda value: value > 0, "more than 0")
+        for name in ("warmup", "weight_decay"):
+            _expect(name, getattr(self, name), lambda value: value >= 0, "0 or more")
+        _expect("ema", self.ema, lambda value: 0 < value < 1, "a number between 0 and 1")
+
+
+def _expect(name: str, value: float | int | None, holds: Callable[[float], bool], wanted: str) -> None:
+    if value is not None and not holds(value):
+        raise WorkbenchError(f"{name} is {value}.", f"Choose {wanted}.")
 
 
 class History(NamedTuple):
@@ -96,7 +114,7 @@ def train(
         done = run.resumed()
         steps = progress(range(len(done), plan.steps), label, plan.steps - len(done), note=lambda: _shown(done))
         for step in steps:
-            if stops_early([sum(one.values()) for one in done], plan.patience):
+            if plan.patience is not None and stops_early(History(done).losses, plan.patience):
                 return run.finished(done, early=True)
             done.append(run.step(step, done))
         return run.finished(done, early=False)
@@ -115,7 +133,7 @@ def check(parameters: Mapping[str, nn.Parameter], plan: Plan) -> None:
         )
 
 
-def check_precision(parameters: Any) -> None:
+def check_precision(parameters: Iterable[nn.Parameter]) -> None:
     """Raises `WorkbenchError` for weights in half precision."""
     if any(torch.finfo(parameter.dtype).bits < 32 for parameter in parameters):
         raise WorkbenchError("Weights in half precision cannot be fine-tuned.", "Load the model in torch.float32.")
@@ -127,9 +145,9 @@ def generator_of(seed: int, step: int, micro_batch: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
 
 
-def stops_early(losses: list[float], patience: int | None) -> bool:
+def stops_early(losses: list[float], patience: int) -> bool:
     """Whether the mean loss of the last `WINDOW` steps has had no new minimum for `patience` steps."""
-    if patience is None or len(losses) < WINDOW + patience:
+    if len(losses) < WINDOW + patience:
         return False
     means = np.convolve(losses, np.ones(WINDOW) / WINDOW, mode="valid")
     return len(means) - 1 - int(means.argmin()) >= patience
@@ -148,42 +166,59 @@ class _Run:
             self.weights, lr=plan.lr, betas=plan.betas, eps=plan.eps, weight_decay=plan.weight_decay
         )
         self.rate = rates(plan)
-        self.average = [one.detach().clone() for one in self.weights] if plan.ema is not None else []
+        self.fast = plan.autocast == "bfloat16" or (
+            plan.autocast == "measured" and fast_dtype(self.device.type) == torch.bfloat16
+        )
+        self.average = {name: one.detach().clone() for name, one in parameters.items()} if plan.ema is not None else {}
+        self.pile: dict[str, Tensor] = {}  # the sum of all gradients so far, where they are kept
+        self.began, self.saved = time.monotonic(), -1  # the latter: after how many steps
         self.place = checkpoints.place()
         self.folder: Path | None = None
         if self.place is not None:
-            first = {name: _sum_of(one) for name, one in parameters.items()}
+            first = {name: checkpoints.hash_of(one) for name, one in parameters.items()}
             self.folder = self.place.of([label, asdict(plan), seed, what, first])
 
     def resumed(self) -> list[dict[str, float]]:
         """The terms of the steps that a checkpoint holds, whose state it takes over; empty without one."""
-        found = checkpoints.read_checkpoint(self.folder, "terms") if self.folder else None
+        found = checkpoints.read_checkpoint(self.folder, "terms", "seconds") if self.folder else None
         if found is None:
             return []
         facts, tensors = found
+        assert self.place is not None
+        self.place.regained += facts["seconds"]
+        self.began -= facts["seconds"]
+        self.saved = facts["step"]
+        self.pile = {
+            key.removeprefix(f"{PILE}."): tensor.to(self.device)
+            for key, tensor in tensors.items() if key.startswith(f"{PILE}.")
+        }  # fmt: skip
         with torch.no_grad():
-            for kind, own in ((WEIGHT, self.weights), (AVERAGE, self.average)):
-                for name, one in zip(self.names, own, strict=False):
-                    one.copy_(tensors[f"{kind}.{name}"])
+            for name, one in zip(self.names, self.weights, strict=True):
+                one.copy_(tensors[f"{WEIGHT}.{name}"])
+            for name, mean in self.average.items():
+                mean.copy_(tensors[f"{AVERAGE}.{name}"])
         checkpoints.restore_optimiser(self.optimiser, tensors)
         return facts["terms"]
 
     def step(self, step: int, done: list[dict[str, float]]) -> dict[str, float]:
         """One step, and a checkpoint if one is due. Gives the terms of the loss before it."""
         self.optimiser.param_groups[0]["lr"] = self.rate(step)
-        if not self.plan.keep_gradients:
-            self.optimiser.zero_grad()
+        self.optimiser.zero_grad()
         share = range(self.state.process_index, self.plan.micro_batches, self.state.num_processes)
         terms = _mean([self._backward(step, number) for number in share])
         if self.state.num_processes > 1:
-            terms = self._reduced(terms)
-        norm = nn.utils.get_total_norm([one.grad for one in self.weights if one.grad is not None])
+            terms = self._shared(terms)
+        norm = self._norm()
         self._check_finite(terms, norm, step, done)
+        if self.plan.keep_gradients:
+            self._pile_up()
+            norm = self._norm()
         if self.plan.clip is not None:
             nn.utils.clip_grads_with_norm_(self.weights, self.plan.clip, norm)
         self.optimiser.step()
         if self.plan.ema is not None:
-            torch._foreach_lerp_(self.average, [one.detach() for one in self.weights], 1 - self.plan.ema)
+            weights = [one.detach() for one in self.weights]
+            torch._foreach_lerp_(list(self.average.values()), weights, 1 - self.plan.ema)
         if self.place is not None and self.place.is_due():
             self._write([*done, terms])
         return terms
@@ -193,27 +228,36 @@ class _Run:
         if self.place is not None:
             self._write(done)
         with torch.no_grad():
-            for one, mean in zip(self.weights, self.average, strict=False):
+            for one, mean in zip(self.weights, self.average.values(), strict=False):
                 one.copy_(mean)
         return History(done, early)
 
     def _backward(self, step: int, number: int) -> dict[str, float]:
-        dtype = {"no": torch.float32, "bfloat16": torch.bfloat16}.get(self.plan.autocast) or fast_dtype(
-            self.device.type
-        )
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.fast):
             given = self.loss(step, generator_of(self.seed, step, number))
         terms = given if isinstance(given, Mapping) else {"loss": given}
         (sum(terms.values()) / self.plan.micro_batches).backward()  # type: ignore[union-attr]
         return {name: float(term.detach()) for name, term in terms.items()}
 
-    def _reduced(self, terms: dict[str, float]) -> dict[str, float]:
-        """Gradients summed over the processes, and the mean of their terms."""
-        for one in self.weights:
+    def _shared(self, terms: dict[str, float]) -> dict[str, float]:
+        """Gradients summed over the processes, and the mean of their terms. A weight that none of the losses here
+        depends on may have a gradient elsewhere."""
+        here = torch.tensor([float(one.grad is not None) for one in self.weights], device=self.device)
+        for one, anywhere in zip(self.weights, reduce(here, "sum").tolist(), strict=True):
+            if anywhere:
+                one.grad = reduce(torch.zeros_like(one) if one.grad is None else one.grad, "sum")
+        mean = reduce(torch.tensor(list(terms.values()), dtype=torch.float64, device=self.device), "mean")
+        return dict(zip(terms, mean.tolist(), strict=True))
+
+    def _norm(self) -> Tensor:
+        return nn.utils.get_total_norm([one.grad for one in self.weights if one.grad is not None])
+
+    def _pile_up(self) -> None:
+        """Every gradient becomes the sum of those of all steps so far."""
+        for name, one in zip(self.names, self.weights, strict=True):
             if one.grad is not None:
-                one.grad = reduce(one.grad, "sum")
-        shared = reduce(torch.tensor(list(terms.values()), device=self.device), "mean")
-        return dict(zip(terms, shared.tolist(), strict=True))
+                self.pile[name] = self.pile[name] + one.grad if name in self.pile else one.grad.clone()
+                one.grad.copy_(self.pile[name])
 
     def _check_finite(self, terms: dict[str, float], norm: Tensor, step: int, done: list[dict[str, float]]) -> None:
         if math.isfinite(sum(terms.values())) and bool(norm.isfinite()):
@@ -230,32 +274,32 @@ class _Run:
 
     def _write(self, done: list[dict[str, float]]) -> None:
         assert self.place is not None and self.folder is not None
-        if self.state.is_main_process:
-            tensors: dict[str, Tensor] = {}
-            for kind, own in ((WEIGHT, self.weights), (AVERAGE, self.average)):
-                tensors |= {f"{kind}.{name}": one for name, one in zip(self.names, own, strict=False)}
+        if self.state.is_main_process and self.saved != len(done):
+            kinds: dict[str, Mapping[str, Tensor]] = {
+                WEIGHT: dict(zip(self.names, self.weights, strict=True)),
+                AVERAGE: self.average,
+                PILE: self.pile,
+            }
+            tensors = {f"{kind}.{name}": one for kind, named in kinds.items() for name, one in named.items()}
             tensors |= checkpoints.optimiser_tensors(self.optimiser)
-            checkpoints.write_checkpoint(self.folder, len(done), tensors, terms=done)
+            seconds = time.monotonic() - self.began
+            checkpoints.write_checkpoint(self.folder, len(done), tensors, terms=done, seconds=seconds)
+        self.saved = len(done)
         self.place.wrote()
 
 
 def rates(plan: Plan) -> Callable[[int], float]:
     """The learning rate of each step, by diffusers' schedule of this name."""
+    name = "constant_with_warmup" if plan.schedule == "constant" and plan.warmup else plan.schedule
     idle = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=plan.lr)
     factor = get_scheduler(
-        plan.schedule, idle, num_warmup_steps=plan.warmup, num_training_steps=plan.steps, num_cycles=plan.cycles
+        name, idle, num_warmup_steps=plan.warmup, num_training_steps=plan.steps, num_cycles=plan.cycles
     ).lr_lambdas[0]
     return lambda step: plan.lr * factor(step)
 
 
 def _mean(all_terms: list[dict[str, float]]) -> dict[str, float]:
     return {name: sum(one[name] for one in all_terms) / len(all_terms) for name in all_terms[0]}
-
-
-def _sum_of(parameter: nn.Parameter) -> list[float]:
-    """Two numbers that another parameter hardly shares: sum and norm."""
-    values = parameter.detach().double()
-    return [float(values.sum()), float(values.norm())]
 
 
 def _shown(done: list[dict[str, float]]) -> str:
