@@ -10,11 +10,14 @@ import torch
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT
+from tests.tiny_adapters import save_tiny_adapter
 from tests.tiny_saes import memorising_sae, random_sae, save_tiny_sae
 from workbench.concepts import Concept
 from workbench.edits import random_like
 from workbench.erasure import METHODS, find_method
+from workbench.erasure.co_erasing import CoErasing
 from workbench.erasure.detect_replace import DetectReplace
+from workbench.erasure.few_shot import FewShot
 from workbench.erasure.itd import ItD
 from workbench.erasure.method import Supports
 from workbench.erasure.negative_prompt import NegativePrompt
@@ -41,6 +44,20 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
     unsupported = [(tiny_flux, FOX), (tiny_sd1, Concept("fox"))]
     trce = TRCE(trajectories=2, unconditional=2, epochs=1, steps=4, early=2, keep_batch=2, lr=1e-3)
     return {
+        "co_erasing": Case(
+            CoErasing(
+                adapter=str(save_tiny_adapter(tiny_sd1, folder / "adapter")),
+                images=2,
+                steps=2,
+                text_iterations=1,
+                iterations=2,
+                lr=1e-2,
+            ),
+            tiny_sd1,
+            (FOX, CAT),
+            tiny_sd2,
+            [(tiny_flux, FOX)],
+        ),
         "detect_replace": Case(
             DetectReplace(sae=sae, m=12),
             tiny_sd1,
@@ -48,6 +65,7 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
             tiny_sd2,
             [*unsupported, (tiny_sd1, Concept("fox", retain=["dog"]))],
         ),
+        "few_shot": Case(FewShot(pictures=2, epochs=2, lr=1e-2), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_flux, FOX)]),
         "itd": Case(ItD(sae=sae, m=12), tiny_sd1, (FOX, CAT), tiny_sd2, unsupported),
         "realera": Case(
             RealEra(neighbours=3, beyond=2, lora_steps=2, lora_images=2),

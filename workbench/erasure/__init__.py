@@ -18,6 +18,9 @@ METHODS = {  # name (that of the file) → "module:Class"
     "sld": "workbench.erasure.sld:SLD",
     "negative_prompt": "workbench.erasure.negative_prompt:NegativePrompt",
     "esd": "workbench.erasure.esd:ESD",
+    "few_shot": "workbench.erasure.few_shot:FewShot",
+    "co_erasing": "workbench.erasure.co_erasing:CoErasing",
+    "all_but_one": "workbench.erasure.all_but_one:AllButOne",
 }
 ENTRY_POINTS = "workbench.methods"
 
