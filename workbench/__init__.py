@@ -47,6 +47,7 @@ PUBLIC = {
     "RealEra": "workbench.erasure.realera",
     "SLD": "workbench.erasure.sld",
     "NegativePrompt": "workbench.erasure.negative_prompt",
+    "CoErasing": "workbench.erasure.co_erasing",
     "Suite": "workbench.evaluation.suites",
     "read_suite": "workbench.evaluation.suites",
     "evaluate": "workbench.evaluation.evaluate",

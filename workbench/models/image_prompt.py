@@ -102,8 +102,9 @@ class ImagePrompt:
             raise WorkbenchError(
                 f"{weights.parent} has no image encoder.", f"Put the CLIP image encoder of the adapter into {folder}."
             )
-        encoder = CLIPVisionModelWithProjection.from_pretrained(folder)
-        adapter = Adapter(model.pipe.unet, encoder.config.projection_dim)
+        with torch.random.fork_rng(devices=[]):  # layers draw first weights, which nobody keeps
+            encoder = CLIPVisionModelWithProjection.from_pretrained(folder)
+            adapter = Adapter(model.pipe.unet, encoder.config.projection_dim)
         adapter.load_official(read_tensors(weights))
         for part in (encoder, adapter):
             part.to(model.device, model.pipe.unet.dtype).eval().requires_grad_(False)

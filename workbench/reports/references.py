@@ -47,6 +47,11 @@ METHODS = {  # name of the method → its paper
     "negative_prompt": Reference(
         "J. Ho, T. Salimans. Classifier-free diffusion guidance. 2022.", "https://arxiv.org/abs/2207.12598"
     ),
+    "co_erasing": Reference(
+        "F. Li et al. Co-Erasing: one image is worth a thousand words, a usability-preservable text-image collaborative "
+        "erasing framework. ICML 2025.",
+        "https://arxiv.org/abs/2505.11131",
+    ),
     "realera": Reference(
         "Y. Liu et al. RealEra: semantic-level concept erasure via neighbor-concept mining. 2024.",
         "https://arxiv.org/abs/2410.09140",

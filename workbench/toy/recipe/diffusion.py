@@ -158,6 +158,6 @@ def objects_in(captions: list[str]) -> tuple[list[int], list[int]]:
     return plain, styled
 
 
-def stratified(generator: torch.Generator) -> Tensor:
-    """One timestep from each of `BATCH` equal slices of 0…999: the same mean as uniform draws, with less variance."""
-    return ((torch.arange(BATCH) + torch.rand(BATCH, generator=generator)) * (1000 / BATCH)).long()
+def stratified(generator: torch.Generator, n: int = BATCH) -> Tensor:
+    """One timestep from each of n equal slices of 0…999: the same mean as uniform draws, with less variance."""
+    return ((torch.arange(n) + torch.rand(n, generator=generator)) * (1000 / n)).long()

@@ -3,7 +3,8 @@
 The encoder is a small CLIP (Radford et al. 2021, arXiv:2103.00020): pictures are matched with their captions, read off
 the frozen text encoder's end-of-text row. Its patches also guess what a classifier sees in them, as the denoiser's
 middle does, because few pictures must do. The adapter (Ye et al. 2023, arXiv:2308.06721) then learns from the
-denoiser's own loss what an image's tokens have to say; everything else is frozen.
+denoiser's own loss what an image's tokens have to say; everything else is frozen. It starts from what the denoiser
+knows already: from its own keys and values, and from the last rows of the caption, read off the picture linearly.
 """
 
 import math
@@ -20,16 +21,18 @@ from torch.nn import functional as F
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from saes.progress import SILENT, Progress
-from workbench.models.image_prompt import Adapter, cross_attentions
-from workbench.toy.recipe.diffusion import BATCH, Sees, new_scheduler, stratified
+from workbench.models.image_prompt import N_TOKENS, Adapter, cross_attentions
+from workbench.toy.recipe.diffusion import Sees, new_scheduler, stratified
 from workbench.toy.recipe.loop import Schedule, fit
 from workbench.toy.world import IMAGE_SIZE
 
+BATCH = 16
 PAIRS = 64  # of pictures and captions in a batch
 WIDTH = 128
 EMPTY = 0.6  # share of empty captions, where only the picture can tell
 BLANK = 0.1  # share of blank image embeddings, which diffusers' guidance uses for "no image"
 ALIGN = 1.0
+N_REGRESSED = 4000  # pictures that the adapter's first weights are fitted to
 
 
 def new_encoder() -> CLIPVisionModelWithProjection:
@@ -94,14 +97,22 @@ def train_encoder(
     return fit(Matching(captions.shape[1]).to(device), loss, folder, schedule, progress)  # type: ignore[return-value]
 
 
-def new_adapter(unet: UNet2DConditionModel) -> Adapter:
-    """Starts as attention to the image as if it were text: with the cross-attentions' own keys and values."""
-    adapter = Adapter(unet, WIDTH)
-    with torch.no_grad():
-        image: Any
-        for image, attention in zip(adapter.attention, cross_attentions(unet), strict=True):
-            image.to_k_ip[0].weight.copy_(attention.to_k.weight)
-            image.to_v_ip[0].weight.copy_(attention.to_v.weight)
+@torch.no_grad()
+def new_adapter(unet: UNet2DConditionModel, embeds: Tensor, rows: Tensor) -> Adapter:
+    """Starts as attention to the image as if it were text: with the cross-attentions' own keys and values, and tokens
+    that are the best linear guess at `rows` `[n, tokens, d]`, the last ones of the captions, from `embeds` `[n, p]`."""
+    adapter = Adapter(unet, embeds.shape[1])
+    layer, norm = adapter.projection.image_embeds, adapter.projection.norm
+    norm.weight.copy_(rows.flatten(0, 1).std(0))
+    norm.bias.copy_(rows.flatten(0, 1).mean(0))
+    wanted = ((rows - norm.bias) / norm.weight).flatten(1)
+    fitted = torch.linalg.lstsq(F.pad(embeds, (0, 1), value=1.0), wanted).solution
+    layer.weight.copy_(fitted[:-1].T)
+    layer.bias.copy_(fitted[-1])
+    image: Any
+    for image, attention in zip(adapter.attention, cross_attentions(unet), strict=True):
+        image.to_k_ip[0].weight.copy_(attention.to_k.weight)
+        image.to_v_ip[0].weight.copy_(attention.to_v.weight)
     return adapter
 
 
@@ -125,11 +136,14 @@ def train_adapter(
 ) -> Adapter:  # fmt: skip
     """The denoiser's v-loss, minimised over the adapter alone."""
     scheduler = new_scheduler()
+    first = range(min(N_REGRESSED, len(ids)))
+    with torch.no_grad():
+        embeds = torch.cat([encoder(pixel_values(images[part])).image_embeds for part in batched(first)])
+        rows = torch.cat([text_encoder(ids[part])[0][:, -N_TOKENS:] for part in batched(first)])
+    torch.manual_seed(0)
+    adapter = new_adapter(unet, embeds, rows).to(device)
     for frozen in (unet, text_encoder, encoder):
         frozen.requires_grad_(False).eval().to(device)
-
-    torch.manual_seed(0)
-    adapter = new_adapter(unet).to(device)
 
     def loss(module: nn.Module, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         index = torch.randint(len(ids), (BATCH,), generator=generator)
@@ -137,7 +151,7 @@ def train_adapter(
         shown = (torch.rand(BATCH, 1, generator=generator) >= BLANK).float()
         z = means[index].float() + stds[index].float() * torch.randn(means[index].shape, generator=generator)
         noise = torch.randn(z.shape, generator=generator)
-        timestep = stratified(generator)
+        timestep = stratified(generator, BATCH)
         noisy, v = scheduler.add_noise(z, noise, timestep), scheduler.get_velocity(z, noise, timestep)
         embeds = encoder(pixel_values(images[index.numpy()]).to(device)).image_embeds * shown.to(device)
         text = text_encoder(caption.to(device))[0]
@@ -147,3 +161,8 @@ def train_adapter(
 
     with in_place(adapter, unet):
         return fit(adapter, loss, folder, schedule, progress)  # type: ignore[return-value]
+
+
+def batched(places: range, n: int = 250) -> list[slice]:
+    """Slices of at most n."""
+    return [slice(start, min(start + n, places.stop)) for start in range(places.start, places.stop, n)]

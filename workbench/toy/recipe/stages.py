@@ -41,7 +41,7 @@ SCHEDULES = {
     "descendant": Schedule(steps=800, lr=4e-4),
     "sibling": Schedule(steps=3600, lr=9e-4),
     "image_encoder": Schedule(steps=1600, lr=1e-3),
-    "image_adapter": Schedule(steps=1100, lr=1e-3),
+    "image_adapter": Schedule(steps=700, lr=5e-4),
 }
 
 
