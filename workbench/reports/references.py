@@ -48,8 +48,8 @@ METHODS = {  # name of the method → its paper
         "J. Ho, T. Salimans. Classifier-free diffusion guidance. 2022.", "https://arxiv.org/abs/2207.12598"
     ),
     "co_erasing": Reference(
-        "F. Li et al. Co-Erasing: one image is worth a thousand words, a usability-preservable text-image collaborative "
-        "erasing framework. ICML 2025.",
+        "F. Li, Q. Xu, S. Bao, Z. Yang, X. Cao, Q. Huang. One image is worth a thousand words: a usability preservable "
+        "text-image collaborative erasing framework. ICML 2025.",
         "https://arxiv.org/abs/2505.11131",
     ),
     "realera": Reference(
