@@ -1,0 +1,222 @@
+"""All but One: the guidance of one concept is rewritten, what guidance starts from is held (Hong et al. 2024,
+arXiv:2312.12807). "AbO (reconstructed)".
+
+θ is a copy of the denoiser θ*, c a prompt of the concept, c′ the same with the alternative, ∅ the empty prompt, x_t a
+latent of a trajectory of c that is guided with w, g_θ(c) = ε_θ(x_t, c) − ε_θ(x_t, ∅), sg[·] passes no gradient.
+    (1)  ĝ = ε*(c′) − ε*(∅)    towards an alternative
+         ĝ = 0                 neutral: the prompt guides nowhere
+         ĝ = −η g*(c)          negative: away from the concept, as ESD
+    (2)  L_g = mean (ε_θ(c) − sg[ε_θ(∅)] − ĝ)²
+    (3)  L_u = mean (ε_θ(∅) − ε*(∅))²
+    (4)  L = L_g + λ_u L_u
+No code is public, and only title page, abstract and first figure could be read. Stated there: only the guidance
+part of the score changes, a constraint holds the unconditional part, the user may name an alternative, pictures can be
+purified by inverting them and drawing them again (`workbench.fitting.inversion`). The form of (1) to (4) and the x_t
+are inferred from that and from how guidance works; every default is a choice of ours. Nothing here is the authors'
+setting or number.
+
+Without sg in (2), L_g could be lowered by moving ε_θ(∅), which all prompts share. The hold (3) is for latents that the
+concept visits and for the empty prompt: neighbours have no term of their own, a negative prompt is not ∅, and an
+alternative that contains the concept ("guinea pig" for "pig") brings it back. Outputs are the denoiser's raw ones, as
+in ESD: guidance is linear in them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from saes.errors import WorkbenchError
+from saes.progress import SILENT, Progress
+from workbench.concepts import Concept
+from workbench.edits import WeightEdit
+from workbench.erasure.esd import Prompts, texts_of
+from workbench.erasure.method import Supports
+from workbench.erasure.realera import together
+from workbench.fitting.copies import changes, own_denoiser
+from workbench.fitting.embedding import encoded
+from workbench.fitting.pairs import Pair
+from workbench.fitting.rows import same_tokens
+from workbench.fitting.selectors import select, wanted
+from workbench.fitting.training import Plan, check, train
+from workbench.fitting.trajectories import BATCH, partway, trajectories
+from workbench.models import Model
+from workbench.models.architecture import Latents
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllButOne:
+    """Rewrites what a concept's prompts guide to, and holds the prediction without a prompt.
+
+    A `WeightEdit`. No pictures are needed. The alternative is the concept's anchor; without one, "alternative" is
+    "neutral". Of several concepts and prompts one is drawn for each latent.
+    """
+
+    target: Literal["alternative", "neutral", "negative"] = "alternative"  # ĝ
+    negative_guidance: float = 1.0  # η of "negative"
+    hold: float = 1.0  # λ_u
+    detach_uncond: bool = True  # sg of (2)
+    train: Literal["esd-x", "esd-u", "esd-strict", "self", "full"] = "esd-x"  # which parameters
+    prompts: Prompts = "name"  # the concept's name, its name in its templates, or also its synonyms
+    sampler: Literal["frozen", "online", "student"] = "frozen"  # x_t: of trajectories drawn once, or anew by θ* or θ
+    trajectories: int = 100  # how many of them, once
+    steps: int = 50  # of a whole trajectory
+    start_guidance: float = 3.0  # w
+    iterations: int = 1000
+    batch: int = 1  # latents an iteration
+    lr: float = 1e-5  # Adam, constant
+
+    paper: ClassVar[str] = "arXiv:2312.12807"
+    family: ClassVar[str] = "fine-tuning"
+    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl"))
+    cost: ClassVar[str] = "100 images, then 1,000 iterations of one pass of two rows"
+
+    def __post_init__(self) -> None:
+        for name in ("trajectories", "steps", "iterations", "batch"):
+            if getattr(self, name) < 1:
+                raise WorkbenchError(f"{name} is {getattr(self, name)}.", "Choose 1 or more.")
+        if self.hold < 0:
+            raise WorkbenchError(f"hold is {self.hold}.", "Choose 0 or more.")
+
+    def fit(
+        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+    ) -> WeightEdit:
+        """Raises `WorkbenchError` before any work for what cannot be trained, and for an alternative that is the
+        concept itself to the model."""
+        self.supports.check("All but One", model, concepts)
+        refuse_the_same(model, concepts)
+        pairs = [pair for concept in concepts for pair in pairs_of(concept, self.prompts)]
+        student = own_denoiser(model, wanted(self.train))
+        trained = select(student, self.train)
+        check(trained, self.plan)
+        what = [asdict(self), [tuple(pair) for pair in pairs], model.fingerprint]
+        view = self.frozen(model, pairs, seed, progress) if self.sampler == "frozen" else None
+
+        def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
+            seen = self.online(model, student, pairs, generator) if view is None else view.drawn(self.batch, generator)
+            return self.losses(model, student, seen)
+
+        train(trained, loss, self.plan, seed=seed, what=what, progress=progress, label="guidance")
+        return WeightEdit(
+            tensors=changes(model, student, trained), settings=asdict(self), method="all_but_one",
+            concepts=[concept.name for concept in concepts], base_fingerprint=model.fingerprint, seed=seed,
+        )  # fmt: skip
+
+    @property
+    def plan(self) -> Plan:
+        """Adam at a constant rate."""
+        return Plan(steps=self.iterations, lr=self.lr, weight_decay=0.0)
+
+    def losses(self, model: Model, student: Model, seen: "Seen") -> dict[str, Float[Tensor, ""]]:
+        """The two terms of (4), from one pass of the student over the latents with and without their prompts."""
+        none = encoded(model, [""], role="uncond").expand(len(seen.prompts))
+        both = together([encoded(model, seen.prompts), none])
+        cond, uncond = student.noise_prediction(seen.latents.repeat(2, 1, 1, 1), seen.timesteps.repeat(2), both).chunk(
+            2
+        )
+        guidance = guidance_loss(cond, uncond, seen.guidance.to(cond), self.detach_uncond)
+        drift = (uncond - seen.uncond.to(uncond)).square().mean()  # (3)
+        return {"guidance": guidance, "unconditional": self.hold * drift}  # (4)
+
+    def wanted(self, cond: Latents, uncond: Latents, alternative: Latents | None) -> Latents:
+        """ĝ by (1), from what θ* says."""
+        if self.target == "negative":
+            return -self.negative_guidance * (cond - uncond)
+        return torch.zeros_like(cond) if alternative is None else alternative - uncond
+
+    @torch.no_grad()
+    def online(self, model: Model, student: Model, pairs: Sequence[Pair], generator: torch.Generator) -> "Seen":
+        """Latents that θ* (or θ) draws for one prompt, all part of the way to one random timestep."""
+        pair = pairs[int(torch.randint(len(pairs), (), generator=generator))]
+        noise = torch.randn(self.batch, *model.noise([0]).shape[1:], generator=generator)
+        k = int(torch.randint(self.steps, (), generator=generator))
+        artist = student if self.sampler == "student" else model
+        x, t = partway(artist, pair.unsafe, noise, k, steps=self.steps, guidance_scale=self.start_guidance)
+        cond = model.noise_prediction(x, t, encoded(model, [pair.unsafe]))
+        uncond = model.noise_prediction(x, t, encoded(model, [""], role="uncond"))
+        guidance = self.wanted(cond, uncond, self._alternative(model, x, t, [pair] * self.batch))
+        return Seen(x, torch.tensor([t] * self.batch), [pair.unsafe] * self.batch, guidance, uncond)
+
+    @torch.no_grad()
+    def frozen(self, model: Model, pairs: Sequence[Pair], seed: int, progress: Progress = SILENT) -> "View":
+        """Whole trajectories of θ*, and everything that it has to say along them."""
+        n = self.trajectories
+        chosen = [pairs[i % len(pairs)] for i in range(n)]
+        prompts = [pair.unsafe for pair in chosen]
+        seeds = torch.randint(2**31, (n,), generator=torch.Generator().manual_seed(seed)).tolist()
+        path = trajectories(
+            model, prompts, seeds, steps=self.steps, seen=self.steps, guidance_scale=self.start_guidance,
+            predictions=True, progress=progress,
+        )  # fmt: skip
+        assert path.cond is not None and path.uncond is not None  # they were asked for
+        guidance = [
+            self.wanted(path.cond[:, k], path.uncond[:, k], self._alternatives(model, path.latents[:, k], t, chosen))
+            for k, t in enumerate(progress(path.timesteps, "targets"))
+        ]
+        return View(path.latents, path.timesteps, prompts, torch.stack(guidance, dim=1), path.uncond)
+
+    def _alternatives(self, model: Model, x: Latents, t: int, pairs: Sequence[Pair]) -> Latents | None:
+        """The same in batches, on the CPU."""
+        starts = range(0, len(pairs), BATCH)
+        parts = [self._alternative(model, x[i : i + BATCH], t, pairs[i : i + BATCH]) for i in starts]
+        found = [part.cpu() for part in parts if part is not None]
+        return torch.cat(found) if found else None
+
+    def _alternative(self, model: Model, x: Latents, t: int, pairs: Sequence[Pair]) -> Latents | None:
+        """ε*(c′), and ε*(∅) where there is no c′; None if ĝ does not ask for it."""
+        if self.target != "alternative":
+            return None
+        safe = [encoded(model, [one.safe]) if one.safe else encoded(model, [""], role="uncond") for one in pairs]
+        return model.noise_prediction(x, t, together(safe))
+
+
+class Seen(NamedTuple):
+    """What one iteration trains on: a row for each latent."""
+
+    latents: Latents
+    timesteps: Tensor
+    prompts: list[str]
+    guidance: Latents  # ĝ
+    uncond: Latents  # ε*(∅)
+
+
+class View(NamedTuple):
+    """Frozen trajectories `[n, steps, …]` with ĝ and ε*(∅) at all of their latents."""
+
+    latents: Tensor
+    timesteps: list[int]
+    prompts: list[str]
+    guidance: Tensor
+    uncond: Tensor
+
+    def drawn(self, batch: int, generator: torch.Generator) -> Seen:
+        """Random places on random trajectories."""
+        n, k = self.latents.shape[:2]
+        i, j = (torch.randint(size, (batch,), generator=generator) for size in (n, k))
+        times = torch.tensor(self.timesteps)[j]
+        prompts = [self.prompts[one] for one in i.tolist()]
+        return Seen(self.latents[i, j], times, prompts, self.guidance[i, j], self.uncond[i, j])
+
+
+def guidance_loss(cond: Latents, uncond: Latents, wanted: Latents, detach_uncond: bool) -> Float[Tensor, ""]:
+    """L_g by (2); without `detach_uncond` its gradient reaches both."""
+    return (cond - (uncond.detach() if detach_uncond else uncond) - wanted).square().mean()  # (2)
+
+
+def pairs_of(concept: Concept, prompts: Prompts) -> list[Pair]:
+    """Every text of the concept beside the same with its alternative ("" without one)."""
+    texts = texts_of([concept], prompts)
+    same = [concept.anchor] if prompts == "name" else list(concept.anchor_prompts())
+    return list(map(Pair, texts, same * (len(texts) // len(same))))
+
+
+def refuse_the_same(model: Model, concepts: Sequence[Concept]) -> None:
+    """Raises `WorkbenchError` for a concept that is its anchor to the tokenizer: nothing would change."""
+    for concept in concepts:
+        if concept.anchor and same_tokens(model, concept.name, concept.anchor):
+            raise WorkbenchError(
+                f"{concept.name!r} and its anchor {concept.anchor!r} are the same tokens.", "Choose another anchor."
+            )
