@@ -76,7 +76,8 @@ def encoded(model: Model, prompts: Sequence[str], role: Role = "cond") -> Encodi
             memory.add(f"{role}: {prompt}", row)
         rows.append(row)
     embeddings, pooled = zip(*rows, strict=True)
-    return Encoding(torch.stack(embeddings), None if pooled[0] is None else torch.stack(pooled), (role,) * len(rows))
+    stacked = None if pooled[0] is None else torch.stack(pooled)
+    return Encoding(torch.stack(embeddings), stacked, (role,) * len(rows), tuple(prompts) if role == "cond" else None)
 
 
 def embed_in_batches(

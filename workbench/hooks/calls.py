@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from typing import Any, Literal
 
 import torch
@@ -37,6 +38,7 @@ class _Call:
     timestep: Any
     number: int
     roles: tuple[Role, ...] | None
+    prompts: tuple[str, ...] | None
     aside: bool
 
 
@@ -47,6 +49,7 @@ class Calls:
         self.components = {component.path: component for component in components}
         self.runs: Counter[str] = Counter()
         self._roles: dict[str, tuple[Role, ...] | None] = {}
+        self._prompts: dict[str, tuple[str, ...] | None] = {}
         self._numbers: Counter[str] = Counter()
         self._now: dict[str, _Call | Clock] = {}
         self._followers = 0
@@ -54,16 +57,21 @@ class Calls:
         self._hooks = ExitStack()
 
     @contextmanager
-    def announced(self, kind: Literal["text", "denoiser"], roles: Sequence[Role]) -> Iterator[None]:
-        """Says what the rows stand for in the calls that the body makes, and numbers these calls from 0."""
-        outer, numbers = self._roles.get(kind), self._numbers.copy()
-        self._roles[kind] = tuple(roles)
+    def announced(
+        self, kind: Literal["text", "denoiser"], roles: Sequence[Role], prompts: Sequence[str] | None = None
+    ) -> Iterator[None]:
+        """Says what the rows stand for in the calls that the body makes, and numbers these calls from 0.
+
+        `prompts` are those of the pictures that the rows belong to, where they are known.
+        """
+        outer, numbers = (self._roles.get(kind), self._prompts.get(kind)), self._numbers.copy()
+        self._roles[kind], self._prompts[kind] = tuple(roles), None if prompts is None else tuple(prompts)
         self._restart(kind)
         try:
             yield
             self.runs[kind] += 1
         finally:
-            self._roles[kind], self._numbers = outer, numbers
+            (self._roles[kind], self._prompts[kind]), self._numbers = outer, numbers
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -81,7 +89,9 @@ class Calls:
         if clock is None:  # nobody follows
             yield
             return
-        self._now[path] = replace(clock, roles=(*clock.roles, *roles), aside=len(roles))
+        own = clock.prompts  # branch after branch, each with the same pictures
+        prompts = None if own is None else (*own, *islice(cycle(own), len(roles)))
+        self._now[path] = replace(clock, roles=(*clock.roles, *roles), prompts=prompts, aside=len(roles))
         try:
             yield
         finally:
@@ -130,9 +140,8 @@ class Calls:
         def starts(module: nn.Module, args: tuple, kwargs: dict) -> None:
             given = dict(zip(names, args, strict=False)) | kwargs
             batch = next(given[name] for name in BATCHED if given.get(name) is not None)
-            self._now[path] = _Call(
-                batch, given.get("timestep"), self._numbers[path], self._roles.get(kind), self._aside
-            )
+            rows = self._roles.get(kind), self._prompts.get(kind)
+            self._now[path] = _Call(batch, given.get("timestep"), self._numbers[path], *rows, self._aside)
             self._numbers[path] += 1
             if self._roles.get(kind) is None:
                 self.runs[kind] += 1
@@ -159,7 +168,9 @@ class Calls:
                 "Announce one role for each row of the batch.",
             )
         aside = rows if call.aside else 0
-        clock = Clock(component.kind, call.number, None, call.roles, device=call.batch.device, aside=aside)
+        clock = Clock(
+            component.kind, call.number, None, call.roles, device=call.batch.device, aside=aside, prompts=call.prompts
+        )
         if component.kind == "text":
             return replace(clock, token_ids=call.batch)
         return replace(clock, timestep=_timestep(call.timestep) * component.timestep_unit)

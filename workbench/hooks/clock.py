@@ -19,7 +19,8 @@ class Clock:
     denoiser more often than there are timesteps (PNDM n+1, Heun 2n-1 times), so neither `call` nor `timestep` alone
     identifies a step. `timestep` is in the units of the training schedule (0 … 1000), None on text calls. `roles`
     has one entry a row: guidance puts conditional and unconditional rows into one batch, in an order that only the
-    caller knows. `token_ids` are the padded prompts of a text call, None on denoiser calls. The last `aside` rows are
+    caller knows. `prompts` are those of the rows' pictures, of both branches of guidance alike; None where nobody said
+    so. `token_ids` are the padded prompts of a text call, None on denoiser calls. The last `aside` rows are
     of no picture: guidance evaluates them beside the others. Edits see them, recorders do not.
     """
 
@@ -30,6 +31,7 @@ class Clock:
     token_ids: Int[Tensor, "rows tokens"] | None = None
     device: torch.device = CPU
     aside: int = 0
+    prompts: tuple[str, ...] | None = None
 
     def mask(self, role: Role) -> Bool[Tensor, " rows"]:
         """True at the rows of this role, on the device of the call."""
@@ -42,4 +44,5 @@ class Clock:
             return self
         n = len(self.roles) - self.aside
         token_ids = None if self.token_ids is None else self.token_ids[:n]
-        return replace(self, roles=self.roles[:n], token_ids=token_ids, aside=0)
+        prompts = None if self.prompts is None else self.prompts[:n]
+        return replace(self, roles=self.roles[:n], token_ids=token_ids, prompts=prompts, aside=0)

@@ -11,11 +11,15 @@ from workbench.hooks import Role
 
 @dataclass(frozen=True)
 class Encoding:
-    """Encoded prompts, one row each. `pooled` is what SDXL, SD3 and Flux add to the time embedding, else None."""
+    """Encoded prompts, one row each. `pooled` is what SDXL, SD3 and Flux add to the time embedding, else None.
+
+    `prompts` are the texts of conditional rows, which are their pictures' prompts; None where that is not known.
+    """
 
     embeddings: Float[Tensor, "rows tokens d_text"]
     pooled: Float[Tensor, "rows d_pooled"] | None
     roles: tuple[Role, ...]
+    prompts: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.roles)
@@ -26,7 +30,8 @@ class Encoding:
             return self
         assert len(self) == 1, f"{len(self)} rows cannot stand for {rows}"
         pooled = None if self.pooled is None else self.pooled.expand(rows, -1)
-        return Encoding(self.embeddings.expand(rows, -1, -1), pooled, self.roles * rows)
+        prompts = None if self.prompts is None else self.prompts * rows
+        return Encoding(self.embeddings.expand(rows, -1, -1), pooled, self.roles * rows, prompts)
 
 
 @dataclass(frozen=True)

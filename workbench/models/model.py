@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -133,8 +134,9 @@ class Model:
         if not rows:
             raise WorkbenchError("There are no prompts to encode.", "Give at least one.")
         self._warn_of_cuts(rows)
-        with self.wiring.calls.announced("text", (role,) * len(rows)):
-            return self.architecture.encode(rows, role)
+        prompts = tuple(rows) if role == "cond" else None
+        with self.wiring.calls.announced("text", (role,) * len(rows), prompts):
+            return replace(self.architecture.encode(rows, role), prompts=prompts)
 
     def tokens(self, prompts: str | Sequence[str]) -> list[TokenRow]:
         """The tokens of each prompt for the first text encoder, without padding."""
@@ -150,7 +152,7 @@ class Model:
         rows = encoding.expand(latents.shape[0])
         latents = latents.to(self.device, rows.embeddings.dtype)
         time = torch.as_tensor(timestep, device=self.device)
-        with self.wiring.calls.announced("denoiser", rows.roles):
+        with self.wiring.calls.announced("denoiser", rows.roles, rows.prompts):
             return self.architecture.predict(latents, time, rows)
 
     def to_noise(self, prediction: Latents, latents: Latents, timestep: int | float) -> Latents:
@@ -274,13 +276,15 @@ class Model:
         steps: int,
     ) -> Images:
         """One batch through the pipeline, its rows announced in the order in which the pipeline joins them."""
-        cond = self.encode([cell.prompt for cell in cells])
+        prompts = [cell.prompt for cell in cells]
+        cond = self.encode(prompts)
         uncond = uncond.expand(len(cells)) if uncond else None
         size = self.image_size // self.pipe.vae_scale_factor
         noise, generators = draw([cell.seed for cell in cells], (self.architecture.latent_channels, size, size))
         roles = (*(uncond.roles if uncond else ()), *cond.roles)
+        pictures = prompts * (2 if uncond else 1)  # both branches of guidance belong to the same pictures
         surgery = guided(self.wiring, self.architecture.denoiser.path, branches, len(cells), steps)
-        with self.wiring.calls.announced("denoiser", roles), surgery if branches else nullcontext():
+        with self.wiring.calls.announced("denoiser", roles, pictures), surgery if branches else nullcontext():
             pixels = self.pipe(
                 **self.architecture.prompt_arguments(cond, uncond),
                 latents=self.architecture.pack(noise.to(self.device, cond.embeddings.dtype)),
