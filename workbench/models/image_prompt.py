@@ -111,11 +111,15 @@ class ImagePrompt:
         return cls(encoder, _processor(folder, encoder.config.image_size), adapter)
 
     @torch.no_grad()
-    def tokens(self, images: Images) -> Tokens:
-        """r of (1). The images are resized and normalised as the encoder was trained, whatever their size."""
+    def embeds(self, images: Images) -> Float[Tensor, "images p"]:
+        """v(X). The images are resized and normalised as the encoder was trained, whatever their size."""
         pixels = self.processor(images=list(images), return_tensors="pt").pixel_values
-        embeds = self.encoder(pixels.to(self.encoder.device, self.encoder.dtype)).image_embeds
-        return self.adapter.projection(embeds)  # (1)
+        return self.encoder(pixels.to(self.encoder.device, self.encoder.dtype)).image_embeds
+
+    @torch.no_grad()
+    def tokens(self, images: Images) -> Tokens:
+        """r of (1)."""
+        return self.adapter.projection(self.embeds(images))  # (1)
 
     @contextmanager
     def attached(self, model: Model, scale: float = 1.0) -> Iterator["Attached"]:

@@ -39,10 +39,23 @@ def card(
         "Autoencoder": f"PSNR of reconstructions of fresh renders: {autoencoder_db:.1f} dB.",
         "Oracle": table(oracle),
         "SAEs": table([{"sae": name} | facts for name, facts in saes.items()]),
+        **image_adapter(weights_dir),
         "Files": table([{"file": name, "sha256": digest[:16]} for name, digest in hashes.items()]),
     }
     text = [INTRODUCTION, *(f"## {title}\n\n{body}" for title, body in sections.items())]
     (weights_dir / "CARD.md").write_text("\n\n".join(text) + "\n")
+
+
+def card_again(weights_dir: Path) -> None:
+    """The card with what was measured before, for files that were added since."""
+    before = read_json(weights_dir / "figures.json", ["model", "saes", "oracle", "autoencoder_db", "sha256"])
+    card(weights_dir, *(before[name] for name in ("model", "saes", "oracle", "autoencoder_db")))
+
+
+def image_adapter(weights_dir: Path) -> dict[str, str]:
+    """The section on the image adapter, if it is there."""
+    figures = weights_dir / "image_adapter" / "figures.json"
+    return {"Image adapter": table(read_json(figures)["measured"])} if figures.exists() else {}
 
 
 def sae_facts(sae_dir: Path) -> dict:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPVisionModelWithProjection
+from transformers import CLIPTextModel
 
 import saes
 from saes.calibration import moments
@@ -21,7 +21,7 @@ from workbench.substitution import measure_substitution
 from workbench.toy import report, tokenizer
 from workbench.toy.captions import sample
 from workbench.toy.oracle import Oracle
-from workbench.toy.recipe import autoencoder, dataset, diffusion, export, image_adapter, judging
+from workbench.toy.recipe import autoencoder, dataset, diffusion, export, image_adapter, image_figures, judging
 from workbench.toy.recipe.loop import Schedule, averaged
 from workbench.toy.render import render
 from workbench.toy.scenes import random_scene
@@ -142,24 +142,31 @@ def train_image_encoder(folder: Path, progress: Progress = SILENT) -> None:
     ids = diffusion.tokens(tokenizer.build(folder / "tokenizer"), captions)
     rows = image_adapter.caption_rows(text_encoder_of(folder), ids, progress)
     net = Oracle.load(shipped(folder) / "oracle").net
-    trained = image_adapter.train_encoder(
+    image_adapter.train_encoder(
         images, rows, lambda shown: judging.seen(net, shown), folder / "image_encoder", SCHEDULES["image_encoder"],
         device(), progress,
     )  # fmt: skip
-    trained.encoder.save_pretrained(folder / "image_encoder" / "model")
 
 
 def train_image_adapter(folder: Path, progress: Progress = SILENT) -> None:
+    """The adapter is shipped with its figures, and the card is written again."""
     images, captions = pictures(folder, progress)
     words = tokenizer.build(folder / "tokenizer")
     latents = read_tensors(folder / "latents.safetensors")
     unet = UNet2DConditionModel.from_pretrained(shipped(folder) / "pipeline" / "unet").float()
-    encoder = CLIPVisionModelWithProjection.from_pretrained(folder / "image_encoder" / "model")
-    image_adapter.train_adapter(
-        unet.to(memory_format=torch.channels_last), text_encoder_of(folder), encoder, images,
+    text_encoder, matching = text_encoder_of(folder), image_adapter.Matching(diffusion.TEXT_WIDTH)
+    matching.load_state_dict(averaged(folder / "image_encoder"))
+    adapter = image_adapter.train_adapter(
+        unet.to(memory_format=torch.channels_last), text_encoder, matching.eval().encoder, images,
         diffusion.tokens(words, captions), diffusion.tokens(words, [""]), latents["means"], latents["stds"],
         folder / "image_adapter", SCHEDULES["image_adapter"], device(), progress,
     )  # fmt: skip
+    home = shipped(folder) / "image_adapter"
+    rows = image_figures.retrieval(matching.cpu(), text_encoder.cpu(), words)
+    image_figures.export(matching, adapter, home)
+    model, oracle = load(shipped(folder) / "pipeline"), Oracle.load(shipped(folder) / "oracle")
+    image_figures.write(home, rows + image_figures.carried(model, home, oracle, progress))
+    export.card_again(shipped(folder))
 
 
 def text_encoder_of(folder: Path) -> CLIPTextModel:
