@@ -93,3 +93,24 @@ def test_a_file_gives_the_settings_of_a_method_as_a_mapping(capsys, tmp_path):
     config.write_text(f"concepts: [fox]\nout: {tmp_path / 'edit'}\nsettings: {{m: 8, strenght: -4}}\n")
     code, text = told(capsys, "erase", "toy", "--config", str(config))
     assert code == 1 and "method itd: Unknown key 'strenght'. Did you mean 'strength'" in text
+
+
+@pytest.mark.parametrize("words", ["--method esd --help", "--help --method esd", "toy fox --method=esd --help"])
+def test_the_help_of_erase_explains_the_settings_of_the_method_that_is_named(capsys, words):
+    code, text = told(capsys, "erase", *words.split())
+    assert code == 0 and "Take concepts out of a model" in text and "Settings of esd" in text
+    line = next(line for line in text.splitlines() if line.startswith(" negative_guidance"))
+    assert line.split()[:3] == ["negative_guidance", "float", "1.0"] and "η of (2)" in line
+    assert text.index("Take concepts out") < text.index("Settings of esd")
+
+
+def test_without_a_method_no_settings_are_explained_and_an_unknown_one_names_the_nearest(capsys):
+    assert "Settings of" not in told(capsys, "erase", "--help")[1]
+    code, text = told(capsys, "erase", "--method", "esdd", "--help")
+    assert code == 1 and "'esd'" in text
+
+
+def test_the_settings_of_a_method_are_also_json(capsys):
+    assert main(["methods", "negative_prompt", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["setting"] for row in rows] == ["synonyms"] and rows[0].keys() == {"setting", "type", "default", "what"}

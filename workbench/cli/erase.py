@@ -1,14 +1,34 @@
 """`workbench erase`: fit one method to one or more concepts and save the edit."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from workbench.cli.lookup import concepts_of
+from workbench.cli.methods import show_settings
 from workbench.cli.options import Config, Device, ModelName, Seed, check_new
 from workbench.configs import build, read_pairs
 from workbench.progress import progress_bars
+
+WORDS = "workbench.words"
+
+
+class HelpWithSettings(TyperCommand):
+    """A command whose help goes on with the settings of the `--method` that is named on the same line, if one is."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Remembers the words: what is named after `--help` is not parsed when the help is printed."""
+        ctx.meta[WORDS] = list(args)
+        return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Nothing of a method is imported, and nothing heavy, unless one is named."""
+        super().format_help(ctx, formatter)
+        given, _, _ = self.make_parser(ctx).parse_args(ctx.meta[WORDS])
+        if "method" in given:
+            show_settings(given["method"], json=False)
 
 
 def erase(
@@ -17,13 +37,18 @@ def erase(
     out: Annotated[Path, typer.Option(help="Folder of the new edit; refused if it exists.")],
     method: Annotated[str, typer.Option(help="The erasure method; `workbench methods` lists them.")] = "itd",
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="A setting of the method as name=value; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--set", help="A setting of the method as name=value; repeatable. --method NAME --help explains them."
+        ),
     ] = None,
     seed: Seed = 0,
     device: Device = None,
     config: Config = None,
 ) -> None:
     """Take concepts out of a model.
+
+    Each method has settings of its own; `workbench erase --method esd --help` explains those of one.
 
     Example:  workbench erase toy fox --method itd --out edits/fox-itd
     """

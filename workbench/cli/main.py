@@ -68,7 +68,7 @@ app.add_typer(edits.app, name="edits")
 app.add_typer(study.app, name="study")
 app.add_typer(toy.app, name="toy")
 for command in COMMANDS:
-    app.command()(command)
+    app.command(cls=erase.HelpWithSettings if command is erase.erase else None)(command)
 
 
 @app.callback()

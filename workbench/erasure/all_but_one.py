@@ -55,17 +55,17 @@ class AllButOne:
     "neutral". Of several concepts and prompts one is drawn for each latent.
     """
 
-    target: Literal["alternative", "neutral", "negative"] = "alternative"  # ĝ
+    target: Literal["alternative", "neutral", "negative"] = "alternative"  # ĝ, the goal
     negative_guidance: float = 1.0  # η of "negative"
-    hold: float = 1.0  # λ_u
-    detach_uncond: bool = True  # sg of (2)
+    hold: float = 1.0  # λ_u: weight of holding the prediction without a prompt
+    detach_uncond: bool = True  # sg of (2): no gradient through the prediction without a prompt
     train: Literal["esd-x", "esd-u", "esd-strict", "self", "full"] = "esd-x"  # which parameters
     prompts: Prompts = "name"  # the concept's name, its name in its templates, or also its synonyms
     sampler: Literal["frozen", "online", "student"] = "frozen"  # x_t: of trajectories drawn once, or anew by θ* or θ
     trajectories: int = 100  # how many of them, once
     steps: int = 50  # of a whole trajectory
-    start_guidance: float = 3.0  # w
-    iterations: int = 1000
+    start_guidance: float = 3.0  # w: guidance of the trajectories
+    iterations: int = 1000  # training steps
     batch: int = 1  # latents an iteration
     lr: float = 1e-5  # Adam, constant
 

@@ -61,11 +61,11 @@ class CoErasing:
 
     images: int = 200  # of each concept
     folder: str = ""  # take them from here instead
-    adapter: str = ADAPTER
+    adapter: str = ADAPTER  # a folder or file in diffusers' IP-Adapter layout, or the shipped one
     image_scale: float = 1.0  # s: how much of the image's attention is added to the text's
-    refine: bool = True  # (1)
+    refine: bool = True  # mix the text's own rows by the image, as (1), in place of the image's tokens
     beside_text: bool = True  # False: the image alone, with the empty text for e_c in (4) and (5)
-    noise: float = 0.0  # of (2)
+    noise: float = 0.0  # largest noise of (2)
     blur: int = 5  # b of (3), in latent pixels: odd, or 0 for none
     teacher: Literal["erased", "clean"] = "erased"  # φ*: the model after stage T, or before it
     train: Literal["full", "noxattn"] = "full"  # what the image stage trains

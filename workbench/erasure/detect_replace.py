@@ -43,11 +43,11 @@ class DetectReplace:
     anchor of a concept is erased as well, the anchor's own anchor takes its place.
     """
 
-    sae: str = "toy/text.2"
-    m: int | None = None
-    synonyms: bool = False
-    threshold_factor: float | None = 0.99
-    by: Literal["activation", "difference"] = "difference"  # (2) or (3)
+    sae: str = "toy/text.2"  # a shipped SAE or a folder, at a text site
+    m: int | None = None  # strongest features of a prompt, as in ItD
+    synonyms: bool = False  # the concepts' synonyms calibrate too
+    threshold_factor: float | None = 0.99  # as in ItD; None: touch every prompt
+    by: Literal["activation", "difference"] = "difference"  # put (2), or added as a difference (3)
 
     paper: ClassVar[str] = "none; it detects as arXiv:2503.09446"
     family: ClassVar[str] = "deactivation"

@@ -42,9 +42,9 @@ class ItD:
     fitted together share one threshold; edits of single concepts, composed, keep their own.
     """
 
-    sae: str = "toy/text.2"
+    sae: str = "toy/text.2"  # a shipped SAE or a folder, at a text site
     m: int | None = None  # strongest features of a prompt, ≥ 1; None: twice the SAE's k, the paper's 128 for 64
-    strength: float = -8.0  # s
+    strength: float = -8.0  # s: a feature that fires is multiplied by it; 1 changes nothing
     threshold_factor: float | None = 0.99  # of the smallest δ; None: touch every prompt, as the paper does for nudity
     score_tokens: Literal["content", "all"] = "content"  # "all": (3) over padding too, as the official code
     keep_error: bool = False  # (2) with x in place of x̂: what the SAE does not explain stays, also in (3)

@@ -59,20 +59,20 @@ class RealEra:
 
     neighbours: int = 16  # K ≥ 1 of (1), the row itself among them [I]
     beyond: int = 16  # draws of ξ a row, 0: none [I]
-    s1: float = 0.85  # S₁, S₂, D₁, D₂: see `Neighbourhood` [I]
-    s2: float = 0.98
-    d1: float | None = None
-    d2: float | None = None
+    s1: float = 0.85  # smallest cosine of a neighbour, S₁: see `Neighbourhood` [I]
+    s2: float = 0.98  # largest cosine of a neighbour, S₂ [I]
+    d1: float | None = None  # D₁ / ‖e‖, how far a neighbour lies at most; None: by S₁ [I]
+    d2: float | None = None  # D₂ / ‖e‖, how far beyond it is kept; None: by S₁ and D₁ [I]
     perturb: Literal["all", "subject"] = "all"  # also the rows after the subject's last token [I]
     tokens: Literal["all", "last"] = "all"  # which rows are moved, as in UCE [I]
     templates: bool = True  # the concept in all its templates [M], not its name alone
-    beyond_scale: float = 1.0  # λ₁ [I]
-    preserve_scale: float = 10.0  # λ₂ [I]
-    damping: float = 10.0  # λ [M: 10 for objects]
+    beyond_scale: float = 1.0  # λ₁: weight of what lies beyond [I]
+    preserve_scale: float = 10.0  # λ₂: weight of kept words [I]
+    damping: float = 10.0  # λ: how much the maps are held where they were [M: 10 for objects]
     lora_steps: int = 50  # [M], where it is 50 a concept; here one LoRA for all, which take turns [I]
-    lora_rank: int = 1  # [M]
+    lora_rank: int = 1  # of each map [M]
     lora_lr: float = 3e-3  # [I]; MACE's is 1e-5 to 1e-4 for another loss
-    lora_beyond: float = 1.0  # β [I]
+    lora_beyond: float = 1.0  # β of (2): weight of what lies beyond [I]
     lora_images: int = 8  # pictures of each concept [M]
 
     paper: ClassVar[str] = "arXiv:2410.09140"

@@ -51,9 +51,9 @@ class RECE:
     start: UCE = field(default_factory=UCE)  # its preserve_scale is 1 with nothing to keep, 0.1 with much, as published
     epochs: int | None = None  # None: by the concept's kind, `PUBLISHED`
     regular_scale: float | None = None  # λ_r > 0; None: by the concept's kind
-    erase_scale: float = 1.0  # s_e
-    preserve_scale: float = 0.1  # s_p
-    damping: float = 0.1  # λ
+    erase_scale: float = 1.0  # s_e: weight of what is moved
+    preserve_scale: float = 0.1  # s_p: weight of what is kept, in the rounds
+    damping: float = 0.1  # λ: how much a round holds the maps where they were
 
     paper: ClassVar[str] = "arXiv:2407.12383"
     family: ClassVar[str] = "closed form"

@@ -46,7 +46,7 @@ class SAeUron:
     its 184 features any percentile above 99.5 chooses one a step, and below −15 pictures of the concept break.
     """
 
-    sae: str = "toy/unet.up.1.0.attn2"
+    sae: str = "toy/unet.up.1.0.attn2"  # a shipped SAE or a folder, at a denoiser site
     percentile: float = 99.999  # τ; of 20480 features the paper's 99.999, 99.995 and 99.99 choose 1, 2 and 3
     multiplier: float = -15.0  # γ; the paper's −1 for styles and −1 … −30 for objects, in units of its own SAE
     rows: Literal["both", "cond"] = "both"  # "cond": the unconditional half of guidance stays, as in some ports

@@ -56,14 +56,14 @@ class SLD:
     left out here.
     """
 
-    strength: str = "medium"
+    strength: str = "medium"  # a preset for the numbers below: weak, medium, strong, max
     warmup: int | None = None  # δ ≥ 0, in steps of `warmup_of`
-    scale: float | None = None  # s_S ≥ 0
-    threshold: float | None = None  # λ
-    momentum_scale: float | None = None  # s_m, in [0, 1]
-    momentum_beta: float | None = None  # β, in [0, 1)
+    scale: float | None = None  # s_S ≥ 0: how fast an element counts in full
+    threshold: float | None = None  # λ: elements where the prompt exceeds the text by more are left alone
+    momentum_scale: float | None = None  # s_m, in [0, 1]: how much momentum adds
+    momentum_beta: float | None = None  # β, in [0, 1): how long momentum lasts
     warmup_of: int | None = 50  # with T steps, δ·T/warmup_of calls are warm-up, rounded; None: δ calls
-    official: bool = False
+    official: bool = False  # the paper's list of unsafe content in the place of the concepts
 
     paper: ClassVar[str] = "arXiv:2211.05105"
     family: ClassVar[str] = "guidance"

@@ -38,7 +38,7 @@ class ConceptSteerer:
     name and the synonyms; the directions of several concepts are added up.
     """
 
-    sae: str = "toy/text.2"
+    sae: str = "toy/text.2"  # a shipped SAE or a folder, at a text site
     alpha: float = -0.5  # α of (1); the paper's −0.5 for nudity and −0.7 for violence
     synonyms: bool = False  # the phrase lists them too, as the paper's "violence, blood"
 

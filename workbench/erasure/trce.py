@@ -56,16 +56,16 @@ class TRCE:
     damping: float = 1.0  # λ, measured likewise; 0 in the code, whose captions leave no direction free
     trajectories: int = 100  # of unsafe prompts
     unconditional: int = 100  # of the empty prompt (2,000 in the code)
-    steps: int = 50
+    steps: int = 50  # of a whole trajectory
     early: int = 25  # of these steps, the first that are trained on
     guidance_scale: float = 3.0  # of the trajectories
     epochs: int = 3  # over the trajectories, one a step
     lr: float = 1e-6  # as published, for Stable Diffusion; the toy is steered at 1e-3 and not yet at 1e-4
-    amplification: float = 15.0  # g
-    beta: float = 1.0
-    margin: float = 0.01  # γ
-    keep_scale: float = 100.0  # κ
-    keep_batch: int = 4
+    amplification: float = 15.0  # g of (3): how far guidance is amplified in the targets
+    beta: float = 1.0  # β of (4): scales the loss that erases
+    margin: float = 0.01  # γ: how much nearer to safe than to unsafe is enough
+    keep_scale: float = 100.0  # κ: weight of (6), which keeps
+    keep_batch: int = 4  # latents a step for (6)
     accumulate: bool = False  # never zero the gradients, as the official code
 
     paper: ClassVar[str] = "arXiv:2503.07389"

@@ -42,10 +42,10 @@ class UCE:
     """
 
     tokens: Literal["all", "last"] = "all"  # from the last subject token to the end (2023) | that token alone (2025)
-    erase_scale: float = 1.0  # s_e
+    erase_scale: float = 1.0  # s_e: weight of what is moved
     preserve_scale: float | None = None  # s_p; None: max(0.1, 1 / kept prompts) with "all", 1 with "last"
-    damping: float = 0.5  # λ
-    technique: Literal["replace", "tensor"] = "replace"  # (1) | (2)
+    damping: float = 0.5  # λ: how much the maps are held where they were
+    technique: Literal["replace", "tensor"] = "replace"  # the anchor's values (1), or V less the concept (2)
     templates: bool = False  # the concept in all its templates, not its name alone
 
     paper: ClassVar[str] = "arXiv:2308.14761"

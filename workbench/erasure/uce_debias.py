@@ -45,17 +45,17 @@ class UCEDebias:
     Anchors have no part in it. `settings["observed"]` holds the shares of every round, the first of the unedited model.
     """
 
-    attributes: tuple[str, ...] = ("woman", "man")
+    attributes: tuple[str, ...] = ("woman", "man")  # words for what is to be shared out
     shares: tuple[float, ...] | None = None  # desired, of each attribute; None: equal
     voter: str = "toy"  # a name of `VOTERS`, or module:function
     images: int = 10  # of each word in each round
     rounds: int = 30  # at most
-    step: float = 0.1  # η
-    tolerance: float = 0.05
+    step: float = 0.1  # η: how far a round moves α
+    tolerance: float = 0.05  # a share that is off by less is as wanted
     tokens: Literal["all", "last"] = "last"  # the last subject token (2025) | from it to the end (2023)
-    erase_scale: float = 1.0  # s_e
+    erase_scale: float = 1.0  # s_e: weight of what is moved
     preserve_scale: float | None = None  # s_p, as in UCE
-    damping: float = 0.5  # λ
+    damping: float = 0.5  # λ: how much the maps are held where they were
 
     paper: ClassVar[str] = "arXiv:2308.14761"
     family: ClassVar[str] = "closed form"
