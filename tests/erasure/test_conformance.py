@@ -15,6 +15,7 @@ from tests.tiny_saes import memorising_sae, random_sae, save_tiny_sae
 from workbench.concepts import Concept
 from workbench.edits import random_like
 from workbench.erasure import METHODS, find_method
+from workbench.erasure.all_but_one import AllButOne
 from workbench.erasure.co_erasing import CoErasing
 from workbench.erasure.detect_replace import DetectReplace
 from workbench.erasure.few_shot import FewShot
@@ -43,7 +44,11 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
     picture_sae = save_tiny_sae(random_sae(tiny_sd1, "unet.mid"), folder / "unet.mid")
     unsupported = [(tiny_flux, FOX), (tiny_sd1, Concept("fox"))]
     trce = TRCE(trajectories=2, unconditional=2, epochs=1, steps=4, early=2, keep_batch=2, lr=1e-3)
+    abo = AllButOne(trajectories=2, steps=3, iterations=2, batch=2, lr=1e-2)
     return {
+        "all_but_one": Case(
+            abo, tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_flux, FOX), (tiny_sd1, Concept("fox", anchor="Fox "))]
+        ),
         "co_erasing": Case(
             CoErasing(
                 adapter=str(save_tiny_adapter(tiny_sd1, folder / "adapter")),
