@@ -39,9 +39,9 @@ SCHEDULES = {
     "oracle": Schedule(steps=5000, lr=1.5e-3),
     "diffusion": Schedule(steps=8000, lr=9e-4),
     "descendant": Schedule(steps=800, lr=4e-4),
-    "sibling": Schedule(steps=3600, lr=9e-4),
+    "sibling": Schedule(steps=2400, lr=9e-4),
     "image_encoder": Schedule(steps=1600, lr=1e-3),
-    "image_adapter": Schedule(steps=700, lr=5e-4),
+    "image_adapter": Schedule(steps=400, lr=1e-3, warmup=30),
 }
 
 
