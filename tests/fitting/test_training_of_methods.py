@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+from diffusers.optimization import get_scheduler
 from torch import nn
 from torch.testing import assert_close
 
 from saes.errors import WorkbenchError
-from workbench.fitting.training import Plan, generator_of, train
+from workbench.fitting.checkpoints import read_checkpoint, resumable
+from workbench.fitting.training import SCHEDULES, WINDOW, Plan, generator_of, rates, stops_early, train
+from workbench.precision import fast_dtype
 
 TARGET = torch.tensor([1.0, -2.0], dtype=torch.float64)
 ADAM = {"lr": 0.1, "betas": (0.5, 0.25), "weight_decay": 0.0}
@@ -99,3 +102,140 @@ def test_half_precision_and_a_loss_that_is_not_finite_are_refused():
     w = weight()
     with pytest.raises(WorkbenchError, match="step 0 is loss nan"):
         descend([w], lambda *_: (w * torch.nan).sum(), 1, lr=0.1)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("warmup", [0, 3])
+def test_rates_are_those_of_diffusers_schedule(schedule, warmup):
+    plan = Plan(steps=12, lr=0.3, schedule=schedule, warmup=warmup, cycles=2)
+    idle = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
+    name = "constant_with_warmup" if schedule == "constant" and warmup else schedule
+    theirs = get_scheduler(name, idle, num_warmup_steps=warmup, num_training_steps=12, num_cycles=2)
+    expected = []
+    for _ in range(12):
+        expected.append(idle.param_groups[0]["lr"])
+        idle.step()
+        theirs.step()
+    assert [rates(plan)(step) for step in range(12)] == pytest.approx(expected)
+    assert len(set(expected)) > 1 or (schedule, warmup) == ("constant", 0)
+
+
+def test_a_step_has_the_rate_of_its_schedule():
+    """With betas of 0 a step of Adam is its rate, in the direction against the gradient."""
+    w, seen = nn.Parameter(torch.zeros(1, dtype=torch.float64)), []
+
+    def loss(step, generator):
+        seen.append(w.item())
+        return w.sum()
+
+    plan = Plan(steps=5, lr=0.1, betas=(0.0, 0.0), weight_decay=0.0, schedule="linear", warmup=2)
+    train({"w": w}, loss, plan)
+    assert_close(torch.tensor([*seen, w.item()]).diff(), torch.tensor([0.0, -0.05, -0.1, -0.2 / 3, -0.1 / 3]))
+
+
+def noisy(w):
+    """A loss that draws."""
+    return lambda step, generator: (w - torch.randn(2, generator=generator, dtype=torch.float64)).square().sum()
+
+
+def test_micro_batches_are_one_step_on_the_mean_of_their_losses():
+    split, whole = weight(), weight()
+    history = descend([split], noisy(split), 4, micro_batches=3, **ADAM)
+
+    def mean(step, generator):
+        return sum(noisy(whole)(step, generator_of(0, step, number)) for number in range(3)) / 3
+
+    assert_close(history, descend([whole], mean, 4, **ADAM))
+    assert_close(split.data, whole.data)
+    single = weight()
+    descend([single], noisy(single), 4, **ADAM)
+    assert not torch.allclose(single.data, split.data, atol=1e-3)
+
+
+def test_the_average_is_what_comes_out_and_training_does_not_feel_it():
+    w, seen = weight(), []
+
+    def loss(step, generator):
+        seen.append(w.detach().clone())
+        return (w - TARGET).square().sum()
+
+    descend([w], loss, 4, ema=0.75, **ADAM)
+    plain = weight()
+    descend([plain], squares(plain), 4, **ADAM)
+    mean = seen[0]
+    for one in (*seen[1:], plain.data):
+        mean = 0.75 * mean + 0.25 * one
+    assert_close(w.data, mean)
+    assert (mean - plain.data).norm() > 0.1
+
+
+def test_training_stops_when_the_mean_over_a_window_has_no_new_minimum():
+    """The loss falls for 30 steps and then stays: the mean over 20 steps is lowest when all of them are at the bottom,
+    after 49 steps, and 7 later ones bring nothing new."""
+    w = weight()
+
+    def loss(step, generator):
+        return 0 * w.sum() + max(30 - step, 1)
+
+    history = train({"w": w}, loss, Plan(steps=200, lr=0.1, patience=7))
+    assert history.stopped_early and len(history.losses) == 29 + WINDOW + 7
+    assert not train({"w": w}, loss, Plan(steps=50, lr=0.1, patience=7)).stopped_early
+    assert stops_early([1.0] * (WINDOW + 1), 1) and not stops_early([1.0] * WINDOW, 1)
+
+
+@pytest.mark.parametrize("autocast", ["no", "bfloat16", "measured"])
+def test_autocast_computes_in_bfloat16_and_leaves_weights_in_float32(autocast):
+    w, found = nn.Parameter(torch.zeros(3, 3)), []
+
+    def loss(step, generator):
+        product = w @ torch.ones(3, 3)
+        found.append(product.dtype)
+        return (product.float() - 1).square().sum()
+
+    train({"w": w}, loss, Plan(steps=3, lr=1e-4, autocast=autocast))
+    expected = {"no": torch.float32, "bfloat16": torch.bfloat16, "measured": fast_dtype("cpu")}[autocast]
+    assert found == [expected] * 3 and w.dtype == torch.float32
+    assert_close(w.data, torch.full((3, 3), 3e-4), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("ends", ["loss", "gradient"])
+@pytest.mark.parametrize("keep_gradients", [False, True])
+def test_a_loss_that_is_no_number_stops_at_the_last_good_step(tmp_path, ends, keep_gradients):
+    w, good = weight(), weight()
+    how = ADAM | {"keep_gradients": keep_gradients}
+    broken = {"loss": lambda: torch.nan * w.sum(), "gradient": lambda: (0 * w).sum().sqrt()}[ends]
+
+    def loss(step, generator):
+        return noisy(w)(step, generator) + (broken() if step == 3 else 0)
+
+    with pytest.raises(WorkbenchError) as error, resumable(tmp_path, seconds=1e9):
+        train({"w": w}, loss, Plan(steps=9, **how))
+    train({"w": good}, noisy(good), Plan(steps=3, **how))
+    assert torch.equal(w.data, good.data) and w.grad is None and not w.requires_grad
+    (folder,) = tmp_path.iterdir()
+    facts, tensors = read_checkpoint(folder, "terms", "seconds")
+    assert facts["step"] == 3 and torch.equal(tensors["weight.w"], good.data)
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+    assert "step 3" in str(error.value) and str(folder) in str(error.value)
+
+
+def test_terms_are_named_and_their_sum_is_minimised():
+    w, whole = weight(), weight()
+    history = train({"w": w}, lambda *_: {"a": (w[0] - 1) ** 2, "b": (w[1] + 2) ** 2}, Plan(steps=3, **ADAM))
+    assert_close(history.losses, descend([whole], squares(whole), 3, **ADAM))
+    assert torch.equal(w.data, whole.data) and history.terms[0] == {"a": 1.0, "b": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", 0), ("lr", 0.0), ("lr", -1.0), ("schedule", "cosin"), ("micro_batches", 0), ("ema", 1.0), ("clip", 0.0),
+     ("patience", 0), ("warmup", -1), ("weight_decay", -0.1), ("cycles", 0)],
+)  # fmt: skip
+def test_a_plan_refuses_what_cannot_be(name, value):
+    with pytest.raises(WorkbenchError, match=str(value)):
+        Plan(**({"steps": 1, "lr": 0.1} | {name: value}))
+
+
+def test_nothing_to_train_is_refused():
+    with pytest.raises(WorkbenchError, match="no parameter"):
+        train({}, lambda *_: torch.zeros(()), Plan(steps=1, lr=0.1))

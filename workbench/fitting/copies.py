@@ -60,7 +60,10 @@ def changes(model: Model, trained: Model, names: Iterable[str]) -> dict[str, Ten
 
 def _own(model: Model, component: str, trained: Wanted) -> Model:
     original = getattr(model.pipe, component)
-    if any(part._forward_hooks or part._forward_pre_hooks for part in original.modules() if part is not original):
+    parts = (part for part in original.modules() if part is not original)
+    if any(
+        _is_ours(hook) for part in parts for hook in (*part._forward_hooks.values(), *part._forward_pre_hooks.values())
+    ):
         raise WorkbenchError(
             f"A session has hooks in the {component} of {model.name}.", "Close it before the component is copied."
         )
@@ -82,6 +85,11 @@ def _own(model: Model, component: str, trained: Wanted) -> Model:
 def _all_parameters(model: Model) -> Iterator[nn.Parameter]:
     """Of the denoiser and of all text encoders."""
     return chain.from_iterable(getattr(model.pipe, part.path).parameters() for part in model.architecture.components)
+
+
+def _is_ours(hook: Callable) -> bool:
+    """Transformers keeps hooks of its own in text encoders, and those may be copied."""
+    return getattr(hook, "__module__", "").startswith("workbench.")
 
 
 def _without_hooks(component: nn.Module) -> nn.Module:

@@ -56,8 +56,8 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.pipe.device
+        """Where the denoiser is."""
+        return getattr(self.pipe, self.architecture.denoiser.path).device
 
     @property
     def folder(self) -> Path:

@@ -49,8 +49,9 @@ class SD1(Architecture):
 
     def encode(self, prompts: list[str], role: Role) -> Encoding:
         """The last hidden state after the final norm, as the pipeline takes it."""
-        embeddings, _ = self.pipe.encode_prompt(prompts, self.pipe.device, 1, do_classifier_free_guidance=False)
-        return Encoding(embeddings, None, (role,) * len(prompts))
+        there = self.pipe.text_encoder.device  # not always that of the UNet: see workbench.fitting.memory
+        embeddings, _ = self.pipe.encode_prompt(prompts, there, 1, do_classifier_free_guidance=False)
+        return Encoding(embeddings.to(self.pipe.unet.device), None, (role,) * len(prompts))
 
     def predict(self, latents: Latents, timestep: Tensor, encoding: Encoding) -> Latents:
         """The UNet's output: noise or v, whichever the schedule says."""

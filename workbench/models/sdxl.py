@@ -43,8 +43,9 @@ class SDXL(Architecture):
         The published base model was trained with zeros in place of an empty negative prompt; its configuration says so.
         """
         embeddings, _, pooled, _ = self.pipe.encode_prompt(
-            prompts, device=self.pipe.device, num_images_per_prompt=1, do_classifier_free_guidance=False
+            prompts, device=self.pipe.text_encoder.device, num_images_per_prompt=1, do_classifier_free_guidance=False
         )
+        embeddings, pooled = (part.to(self.pipe.unet.device) for part in (embeddings, pooled))
         if role == "uncond" and self.pipe.config.force_zeros_for_empty_prompt:
             kept = torch.tensor([prompt != "" for prompt in prompts], device=embeddings.device)
             embeddings, pooled = embeddings * kept[:, None, None], pooled * kept[:, None]

@@ -1,0 +1,63 @@
+"""Fine-tuning of a model that hardly fits its device: what can be computed again is not kept, what is idle goes away.
+
+with saving_memory(model, student):
+    train(…)
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from workbench.models import Model
+
+
+@contextmanager
+def saving_memory(model: Model, student: Model, wanted: bool = True) -> Iterator[None]:
+    """In the block, the student's denoiser keeps the borders of its blocks for the backward pass and computes what is
+    between them again, a third more work; the autoencoder and the text encoders, one of a student too, are on the CPU.
+
+    A prompt can still be encoded, slowly: methods remember those they need (`embedding.encoded`). Latents cannot be
+    made of pictures, nor pictures of latents. Afterwards everything is as before. Nothing happens unless `wanted`.
+    """
+    with ExitStack() as stack:
+        if wanted:
+            stack.enter_context(checkpointed(getattr(student.pipe, student.architecture.denoiser.path)))
+            stack.enter_context(away(idle_parts(model, student)))
+        yield
+
+
+def idle_parts(*models: Model) -> list[nn.Module]:
+    """What no step of a fine-tuned denoiser runs, each once: autoencoders and text encoders."""
+    paths = [[one.path for one in model.architecture.components if one.kind == "text"] for model in models]
+    parts = [getattr(model.pipe, path) for model, text in zip(models, paths, strict=True) for path in ("vae", *text)]
+    return list({id(part): part for part in parts}.values())
+
+
+@contextmanager
+def checkpointed(denoiser: Any) -> Iterator[None]:
+    """Gradient checkpointing of one of diffusers' models."""
+    before = denoiser.is_gradient_checkpointing
+    denoiser.enable_gradient_checkpointing()
+    try:
+        yield
+    finally:
+        if not before:
+            denoiser.disable_gradient_checkpointing()
+
+
+@contextmanager
+def away(parts: list[nn.Module]) -> Iterator[None]:
+    """The parts are on the CPU; afterwards each is again where it was."""
+    before = [next(part.parameters()).device for part in parts]
+    try:
+        for part in parts:
+            part.to("cpu")
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        yield
+    finally:
+        for part, device in zip(parts, before, strict=True):
+            part.to(device)
