@@ -1,6 +1,7 @@
 """Edits: what takes a concept out of a model, as values that are saved, reloaded, composed, and taken back."""
 
 from workbench.edits.activation import PROGRAMS, ActivationEdit
+from workbench.edits.adapter import AdapterEdit, combined, transferred
 from workbench.edits.composed import ComposedEdit
 from workbench.edits.controls import no_op_like, random_directions_like, random_features_like, random_like
 from workbench.edits.edit import Edit
@@ -13,14 +14,17 @@ __all__ = [
     "KINDS",
     "PROGRAMS",
     "ActivationEdit",
+    "AdapterEdit",
     "ComposedEdit",
     "Edit",
     "GuidanceEdit",
     "PromptEdit",
     "WeightEdit",
+    "combined",
     "load_edit",
     "no_op_like",
     "random_directions_like",
     "random_features_like",
     "random_like",
+    "transferred",
 ]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from saes.errors import WorkbenchError
 from workbench.edits.activation import ActivationEdit
+from workbench.edits.adapter import DOWN, UP, AdapterEdit
 from workbench.edits.composed import ComposedEdit
 from workbench.edits.edit import Edit
 from workbench.edits.guidance import GuidanceEdit
@@ -30,6 +31,9 @@ def no_op_like(edit: Edit) -> Edit:
         return replace(edit, rule="identity", tensors={}, settings={}, method="no-op")
     if isinstance(edit, PromptEdit):
         return replace(edit, text="", tensors={}, settings={}, method="no-op")
+    if isinstance(edit, AdapterEdit):
+        none = {key: torch.zeros_like(one) if key.endswith(UP) else one for key, one in edit.tensors.items()}
+        return replace(edit, tensors=none, settings={}, method="no-op")
     assert isinstance(edit, WeightEdit), f"no control is known for edits of the kind {edit.kind!r}"
     zeros = {name + DELTA: torch.zeros_like(edit.delta(name)) for name in edit.names}
     return replace(edit, tensors=zeros, settings={}, method="no-op")
@@ -37,14 +41,16 @@ def no_op_like(edit: Edit) -> Edit:
 
 def random_like(edit: Edit, *, seed: int = 0) -> Edit:
     """The control that separates what an edit is about from how much it changes: random features of an activation
-    edit, random directions of one that adds activations, of a weight edit and of one that acts on guidance, and of each
-    part of a composed one."""
+    edit, random directions of one that adds activations, of a weight edit, of adapters and of one that acts on
+    guidance, and of each part of a composed one."""
     if isinstance(edit, ComposedEdit):
         return ComposedEdit([random_like(part, seed=seed) for part in edit.parts])
     if isinstance(edit, ActivationEdit):
         return turned_like(edit, seed=seed) if edit.program in TURNED else random_features_like(edit, seed=seed)
     if isinstance(edit, GuidanceEdit | PromptEdit):
         return guided_at_right_angles_like(edit, seed=seed)
+    if isinstance(edit, AdapterEdit):
+        return random_adapters_like(edit, seed=seed)
     assert isinstance(edit, WeightEdit), f"no control is known for edits of the kind {edit.kind!r}"
     return random_directions_like(edit, seed=seed)
 
@@ -70,6 +76,23 @@ def random_directions_like(edit: WeightEdit, *, seed: int = 0) -> WeightEdit:
     tensors = {
         key: turned(value) if key.endswith((DELTA, RIGHT)) else value for key, value in sorted(edit.tensors.items())
     }
+    return replace(edit, tensors=tensors, method=f"random directions like {edit.method}", seed=seed)
+
+
+def random_adapters_like(edit: AdapterEdit, *, seed: int = 0) -> AdapterEdit:
+    """The same adapters with random inputs: each d becomes R Q, Q random orthonormal rows and R that of d's own.
+
+    Norm, rank and singular values of every product u d stay, and so does what it can add and when it opens; what it
+    reacts to is another direction, drawn anew for each adapter and layer.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(down: Tensor) -> Tensor:
+        own = torch.linalg.qr(down.flatten(1).double().T).R
+        other = torch.linalg.qr(torch.randn(down[0].numel(), len(down), generator=generator, dtype=torch.float64)).Q
+        return (own.T @ other.T).to(down.dtype).view(down.shape)
+
+    tensors = {key: drawn(one) if key.endswith(DOWN) else one for key, one in sorted(edit.tensors.items())}
     return replace(edit, tensors=tensors, method=f"random directions like {edit.method}", seed=seed)
 
 

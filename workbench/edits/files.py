@@ -15,6 +15,7 @@ from workbench.edits.edit import Edit
 FORMAT = "erasure-workbench edit 1"
 KINDS = {  # kind → the class that has `read(folder)`
     "activation": "workbench.edits.activation:ActivationEdit",
+    "adapter": "workbench.edits.adapter:AdapterEdit",
     "composed": "workbench.edits.composed:ComposedEdit",
     "guidance": "workbench.edits.guidance:GuidanceEdit",
     "prompt": "workbench.edits.prompt:PromptEdit",

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from workbench.edits.activation import ActivationEdit
+from workbench.edits.adapter import AdapterEdit
 from workbench.edits.edit import Edit
+from workbench.edits.exporting import to_weight_edit
 from workbench.edits.guidance import GuidanceEdit
 from workbench.edits.prompt import PromptEdit
 from workbench.edits.weight import WeightEdit, spectrum
@@ -23,6 +25,8 @@ def contents(edit: Edit, model: Model | None = None) -> list[dict[str, Any]]:
         return parameters(edit, model)
     if isinstance(edit, GuidanceEdit | PromptEdit):
         return branches(edit)
+    if isinstance(edit, AdapterEdit):
+        return adapters(edit, model)
     assert isinstance(edit, ActivationEdit), f"a {edit.kind} edit has no table; take its leaves one by one"
     return features(edit)
 
@@ -45,6 +49,17 @@ def parameters(edit: WeightEdit, model: Model | None = None) -> list[dict[str, A
             | {"norm": norm, "share": share, "singular_values": values[:SHOWN].tolist()}
         )
     return rows
+
+
+def adapters(edit: AdapterEdit, model: Model | None = None) -> list[dict[str, Any]]:
+    """The same for what each adapter adds to the weight of each layer when it is wide open: a row for both."""
+    if model is not None:
+        edit.check(model)
+    return [
+        {"adapter": ", ".join(one.targets[0]), **row}
+        for one in (edit.only(number) for number in range(len(edit.targets)))
+        for row in parameters(to_weight_edit(one), model)
+    ]
 
 
 def rank(values: Tensor, delta: Tensor) -> int:

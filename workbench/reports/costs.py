@@ -7,7 +7,16 @@ from typing import NamedTuple
 import pandas as pd
 
 from workbench.comparison.fits import fit_seconds
-from workbench.edits import ActivationEdit, ComposedEdit, Edit, GuidanceEdit, PromptEdit, WeightEdit, load_edit
+from workbench.edits import (
+    ActivationEdit,
+    AdapterEdit,
+    ComposedEdit,
+    Edit,
+    GuidanceEdit,
+    PromptEdit,
+    WeightEdit,
+    load_edit,
+)
 from workbench.runs import UNEDITED, EditSpec, Run, is_method
 
 
@@ -70,6 +79,8 @@ def _changes(edit: Edit) -> str:
         return "guidance, by one more branch"
     if isinstance(edit, PromptEdit):
         return "the negative prompt"
+    if isinstance(edit, AdapterEdit):
+        return f"adapters beside {len(edit.layers)} layers, " + ("open" if edit.gate == "always" else "by prompt")
     assert isinstance(edit, WeightEdit)
     dense = any(edit.factors(name) is None for name in edit.names)
     return f"{len(edit.names)} weights, " + ("dense" if dense else "low rank")

@@ -1,0 +1,82 @@
+"""How far an adapter opens for a prompt: Facilitated Transport of SPM (Lyu et al. 2024, arXiv:2312.16145).
+
+e(p) is the prompt as the denoiser receives it, all tokens as one vector; T(p) the set of its tokens without those that
+begin, end and pad; c a target of the adapter.
+    (1)  γ(p, c) = max( cos(e(p), e(c)), |T(p) ∩ T(c)| / |T(c)| )
+Of several targets the one that opens widest counts. The cosine of any two prompts is far above 0, since they share the
+first token and the padding is alike: by (1) as published, no prompt shuts an adapter out.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from saes.errors import WorkbenchError, unknown_name
+from workbench.models import Model
+
+Gate = Literal["both", "cosine", "tokens", "always"]
+
+
+def check_gate(gate: str, model: Model) -> None:
+    """Raises `WorkbenchError` for an unknown gate, and for a model that lacks what it reads."""
+    if gate not in get_args(Gate):
+        raise unknown_name("gate", gate, get_args(Gate))
+    missing = [name for name in ("tokenizer", "text_encoder") if getattr(model.pipe, name, None) is None]
+    if gate != "always" and missing:
+        raise WorkbenchError(
+            f"The gate {gate!r} compares prompts by the model's own text encoder, and {model.name} has no "
+            f"{' and no '.join(missing)}.",
+            "Load the model whole, or use the edit with gate='always', which opens for every prompt.",
+        )
+
+
+class Gating:
+    """γ of prompts for some adapters, each by its targets. A prompt is encoded once, by the model as it is then."""
+
+    def __init__(self, model: Model, targets: Sequence[Sequence[str]], gate: Gate) -> None:
+        check_gate(gate, model)
+        self.model, self.targets, self.gate = model, targets, gate
+        self._gates: dict[str, Tensor] = {}
+        self._embeddings: dict[str, Tensor] = {}
+
+    def of(self, prompts: Sequence[str]) -> Float[Tensor, "prompts adapters"]:
+        """γ ∈ [0, 1] of each prompt and adapter, in float64 on the CPU."""
+        for prompt in dict.fromkeys(prompts):
+            if prompt not in self._gates:
+                widest = [max(self._gate(prompt, target) for target in targets) for targets in self.targets]
+                self._gates[prompt] = torch.tensor(widest, dtype=torch.float64)
+        return torch.stack([self._gates[prompt] for prompt in prompts])
+
+    def _gate(self, prompt: str, target: str) -> float:
+        """(1), or the half of it that is wanted."""
+        if self.gate == "always":
+            return 1.0
+        cosine = similarity(self._embedding(prompt), self._embedding(target)) if self.gate != "tokens" else 0.0
+        overlap = shared(tokens(self.model, prompt), tokens(self.model, target)) if self.gate != "cosine" else 0.0
+        return max(cosine, overlap)  # (1)
+
+    @torch.no_grad()
+    def _embedding(self, text: str) -> Tensor:
+        if text not in self._embeddings:
+            calls = self.model.wiring.calls
+            with calls.aside(), calls.announced("text", ("cond",), (text,)):
+                self._embeddings[text] = self.model.architecture.encode([text], "cond").embeddings.flatten().cpu()
+        return self._embeddings[text]
+
+
+def similarity(p: Float[Tensor, " d"], c: Float[Tensor, " d"]) -> float:
+    """cos(p, c), 0 where it is negative: an adapter is never turned round."""
+    return float(torch.nn.functional.cosine_similarity(p.double(), c.double(), dim=0).clamp(0, 1))
+
+
+def shared(p: set[int], c: set[int]) -> float:
+    """|p ∩ c| / |c|; 0 for a target of no tokens."""
+    return len(p & c) / max(len(c), 1)
+
+
+def tokens(model: Model, text: str) -> set[int]:
+    """T: the ids of the (first) tokenizer."""
+    return set(model.tokens(text)[0].ids) - set(model.pipe.tokenizer.all_special_ids)
