@@ -32,6 +32,7 @@ from workbench.models.sampling import Cell, pair
 
 Activations = dict[tuple[str, int], tuple[float, Tensor]]  # (site, step) → timestep, [rows, places, d]
 PARTS = {"attn", "attn1", "attn2", "mlp", "heads"}  # what a layer consists of; all other sites are whole layers
+ROUNDING = 1e-4  # relative change that another number of rows in a call may make
 POSITIONS = 144  # of larger pictures, so many places are looked at, evenly spread
 MEMORY = 2**29  # bytes of activations of the unedited model that are kept at a time
 MOST_ROWS = 16
@@ -100,6 +101,21 @@ def inside(
         fired.append((before.fired, after.fired))
         attention += _attention(model, batch, before.attention, after.attention)
     return Inside(_change_table(changes), _feature_table(fired), _attention_table(attention))
+
+
+def untouched(change: pd.DataFrame) -> str:
+    """A sentence where an edit changes nothing inside the network, "" where it does; takes `Inside.change`.
+
+    Edits of guidance are such: they may change what the denoiser hands over, which is the site `….out`, and no more.
+    """
+    out = change["site"].str.endswith(".out")
+    within, handed_over = change.loc[~out, "relative"], change.loc[out, "relative"]
+    if (within > ROUNDING).any():
+        return ""
+    said = "Nothing inside the network changes at equal latents"
+    if (handed_over > ROUNDING).any():
+        return f"{said}, only what it hands over to guidance: by {handed_over.mean():.0%}, mean over steps."
+    return f"{said} in the rows of the prompt. A negative prompt, for one, acts in the other rows."
 
 
 def whole_layers(model: Model) -> list[str]:

@@ -1,6 +1,7 @@
 """What an edit changes inside: nothing for a no-op, everything by hand for the others, at equal latents."""
 
 import math
+import re
 from importlib import import_module
 
 import numpy as np
@@ -10,7 +11,10 @@ import torch
 from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from tests.tiny_saes import KNOWN, memorising_sae, random_sae
+from workbench.concepts import Concept
 from workbench.edits import ActivationEdit, WeightEdit, no_op_like
+from workbench.erasure.negative_prompt import NegativePrompt
+from workbench.erasure.sld import SLD
 from workbench.features import ablation
 from workbench.inside import inside, token_labels, whole_layers
 from workbench.models import Model
@@ -142,3 +146,16 @@ def test_nothing_is_left_on_the_model(tiny_sd1):
         inside(tiny_sd1, text_edit(tiny_sd1), "a fox", 0, sites=["unet.mit"])
     modules = [*tiny_sd1.pipe.unet.modules(), *tiny_sd1.pipe.text_encoder.modules()]
     assert all(not module._forward_hooks and not module._forward_pre_hooks for module in modules)
+
+
+def test_edits_of_guidance_change_nothing_inside_and_that_is_said(tiny_sd1):
+    def seen(edit):
+        return inside(tiny_sd1, edit, PROMPTS, SEEDS, steps=2).change
+
+    change = seen(SLD(strength="max").fit(tiny_sd1, [Concept("cat")]))
+    assert (change[change["site"] != "unet.out"]["relative"] < 1e-5).all()
+    assert (change[change["site"] == "unet.out"]["relative"] > 1e-3).all()
+    assert re.search(r"only what it hands over to guidance: by \d+%", LOOKING.untouched(change))
+    change = seen(NegativePrompt().fit(tiny_sd1, [Concept("cat")]))
+    assert (change["relative"] == 0).all() and "Nothing inside the network" in LOOKING.untouched(change)
+    assert LOOKING.untouched(seen(weight_edit(tiny_sd1))) == ""

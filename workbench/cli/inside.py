@@ -33,6 +33,8 @@ def inside(
     check_new(out)
     import workbench as wb
     from workbench.figures.inside import attention_moved, change_by_layer, change_map, feature_fates
+    from workbench.inside import inside as look_inside
+    from workbench.inside import untouched
     from workbench.reports.pages import write_page
 
     found = wb.load_edit(edit)
@@ -40,9 +42,11 @@ def inside(
     cells = [each for each in prompts for _ in range(seeds)], list(range(seeds)) * len(prompts)
     with progress_bars() as progress:
         handle = wb.load(model, device=device)
-        seen = wb.inside(handle, found, *cells, saes=sae or [], progress=progress)
-        control = wb.inside(handle, wb.random_like(found), *cells, progress=progress)
+        seen = look_inside(handle, found, *cells, saes=sae or [], progress=progress)
+        control = look_inside(handle, wb.random_like(found), *cells, progress=progress)
+    said = untouched(seen.change)
     parts = {
+        **({"In short": said} if said else {}),
         "Change by layer": change_by_layer({"random control": control.change, found.method: seen.change}),
         "Change by layer and step": change_map(seen.change),
         "Attention to each token": attention_moved(seen.attention),

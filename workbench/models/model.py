@@ -134,9 +134,9 @@ class Model:
         if not rows:
             raise WorkbenchError("There are no prompts to encode.", "Give at least one.")
         self._warn_of_cuts(rows)
-        prompts = tuple(rows) if role == "cond" else None
-        with self.wiring.calls.announced("text", (role,) * len(rows), prompts):
-            return replace(self.architecture.encode(rows, role), prompts=prompts)
+        known = tuple(rows) if role == "cond" else None
+        with self.wiring.calls.announced("text", (role,) * len(rows), known):
+            return replace(self.architecture.encode(rows, role), prompts=known)
 
     def tokens(self, prompts: str | Sequence[str]) -> list[TokenRow]:
         """The tokens of each prompt for the first text encoder, without padding."""

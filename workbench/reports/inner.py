@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 from workbench.figures.attribution import effects_against_ablation, feature_flow
 from workbench.figures.inside import attention_moved, change_by_layer, change_map, feature_fates
 from workbench.figures.neighbours import neighbour_lists
+from workbench.inside import untouched
 from workbench.runs import is_method
 
 Chart = Callable[[str, go.Figure], Markup]
@@ -21,10 +22,11 @@ class Method(NamedTuple):
     """One edit's inside: where activations change, and what becomes of features."""
 
     name: str
-    change_map: Markup
+    untouched: str  # that nothing changes inside, where that is so: then there are no figures of it
+    change_map: Markup | None
     fates: Markup | None
     words: str  # how many features died and were born, by site
-    moved: Markup
+    moved: Markup | None
 
 
 class Inner(NamedTuple):
@@ -78,9 +80,13 @@ def _by_condition(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def _method(tables: Mapping[str, pd.DataFrame], name: str, chart: Chart) -> Method:
     own = {key: table[table["condition"] == name] for key, table in tables.items() if "condition" in table}
+    said = untouched(own["change"])
+    if said:
+        return Method(name, said, None, None, "", None)
     fates = own.get("fates")  # there are none without an autoencoder
     return Method(
         name,
+        "",
         chart(f"map-{name}", change_map(own["change"])),
         None if fates is None else chart(f"fates-{name}", feature_fates(fates)),
         "" if fates is None else _fates_in_words(fates),
