@@ -8,15 +8,19 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from saes.errors import WorkbenchError
+from saes.progress import SILENT
 from tests.comparison.small import CAT, FOX, SUBJECTS, comparison, two_methods
 from tests.evaluation.small import Brightness
+from tests.killing import kill_and_go_on
 from workbench.comparison.compare import compare, fit_all
-from workbench.comparison.fits import fit_seconds
+from workbench.comparison.fits import Fitter, fit_seconds
 from workbench.edits import ComposedEdit, WeightEdit
 from workbench.erasure.detect_replace import DetectReplace
+from workbench.erasure.esd import ESD
 from workbench.erasure.itd import ItD
 from workbench.erasure.steerer import ConceptSteerer
 from workbench.erasure.uce import UCE
+from workbench.fitting import checkpoints
 from workbench.runs import UNEDITED
 
 
@@ -176,3 +180,18 @@ def test_the_model_is_as_before(tiny_sd1, methods, tmp_path):
     trials = fit_all(tiny_sd1, comparison(methods, ways=["joint", "ordered"]), tmp_path)
     assert isinstance(trials[0][1]["UCE, jointly"], WeightEdit) and not tiny_sd1.is_edited
     assert all(torch.equal(weight, tiny_sd1.prompt_maps()[name]) for name, weight in weights.items())
+
+
+def test_a_killed_fit_goes_on_with_its_seconds_and_leaves_no_checkpoint(tiny_sd1, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "SECONDS", 0.0)
+    method = ESD(iterations=10, steps=3, lr=1e-3)
+
+    def fit(folder=tmp_path / "run"):
+        return Fitter(tiny_sd1, folder, 0, SILENT).fit(method, [FOX])
+
+    fitted = kill_and_go_on(tmp_path / "run/unfinished", fit)
+    whole = fit(tmp_path / "whole")
+    assert all(torch.equal(fitted.edit.delta(name), whole.edit.delta(name)) for name in whole.edit.names)
+    assert fitted.key == whole.key and fitted.seconds > 0.3 * whole.seconds
+    assert not list((tmp_path / "run/unfinished").glob("*"))
+    assert fit().seconds == fitted.seconds, "found again, not fitted"

@@ -1,14 +1,12 @@
 """Trainings that are stopped, also by SIGKILL, and go on: what comes out is, bit for bit, what would have."""
 
-import multiprocessing
 import time
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from saes.disk import read_json
+from tests.killing import kill_and_go_on
 from workbench.concepts import Concept
 from workbench.erasure.esd import ESD
 from workbench.fitting.checkpoints import NAME, place, resumable
@@ -92,21 +90,6 @@ def test_what_a_kill_left_half_written_goes_and_its_seconds_come_back(tmp_path):
         learnt(PLANS["plain"])
     assert sorted(path.name for path in folder.iterdir()) == ["checkpoint-12.safetensors", NAME]
     assert 0.1 <= second.regained < 60
-
-
-def kill_and_go_on(folder: Path, work):
-    """Runs `work` in a process that is killed at its third checkpoint, then here. Gives what that returns."""
-    child = multiprocessing.get_context("fork").Process(target=work)
-    child.start()
-    while child.is_alive():
-        found = list(folder.glob(f"*/{NAME}"))
-        if found and read_json(found[0])["step"] >= 3:
-            child.kill()
-            break
-        time.sleep(0.005)
-    child.join()
-    assert child.exitcode == -9, f"it ended by itself ({child.exitcode})"
-    return work()
 
 
 def test_a_killed_training_with_average_and_cosine_goes_on(tmp_path):

@@ -1,11 +1,13 @@
 """`workbench erase`: fit one method to one or more concepts and save the edit."""
 
 from pathlib import Path
+from shutil import rmtree
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
+from saes.progress import SILENT
 from workbench.cli.lookup import concepts_of
 from workbench.cli.methods import show_settings
 from workbench.cli.options import Config, Device, ModelName, Seed, check_new
@@ -48,15 +50,27 @@ def erase(
 ) -> None:
     """Take concepts out of a model.
 
-    Each method has settings of its own; `workbench erase --method esd --help` explains those of one.
+    Each method has settings of its own; `workbench erase --method esd --help` explains those of one. A method that
+    trains keeps checkpoints in OUT.partial until the edit is saved: after a kill, the same command goes on from the
+    last one. Under `accelerate launch` several GPUs share the work of methods with micro_batches.
 
     Example:  workbench erase toy fox --method itd --out edits/fox-itd
     """
+    from accelerate import PartialState
+
     import workbench as wb
+    from workbench.fitting.checkpoints import resumable
 
     check_new(out)
     fitted = build(wb.find_method(method), read_pairs(settings or [], "--set"), f"method {method}")
     wanted = concepts_of(concepts)
-    with progress_bars() as progress:
-        fitted.fit(wb.load(model, device=device), wanted, seed=seed, progress=progress).save(out)
+    partial, processes = out.with_name(f"{out.name}.partial"), PartialState()
+    with progress_bars() as bars, resumable(partial):
+        progress = bars if processes.is_main_process else SILENT
+        edit = fitted.fit(wb.load(model, device=device), wanted, seed=seed, progress=progress)
+    processes.wait_for_everyone()  # before the folder exists that none of them may find
+    if not processes.is_main_process:
+        return
+    edit.save(out)
+    rmtree(partial, ignore_errors=True)
     typer.echo(f"Saved {out}. Next: workbench evaluate {model} {concepts[0]} --edit {out} --out out/run")

@@ -2,6 +2,7 @@
 
 `edits/<hash>` of the run folder holds the edit, `fits/<key>.json` which fit gave it and how long that took; the key is
 the hash of everything that decides the edit: method, settings, concepts, seed, model, and what was erased before.
+A fit that trains keeps its checkpoints in `unfinished/<key>` meanwhile.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from shutil import rmtree
 from typing import Any, NamedTuple
 
 from saes.disk import read_json, sha256_of, write_json
@@ -19,6 +21,7 @@ from workbench.concepts import Concept
 from workbench.edits import ComposedEdit, Edit, load_edit
 from workbench.erasure.method import Method
 from workbench.evaluation.evaluate import save_edit
+from workbench.fitting.checkpoints import resumable
 from workbench.models import Model
 from workbench.shipped import sae_folder
 
@@ -46,11 +49,14 @@ class Fitter(NamedTuple):
         key = self._key(method, concepts, after)
         if known := self._known(key):
             return known
-        with self.model.edited(*(done.edit for done in after)):
+        unfinished = self.out_dir / "unfinished" / key
+        with self.model.edited(*(done.edit for done in after)), resumable(unfinished) as place:
             began = time.perf_counter()
             edit = method.fit(self.model, concepts, seed=self.seed, progress=self.progress)
-            seconds = time.perf_counter() - began
-        return self._keep(key, edit, seconds)
+            seconds = time.perf_counter() - began + place.regained
+        fitted = self._keep(key, edit, seconds)
+        rmtree(unfinished, ignore_errors=True)
+        return fitted
 
     def fit_in_order(self, method: Method, concepts: Sequence[Concept]) -> Fitted:
         """The concepts one after another, each from the model without those before it; one composed edit."""

@@ -56,7 +56,8 @@ class ESD:
     steps: int = 50  # of a whole trajectory
     start_guidance: float = 3.0  # w: guidance of the trajectories
     iterations: int = 1000  # training steps
-    batch: int = 1  # latents an iteration
+    batch: int = 1  # latents a loss
+    micro_batches: int = 1  # losses an iteration, which several GPUs share
     lr: float = 1e-5  # Adam, constant
     save_memory: bool = False  # a third more work for a fraction of the memory; same edit
 
@@ -66,7 +67,7 @@ class ESD:
     cost: ClassVar[str] = "some 50 passes an iteration, 1,000 of them; with frozen trajectories 100 images and one pass"
 
     def __post_init__(self) -> None:
-        for name in ("trajectories", "steps", "iterations", "batch"):
+        for name in ("trajectories", "steps", "iterations", "batch", "micro_batches"):
             if getattr(self, name) < 1:
                 raise WorkbenchError(f"{name} is {getattr(self, name)}.", "Choose 1 or more.")
         _ = self.plan
@@ -97,7 +98,7 @@ class ESD:
     @property
     def plan(self) -> Plan:
         """Adam at a constant rate."""
-        return Plan(steps=self.iterations, lr=self.lr, weight_decay=0.0)
+        return Plan(steps=self.iterations, lr=self.lr, weight_decay=0.0, micro_batches=self.micro_batches)
 
     def loss(self, model: Model, student: Model, seen: "Seen") -> Float[Tensor, ""]:
         """(1), with a timestep for each latent."""

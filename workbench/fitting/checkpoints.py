@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 from saes.disk import read_json, read_tensors, write_json, write_tensors
 
 NAME, OPTIMISER = "checkpoint.json", "optimiser"
+SECONDS = 30.0
 
 
 @dataclass
@@ -53,14 +54,14 @@ _PLACE: ContextVar[Place | None] = ContextVar("place", default=None)
 
 
 @contextmanager
-def resumable(folder: Path | str, *, seconds: float = 30.0) -> Iterator[Place]:
-    """Trainings of methods in this block keep checkpoints in the folder, at most one in `seconds`, and go on from
-    those of the same training: same method, settings, concepts, model and seed. The folder stays; whoever has saved
-    what came out removes it.
+def resumable(folder: Path | str, *, seconds: float | None = None) -> Iterator[Place]:
+    """Trainings of methods in this block keep checkpoints in the folder, at most one in `seconds` (else `SECONDS`), and
+    go on from those of the same training: same method, settings, concepts, model and seed. The folder stays; whoever
+    has saved what came out removes it.
 
     The weights that come out are those of a training without interruption; on the CPU, bit for bit.
     """
-    here = Place(Path(folder), seconds)
+    here = Place(Path(folder), SECONDS if seconds is None else seconds)
     token = _PLACE.set(here)
     try:
         yield here

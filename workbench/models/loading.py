@@ -1,6 +1,7 @@
 """From a name to a model handle: the toy, a diffusers folder, or a hub id. Safetensors only, never code of others."""
 
 import logging
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 
 from saes.disk import read_json
 from saes.errors import WorkbenchError, unknown_name
@@ -35,9 +37,10 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 def load(name: str | Path, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Model:
     """Loads "toy", a folder in diffusers' layout, or a hub id ("stable-diffusion-v1-5/stable-diffusion-v1-5").
 
-    `device` is the GPU if there is one; `dtype` is float32 on the CPU, else float16 (bfloat16 for SD3 and Flux, whose
-    values exceed float16). Weights are frozen: gradients flow through them, never into them. A folder may hold a
-    `workbench.json` with `steps`, `guidance_scale` and `image_size`, which become the model's defaults.
+    `device` is the GPU if there is one, under `accelerate launch` that of this process; `dtype` is float32 on the CPU,
+    else float16 (bfloat16 for SD3 and Flux, whose values exceed float16). Weights are frozen: gradients flow through
+    them, never into them. A folder may hold a `workbench.json` with `steps`, `guidance_scale` and `image_size`, which
+    become the model's defaults.
     Raises `WorkbenchError` for an unknown name or kind of pipeline, weights that are pickles or not whole, code in the
     folder, and a download that fails.
     """
@@ -47,11 +50,18 @@ def load(name: str | Path, device: str | torch.device | None = None, dtype: torc
     if pipeline_class not in PIPELINES:
         raise unknown_name("kind of pipeline", str(pipeline_class), PIPELINES)
     files = _weights(folder, index)
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = _place(device)
     pipe = _pipeline(folder, pipeline_class, dtype or _dtype(pipeline_class, place), files).to(place)
     home, attribute = PIPELINES[pipeline_class].split(":")
     architecture: Architecture = getattr(import_module(home), attribute)(pipe)
     return Model(str(name), architecture, _defaults(folder, architecture), files)
+
+
+def _place(device: str | torch.device | None) -> torch.device:
+    """The device asked for, or the one to choose."""
+    if device is None and "LOCAL_RANK" in os.environ:
+        return PartialState().device
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def find_folder(name: str) -> Path:
