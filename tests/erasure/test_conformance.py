@@ -17,6 +17,7 @@ from workbench.edits import random_like
 from workbench.erasure import METHODS, find_method
 from workbench.erasure.all_but_one import AllButOne
 from workbench.erasure.co_erasing import CoErasing
+from workbench.erasure.concept_ablation import ConceptAblation
 from workbench.erasure.detect_replace import DetectReplace
 from workbench.erasure.few_shot import FewShot
 from workbench.erasure.itd import ItD
@@ -62,6 +63,13 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
             (FOX, CAT),
             tiny_sd2,
             [(tiny_flux, FOX)],
+        ),
+        "concept_ablation": Case(
+            ConceptAblation(images=2, iterations=2, batch=2, lr=1e-2),
+            tiny_sd1,
+            (FOX, CAT),
+            tiny_sd2,
+            [*unsupported, (tiny_sd1, Concept("fox", anchor="Fox "))],
         ),
         "detect_replace": Case(
             DetectReplace(sae=sae, m=12),

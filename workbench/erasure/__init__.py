@@ -17,9 +17,11 @@ METHODS = {  # name (that of the file) → "module:Class"
     "realera": "workbench.erasure.realera:RealEra",
     "sld": "workbench.erasure.sld:SLD",
     "negative_prompt": "workbench.erasure.negative_prompt:NegativePrompt",
+    "spm": "workbench.erasure.spm:SPM",
     "esd": "workbench.erasure.esd:ESD",
     "few_shot": "workbench.erasure.few_shot:FewShot",
     "co_erasing": "workbench.erasure.co_erasing:CoErasing",
+    "concept_ablation": "workbench.erasure.concept_ablation:ConceptAblation",
     "all_but_one": "workbench.erasure.all_but_one:AllButOne",
 }
 ENTRY_POINTS = "workbench.methods"

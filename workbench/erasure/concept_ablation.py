@@ -1,0 +1,223 @@
+"""Concept Ablation: a concept's prompts are answered as its anchor's (Kumari et al. 2023, arXiv:2303.13516).
+
+θ is a copy of the denoiser, z_t noised pictures of the anchor, which the model itself drew of anchor prompts c, and c*
+the same prompt for the concept ("a photo of a cat", "a photo of a fox"); u is the noise in z_t (or the v or z₀ of a
+model that predicts these), m a mask over latents, C their channels, sg[·] passes no gradient.
+    (1)  L = mean over pictures of  Σ m (ε_θ(z_t, c*) − sg[ε_θ(z_t, c)])² / (C Σ m)     model-based
+    (2)  the same with u in the place of sg[…]                                          noise-based
+    (3)  L + λ mean (ε_θ(z′_t, c′) − u′)²     prior preservation: other pictures, with their own prompts
+    (4)  in cross-attention, key and value of the first token pass no gradient: it is the same in all prompts
+Followed is the official code (nupurkmr9/concept-ablation, diffusers version), in whose label (1) θ moves along
+(`teacher="self"`); the paper's derivation has a frozen copy there. Not followed: its loss lacks C, which only a clipped
+gradient can tell; it replaces an anchor as any run of letters ("cat" in "category"), and where there is none it teaches
+nothing; it draws latents around the autoencoder's mean, here they are that mean; its captions come from a language
+model, here from the concept's `captions` or templates; and pictures that a model has memorised, which have to be found
+by another model, are not offered. `lr` is the rate that counts: the code multiplies what it is given by batch and GPUs.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from saes.errors import WorkbenchError
+from saes.progress import SILENT, Progress
+from workbench.concepts import Concept
+from workbench.edits import WeightEdit
+from workbench.erasure.all_but_one import refuse_the_same
+from workbench.erasure.few_shot import noised_and_target
+from workbench.erasure.method import Supports
+from workbench.fitting.copies import changes, denoiser_parameters, own_denoiser
+from workbench.fitting.embedding import encoded
+from workbench.fitting.pictures import Pictures, read_pictures
+from workbench.fitting.resizing import Resized, resized
+from workbench.fitting.selectors import is_key_or_value, select, wanted
+from workbench.fitting.training import Plan, check, train
+from workbench.fitting.wording import Wording, anchor_prompts, target_prompt
+from workbench.models import Model
+from workbench.models.architecture import Latents
+
+TRAINED = {"cross-attn": "esd-strict", "attn": "attention", "full-weight": "full"}  # the paper's names → ours
+AS_THEY_ARE = ("style", "unsafe")  # kinds whose pictures are never resized, as in the published commands
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConceptAblation:
+    """Maps what a concept's prompts predict onto what its anchor's do, on pictures of the anchor. A `WeightEdit`.
+
+    The model draws the pictures itself, or they come from a folder, whose names the anchor prompts follow in turn.
+    """
+
+    label: Literal["model", "noise"] = "model"  # what is learned: the answer to the anchor (1), or the noise (2)
+    teacher: Literal["self", "frozen"] = "self"  # who answers to the anchor: the model in training, or the one before
+    train: Literal["cross-attn", "attn", "full-weight"] = "cross-attn"  # keys and values, all attention, everything
+    protect_begin: bool = True  # (4)
+    prior: float = 0.0  # λ of (3); 1 in the code where it is used, 0.2 in the older one
+    wording: Wording = "by kind"  # styles and what is unsafe beside the anchor's prompt, all else in the anchor's place
+    resize: bool = True  # pictures at random sizes, with words for it; not for styles nor for what is unsafe
+    folder: str = ""  # of pictures of the one concept's anchor; left out, the model draws them
+    images: int = 200  # how many it draws for each concept
+    guidance_scale: float = 6.0  # with which it draws them
+    iterations: int = 100
+    batch: int = 8  # pictures an iteration
+    lr: float = 1.6e-5  # AdamW with decay 0.01, constant; 4e-6 times the batch of 4 in the code
+
+    paper: ClassVar[str] = "arXiv:2303.13516"
+    family: ClassVar[str] = "fine-tuning"
+    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl"), needs=("anchor",))
+    cost: ClassVar[str] = "200 images a concept, then 100 iterations on 8 of them"
+
+    def __post_init__(self) -> None:
+        for name in ("images", "iterations", "batch"):
+            if getattr(self, name) < 1:
+                raise WorkbenchError(f"{name} is {getattr(self, name)}.", "Choose 1 or more.")
+        if self.prior < 0:
+            raise WorkbenchError(f"prior is {self.prior}.", "Choose 0 or more.")
+
+    def fit(
+        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+    ) -> WeightEdit:
+        """All concepts at once. Raises `WorkbenchError` before any work for pictures that cannot be used, weights that
+        cannot be trained, and an anchor that is the concept itself to the model."""
+        self.supports.check("Concept Ablation", model, concepts)
+        refuse_the_same(model, concepts)
+        given = self._given(model, concepts)
+        student = own_denoiser(model, wanted(TRAINED[self.train]))
+        trained = select(student, TRAINED[self.train])
+        check(trained, self.plan)
+        lessons = [one for concept in concepts for one in self.lessons(model, concept, given, seed, progress)]
+        about = [[one.prompt, int(one.picture.sum(dtype=np.int64))] for one in lessons]
+
+        def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
+            return self.losses(model, student, lessons, generator)
+
+        with protected(student, self.protect_begin):
+            what = [asdict(self), [concept.name for concept in concepts], about, model.fingerprint]
+            train(trained, loss, self.plan, seed=seed, what=what, progress=progress, label="ablation")
+        return WeightEdit(
+            tensors=changes(model, student, trained), settings=asdict(self), method="concept_ablation",
+            concepts=[concept.name for concept in concepts], base_fingerprint=model.fingerprint, seed=seed,
+        )  # fmt: skip
+
+    @property
+    def plan(self) -> Plan:
+        """AdamW at a constant rate, the gradient clipped."""
+        return Plan(steps=self.iterations, lr=self.lr, clip=1.0)
+
+    def lessons(
+        self, model: Model, concept: Concept, given: Pictures | None, seed: int, progress: Progress = SILENT
+    ) -> list["Lesson"]:
+        """Pictures of the anchor, each with its prompt: those given, or drawn by the model."""
+        texts, n = anchor_prompts(concept, self.wording), self.images if given is None else len(given)
+        prompts = [texts[i % len(texts)] for i in range(n)]
+        if given is None:
+            seeds = torch.randint(2**31, (n,), generator=torch.Generator().manual_seed(seed)).tolist()
+            avoided = concept.name if concept.kind == "unsafe" else ""  # as published for nudity
+            given = model.generate(
+                prompts, seeds, guidance_scale=self.guidance_scale, negative_prompt=avoided, progress=progress
+            )
+        return [Lesson(picture, prompt, concept) for picture, prompt in zip(given, prompts, strict=True)]
+
+    def losses(
+        self, model: Model, student: Model, lessons: Sequence["Lesson"], generator: torch.Generator
+    ) -> dict[str, Float[Tensor, ""]]:
+        """(1) or (2), and the second term of (3) if it counts."""
+        terms = {"ablation": self.ablation(model, student, self.drawn(model, lessons, generator))}
+        if self.prior:
+            seen = self.drawn(model, lessons, generator, resize=False)
+            again = student.noise_prediction(seen.latents, seen.timesteps, encoded(model, seen.anchors))
+            terms["prior"] = self.prior * (again - seen.aim.to(again)).square().mean()  # (3)
+        return terms
+
+    def ablation(self, model: Model, student: Model, seen: "Seen") -> Float[Tensor, ""]:
+        """(1) or (2)."""
+        label = seen.aim
+        if self.label == "model":
+            teacher = student if self.teacher == "self" else model
+            with torch.no_grad():
+                label = teacher.noise_prediction(seen.latents, seen.timesteps, encoded(model, seen.anchors))
+        prediction = student.noise_prediction(seen.latents, seen.timesteps, encoded(model, seen.targets))
+        return masked_loss(prediction, label.to(prediction), seen.mask.to(prediction))
+
+    def drawn(
+        self, model: Model, lessons: Sequence["Lesson"], generator: torch.Generator, *, resize: bool = True
+    ) -> "Seen":
+        """Random pictures, each flipped or not with even chances, resized or not, and noised to a time of its own."""
+        chosen = [lessons[i] for i in torch.randint(len(lessons), (self.batch,), generator=generator).tolist()]
+        views = [self._view(model, one, generator, resize) for one in chosen]
+        scheduler = model.pipe.scheduler
+        times = torch.randint(scheduler.config.num_train_timesteps, (self.batch,), generator=generator)
+        clean = model.latents(np.stack([view.image for view in views]))
+        noise = torch.randn(clean.shape, generator=generator).to(clean)
+        share = scheduler.alphas_cumprod[times].to(clean)
+        latents, aim = noised_and_target(clean, noise, share, scheduler.config.prediction_type)
+        targets = [
+            view.words + target_prompt(one.prompt, one.concept, self.wording, generator)
+            for view, one in zip(views, chosen, strict=True)
+        ]
+        mask = torch.stack([view.mask for view in views])
+        return Seen(latents, times, [one.prompt for one in chosen], targets, aim, mask)
+
+    def _view(self, model: Model, one: "Lesson", generator: torch.Generator, resize: bool) -> Resized:
+        flipped = float(torch.rand((), generator=generator)) < 0.5
+        picture, factor = one.picture[:, ::-1].copy() if flipped else one.picture, model.pipe.vae_scale_factor
+        if resize and self.resize and one.concept.kind not in AS_THEY_ARE:
+            return resized(picture, factor, generator)
+        side = model.image_size // factor
+        return Resized(picture, torch.ones(1, side, side), "")
+
+    def _given(self, model: Model, concepts: Sequence[Concept]) -> Pictures | None:
+        if not self.folder:
+            return None
+        if len(concepts) > 1:
+            raise WorkbenchError(
+                f"The folder {self.folder} has pictures of one anchor, and {len(concepts)} concepts are to be erased.",
+                "Erase one at a time, or leave the folder out.",
+            )
+        return read_pictures(self.folder, model.image_size)
+
+
+class Lesson(NamedTuple):
+    """A picture of a concept's anchor, and its prompt c."""
+
+    picture: Any  # uint8 [size, size, 3]
+    prompt: str
+    concept: Concept
+
+
+class Seen(NamedTuple):
+    """What one iteration trains on: a row for each picture."""
+
+    latents: Latents  # z_t
+    timesteps: Tensor
+    anchors: list[str]  # c
+    targets: list[str]  # c*
+    aim: Latents  # u
+    mask: Float[Tensor, "rows 1 height width"]
+
+
+def masked_loss(prediction: Latents, label: Latents, mask: Float[Tensor, "rows 1 height width"]) -> Float[Tensor, ""]:
+    """(1): each picture's mean over what of it is unmasked, then that of all pictures."""
+    errors = (mask * (prediction - label).square()).sum(dim=(1, 2, 3))
+    return (errors / (prediction.shape[1] * mask.sum(dim=(1, 2, 3)))).mean()  # (1)
+
+
+@contextmanager
+def protected(student: Model, wanted: bool = True) -> Iterator[None]:
+    """(4) while the block runs: at the first token, no gradient passes keys and values of cross-attention."""
+
+    def first_detached(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        return torch.cat([output[:, :1].detach(), output[:, 1:]], dim=1)  # (4)
+
+    names = denoiser_parameters(student, is_key_or_value) if wanted else {}
+    hooks = [student.module(name.rpartition(".")[0]).register_forward_hook(first_detached) for name in names]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
