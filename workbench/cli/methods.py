@@ -7,6 +7,8 @@ import typer
 from workbench.cli.options import Config, Json
 from workbench.cli.tables import show
 
+MEASURED = "Measured on the toy: per cent of images with 95 % intervals; times in units of an image without an edit"
+
 
 def methods(
     method: Annotated[
@@ -15,7 +17,8 @@ def methods(
     json: Json = False,
     config: Config = None,
 ) -> None:
-    """List the erasure methods: paper, family, kinds of model, what a concept must bring, and what a fit costs.
+    """List the erasure methods: paper, family, kinds of model, what a concept must bring, what a fit costs, and what
+    each was measured to do on the toy (by `workbench compare --all`).
 
     Example:  workbench methods --json
 
@@ -26,7 +29,12 @@ def methods(
     if method is not None:
         show_settings(method, json=json)
         return
-    show([row_of(name) for name in sorted(known())], json=json, title="Methods (for `workbench erase --method`)")
+    rows, found = [row_of(name) for name in sorted(known())], measurements()
+    if json:
+        rows = [{**row, "measured": [one for one in found if one["method"] == row["method"]]} for row in rows]
+    show(rows, json=json, title="Methods (for `workbench erase --method`)")
+    if found and not json:
+        show(rates_of(found), json=False, title=MEASURED)
 
 
 def row_of(name: str) -> dict[str, Any]:
@@ -39,6 +47,33 @@ def row_of(name: str) -> dict[str, Any]:
         "method": name, "paper": method.paper, "family": method.family, "models": list(method.supports.kinds),
         "concepts need": needs, "cost": method.cost, "what": first_line(method),
     }  # fmt: skip
+
+
+def measurements() -> list[dict[str, Any]]:
+    """What was measured of each method on the embedded model, controls included."""
+    from workbench import toy
+    from workbench.comparison.measured import read_measured
+
+    return read_measured(toy.path().parent)["rows"]
+
+
+def rates_of(measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The measured conditions as rows of the table; a rate that none of them has is no column."""
+    from workbench.comparison.measured import RATES
+    from workbench.reports.summary import COLUMNS
+
+    asked = [name for name in RATES if any(one[name] for one in measured)]
+    return [
+        {"condition": one["condition"], "method": one["method"] or None}
+        | {COLUMNS[name]: per_cent(one[name]) for name in asked}
+        | {"a fit, in images": one["fit"] and round(one["fit"], 1), "an image": f"{one['image']:.2f} ×"}
+        for one in measured
+    ]
+
+
+def per_cent(rate: dict[str, float] | None) -> str | None:
+    """A rate with its interval."""
+    return rate and f"{100 * rate['value']:.0f} ({100 * rate['low']:.0f}–{100 * rate['high']:.0f})"
 
 
 def show_settings(name: str, *, json: bool) -> None:
