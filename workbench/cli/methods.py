@@ -73,7 +73,9 @@ def rates_of(measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def per_cent(rate: dict[str, float] | None) -> str | None:
     """A rate with its interval."""
-    return rate and f"{100 * rate['value']:.0f} ({100 * rate['low']:.0f}–{100 * rate['high']:.0f})"
+    if rate is None:
+        return None
+    return f"{100 * rate['value']:.0f} ({100 * rate['low']:.0f}–{100 * rate['high']:.0f})"
 
 
 def show_settings(name: str, *, json: bool) -> None:
