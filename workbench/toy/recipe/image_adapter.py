@@ -3,8 +3,9 @@
 The encoder is a small CLIP (Radford et al. 2021, arXiv:2103.00020): pictures are matched with their captions, read off
 the frozen text encoder's end-of-text row. Its patches also guess what a classifier sees in them, as the denoiser's
 middle does, because few pictures must do. The adapter (Ye et al. 2023, arXiv:2308.06721) then learns from the
-denoiser's own loss what an image's tokens have to say; everything else is frozen. It starts from what the denoiser
-knows already: from its own keys and values, and from the last rows of the caption, read off the picture linearly.
+denoiser's own loss what an image's tokens have to say; everything else is frozen. What the denoiser knows already
+shortens that to minutes: the adapter starts from its keys and values and from the last rows of the caption, read off
+the picture linearly, and where the caption is left out, it also learns to say what the caption would have done.
 """
 
 import math
@@ -32,6 +33,7 @@ WIDTH = 128
 EMPTY = 0.6  # share of empty captions, where only the picture can tell
 BLANK = 0.1  # share of blank image embeddings, which diffusers' guidance uses for "no image"
 ALIGN = 1.0
+DISTILL = 5.0  # weight of the distance to what the denoiser does with the caption and no picture
 N_REGRESSED = 4000  # pictures that the adapter's first weights are fitted to
 
 
@@ -147,20 +149,27 @@ def train_adapter(
 
     def loss(module: nn.Module, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         index = torch.randint(len(ids), (BATCH,), generator=generator)
-        caption = torch.where(torch.rand(BATCH, 1, generator=generator) < EMPTY, empty, ids[index])
-        shown = (torch.rand(BATCH, 1, generator=generator) >= BLANK).float()
+        left_out = torch.rand(BATCH, 1, generator=generator) < EMPTY
+        shown = torch.rand(BATCH, 1, generator=generator) >= BLANK
         z = means[index].float() + stds[index].float() * torch.randn(means[index].shape, generator=generator)
         noise = torch.randn(z.shape, generator=generator)
         timestep = stratified(generator, BATCH)
         noisy, v = scheduler.add_noise(z, noise, timestep), scheduler.get_velocity(z, noise, timestep)
         embeds = encoder(pixel_values(images[index.numpy()]).to(device)).image_embeds * shown.to(device)
-        text = text_encoder(caption.to(device))[0]
+        text = text_encoder(torch.where(left_out, empty, ids[index]).to(device))[0]
         noisy = noisy.to(device, memory_format=torch.channels_last)
-        predicted = unet(noisy, timestep.to(device), (text, [adapter.projection(embeds)])).sample
-        return {"mse": (predicted.float() - v.to(device)).square().mean()}
+        with torch.no_grad():
+            told = unet(
+                noisy, timestep.to(device), text_encoder(torch.where(shown, ids[index], empty).to(device))[0]
+            ).sample
+        with in_place(adapter, unet):
+            predicted = unet(noisy, timestep.to(device), (text, [adapter.projection(embeds)])).sample
+        return {
+            "mse": (predicted.float() - v.to(device)).square().mean(),
+            "distill": DISTILL * (predicted.float() - told.float())[left_out[:, 0]].square().mean(),
+        }
 
-    with in_place(adapter, unet):
-        return fit(adapter, loss, folder, schedule, progress)  # type: ignore[return-value]
+    return fit(adapter, loss, folder, schedule, progress)  # type: ignore[return-value]
 
 
 def batched(places: range, n: int = 250) -> list[slice]:
