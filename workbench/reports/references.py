@@ -52,6 +52,10 @@ METHODS = {  # name of the method → its paper
         "text-image collaborative erasing framework. ICML 2025.",
         "https://arxiv.org/abs/2505.11131",
     ),
+    "few_shot": Reference(
+        "M. Fuchi, T. Takagi. Erasing concepts from text-to-image diffusion models with few-shot unlearning. BMVC 2024.",
+        "https://arxiv.org/abs/2405.07288",
+    ),
     "realera": Reference(
         "Y. Liu et al. RealEra: semantic-level concept erasure via neighbor-concept mining. 2024.",
         "https://arxiv.org/abs/2410.09140",
