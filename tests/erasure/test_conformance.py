@@ -27,6 +27,7 @@ from workbench.erasure.realera import RealEra
 from workbench.erasure.rece import RECE
 from workbench.erasure.saeuron import SAeUron
 from workbench.erasure.sld import SLD
+from workbench.erasure.spm import SPM
 from workbench.erasure.steerer import ConceptSteerer
 from workbench.erasure.trce import TRCE
 from workbench.erasure.uce import UCE
@@ -93,6 +94,13 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
         ),
         "negative_prompt": Case(NegativePrompt(), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_flux, FOX)]),
         "sld": Case(SLD(strength="max"), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_flux, FOX)]),
+        "spm": Case(
+            SPM(sampler="frozen", trajectories=2, steps=3, iterations=2, warmup=0, anchors=1, lr=0.1),
+            tiny_sd1,
+            (FOX, CAT),
+            tiny_sd2,
+            [(tiny_flux, FOX)],
+        ),
         "steerer": Case(ConceptSteerer(sae=sae, alpha=-2.0), tiny_sd1, (FOX, CAT), tiny_sd2),
         "trce": Case(trce, tiny_sd1, (FOX, CAT), tiny_sd2, unsupported),
         "uce": Case(UCE(), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_sd1, Concept("fox", anchor="Fox "))]),

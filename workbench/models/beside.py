@@ -43,7 +43,8 @@ def _hook(path: str, term: Term, mix: Callable[[], Mix], ran: set[str]) -> Calla
 
     def hook(layer: nn.Module, args: tuple, output: Tensor) -> Tensor:
         ran.add(path)
-        return add(layer, args[0], output, term, mix())
+        factors = Term(*(one.to(output.dtype) for one in term))  # trained in float32, whatever the layer is in
+        return add(layer, args[0], output, factors, mix())
 
     return hook
 

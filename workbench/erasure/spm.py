@@ -1,0 +1,315 @@
+"""SPM: a thin adapter beside every layer of the attention blocks, shut to all but its concept (Lyu et al. 2024,
+arXiv:2312.16145).
+
+θ* is the model, θ the model with the adapter; c a text of the concept, a the empty prompt (or the concept's anchor),
+∅ the empty prompt, e(·) what the denoiser reads, x_t a latent of a trajectory of c that is guided with 3.
+    (1)  L_era = mean (ε_θ(x_t, c) − y)²
+    (2)  y = ε*(a) − η [ε*(c) − ε*(a)]
+    (3)  e_a = ρ ‖e(c)‖ g/‖g‖,  g ~ N(0, I), kept with probability 1 − cos(g, e(c)),  ρ ~ U(0.8, 1.2)
+    (4)  L_anc = mean over M such e_a, and ∅, of mean (ε_θ(x_t, ·) − ε*(x_t, ·))²       Latent Anchoring
+    (5)  L = L_era + λ L_anc
+When pictures are made, each adapter opens as far as the prompt asks for (Facilitated Transport: `edits.gating`), and
+several add up (`edits.adapter`). Outputs are the denoiser's raw ones, as in `esd`.
+
+The official code (3dd762e) differs in what reads like slips, and is not followed: half of its anchors are the empty
+prompt and the other half of those drawn are dropped (`official_anchors`); a gate acts squared, and several adapters are
+added factor by factor (`combination="official"`); its x_t are 33 to 42 of 1,000 timesteps noisier than they are told
+to be. Anchors are noise far from any prompt: in so many dimensions (3) rejects nothing. Kept as published.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from saes.errors import WorkbenchError
+from saes.progress import SILENT, Progress
+from workbench.concepts import Concept
+from workbench.edits.adapter import DOWN, UP, AdapterEdit, adaptable, combined
+from workbench.edits.gating import Gate, check_gate
+from workbench.erasure.esd import Prompts, texts_of
+from workbench.erasure.method import Supports
+from workbench.fitting.copies import own_denoiser
+from workbench.fitting.embedding import encoded
+from workbench.fitting.memory import saving_memory
+from workbench.fitting.training import Plan, check, train
+from workbench.fitting.trajectories import BATCH, partway, trajectories
+from workbench.models import Model
+from workbench.models.architecture import Latents
+from workbench.models.beside import Term, beside
+from workbench.models.encoding import Encoding
+
+Predictions = Float[Tensor, "*rows channels height width"]
+Adapter = dict[str, Term]  # by the path of its layer
+CLOSEST, FARTHEST = 0.8, 1.2  # ρ
+EIGHTHS = (4, 5, 6, 7)  # of the side of a picture, where sizes are drawn
+
+
+@dataclass(frozen=True, kw_only=True)
+class SPM:
+    """An adapter for each concept, trained alone, that opens for prompts about it. An `AdapterEdit`.
+
+    No pictures are needed and no list of what to retain. The edit of several concepts is that of each, side by side.
+    """
+
+    rank: int = 1  # q of each adapter
+    alpha: float = 1.0  # α: an adapter adds α / q of its product
+    negative_guidance: float = 1.0  # η of (2)
+    anchoring: float = 1000.0  # λ of (5); 0 leaves Latent Anchoring out
+    anchors: int = 4  # M of (4), for each latent
+    official_anchors: bool = False  # half of the anchors are the empty prompt, and M / 2 are drawn
+    to_anchor: bool = False  # a is the concept's anchor rather than the empty prompt
+    prompts: Prompts = "name"  # the concept's name, its name in its templates, or also its synonyms
+    gate: Gate = "both"  # by what an adapter opens: cosine, shared tokens, the larger of both, or always
+    factor: float = 1.0  # of how far it opens
+    combination: Literal["sum", "official"] = "sum"  # of several adapters
+    sampler: Literal["student", "frozen"] = "student"  # who draws x_t; frozen: all trajectories once, beforehand
+    trajectories: int = 100  # how many of them
+    steps: int = 30  # of a whole trajectory
+    start_guidance: float = 3.0  # w of a trajectory
+    dynamic_resolution: bool = False  # latents of 4 to 7 eighths of each side; the published configurations do
+    iterations: int = 3000  # of the training of each concept
+    batch: int = 1  # latents an iteration
+    lr: float = 1e-4  # AdamW, cosine with 3 restarts
+    warmup: int = 500  # iterations until the full rate
+    save_memory: bool = False  # a third more work for a fraction of the memory; same edit
+
+    paper: ClassVar[str] = "arXiv:2312.16145"
+    family: ClassVar[str] = "fine-tuning"
+    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl"))
+    cost: ClassVar[str] = "some 40 passes an iteration, 3,000 of them; with frozen trajectories 13 and 100 images"
+
+    def __post_init__(self) -> None:
+        for name in ("rank", "anchors", "trajectories", "iterations", "batch"):
+            if getattr(self, name) < 1:
+                raise WorkbenchError(f"{name} is {getattr(self, name)}.", "Choose 1 or more.")
+        if self.steps < 2:
+            raise WorkbenchError(f"steps is {self.steps}.", "Choose 2 or more: the first latent is noise, not used.")
+        if self.official_anchors and self.anchors % 2:
+            raise WorkbenchError(
+                f"Half of {self.anchors} anchors cannot be the empty prompt.", "Choose an even number."
+            )
+        if self.dynamic_resolution and self.sampler == "frozen":
+            raise WorkbenchError("Frozen trajectories have one size.", "Choose the sampler 'student' for others.")
+
+    def fit(
+        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+    ) -> AdapterEdit:
+        """Raises `WorkbenchError` for what cannot be trained, before any work."""
+        self.supports.check("SPM", model, concepts)
+        check_gate(self.gate, model)
+        for concept in concepts:
+            if self.to_anchor and not concept.anchor:
+                raise WorkbenchError(f"The concept {concept.name!r} has no anchor.", "Give it one, or leave to_anchor.")
+        if self.dynamic_resolution:
+            sizes(model)
+        student = own_denoiser(model, lambda name: False)
+        with saving_memory(model, student, self.save_memory):
+            return combined([self._fit(model, student, concept, seed, progress) for concept in concepts])
+
+    @property
+    def plan(self) -> Plan:
+        """AdamW with a cosine that restarts."""
+        return Plan(
+            steps=self.iterations, lr=self.lr, schedule="cosine_with_restarts", warmup=self.warmup, cycles=3
+        )  # fmt: skip
+
+    def _fit(self, model: Model, student: Model, concept: Concept, seed: int, progress: Progress) -> AdapterEdit:
+        adapter = fresh(layers_of(student), self.rank, torch.Generator().manual_seed(seed))
+        trained = parameters_of(adapter)
+        check(trained, self.plan)
+        view = self._frozen(model, concept, seed, progress) if self.sampler == "frozen" else None
+
+        def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
+            seen = (
+                self.online(model, student, concept, generator) if view is None else view.drawn(self.batch, generator)
+            )
+            return self.loss(model, student, seen, generator)
+
+        what = [asdict(self), texts_of([concept], self.prompts), model.fingerprint]
+        with beside(student.module, adapter, lambda: self._scaled):
+            train(trained, loss, self.plan, seed=seed, what=what, progress=progress, label=f"adapter of {concept.name}")
+        return self._edit(model, concept, trained, seed)
+
+    def _edit(self, model: Model, concept: Concept, trained: dict[str, nn.Parameter], seed: int) -> AdapterEdit:
+        return AdapterEdit(
+            tensors={f"0:{name}": one.detach().cpu() for name, one in trained.items()},
+            targets=[(concept.name, *(concept.synonyms if self.prompts == "all" else ()))], alphas=[self.alpha],
+            gate=self.gate, factor=self.factor, combination=self.combination, settings=asdict(self), method="spm",
+            concepts=[concept.name], base_fingerprint=model.fingerprint, seed=seed,
+        )  # fmt: skip
+
+    def _scaled(self, low: Tensor) -> Tensor:
+        return low * (self.alpha / self.rank)
+
+    def loss(self, model: Model, student: Model, seen: "Seen", generator: torch.Generator) -> dict[str, Tensor]:
+        """The terms of (5), of one pass of the student over all rows."""
+        cond, none = encoded(model, seen.texts), encoded(model, [""], role="uncond")
+        if self.anchoring == 0:
+            return {
+                "erasure": (student.noise_prediction(seen.latents, seen.timesteps, cond) - seen.target).square().mean()
+            }
+        drawn = [
+            drawn_anchors(cond, generator) for _ in range(self.anchors // 2 if self.official_anchors else self.anchors)
+        ]
+        rows, n = joined([cond, none.expand(len(seen.texts)), *drawn]), len(drawn)
+        latents, times = seen.latents.repeat(2 + n, 1, 1, 1), seen.timesteps.repeat(2 + n)
+        predictions = student.noise_prediction(latents, times, rows).chunk(2 + n)
+        start = len(seen.texts)
+        with torch.no_grad():
+            there = model.noise_prediction(latents[2 * start :], times[2 * start :], joined(drawn)).chunk(n)
+        moved = [
+            (one - held.to(one)).square().mean()
+            for one, held in zip(predictions[1:], (seen.empty, *there), strict=True)
+        ]
+        return {
+            "erasure": (predictions[0] - seen.target.to(predictions[0])).square().mean(),  # (1)
+            "anchoring": self.anchoring * self.anchored(moved[0], torch.stack(moved[1:])),  # (5)
+        }
+
+    def anchored(self, empty: Float[Tensor, ""], drawn: Float[Tensor, " anchors"]) -> Float[Tensor, ""]:
+        """(4) of the changes at the empty prompt and at the anchors drawn."""
+        if self.official_anchors:
+            return (empty + drawn.mean()) / 2
+        return (empty + drawn.sum()) / (1 + len(drawn))
+
+    def target(self, cond: Predictions, neutral: Predictions) -> Predictions:
+        """y by (2)."""
+        return neutral - self.negative_guidance * (cond - neutral)
+
+    @torch.no_grad()
+    def online(self, model: Model, student: Model, concept: Concept, generator: torch.Generator) -> "Seen":
+        """Latents that the model in training draws for one text, all part of the way to one random timestep."""
+        texts = texts_of([concept], self.prompts)
+        text = texts[int(torch.randint(len(texts), (), generator=generator))]
+        channels, *size = model.noise([0]).shape[1:]
+        if self.dynamic_resolution:
+            choices = sizes(model)
+            size = [choices[int(torch.randint(len(choices), (), generator=generator))] for _ in size]
+        noise = torch.randn(self.batch, channels, *size, generator=generator)
+        k = int(torch.randint(1, self.steps, (), generator=generator))
+        x, t = partway(student, text, noise, k, steps=self.steps, guidance_scale=self.start_guidance)
+        cond = model.noise_prediction(x, t, encoded(model, [text]))
+        empty = model.noise_prediction(x, t, encoded(model, [""], role="uncond"))
+        neutral = model.noise_prediction(x, t, encoded(model, [concept.anchor])) if self.to_anchor else empty
+        times = torch.tensor([t] * self.batch, device=x.device)
+        return Seen(x, times, [text] * self.batch, self.target(cond, neutral), empty)
+
+    @torch.no_grad()
+    def _frozen(self, model: Model, concept: Concept, seed: int, progress: Progress) -> "View":
+        """Everything that the frozen model has to say about the concept, before training begins."""
+        texts, n = texts_of([concept], self.prompts), self.trajectories
+        chosen = [texts[number % len(texts)] for number in range(n)]
+        seeds = torch.randint(2**31, (n,), generator=torch.Generator().manual_seed(seed)).tolist()
+        path = trajectories(
+            model, chosen, seeds, steps=self.steps, seen=self.steps, guidance_scale=self.start_guidance,
+            predictions=True, progress=progress, label=f"trajectories of {concept.name}",
+        )  # fmt: skip
+        assert path.cond is not None and path.uncond is not None  # they were asked for
+        neutral = path.uncond
+        if self.to_anchor:
+            each = zip(path.latents.unbind(1), path.timesteps, strict=True)
+            rows = [_answers(model, x, t, concept.anchor) for x, t in progress(each, "targets", self.steps)]
+            neutral = torch.stack(rows, dim=1)
+        return View(path.latents, path.timesteps, chosen, self.target(path.cond, neutral), path.uncond)
+
+
+def _answers(model: Model, x: Latents, t: int, text: str) -> Latents:
+    encoding = encoded(model, [text])
+    return torch.cat([model.noise_prediction(one.to(model.device), t, encoding).cpu() for one in x.split(BATCH)])
+
+
+class Seen(NamedTuple):
+    """What one iteration trains on, a row for each latent: y for its text, and what the model says without one."""
+
+    latents: Latents
+    timesteps: Tensor
+    texts: list[str]
+    target: Latents
+    empty: Latents
+
+
+class View(NamedTuple):
+    """Frozen trajectories `[n, k, …]` with the same at all of their latents."""
+
+    latents: Tensor
+    timesteps: list[int]
+    texts: list[str]
+    target: Tensor
+    empty: Tensor
+
+    def drawn(self, batch: int, generator: torch.Generator) -> Seen:
+        """Random places on random trajectories, the noise at their start left out."""
+        n, k = self.latents.shape[:2]
+        i = torch.randint(n, (batch,), generator=generator)
+        j = torch.randint(1, k, (batch,), generator=generator)
+        texts, times = [self.texts[one] for one in i.tolist()], torch.tensor(self.timesteps)[j]
+        return Seen(self.latents[i, j], times, texts, self.target[i, j], self.empty[i, j])
+
+
+def layers_of(model: Model) -> dict[str, nn.Linear | nn.Conv2d]:
+    """Every linear layer and convolution below a `Transformer2DModel`, by its path: 10 a block, 2 around the blocks."""
+    component = model.architecture.denoiser.path
+    named = model.module(component).named_modules()
+    above = tuple(f"{component}.{name}." for name, part in named if isinstance(part, Transformer2DModel))
+    return {path: layer for path, layer in adaptable(model).items() if path.startswith(above)}
+
+
+def fresh(layers: dict[str, nn.Linear | nn.Conv2d], rank: int, generator: torch.Generator) -> Adapter:
+    """d uniform in ±1/√(its inputs), as torch's layers begin, and u = 0. In float32 where the layers are."""
+    adapter = {}
+    for path, layer in layers.items():
+        out, *inner = layer.weight.shape
+        down = 2 * torch.rand(rank, *inner, generator=generator) - 1
+        down /= down[0].numel() ** 0.5
+        both = (down, torch.zeros(out, rank))
+        adapter[path] = Term(*(nn.Parameter(one.to(layer.weight.device), requires_grad=False) for one in both))
+    return adapter
+
+
+def parameters_of(adapter: Adapter) -> dict[str, nn.Parameter]:
+    """All factors, by the names that they have in an edit."""
+    return {path + side: one for path, term in adapter.items() for side, one in ((DOWN, term.down), (UP, term.up))}  # type: ignore[misc]
+
+
+def sizes(model: Model) -> list[int]:
+    """The sides of latents that are drawn from: 256 to 448 of 512 pixels. Raises `WorkbenchError` if there are none."""
+    side = model.noise([0]).shape[-1]
+    if side % 8:
+        raise WorkbenchError(
+            f"Latents of {model.name} are {side} wide, which has no eighths.", "Leave dynamic_resolution out."
+        )
+    return [side * eighths // 8 for eighths in EIGHTHS]
+
+
+def drawn_anchors(around: Encoding, generator: torch.Generator) -> Encoding:
+    """An anchor for each row, by (3); of sequence and pooled embedding independently."""
+    pooled = None if around.pooled is None else anchors_of(around.pooled, generator)
+    return Encoding(anchors_of(around.embeddings, generator), pooled, around.roles)
+
+
+def anchors_of(e: Float[Tensor, "rows *shape"], generator: torch.Generator) -> Float[Tensor, "rows *shape"]:
+    """(3) for each row e(c)."""
+    flat = e.flatten(1).double().cpu()
+    norms = flat.norm(dim=1, keepdim=True)
+    drawn, open_rows = torch.zeros_like(flat), torch.ones(len(flat), dtype=torch.bool)
+    while open_rows.any():
+        g = torch.randn(flat.shape, generator=generator, dtype=torch.float64)
+        g /= g.norm(dim=1, keepdim=True)
+        cosine = (g * flat).sum(dim=1) / norms[:, 0]
+        kept = open_rows & (torch.rand(len(flat), generator=generator, dtype=torch.float64) < 1 - cosine)
+        drawn[kept] = g[kept]
+        open_rows &= ~kept
+    length = CLOSEST + (FARTHEST - CLOSEST) * torch.rand(len(flat), 1, generator=generator, dtype=torch.float64)
+    return (length * norms * drawn).view(e.shape).to(e)
+
+
+def joined(encodings: Sequence[Encoding]) -> Encoding:
+    """The rows of encodings one after another."""
+    pooled = [one.pooled for one in encodings if one.pooled is not None]
+    roles = tuple(role for one in encodings for role in one.roles)
+    return Encoding(torch.cat([one.embeddings for one in encodings]), torch.cat(pooled) if pooled else None, roles)
