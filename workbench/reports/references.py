@@ -53,8 +53,14 @@ METHODS = {  # name of the method → its paper
         "https://arxiv.org/abs/2505.11131",
     ),
     "few_shot": Reference(
-        "M. Fuchi, T. Takagi. Erasing concepts from text-to-image diffusion models with few-shot unlearning. BMVC 2024.",
+        "M. Fuchi, T. Takagi. Erasing concepts from text-to-image diffusion models with few-shot unlearning. "
+        "BMVC 2024.",
         "https://arxiv.org/abs/2405.07288",
+    ),
+    "spm": Reference(
+        "M. Lyu et al. One-dimensional adapter to rule them all: concepts, diffusion models and erasing applications. "
+        "CVPR 2024.",
+        "https://arxiv.org/abs/2312.16145",
     ),
     "realera": Reference(
         "Y. Liu et al. RealEra: semantic-level concept erasure via neighbor-concept mining. 2024.",
