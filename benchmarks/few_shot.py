@@ -121,7 +121,8 @@ def random_model(shapes: Shapes, device: str) -> Model:
                 up_block_types=("UpDecoderBlock2D",) * 4, norm_num_groups=8,
             ),
         }  # fmt: skip
-    scheduler = diffusers.PNDMScheduler(skip_prk_steps=True, steps_offset=1)  # only its noise schedule is used
+    schedule = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+    scheduler = diffusers.PNDMScheduler(**schedule, skip_prk_steps=True, steps_offset=1)
     pipe = diffusers.StableDiffusionPipeline(
         **parts, scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False
     )
