@@ -8,7 +8,9 @@ from torch.testing import assert_close
 
 from saes.errors import WorkbenchError
 from tests.tiny_pipelines import save_tiny
+from workbench import toy
 from workbench.concepts import Concept
+from workbench.edits import random_like
 from workbench.erasure.few_shot import (
     FewShot,
     Noised,
@@ -25,12 +27,14 @@ from workbench.fitting.copies import own_text_encoder, parameters_of
 from workbench.fitting.training import train
 from workbench.models import load
 from workbench.testing.state import Watch, state_of
+from workbench.toy.oracle import Oracle
 from workbench.toy.render import render
 from workbench.toy.scenes import Placed, Scene
 
 FOX = Concept("fox", templates=["a photo of a {}", "{}"])
 CAT = Concept("cat", templates=["a photo of a {}", "{}"])
 PROMPTS = ["a photo of a fox", "fox"]
+ROLES = ("target", "neighbour")
 
 
 @pytest.fixture(scope="module", params=["sd1", "sd2"])
@@ -166,6 +170,9 @@ def test_every_epoch_sees_every_picture_once_and_epochs_decide_the_number_of_ste
     method = FewShot(epochs=3)
     assert (method.plan(5).steps, method.plan(10).steps) == (9, 15)
     assert FewShot(epochs=3, max_steps=4).plan(5).steps == 4
+    published = FewShot().plan(4)
+    assert (published.steps, published.lr, published.betas, published.eps) == (10, 1e-5, (0.9, 0.98), 1e-6)
+    assert published.weight_decay == 0 and published.schedule == "constant"
     watch = Watch()
     FewShot(epochs=2, pictures=3).fit(tiny_sd1, [FOX], progress=watch)
     assert watch.items == 1 + 4  # one batch of pictures, then 2 · ⌈3 / 2⌉ steps
@@ -224,3 +231,23 @@ def test_what_cannot_be_used_is_refused_before_any_work(tiny_sd1, tiny_sdxl, tmp
         with pytest.raises(WorkbenchError, match=words):
             method.fit(model, concepts, progress=watch)
     assert watch.items == 0
+
+
+@pytest.mark.slow
+def test_four_rendered_pictures_take_the_concept_from_the_toy_and_a_random_edit_of_the_same_size_does_not(tmp_path):
+    model, judge, fox = load("toy", device="cpu"), Oracle.load(), toy.concepts()["fox"]
+    drawn = [render(Scene(seed, (Placed("fox", colour),))).image for seed, colour in enumerate(("red", "blue") * 2)]
+    edit = FewShot(folder=folder_of(tmp_path / "foxes", drawn), epochs=10, lr=3e-3).fit(model, [fox])
+    rows = [row for row in toy.suite("fox", 4, 0).rows if row.role in ROLES]
+
+    def shares(*edits):
+        with model.edited(*edits):
+            images = model.generate([row.prompt for row in rows], [row.seed for row in rows], steps=8)
+        present = judge.score(images).present >= judge.threshold
+        shown = [present[i, list(judge.concepts).index(row.expected)] for i, row in enumerate(rows)]
+        return tuple(np.mean([s for s, row in zip(shown, rows, strict=True) if row.role == role]) for role in ROLES)
+
+    assert min(shares()) > 0.7
+    fox_left, cat_left = shares(edit)
+    assert fox_left < 0.3 and cat_left > 0.7
+    assert shares(random_like(edit, seed=0))[0] > fox_left + 0.4
