@@ -32,6 +32,7 @@ PUBLIC = {
     "load_edit": "workbench.edits",
     "bake": "workbench.edits.bake",
     "unbake": "workbench.edits.bake",
+    "purified": "workbench.fitting.inversion",
     "no_op_like": "workbench.edits",
     "random_like": "workbench.edits",
     "METHODS": "workbench.erasure",
