@@ -55,8 +55,8 @@ class AllButOne:
     "neutral". Of several concepts and prompts one is drawn for each latent.
     """
 
-    target: Literal["alternative", "neutral", "negative"] = "alternative"  # ĝ, the goal
-    negative_guidance: float = 1.0  # η of "negative"
+    target: Literal["alternative", "neutral", "negative"] = "alternative"  # ĝ: what the concept's prompts guide to
+    negative_guidance: float = 1.0  # η: how far "negative" pushes away from the concept
     hold: float = 1.0  # λ_u: weight of holding the prediction without a prompt
     detach_uncond: bool = True  # sg of (2): no gradient through the prediction without a prompt
     train: Literal["esd-x", "esd-u", "esd-strict", "self", "full"] = "esd-x"  # which parameters

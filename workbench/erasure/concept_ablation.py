@@ -56,14 +56,14 @@ class ConceptAblation:
     label: Literal["model", "noise"] = "model"  # what is learned: the answer to the anchor (1), or the noise (2)
     teacher: Literal["self", "frozen"] = "self"  # who answers to the anchor: the model in training, or the one before
     train: Literal["cross-attn", "attn", "full-weight"] = "cross-attn"  # keys and values, all attention, everything
-    protect_begin: bool = True  # (4)
-    prior: float = 0.0  # λ of (3); 1 in the code where it is used, 0.2 in the older one
+    protect_begin: bool = True  # no gradient through the first token, which all prompts share
+    prior: float = 0.0  # λ: weight of ordinary training on the anchor's pictures; 1 in the code where it is used
     wording: Wording = "by kind"  # styles and what is unsafe beside the anchor's prompt, all else in the anchor's place
     resize: bool = True  # pictures at random sizes, with words for it; not for styles nor for what is unsafe
     folder: str = ""  # of pictures of the one concept's anchor; left out, the model draws them
     images: int = 200  # how many it draws for each concept
     guidance_scale: float = 6.0  # with which it draws them
-    iterations: int = 100
+    iterations: int = 100  # training steps
     batch: int = 8  # pictures an iteration
     lr: float = 1.6e-5  # AdamW with decay 0.01, constant; 4e-6 times the batch of 4 in the code
 
