@@ -29,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from saes.disk import read_json, replacing, write_json
 from saes.errors import WorkbenchError, unknown_name
 
+BEFORE = {"edits", "fits", "unfinished"}  # what a comparison puts into a folder before it is a run
 UNEDITED = "unedited"  # the condition that every trial has
 CONTROLS = ("no-op", "random")  # conditions whose names begin like this show what doing nothing, or anything, does
 SCORE = "score."  # prefix of the columns that hold one concept's score
@@ -159,7 +160,7 @@ class Run:
         """Makes the folder, or continues the one that asks for the same images; any other is refused."""
         dir = Path(dir)
         if not (dir / "run.json").exists():
-            if dir.is_dir() and {path.name for path in dir.iterdir()} - {"edits", "fits"}:  # which come first
+            if dir.is_dir() and {path.name for path in dir.iterdir()} - BEFORE:
                 raise WorkbenchError(f"{dir} holds other files and is no run.", "Choose a new or an empty folder.")
             write_json(dir / "run.json", spec.model_dump(mode="json"))
             return cls(dir, spec)

@@ -182,6 +182,11 @@ def test_the_model_is_as_before(tiny_sd1, methods, tmp_path):
     assert all(torch.equal(weight, tiny_sd1.prompt_maps()[name]) for name, weight in weights.items())
 
 
+def test_a_method_that_trains_is_compared_like_any_other(tiny_sd1, tmp_path):
+    run = compare(tiny_sd1, comparison({"ESD": ESD(iterations=1, steps=2)}), Brightness(), tmp_path / "run", steps=1)
+    assert {edit.method for edit in run.spec.trials[0].conditions.values() if edit} >= {"esd"}
+
+
 def test_a_killed_fit_goes_on_with_its_seconds_and_leaves_no_checkpoint(tiny_sd1, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "SECONDS", 0.0)
     method = ESD(iterations=10, steps=3, lr=1e-3)
