@@ -108,3 +108,42 @@ def neighbours(
             wb.load("toy"), open_sae(sae), kinds=kind or tuple(KINDS), seed=seed, progress=progress
         )
     show(summary(found).to_dict("records"), json=json, title="Precision of neighbour rankings on the toy")
+
+
+@app.command()
+def transfer(
+    out: Annotated[Path, typer.Option(help="Folder of the edits and runs; an unfinished one is continued.")],
+    concept: Annotated[
+        list[str] | None, typer.Argument(help="Concepts of the toy; fox and oskar lind if left out.")
+    ] = None,
+    to: Annotated[
+        list[str] | None,
+        typer.Option(help="A relative of the toy: a diffusers folder. Repeatable; the shipped ones if left out."),
+    ] = None,
+    per_role: Annotated[int, typer.Option(help="Prompts of each role for each concept.", min=1)] = 50,
+    seed: Seed = 0,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Fit an adapter (SPM) on the toy and measure what it erases in models of the same form and other weights.
+
+    Nothing is fitted on those. Beside each stand its own unedited pictures and adapters of random directions.
+
+    Example:  workbench toy transfer fox --to out/toy/weights/sibling --out out/transfer
+    """
+    check_writable(out)
+    import workbench as wb
+    from saes.errors import WorkbenchError
+    from workbench.toy import Oracle
+    from workbench.toy.transfer import CONCEPTS, METHOD, measure_transfer, shipped_relatives
+
+    folders = to or [str(folder) for folder in shipped_relatives()]
+    if not folders:
+        raise WorkbenchError("No relative of the toy is shipped.", "Name one: --to FOLDER.")
+    with progress_bars() as progress:
+        relatives = [wb.load(folder) for folder in folders]
+        table = measure_transfer(
+            wb.load("toy"), relatives, METHOD, concept or CONCEPTS, Oracle.load(), out,
+            per_role=per_role, seed=seed, progress=progress,
+        )  # fmt: skip
+    show(table.to_dict("records"), json=json, title="SPM, fitted on the toy, in each model")

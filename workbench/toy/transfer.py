@@ -1,0 +1,99 @@
+"""Whether an adapter that was fitted on the toy erases in its relatives too: models of the same form and other weights.
+
+A descendant was trained on from the toy's weights, a sibling from others. Nothing is fitted on either; their own text
+encoders open the adapters. Each relative is compared with itself unedited, and with adapters of random directions and
+equal norm: what those erase, any disturbance of that size would.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from saes.errors import WorkbenchError
+from saes.progress import SILENT, Progress
+from workbench.edits import AdapterEdit, load_edit, random_like, transferred
+from workbench.edits.adapter import check_layers
+from workbench.erasure.spm import SPM
+from workbench.evaluation.evaluate import evaluate_concepts
+from workbench.evaluation.judges import Judge
+from workbench.evaluation.tables import metrics
+from workbench.models import Model
+from workbench.toy import concepts as known_concepts
+from workbench.toy import path as pipeline
+from workbench.toy.suites import suite
+
+METHOD = SPM(  # settings for a model of this size; the published ones are the defaults of the class
+    prompts="templates", sampler="frozen", trajectories=16, steps=16, iterations=100, batch=4, anchors=1, lr=0.01,
+    warmup=10,
+)  # fmt: skip
+CONCEPTS = ("fox", "oskar lind")
+EDITS, SPM_, RANDOM = "edits", "SPM", "random directions"
+SHOWN = {
+    "efficacy": "efficacy", "generality": "generality", "neighbour_specificity": "near",
+    "unrelated_specificity": "far", "intact": "intact",
+}  # fmt: skip
+COLUMNS = ["value", "low", "high", "unedited", "n", "mark"]
+
+
+def shipped_relatives() -> list[Path]:
+    """The pipelines that are shipped beside the toy's own."""
+    return sorted(
+        folder.parent for folder in pipeline().parent.glob("*/model_index.json") if folder.parent != pipeline()
+    )
+
+
+def measure_transfer(
+    model: Model,
+    relatives: Sequence[Model],
+    method: SPM,
+    concepts: Sequence[str],
+    judge: Judge,
+    out_dir: Path | str,
+    *,
+    per_role: int = 50,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> pd.DataFrame:
+    """Fits on `model` and measures there and on every relative, each a run folder in `out_dir`; goes on after a kill.
+
+    A row for each model, concept, condition and metric (efficacy, generality, near, far, intact), with the columns of
+    `evaluation.tables.metrics`: value with low and high, `unedited`, n, mark. Raises `WorkbenchError` for a relative of
+    another form, before any work, and for one whose unedited pictures the judge does not recognise.
+    """
+    out_dir = Path(out_dir)
+    names = [Path(one.name).name for one in (model, *relatives)]
+    if len(set(names)) < len(names):
+        raise WorkbenchError(f"Two models have one name ({', '.join(names)}).", "Name their folders differently.")
+    edits = {name: _fitted(model, method, name, out_dir / EDITS, seed, progress) for name in concepts}
+    for one in relatives:
+        for edit in edits.values():
+            check_layers(edit, one)
+    tables = []
+    for name, one in zip(names, (model, *relatives), strict=True):
+        trials = []
+        for concept, edit in edits.items():
+            moved = edit if one is model else transferred(edit, one)
+            conditions = {SPM_: moved, RANDOM: random_like(moved, seed=seed)}
+            trials.append((suite(concept, per_role, seed), conditions))
+        run = evaluate_concepts(one, trials, judge, out_dir / name, progress=progress)
+        tables.append(metrics(run).assign(model=name))
+    return _shown(pd.concat(tables, ignore_index=True))
+
+
+def _fitted(model: Model, method: SPM, concept: str, folder: Path, seed: int, progress: Progress) -> AdapterEdit:
+    """The edit of a concept, fitted unless it was before."""
+    place = folder / concept.replace(" ", "-")
+    if not place.exists():
+        method.fit(model, [known_concepts()[concept]], seed=seed, progress=progress).save(place)
+    edit = load_edit(place)
+    if not isinstance(edit, AdapterEdit) or dict(edit.settings) != asdict(method) or edit.seed != seed:
+        raise WorkbenchError(f"{place} was fitted with other settings or another seed.", "Choose another folder.")
+    edit.check(model)
+    return edit
+
+
+def _shown(table: pd.DataFrame) -> pd.DataFrame:
+    chosen = table[table["metric"].isin(SHOWN) & table["condition"].isin([SPM_, RANDOM])]
+    return chosen.assign(metric=chosen["metric"].map(SHOWN))[["model", "concept", "condition", "metric", *COLUMNS]]
