@@ -176,7 +176,7 @@ def test_an_anchor_near_the_concept_is_rarer_by_1_minus_the_cosine():
 
 def test_stronger_anchoring_keeps_what_anchors_say(tiny_sd1):
     def anchored(anchoring):
-        method = replace(QUICK, iterations=30, anchoring=anchoring, lr=3e-3)
+        method = replace(QUICK, iterations=15, anchoring=anchoring, lr=5e-3)
         edit = replace(method.fit(tiny_sd1, [FOX]), gate="always")
         rows = drawn_anchors(tiny_sd1.encode(["fox"] * 8), torch.Generator().manual_seed(9))
         latents = tiny_sd1.noise(range(8))
@@ -202,16 +202,23 @@ def test_training_brings_the_concept_to_its_target(tiny_sd1):
     assert distance(replace(method.fit(tiny_sd1, [FOX]), gate="always")) < 0.7 * distance()
 
 
-def test_frozen_trajectories_hold_what_the_model_says(tiny_sd1):
-    view = replace(QUICK, to_anchor=True, negative_guidance=0.7)._frozen(tiny_sd1, FOX, 3, SILENT)
-    drawn = view.drawn(5, torch.Generator().manual_seed(0))
-    assert set(drawn.timesteps.tolist()) <= set(view.timesteps[1:])
+@pytest.mark.parametrize("sampler", ["frozen", "student"])
+@pytest.mark.parametrize("to_anchor", [False, True])
+def test_targets_are_by_equation_2_what_the_model_says_at_each_latent(tiny_sd1, sampler, to_anchor):
+    method = replace(QUICK, to_anchor=to_anchor, negative_guidance=0.7)
+    generator = torch.Generator().manual_seed(1)
+    if sampler == "frozen":
+        view = method._frozen(tiny_sd1, FOX, 3, SILENT)
+        seen = view.drawn(5, generator)
+        assert set(seen.timesteps.tolist()) <= set(view.timesteps[1:])
+    else:
+        seen = method.online(tiny_sd1, tiny_sd1, FOX, generator)
     with torch.no_grad():
-        for x, t, text, target, empty in zip(*(drawn._replace(timesteps=drawn.timesteps.tolist())), strict=True):
-            cond, none, anchor = (
-                tiny_sd1.noise_prediction(x[None], t, tiny_sd1.encode(one)) for one in (text, "", "cat")
-            )
-            torch.testing.assert_close(target[None], anchor - 0.7 * (cond - anchor), rtol=1e-4, atol=1e-5)
+        for x, t, text, target, empty in zip(*(seen._replace(timesteps=seen.timesteps.tolist())), strict=True):
+            rows = [tiny_sd1.encode(text), tiny_sd1.encode("", role="uncond"), tiny_sd1.encode("cat")]
+            cond, none, anchor = (tiny_sd1.noise_prediction(x[None], t, one) for one in rows)
+            neutral = anchor if to_anchor else none
+            torch.testing.assert_close(target[None], neutral - 0.7 * (cond - neutral), rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(empty[None], none, rtol=1e-4, atol=1e-5)
 
 

@@ -148,27 +148,21 @@ class SPM:
 
     def loss(self, model: Model, student: Model, seen: "Seen", generator: torch.Generator) -> dict[str, Tensor]:
         """The terms of (5), of one pass of the student over all rows."""
-        cond, none = encoded(model, seen.texts), encoded(model, [""], role="uncond")
+        cond = encoded(model, seen.texts)
         if self.anchoring == 0:
-            return {
-                "erasure": (student.noise_prediction(seen.latents, seen.timesteps, cond) - seen.target).square().mean()
-            }
-        drawn = [
-            drawn_anchors(cond, generator) for _ in range(self.anchors // 2 if self.official_anchors else self.anchors)
-        ]
-        rows, n = joined([cond, none.expand(len(seen.texts)), *drawn]), len(drawn)
+            return {"erasure": squared(student.noise_prediction(seen.latents, seen.timesteps, cond), seen.target)}
+        n, start = self.anchors // 2 if self.official_anchors else self.anchors, 2 * len(seen.texts)
+        none = encoded(model, [""], role="uncond").expand(len(seen.texts))
+        drawn = joined([drawn_anchors(cond, generator) for _ in range(n)])
         latents, times = seen.latents.repeat(2 + n, 1, 1, 1), seen.timesteps.repeat(2 + n)
-        predictions = student.noise_prediction(latents, times, rows).chunk(2 + n)
-        start = len(seen.texts)
+        predictions = student.noise_prediction(latents, times, joined([cond, none, drawn]))
         with torch.no_grad():
-            there = model.noise_prediction(latents[2 * start :], times[2 * start :], joined(drawn)).chunk(n)
-        moved = [
-            (one - held.to(one)).square().mean()
-            for one, held in zip(predictions[1:], (seen.empty, *there), strict=True)
-        ]
+            there = model.noise_prediction(latents[start:], times[start:], drawn)
+        concept, empty, *others = predictions.chunk(2 + n)
+        moved = [squared(one, held) for one, held in zip(others, there.chunk(n), strict=True)]
         return {
-            "erasure": (predictions[0] - seen.target.to(predictions[0])).square().mean(),  # (1)
-            "anchoring": self.anchoring * self.anchored(moved[0], torch.stack(moved[1:])),  # (5)
+            "erasure": squared(concept, seen.target),
+            "anchoring": self.anchoring * self.anchored(squared(empty, seen.empty), torch.stack(moved)),  # (5)
         }
 
     def anchored(self, empty: Float[Tensor, ""], drawn: Float[Tensor, " anchors"]) -> Float[Tensor, ""]:
@@ -216,6 +210,11 @@ class SPM:
             rows = [_answers(model, x, t, concept.anchor) for x, t in progress(each, "targets", self.steps)]
             neutral = torch.stack(rows, dim=1)
         return View(path.latents, path.timesteps, chosen, self.target(path.cond, neutral), path.uncond)
+
+
+def squared(prediction: Latents, wanted: Latents) -> Float[Tensor, ""]:
+    """(1), and what (4) is the mean of."""
+    return (prediction - wanted.to(prediction)).square().mean()
 
 
 def _answers(model: Model, x: Latents, t: int, text: str) -> Latents:
