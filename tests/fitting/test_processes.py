@@ -1,4 +1,5 @@
-"""`accelerate launch`: two processes give the weights of one, and one of them writes."""
+"""Several processes, started as `accelerate launch` starts them (which takes one alone on a CPU): two give the weights
+of one, and one of them writes."""
 
 import json
 import os
@@ -8,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate import PartialState
 from torch import nn
 from torch.testing import assert_close
 
@@ -19,6 +19,7 @@ from workbench.erasure.esd import ESD
 from workbench.fitting.checkpoints import NAME
 from workbench.fitting.training import Plan, train
 from workbench.models import load
+from workbench.processes import processes
 
 ROOT = Path(__file__).parents[2]
 PLANS = {
@@ -29,16 +30,16 @@ FIT = {"iterations": 3, "steps": 3, "lr": 1e-3, "micro_batches": 2}
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from accelerate import PartialState
 from saes.disk import write_tensors, write_json
 from saes.errors import WorkbenchError
 from tests.fitting.test_processes import FIT, PLANS, learnt
 from workbench.cli.main import main
 from workbench.fitting.checkpoints import resumable
 from workbench.models import load
+from workbench.processes import processes
 
 folder, model = Path(sys.argv[1]), sys.argv[2]
-state = PartialState()
+state = processes()
 for name, plan in PLANS.items():
     with resumable(folder / f"{name}-checkpoints-{state.process_index}", seconds=0.0):
         weights, losses = learnt(plan)
@@ -72,21 +73,10 @@ def learnt(plan):
 def test_two_processes_give_the_weights_of_one_and_one_of_them_writes(tiny_sd1, tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     (tmp_path / "fox.yaml").write_text("fox: {}\n")
-    command = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    ]
-    command += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command += [str(tmp_path / "script.py"), str(tmp_path), tiny_sd1.name]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=500
-    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=180)
     assert done.returncode == 0, done.stderr[-3000:]
     for name, plan in PLANS.items():
         weights, losses = learnt(plan)
@@ -106,5 +96,5 @@ def test_two_processes_give_the_weights_of_one_and_one_of_them_writes(tiny_sd1, 
 
 def test_a_launched_process_takes_the_device_that_accelerate_gives_it(tiny_sd1, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "0")
-    assert load(tiny_sd1.name).device == PartialState().device
+    assert load(tiny_sd1.name).device == processes().device
     assert load(tiny_sd1.name, device="cpu").device.type == "cpu"

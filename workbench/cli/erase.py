@@ -56,20 +56,19 @@ def erase(
 
     Example:  workbench erase toy fox --method itd --out edits/fox-itd
     """
-    from accelerate import PartialState
-
     import workbench as wb
     from workbench.fitting.checkpoints import resumable
+    from workbench.processes import processes
 
     check_new(out)
     fitted = build(wb.find_method(method), read_pairs(settings or [], "--set"), f"method {method}")
     wanted = concepts_of(concepts)
-    partial, processes = out.with_name(f"{out.name}.partial"), PartialState()
+    partial, launched = out.with_name(f"{out.name}.partial"), processes()
     with progress_bars() as bars, resumable(partial):
-        progress = bars if processes.is_main_process else SILENT
+        progress = bars if launched.is_main_process else SILENT
         edit = fitted.fit(wb.load(model, device=device), wanted, seed=seed, progress=progress)
-    processes.wait_for_everyone()  # before the folder exists that none of them may find
-    if not processes.is_main_process:
+    launched.wait_for_everyone()  # before the folder exists that none of them may find
+    if not launched.is_main_process:
         return
     edit.save(out)
     rmtree(partial, ignore_errors=True)

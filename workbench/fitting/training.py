@@ -17,7 +17,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from accelerate.utils import reduce
 from diffusers.optimization import get_scheduler
 from torch import Tensor, nn
@@ -26,6 +25,7 @@ from saes.errors import WorkbenchError, unknown_name
 from saes.progress import SILENT, Progress
 from workbench.fitting import checkpoints
 from workbench.precision import fast_dtype
+from workbench.processes import processes
 
 Terms = Mapping[str, Tensor]
 Loss = Callable[[int, torch.Generator], Tensor | Terms]  # (step from 0, generator) → a scalar, or terms to be summed
@@ -125,10 +125,10 @@ def check(parameters: Mapping[str, nn.Parameter], plan: Plan) -> None:
     if not parameters:
         raise WorkbenchError("There is no parameter to train.", "Choose other ones.")
     check_precision(parameters.values())
-    processes = PartialState().num_processes
-    if plan.micro_batches % processes:
+    sharing = processes().num_processes
+    if plan.micro_batches % sharing:
         raise WorkbenchError(
-            f"{processes} processes cannot share {plan.micro_batches} micro-batches a step.",
+            f"{sharing} processes cannot share {plan.micro_batches} micro-batches a step.",
             "Give the method a multiple of the number of processes, or start fewer.",
         )
 
@@ -161,7 +161,7 @@ class _Run:
     ) -> None:
         self.names, self.weights = list(parameters), list(parameters.values())
         self.loss, self.plan, self.seed = loss, plan, seed
-        self.state, self.device = PartialState(), self.weights[0].device
+        self.state, self.device = processes(), self.weights[0].device
         self.optimiser = torch.optim.AdamW(
             self.weights, lr=plan.lr, betas=plan.betas, eps=plan.eps, weight_decay=plan.weight_decay
         )

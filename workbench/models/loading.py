@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 
 from saes.disk import read_json
 from saes.errors import WorkbenchError, unknown_name
 from workbench.models.architecture import Architecture, Defaults
 from workbench.models.model import Model
 from workbench.models.weights import check_whole, weight_files
+from workbench.processes import processes
 
 PIPELINES = {
     "StableDiffusionPipeline": "workbench.models.sd:stable_diffusion",
@@ -60,7 +60,7 @@ def load(name: str | Path, device: str | torch.device | None = None, dtype: torc
 def _place(device: str | torch.device | None) -> torch.device:
     """The device asked for, or the one to choose."""
     if device is None and "LOCAL_RANK" in os.environ:
-        return PartialState().device
+        return processes().device
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
