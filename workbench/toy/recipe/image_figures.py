@@ -9,8 +9,9 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from saes.disk import sha256_of, write_json, write_tensors
 from saes.progress import SILENT, Progress
+from workbench.fitting.trajectories import ddim
 from workbench.models import Model
-from workbench.models.autoencoder import Images, to_uint8
+from workbench.models.autoencoder import Images
 from workbench.models.image_prompt import ENCODER, Adapter, ImagePrompt
 from workbench.toy.captions import Example, examples
 from workbench.toy.oracle import KINDS, Oracle
@@ -65,7 +66,7 @@ def carried(model: Model, folder: Path, oracle: Oracle, progress: Progress = SIL
     Controls: pictures made with a picture of the concept's relative, and with none.
     """
     names = [*THINGS, *ARTISTS]
-    made = generated(model, ImagePrompt.open(folder, model).embeds(pictures_of(names)), folder, progress)
+    made = generated(model, ImagePrompt.open(folder, model), pictures_of(names), progress)
     alone = model.generate("", range(2 * BATCH), batch_size=BATCH, progress=progress)
     found, without = (oracle.score(images).present >= oracle.threshold for images in (made, alone))
     rows = []
@@ -99,25 +100,19 @@ def pictures_of(names: list[str]) -> Images:
     return np.stack([render(scene).image for scene in chosen])
 
 
-def generated(model: Model, embeds: Tensor, folder: Path, progress: Progress = SILENT) -> Images:
-    """Pictures of the empty prompt with image embeddings `[n, p]`, by diffusers' own loader and pipeline."""
-    pipe = model.pipe
-    pipe.load_ip_adapter(str(folder), subfolder="", weight_name=WEIGHTS, image_encoder_folder=None)
-    parts = []
-    try:
-        for start in progress(range(0, len(embeds), BATCH), "pictures from pictures"):
-            part = embeds[start : start + BATCH, None]
-            parts.append(
-                pipe(
-                    prompt=[""] * len(part), ip_adapter_image_embeds=[torch.cat([torch.zeros_like(part), part])],
-                    latents=model.noise(range(start, start + len(part))).to(part), output_type="np",
-                    guidance_scale=model.defaults.guidance_scale, num_inference_steps=model.defaults.steps,
-                    height=model.image_size, width=model.image_size,
-                ).images
-            )  # fmt: skip
-    finally:
-        pipe.unload_ip_adapter()
-    return to_uint8(np.concatenate(parts))
+@torch.no_grad()
+def generated(model: Model, prompter: ImagePrompt, images: Images, progress: Progress = SILENT) -> Images:
+    """A new picture for each image, of the empty prompt, guided away from no image."""
+    scheduler, none, parts = ddim(model, model.defaults.steps), model.encode("", role="uncond"), []
+    with prompter.attached(model) as beside:
+        for start in progress(range(0, len(images), BATCH), "pictures from pictures"):
+            r = prompter.tokens(images[start : start + BATCH])
+            x = model.noise(range(start, start + len(r))).to(model.device)
+            for t in scheduler.timesteps.tolist():
+                cond, uncond = (beside.noise_prediction(x, t, none, image) for image in (r, None))
+                x = scheduler.step(uncond + model.defaults.guidance_scale * (cond - uncond), t, x).prev_sample
+            parts.append(model.images(x))
+    return np.concatenate(parts)
 
 
 def write(folder: Path, rows: list[dict]) -> None:

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from saes.disk import read_json, read_tensors, write_json, write_tensors
+from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
+from workbench.fitting.checkpoints import optimiser_tensors, read_checkpoint, restore_optimiser, write_checkpoint
 from workbench.precision import fast_dtype
 
 Loss = Callable[[nn.Module, int, torch.Generator], dict[str, Tensor]]
@@ -106,40 +107,28 @@ def note(folder: Path, step: int, terms: dict[str, float], optimiser: torch.opti
 def checkpoint(
     folder: Path, step: int, module: nn.Module, optimiser: torch.optim.Optimizer, average: dict[str, Tensor]
 ) -> None:
-    """Two files, written whole, then the JSON that names them: a kill in between leaves the previous checkpoint
-    valid."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"module.{k}": v.detach().contiguous() for k, v in module.state_dict().items()}
+    """Module, average and optimiser after `step` steps."""
+    tensors = {f"module.{k}": v for k, v in module.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.items()}
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{k}": v.contiguous() for k, v in state.items()}
-    name = f"checkpoint-{step}.safetensors"
-    write_tensors(folder / name, tensors)
-    write_json(folder / "checkpoint.json", {"step": step, "file": name})
-    for old in folder.glob("checkpoint-*.safetensors"):
-        if old.name != name:
-            old.unlink()
+    write_checkpoint(folder, step, tensors | optimiser_tensors(optimiser))
 
 
 def averaged(folder: Path) -> dict[str, Tensor]:
-    """The moving average of the last checkpoint, as a state dict."""
-    tensors = read_tensors(folder / read_json(folder / "checkpoint.json", ["step", "file"])["file"])
-    return {k.removeprefix("average."): v for k, v in tensors.items() if k.startswith("average.")}
+    """The moving average of the last checkpoint, as a state dict. Raises `WorkbenchError` if there is none."""
+    found = read_checkpoint(folder)
+    if found is None:
+        raise WorkbenchError(f"{folder} holds no checkpoint.", "Train that part first.")
+    return {k.removeprefix("average."): v for k, v in found[1].items() if k.startswith("average.")}
 
 
 def resume(folder: Path, module: nn.Module, optimiser: torch.optim.Optimizer, average: dict[str, Tensor]) -> int:
     """Restores the last checkpoint, if any, and returns the step to go on with."""
-    if not (folder / "checkpoint.json").exists():
+    found = read_checkpoint(folder)
+    if found is None:
         return 0
-    facts = read_json(folder / "checkpoint.json", ["step", "file"])
-    tensors = read_tensors(folder / facts["file"])
+    facts, tensors = found
     module.load_state_dict({k.removeprefix("module."): v for k, v in tensors.items() if k.startswith("module.")})
     for name in average:
         average[name].copy_(tensors[f"average.{name}"])
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimiser."):
-            _, index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = value
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    restore_optimiser(optimiser, tensors)
     return facts["step"]

@@ -41,7 +41,7 @@ SCHEDULES = {
     "descendant": Schedule(steps=800, lr=4e-4),
     "sibling": Schedule(steps=2400, lr=9e-4),
     "image_encoder": Schedule(steps=1600, lr=1e-3),
-    "image_adapter": Schedule(steps=400, lr=1e-3, warmup=30),
+    "image_adapter": Schedule(steps=178, lr=1e-3, warmup=30, decay=0.0),  # few: it starts near its end
 }
 
 
