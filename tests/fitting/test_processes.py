@@ -26,7 +26,7 @@ PLANS = {
     "plain": {"steps": 6, "lr": 0.1, "micro_batches": 4, "ema": 0.5, "clip": 0.5},
     "kept": {"steps": 6, "lr": 0.1, "micro_batches": 2, "keep_gradients": True},
 }
-FIT = {"iterations": 3, "steps": 3, "lr": 1e-3, "micro_batches": 2}
+FIT = {"iterations": 3, "steps": 3, "lr": 1e-4, "micro_batches": 2}  # Adam magnifies rounding in proportion
 SCRIPT = """
 import json, sys
 from pathlib import Path
@@ -92,6 +92,7 @@ def test_two_processes_give_the_weights_of_one_and_one_of_them_writes(tiny_sd1, 
     edit, alone = load_edit(tmp_path / "edit"), ESD(**FIT).fit(tiny_sd1, [Concept("fox")])
     for name in alone.names:
         assert_close(edit.delta(name), alone.delta(name), rtol=0, atol=1e-6)
+    assert max(alone.delta(name).abs().max() for name in alone.names) > 2e-4
 
 
 def test_a_launched_process_takes_the_device_that_accelerate_gives_it(tiny_sd1, monkeypatch):

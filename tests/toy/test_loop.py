@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from saes.disk import read_tensors
+from saes.disk import read_json, read_tensors
 from workbench.toy.recipe.loop import Schedule, averaged, fit, update
 
 
@@ -50,6 +50,7 @@ def test_training_learns_and_a_finished_run_does_no_work(tmp_path):
 def test_one_checkpoint_is_kept(tmp_path):
     fit(small(), loss, tmp_path, Schedule(steps=5, lr=1e-2, checkpoint_seconds=0.0))
     (kept,) = tmp_path.glob("checkpoint-*.safetensors")
+    assert read_json(tmp_path / "checkpoint.json") == {"step": 5, "file": kept.name}
     assert read_tensors(kept).keys() >= {"module.0.weight", "average.0.weight", "optimiser.0.exp_avg"}
 
 
