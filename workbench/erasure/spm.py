@@ -58,7 +58,7 @@ class SPM:
 
     rank: int = 1  # q of each adapter
     alpha: float = 1.0  # α: an adapter adds α / q of its product
-    negative_guidance: float = 1.0  # η of (2)
+    negative_guidance: float = 1.0  # η of (2): how far away from the concept
     anchoring: float = 1000.0  # λ of (5); 0 leaves Latent Anchoring out
     anchors: int = 4  # M of (4), for each latent
     official_anchors: bool = False  # half of the anchors are the empty prompt, and M / 2 are drawn
