@@ -19,6 +19,7 @@ from workbench.erasure.all_but_one import AllButOne
 from workbench.erasure.co_erasing import CoErasing
 from workbench.erasure.concept_ablation import ConceptAblation
 from workbench.erasure.detect_replace import DetectReplace
+from workbench.erasure.esd import ESD
 from workbench.erasure.few_shot import FewShot
 from workbench.erasure.itd import ItD
 from workbench.erasure.method import Supports
@@ -80,6 +81,7 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
             [*unsupported, (tiny_sd1, Concept("fox", retain=["dog"]))],
         ),
         "few_shot": Case(FewShot(pictures=2, epochs=2, lr=1e-2), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_flux, FOX)]),
+        "esd": Case(ESD(iterations=3, steps=3, lr=3e-3), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_flux, FOX)]),
         "itd": Case(ItD(sae=sae, m=12), tiny_sd1, (FOX, CAT), tiny_sd2, unsupported),
         "realera": Case(
             RealEra(neighbours=3, beyond=2, lora_steps=2, lora_images=2),
