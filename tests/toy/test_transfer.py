@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import workbench as wb
@@ -26,6 +27,8 @@ def test_every_model_stands_beside_its_own_unedited_pictures_and_random_directio
     table, _, _ = table_and_folder
     assert set(table["model"]) == {"toy", "twin"} and set(table["condition"]) == {"SPM", "random directions"}
     assert set(table["metric"]) == {"efficacy", "generality", "near", "far", "intact"}
+    gates = table[table["condition"] == "SPM"].groupby("metric")["gate"].first()
+    assert gates["efficacy"] == 1.0 > gates["generality"] > gates["far"] > 0 and np.isnan(gates["intact"])
     assert table["unedited"].notna().all() and (table["low"] <= table["value"]).all()
 
 

@@ -8,6 +8,7 @@ equal norm: what those erase, any disturbance of that size would.
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 
 import pandas as pd
 
@@ -18,13 +19,14 @@ from workbench.edits.adapter import check_layers
 from workbench.erasure.spm import SPM
 from workbench.evaluation.evaluate import evaluate_concepts
 from workbench.evaluation.judges import Judge
-from workbench.evaluation.tables import metrics
+from workbench.evaluation.suites import ROLES, Suite
+from workbench.evaluation.tables import RATES, metrics
 from workbench.models import Model
 from workbench.toy import concepts as known_concepts
 from workbench.toy import path as pipeline
 from workbench.toy.suites import suite
 
-METHOD = SPM(  # settings for a model of this size; the published ones are the defaults of the class
+METHOD = SPM(  # for a model of this size, as searched in studies/comparisons/spm-parts.yaml
     prompts="templates", sampler="frozen", trajectories=16, steps=16, iterations=100, batch=4, anchors=1, lr=0.01,
     warmup=10,
 )  # fmt: skip
@@ -34,7 +36,7 @@ SHOWN = {
     "efficacy": "efficacy", "generality": "generality", "neighbour_specificity": "near",
     "unrelated_specificity": "far", "intact": "intact",
 }  # fmt: skip
-COLUMNS = ["value", "low", "high", "unedited", "n", "mark"]
+COLUMNS = ["gate", "value", "low", "high", "unedited", "n", "mark"]
 
 
 def shipped_relatives() -> list[Path]:
@@ -59,7 +61,8 @@ def measure_transfer(
     """Fits on `model` and measures there and on every relative, each a run folder in `out_dir`; goes on after a kill.
 
     A row for each model, concept, condition and metric (efficacy, generality, near, far, intact), with the columns of
-    `evaluation.tables.metrics`: value with low and high, `unedited`, n, mark. Raises `WorkbenchError` for a relative of
+    `evaluation.tables.metrics` (value with low and high, `unedited`, n, mark) and `gate`, how far the adapter opens for
+    the prompts in the mean. Raises `WorkbenchError` for a relative of
     another form, before any work, and for one whose unedited pictures the judge does not recognise.
     """
     out_dir = Path(out_dir)
@@ -78,7 +81,9 @@ def measure_transfer(
             conditions = {SPM_: moved, RANDOM: random_like(moved, seed=seed)}
             trials.append((suite(concept, per_role, seed), conditions))
         run = evaluate_concepts(one, trials, judge, out_dir / name, progress=progress)
-        tables.append(metrics(run).assign(model=name))
+        gates = {concept: _gates(edit, one, suite(concept, per_role, seed)) for concept, edit in edits.items()}
+        table = metrics(run).assign(model=name)
+        tables.append(table.assign(gate=[gates[row.concept].get(row.metric) for row in table.itertuples()]))
     return _shown(pd.concat(tables, ignore_index=True))
 
 
@@ -92,6 +97,13 @@ def _fitted(model: Model, method: SPM, concept: str, folder: Path, seed: int, pr
         raise WorkbenchError(f"{place} was fitted with other settings or another seed.", "Choose another folder.")
     edit.check(model)
     return edit
+
+
+def _gates(edit: AdapterEdit, model: Model, asked: Suite) -> dict[str, float]:
+    """Mean γ over the prompts of each rate, by the text encoder of this model."""
+    gates = edit.gates(model, [row.prompt for row in asked.rows]).mean(dim=1).tolist()
+    by_role = {role: [gate for gate, row in zip(gates, asked.rows, strict=True) if row.role == role] for role in ROLES}
+    return {metric: fmean(by_role[role]) for metric, role in RATES.items() if by_role[role]}
 
 
 def _shown(table: pd.DataFrame) -> pd.DataFrame:
