@@ -4,7 +4,8 @@
     python benchmarks/spm_overhead.py --model toy [--rounds 5]  whole generations of a model
 
 Claims, at the shapes of Stable Diffusion 1: at most 1.05× for one and 1.15× for ten. An adapter is beside every linear
-layer and convolution of a block; the rest of a UNet, its residual blocks, has none and would only lower the ratios.
+layer and convolution of a block; the rest of a UNet, its residual blocks, has none and would only lower the ratios. A
+model as small as the toy has no claim: its layers take little longer than calling a hook beside them does.
 All arms take turns in one process; seconds are those of the processor, in one thread.
 """
 
@@ -42,6 +43,7 @@ def main() -> None:
     if asked.model is not None:
         generations(load(asked.model, device="cpu"), asked.rounds)
         return
+    print("claims: " + ", ".join(f"{count}: ≤ {bound}×" for count, bound in BOUNDS.items()))
     for channels, side in ((32, 8),) if asked.quick else SHAPES:
         block(channels, side, asked.rounds)
 
@@ -108,7 +110,7 @@ def compare(name: str, run: Callable[[], None], edited: Callable[[int], Abstract
             plains.append(taken[0])
             for count in BOUNDS:
                 ratios[count].append(taken[count] / taken[0])
-    shown = "; ".join(f"{count}: {_spread(ratios[count])} (claim ≤ {bound})" for count, bound in BOUNDS.items())
+    shown = "; ".join(f"{count}: {_spread(ratios[count])}" for count in BOUNDS)
     print(f"{name}: {statistics.median(plains):.3f} s without; adapters {shown}", flush=True)
 
 
