@@ -54,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     gap = max(abs(a - b) / b for a, b in zip(losses[REMEMBERED], losses[ASKED], strict=True))
     print(f"largest relative difference of the losses, remembered and asked: {gap:.1e}")
     saved = statistics.median(each[BY_STUDENT]) - statistics.median(each[REMEMBERED])
-    print(f"made beforehand: {prepared:.2f} s for {asked.trajectories} trajectories, {prepared / saved:.0f} iterations")
+    one = prepared / asked.trajectories
+    print(f"made beforehand: {one:.2f} s a trajectory; {ESD().trajectories}, as by default, have paid for themselves "
+          f"after {ESD().trajectories * one / saved:.0f} iterations instead of the student's own")  # fmt: skip
 
 
 def ways(method: ESD, model: Model, view: View) -> dict[str, Callable[[], list[float]]]:
