@@ -35,7 +35,6 @@ from workbench.concepts import Concept
 from workbench.edits import WeightEdit
 from workbench.erasure.esd import Prompts, texts_of
 from workbench.erasure.method import Supports
-from workbench.erasure.realera import together
 from workbench.fitting.copies import changes, own_denoiser
 from workbench.fitting.embedding import encoded
 from workbench.fitting.pairs import Pair
@@ -45,6 +44,7 @@ from workbench.fitting.training import Plan, check, train
 from workbench.fitting.trajectories import BATCH, partway, trajectories
 from workbench.models import Model
 from workbench.models.architecture import Latents
+from workbench.models.encoding import together
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,7 @@ from workbench.fitting.rows import last_subject
 from workbench.fitting.training import Plan, check_precision, train
 from workbench.models import Model
 from workbench.models.architecture import Latents
-from workbench.models.encoding import Encoding
+from workbench.models.encoding import Encoding, together
 
 Picture = Float[Tensor, "c h w"]  # latents of one
 
@@ -188,9 +188,9 @@ class RealEra:
         near = self.area.neighbours(subject, min(self.neighbours - 1, 1), generator)
         beyond = self.area.beyond(subject, min(self.beyond, 1), generator)
         kept = [perturbed(encoding, rows, row) for row in beyond.unbind(1)]  # C ⊕ ξ
-        around = [perturbed(encoding, rows, row) for row in near.unbind(1)] or [one_row(encoding, 0)]  # C ⊕ η
+        around = [perturbed(encoding, rows, row) for row in near.unbind(1)] or [encoding.row(0)]  # C ⊕ η
         with torch.no_grad():
-            wanted = noise_of(model, x, time, [one_row(encoding, 1), *kept])
+            wanted = noise_of(model, x, time, [encoding.row(1), *kept])
         errors = (noise_of(own, x, time, [*around, *kept]) - wanted).square().flatten(1).mean(dim=1)
         return errors[0] + self.lora_beyond * errors[1:].sum()  # (2)
 
@@ -231,25 +231,12 @@ def noise_of(model: Model, x: Picture, time: int, prompts: Sequence[Encoding]) -
     return model.predicted_noise(each, time, together(prompts))
 
 
-def one_row(encoding: Encoding, row: int) -> Encoding:
-    pooled = None if encoding.pooled is None else encoding.pooled[row : row + 1]
-    return Encoding(encoding.embeddings[row : row + 1], pooled, encoding.roles[row : row + 1])
-
-
 def perturbed(encoding: Encoding, rows: slice, to: Rows) -> Encoding:
     """C ⊕ η: the first prompt with some of its rows in other places."""
-    only = one_row(encoding, 0)
+    only = encoding.row(0)
     embeddings = only.embeddings.clone()
     embeddings[0, rows] = to
     return Encoding(embeddings, only.pooled, only.roles)
-
-
-def together(rows: Sequence[Encoding]) -> Encoding:
-    pooled = [row.pooled for row in rows if row.pooled is not None]
-    return Encoding(
-        torch.cat([row.embeddings for row in rows]), torch.cat(pooled) if pooled else None,
-        tuple(role for row in rows for role in row.roles),
-    )  # fmt: skip
 
 
 def joined(solved: WeightEdit, trained: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:

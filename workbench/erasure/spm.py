@@ -41,7 +41,7 @@ from workbench.fitting.trajectories import BATCH, partway, trajectories
 from workbench.models import Model
 from workbench.models.architecture import Latents
 from workbench.models.beside import Term, beside
-from workbench.models.encoding import Encoding
+from workbench.models.encoding import Encoding, together
 
 Predictions = Float[Tensor, "*rows channels height width"]
 Adapter = dict[str, Term]  # by the path of its layer
@@ -153,9 +153,9 @@ class SPM:
             return {"erasure": squared(student.noise_prediction(seen.latents, seen.timesteps, cond), seen.target)}
         n, start = self.anchors // 2 if self.official_anchors else self.anchors, 2 * len(seen.texts)
         none = encoded(model, [""], role="uncond").expand(len(seen.texts))
-        drawn = joined([drawn_anchors(cond, generator) for _ in range(n)])
+        drawn = together([drawn_anchors(cond, generator) for _ in range(n)])
         latents, times = seen.latents.repeat(2 + n, 1, 1, 1), seen.timesteps.repeat(2 + n)
-        predictions = student.noise_prediction(latents, times, joined([cond, none, drawn]))
+        predictions = student.noise_prediction(latents, times, together([cond, none, drawn]))
         with torch.no_grad():
             there = model.noise_prediction(latents[start:], times[start:], drawn)
         concept, empty, *others = predictions.chunk(2 + n)
@@ -305,10 +305,3 @@ def anchors_of(e: Float[Tensor, "rows *shape"], generator: torch.Generator) -> F
         open_rows &= ~kept
     length = CLOSEST + (FARTHEST - CLOSEST) * torch.rand(len(flat), 1, generator=generator, dtype=torch.float64)
     return (length * norms * drawn).view(e.shape).to(e)
-
-
-def joined(encodings: Sequence[Encoding]) -> Encoding:
-    """The rows of encodings one after another."""
-    pooled = [one.pooled for one in encodings if one.pooled is not None]
-    roles = tuple(role for one in encodings for role in one.roles)
-    return Encoding(torch.cat([one.embeddings for one in encodings]), torch.cat(pooled) if pooled else None, roles)

@@ -39,7 +39,7 @@ from workbench.fitting.training import Plan, check_precision, generator_of, trai
 from workbench.fitting.trajectories import Trajectories, trajectories
 from workbench.models import Model
 from workbench.models.architecture import Latents
-from workbench.models.encoding import Encoding
+from workbench.models.encoding import together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +168,7 @@ class TRCE:
             blank = models.base.predicted_noise(x, t, none)[0]
             f_safe, f_unsafe = (amplified(one, blank, self.amplification) for one in (safe, unsafe))
             before = models.kept.predicted_noise(x_u, t, none)
-        steered = models.student.predicted_noise(x.expand(2, -1, -1, -1), t, second_and(words, none))
+        steered = models.student.predicted_noise(x.expand(2, -1, -1, -1), t, together([words.row(1), none]))
         erase = sum(triplet(one, f_safe, f_unsafe, self.beta, self.margin) for one in steered) / 2  # (5)
         keep = (models.student.predicted_noise(x_u, t, none) - before).square().mean()  # (6)
         return erase + self.keep_scale * keep  # (7)
@@ -191,14 +191,6 @@ def triplet(u: Tensor, f_safe: Tensor, f_unsafe: Tensor, beta: float, margin: fl
     """ℓ(u) by (4)."""
     further = (u - f_safe).square().mean() - (u - f_unsafe).square().mean()
     return (beta * (further + margin)).clamp(min=0)
-
-
-def second_and(words: Encoding, none: Encoding) -> Encoding:
-    """The second row of one encoding and the row of the other."""
-    pooled = None
-    if words.pooled is not None and none.pooled is not None:
-        pooled = torch.cat([words.pooled[1:], none.pooled])
-    return Encoding(torch.cat([words.embeddings[1:], none.embeddings]), pooled, (*words.roles[1:], *none.roles))
 
 
 def is_trained(name: str) -> bool:

@@ -1,8 +1,10 @@
 """Prompts as the denoiser receives them, and as people read them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -32,6 +34,26 @@ class Encoding:
         pooled = None if self.pooled is None else self.pooled.expand(rows, -1)
         prompts = None if self.prompts is None else self.prompts * rows
         return Encoding(self.embeddings.expand(rows, -1, -1), pooled, self.roles * rows, prompts)
+
+    def row(self, number: int) -> "Encoding":
+        """One of the rows alone."""
+        only = slice(number, number + 1)
+        pooled = None if self.pooled is None else self.pooled[only]
+        prompts = None if self.prompts is None else self.prompts[only]
+        return Encoding(self.embeddings[only], pooled, self.roles[only], prompts)
+
+
+def together(encodings: Sequence[Encoding]) -> Encoding:
+    """The rows of encodings one after another; their prompts are known if those of all are."""
+    pooled = [one.pooled for one in encodings if one.pooled is not None]
+    texts = [one.prompts for one in encodings if one.prompts is not None]
+    known = len(texts) == len(encodings)
+    return Encoding(
+        torch.cat([one.embeddings for one in encodings]),
+        torch.cat(pooled) if pooled else None,
+        tuple(role for one in encodings for role in one.roles),
+        tuple(text for some in texts for text in some) if known else None,
+    )
 
 
 @dataclass(frozen=True)
