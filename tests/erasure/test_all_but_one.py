@@ -9,12 +9,13 @@ from torch.testing import assert_close
 from saes.errors import WorkbenchError
 from tests.tiny_pipelines import save_tiny
 from workbench.concepts import Concept
-from workbench.erasure.all_but_one import AllButOne, Seen, guidance_loss, pairs_of
+from workbench.erasure.all_but_one import AllButOne, guidance_loss, pairs_of
 from workbench.erasure.esd import ESD
 from workbench.fitting.copies import denoiser_parameters, own_denoiser
 from workbench.fitting.pairs import Pair
 from workbench.fitting.selectors import is_cross_attention, select
 from workbench.fitting.training import Plan, train
+from workbench.fitting.views import Seen
 from workbench.models import load
 
 FOX = Concept("fox", anchor="cat", templates=["a photo of a {}", "{}"])
@@ -120,8 +121,8 @@ def test_the_guidance_loss_moves_the_prediction_without_a_prompt_only_if_it_is_n
 def test_where_both_losses_are_zero_guidance_is_that_of_the_alternative_at_every_scale(model, scale):
     method = AllButOne()
     seen = seen_by(method, model)
-    cond = (seen.guidance + seen.uncond).requires_grad_(True)  # the student that solves both
-    assert guidance_loss(cond, seen.uncond, seen.guidance, True) < 1e-24
+    cond = (seen.target + seen.uncond).requires_grad_(True)  # the student that solves both
+    assert guidance_loss(cond, seen.uncond, seen.target, True) < 1e-24
     none, cat = outputs(model, "", "uncond"), outputs(model, "cat")
     assert_close(seen.uncond + scale * (cond - seen.uncond), none + scale * (cat - none), rtol=0.0, atol=1e-10)
 
@@ -130,7 +131,7 @@ def trained(model, hold):
     """(drift of ∅, L_g at first, L_g at last) of a student trained on one latent."""
     method, student = AllButOne(hold=hold), own_denoiser(model)
     seen = seen_by(method, model)
-    seen = Seen(seen.latents[:1], seen.timesteps[:1], ["fox"], seen.guidance[:1], seen.uncond[:1])
+    seen = Seen(seen.latents[:1], seen.timesteps[:1], ["fox"], seen.target[:1], seen.uncond[:1])
 
     def guidance():
         return float(method.losses(model, student, seen)["guidance"].detach())
@@ -171,14 +172,14 @@ def test_the_frozen_view_holds_what_the_model_says_at_each_latent_and_its_own_ti
                 for one in ((view.prompts[i],), ("", "uncond"), (safe,))
             )
             g = {"alternative": cat - none, "neutral": 0 * cat, "negative": none - cond}[target]
-            assert_close(view.guidance[i, [k]], g.detach().to(view.guidance), rtol=1e-4, atol=1e-5)
+            assert_close(view.target[i, [k]], g.detach().to(view.target), rtol=1e-4, atol=1e-5)
             assert_close(view.uncond[i, [k]], none.detach().to(view.uncond), rtol=1e-4, atol=1e-5)
     drawn = view.drawn(50, torch.Generator().manual_seed(0))
     for row in range(50):
         k = view.timesteps.index(int(drawn.timesteps[row]))
         i = view.prompts.index(drawn.prompts[row])
         assert torch.equal(drawn.latents[row], view.latents[i, k])
-        assert torch.equal(drawn.guidance[row], view.guidance[i, k])
+        assert torch.equal(drawn.target[row], view.target[i, k])
         assert torch.equal(drawn.uncond[row], view.uncond[i, k])
 
 
@@ -191,14 +192,14 @@ def test_online_latents_are_guided_ones_of_the_model_and_of_the_student_only_if_
     seen = seens["online"]
     t = int(seen.timesteps[0])
     assert_close(seen.uncond, model.noise_prediction(seen.latents, t, model.encode("", "uncond")))
-    assert_close(seen.guidance + seen.uncond, model.noise_prediction(seen.latents, t, model.encode("cat")))
+    assert_close(seen.target + seen.uncond, model.noise_prediction(seen.latents, t, model.encode("cat")))
     assert t < 900, "a latent that was denoised a little, for the next line to say something"
     assert not torch.allclose(seen.latents, seens["student"].latents, atol=1e-4)
 
 
 def test_without_an_anchor_the_alternative_is_nothing(model):
     view = AllButOne(**SMALL).frozen(model, pairs_of(replace(FOX, anchor=""), "name"), seed=0)
-    assert view.guidance.abs().max() < 1e-5
+    assert view.target.abs().max() < 1e-5
 
 
 def test_texts_go_with_the_alternative_in_the_same_template():
@@ -213,7 +214,7 @@ def test_negative_guidance_that_is_held_is_esd_at_the_same_strength(model):
     """At L_u = 0 the target of ε_θ(c) is ε*(∅) − η g*(c): ESD's."""
     seen = seen_by(AllButOne(target="negative", negative_guidance=0.7), model)
     cond, uncond = outputs(model, "fox"), outputs(model, "", "uncond")
-    assert_close(seen.uncond + seen.guidance, ESD(negative_guidance=0.7).target(cond, cond, uncond))
+    assert_close(seen.uncond + seen.target, ESD(negative_guidance=0.7).target(cond, cond, uncond))
 
 
 @pytest.mark.parametrize("concept", [Concept("fox", anchor="Fox "), Concept("fox", anchor="FOX  ")])

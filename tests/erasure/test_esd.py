@@ -7,11 +7,12 @@ from torch.testing import assert_close
 
 from saes.errors import WorkbenchError
 from workbench.concepts import Concept
-from workbench.erasure.esd import ESD, Seen, texts_of
+from workbench.erasure.esd import ESD, texts_of
 from workbench.fitting.copies import denoiser_parameters, own_denoiser
 from workbench.fitting.selectors import select, wanted
 from workbench.fitting.training import Plan, train
 from workbench.fitting.trajectories import partway, trajectories
+from workbench.fitting.views import Seen
 from workbench.models import load
 
 FOX = Concept("fox", templates=["a photo of a {}", "{}"], synonyms=["bear"])

@@ -12,8 +12,9 @@ from workbench.concepts import Concept
 from workbench.edits import AdapterEdit, combined
 from workbench.edits.exporting import to_weight_edit
 from workbench.edits.tables import contents
-from workbench.erasure.spm import SPM, Seen, anchors_of, drawn_anchors, fresh, layers_of, parameters_of, sizes
+from workbench.erasure.spm import SPM, anchors_of, drawn_anchors, fresh, layers_of, parameters_of, sizes
 from workbench.fitting.copies import own_denoiser
+from workbench.fitting.views import Seen
 from workbench.models import load
 from workbench.models.beside import Term, beside
 
@@ -72,7 +73,7 @@ def test_the_loss_is_the_one_written_out_on_a_model_with_merged_weights(exact, t
     adapter, seen = adapter_of(exact, method, size=0.3), seen_of(exact, method)
     got = terms_of(exact, method, adapter, seen)
     generator = torch.Generator().manual_seed(5)
-    texts = exact.encode(seen.texts)
+    texts = exact.encode(seen.prompts)
     anchors = [drawn_anchors(texts, generator) for _ in range(2 if method.official_anchors else 4)]
 
     def predictions(*edits):
@@ -100,9 +101,9 @@ def test_a_fresh_adapter_changes_nothing_and_learns_by_u_first(exact):
     adapter, seen = adapter_of(exact, method), seen_of(exact, method)
     terms = terms_of(exact, method, adapter, seen)
     with torch.no_grad():
-        each = zip(seen.latents, seen.timesteps.tolist(), seen.texts, strict=True)
+        each = zip(seen.latents, seen.timesteps.tolist(), seen.prompts, strict=True)
         cond = torch.cat([exact.noise_prediction(x[None], t, exact.encode(text)) for x, t, text in each])
-    torch.testing.assert_close(terms["erasure"].detach(), 1.7**2 * (cond - seen.empty).square().mean())
+    torch.testing.assert_close(terms["erasure"].detach(), 1.7**2 * (cond - seen.uncond).square().mean())
     assert float(terms["anchoring"].detach()) < 1e-20  # but for rounding in batches of other sizes
     sum(terms.values()).backward()
     assert all(not term.down.grad.any() for term in adapter.values())
@@ -209,7 +210,7 @@ def test_targets_are_by_equation_2_what_the_model_says_at_each_latent(tiny_sd1, 
     generator = torch.Generator().manual_seed(1)
     if sampler == "frozen":
         view = method._frozen(tiny_sd1, FOX, 3, SILENT)
-        seen = view.drawn(5, generator)
+        seen = view.drawn(5, generator, first=1)
         assert set(seen.timesteps.tolist()) <= set(view.timesteps[1:])
     else:
         seen = method.online(tiny_sd1, tiny_sd1, FOX, generator)

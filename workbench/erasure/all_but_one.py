@@ -23,7 +23,7 @@ in ESD: guidance is linear in them.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -41,7 +41,8 @@ from workbench.fitting.pairs import Pair
 from workbench.fitting.rows import same_tokens
 from workbench.fitting.selectors import select, wanted
 from workbench.fitting.training import Plan, check, train
-from workbench.fitting.trajectories import BATCH, partway, trajectories
+from workbench.fitting.trajectories import BATCH, partway
+from workbench.fitting.views import Seen, View, whole_trajectories
 from workbench.models import Model
 from workbench.models.architecture import Latents
 from workbench.models.encoding import together
@@ -110,14 +111,15 @@ class AllButOne:
         """Adam at a constant rate."""
         return Plan(steps=self.iterations, lr=self.lr, weight_decay=0.0)
 
-    def losses(self, model: Model, student: Model, seen: "Seen") -> dict[str, Float[Tensor, ""]]:
+    def losses(self, model: Model, student: Model, seen: Seen) -> dict[str, Float[Tensor, ""]]:
         """The two terms of (4), from one pass of the student over the latents with and without their prompts."""
         none = encoded(model, [""], role="uncond").expand(len(seen.prompts))
         both = together([encoded(model, seen.prompts), none])
         cond, uncond = student.noise_prediction(seen.latents.repeat(2, 1, 1, 1), seen.timesteps.repeat(2), both).chunk(
             2
         )
-        guidance = guidance_loss(cond, uncond, seen.guidance.to(cond), self.detach_uncond)
+        guidance = guidance_loss(cond, uncond, seen.target.to(cond), self.detach_uncond)
+        assert seen.uncond is not None  # `online` and `frozen` give it
         drift = (uncond - seen.uncond.to(uncond)).square().mean()  # (3)
         return {"guidance": guidance, "unconditional": self.hold * drift}  # (4)
 
@@ -128,7 +130,7 @@ class AllButOne:
         return torch.zeros_like(cond) if alternative is None else alternative - uncond
 
     @torch.no_grad()
-    def online(self, model: Model, student: Model, pairs: Sequence[Pair], generator: torch.Generator) -> "Seen":
+    def online(self, model: Model, student: Model, pairs: Sequence[Pair], generator: torch.Generator) -> Seen:
         """Latents that θ* (or θ) draws for one prompt, all part of the way to one random timestep."""
         pair = pairs[int(torch.randint(len(pairs), (), generator=generator))]
         noise = torch.randn(self.batch, *model.noise([0]).shape[1:], generator=generator)
@@ -141,16 +143,13 @@ class AllButOne:
         return Seen(x, torch.tensor([t] * self.batch), [pair.unsafe] * self.batch, guidance, uncond)
 
     @torch.no_grad()
-    def frozen(self, model: Model, pairs: Sequence[Pair], seed: int, progress: Progress = SILENT) -> "View":
+    def frozen(self, model: Model, pairs: Sequence[Pair], seed: int, progress: Progress = SILENT) -> View:
         """Whole trajectories of θ*, and everything that it has to say along them."""
-        n = self.trajectories
-        chosen = [pairs[i % len(pairs)] for i in range(n)]
+        chosen = [pairs[i % len(pairs)] for i in range(self.trajectories)]
         prompts = [pair.unsafe for pair in chosen]
-        seeds = torch.randint(2**31, (n,), generator=torch.Generator().manual_seed(seed)).tolist()
-        path = trajectories(
-            model, prompts, seeds, steps=self.steps, seen=self.steps, guidance_scale=self.start_guidance,
-            predictions=True, progress=progress,
-        )  # fmt: skip
+        path = whole_trajectories(
+            model, prompts, steps=self.steps, guidance_scale=self.start_guidance, seed=seed, progress=progress
+        )
         assert path.cond is not None and path.uncond is not None  # they were asked for
         guidance = [
             self.wanted(path.cond[:, k], path.uncond[:, k], self._alternatives(model, path.latents[:, k], t, chosen))
@@ -171,34 +170,6 @@ class AllButOne:
             return None
         safe = [encoded(model, [one.safe]) if one.safe else encoded(model, [""], role="uncond") for one in pairs]
         return model.noise_prediction(x, t, together(safe))
-
-
-class Seen(NamedTuple):
-    """What one iteration trains on: a row for each latent."""
-
-    latents: Latents
-    timesteps: Tensor
-    prompts: list[str]
-    guidance: Latents  # ĝ
-    uncond: Latents  # ε*(∅)
-
-
-class View(NamedTuple):
-    """Frozen trajectories `[n, steps, …]` with ĝ and ε*(∅) at all of their latents."""
-
-    latents: Tensor
-    timesteps: list[int]
-    prompts: list[str]
-    guidance: Tensor
-    uncond: Tensor
-
-    def drawn(self, batch: int, generator: torch.Generator) -> Seen:
-        """Random places on random trajectories."""
-        n, k = self.latents.shape[:2]
-        i, j = (torch.randint(size, (batch,), generator=generator) for size in (n, k))
-        times = torch.tensor(self.timesteps)[j]
-        prompts = [self.prompts[one] for one in i.tolist()]
-        return Seen(self.latents[i, j], times, prompts, self.guidance[i, j], self.uncond[i, j])
 
 
 def guidance_loss(cond: Latents, uncond: Latents, wanted: Latents, detach_uncond: bool) -> Float[Tensor, ""]:

@@ -14,7 +14,7 @@ faster: 200 iterations at 2e-5 (2024) or 5e-5 (2025). (3) comes from them too, n
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -30,7 +30,8 @@ from workbench.fitting.embedding import encoded
 from workbench.fitting.memory import saving_memory
 from workbench.fitting.selectors import select, wanted
 from workbench.fitting.training import Plan, check, train
-from workbench.fitting.trajectories import Trajectories, partway, trajectories
+from workbench.fitting.trajectories import Trajectories, partway
+from workbench.fitting.views import Seen, View, whole_trajectories
 from workbench.models import Model
 from workbench.models.architecture import Latents
 
@@ -100,7 +101,7 @@ class ESD:
         """Adam at a constant rate."""
         return Plan(steps=self.iterations, lr=self.lr, weight_decay=0.0, micro_batches=self.micro_batches)
 
-    def loss(self, model: Model, student: Model, seen: "Seen") -> Float[Tensor, ""]:
+    def loss(self, model: Model, student: Model, seen: Seen) -> Float[Tensor, ""]:
         """(1), with a timestep for each latent."""
         prediction = student.noise_prediction(seen.latents, seen.timesteps, encoded(model, seen.prompts))
         return (prediction - seen.target.to(prediction)).square().mean()  # (1)
@@ -111,7 +112,7 @@ class ESD:
         return start - self.negative_guidance * (cond - uncond)  # (2), (3)
 
     @torch.no_grad()
-    def online(self, model: Model, student: Model, texts: Sequence[str], generator: torch.Generator) -> "Seen":
+    def online(self, model: Model, student: Model, texts: Sequence[str], generator: torch.Generator) -> Seen:
         """Latents that the model in training draws for one text, all part of the way to one random timestep."""
         text = texts[int(torch.randint(len(texts), (), generator=generator))]
         start = self.erase_from or text
@@ -120,19 +121,16 @@ class ESD:
         x, t = partway(student, start, noise, k, steps=self.steps, guidance_scale=self.start_guidance)
         return Seen(x, torch.tensor([t] * self.batch), [start] * self.batch, self._answer(model, x, t, text))
 
-    def _frozen(self, model: Model, texts: Sequence[str], seed: int, progress: Progress) -> "View":
+    def _frozen(self, model: Model, texts: Sequence[str], seed: int, progress: Progress) -> View:
         """Everything that the frozen model has to say, before training begins."""
-        n = self.trajectories
-        chosen = [texts[i % len(texts)] for i in range(n)]
+        chosen = [texts[i % len(texts)] for i in range(self.trajectories)]
         starts = [self.erase_from or text for text in chosen]
-        seeds = torch.randint(2**31, (n,), generator=torch.Generator().manual_seed(seed)).tolist()
-        path = trajectories(
-            model, starts, seeds, steps=self.steps, seen=self.steps, guidance_scale=self.start_guidance,
-            predictions=True, progress=progress,
-        )  # fmt: skip
+        path = whole_trajectories(
+            model, starts, steps=self.steps, guidance_scale=self.start_guidance, seed=seed, progress=progress
+        )
         assert path.cond is not None and path.uncond is not None  # they were asked for
         cond = self._of_concept(model, path, chosen, progress) if self.erase_from else path.cond
-        return View(path.latents, path.timesteps, starts, self.target(path.cond, cond, path.uncond))
+        return View(path.latents, path.timesteps, starts, self.target(path.cond, cond, path.uncond), path.uncond)
 
     @torch.no_grad()
     def _of_concept(self, model: Model, path: Trajectories, texts: Sequence[str], progress: Progress) -> Outputs:
@@ -149,31 +147,6 @@ class ESD:
         uncond = model.noise_prediction(x, t, encoded(model, [""], role="uncond"))
         base = model.noise_prediction(x, t, encoded(model, [self.erase_from])) if self.erase_from else cond
         return self.target(base, cond, uncond)
-
-
-class Seen(NamedTuple):
-    """What one iteration trains on: a row for each latent."""
-
-    latents: Latents
-    timesteps: Tensor
-    prompts: list[str]
-    target: Latents
-
-
-class View(NamedTuple):
-    """Frozen trajectories `[n, k, …]` with the targets at all of their latents."""
-
-    latents: Tensor
-    timesteps: list[int]
-    prompts: list[str]
-    target: Tensor
-
-    def drawn(self, batch: int, generator: torch.Generator) -> Seen:
-        """Random places on random trajectories."""
-        n, k = self.latents.shape[:2]
-        i, j = (torch.randint(size, (batch,), generator=generator) for size in (n, k))
-        times = torch.tensor(self.timesteps)[j]
-        return Seen(self.latents[i, j], times, [self.prompts[one] for one in i.tolist()], self.target[i, j])
 
 
 def batched(texts: Sequence[str], n: int) -> list[Sequence[str]]:

@@ -19,7 +19,7 @@ to be. Anchors are noise far from any prompt: in so many dimensions (3) rejects 
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import torch
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
@@ -37,7 +37,8 @@ from workbench.fitting.copies import own_denoiser
 from workbench.fitting.embedding import encoded
 from workbench.fitting.memory import saving_memory
 from workbench.fitting.training import Plan, check, train
-from workbench.fitting.trajectories import BATCH, partway, trajectories
+from workbench.fitting.trajectories import BATCH, partway
+from workbench.fitting.views import Seen, View, whole_trajectories
 from workbench.models import Model
 from workbench.models.architecture import Latents
 from workbench.models.beside import Term, beside
@@ -125,9 +126,9 @@ class SPM:
         view = self._frozen(model, concept, seed, progress) if self.sampler == "frozen" else None
 
         def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
-            seen = (
-                self.online(model, student, concept, generator) if view is None else view.drawn(self.batch, generator)
-            )
+            if view is not None:
+                return self.loss(model, student, view.drawn(self.batch, generator, first=1), generator)
+            seen = self.online(model, student, concept, generator)
             return self.loss(model, student, seen, generator)
 
         what = [asdict(self), texts_of([concept], self.prompts), model.fingerprint]
@@ -146,23 +147,24 @@ class SPM:
     def _scaled(self, low: Tensor) -> Tensor:
         return low * (self.alpha / self.rank)
 
-    def loss(self, model: Model, student: Model, seen: "Seen", generator: torch.Generator) -> dict[str, Tensor]:
+    def loss(self, model: Model, student: Model, seen: Seen, generator: torch.Generator) -> dict[str, Tensor]:
         """The terms of (5), of one pass of the student over all rows."""
-        cond = encoded(model, seen.texts)
+        cond = encoded(model, seen.prompts)
         if self.anchoring == 0:
             return {"erasure": squared(student.noise_prediction(seen.latents, seen.timesteps, cond), seen.target)}
-        n, start = self.anchors // 2 if self.official_anchors else self.anchors, 2 * len(seen.texts)
-        none = encoded(model, [""], role="uncond").expand(len(seen.texts))
+        n, start = self.anchors // 2 if self.official_anchors else self.anchors, 2 * len(seen.prompts)
+        none = encoded(model, [""], role="uncond").expand(len(seen.prompts))
         drawn = together([drawn_anchors(cond, generator) for _ in range(n)])
         latents, times = seen.latents.repeat(2 + n, 1, 1, 1), seen.timesteps.repeat(2 + n)
         predictions = student.noise_prediction(latents, times, together([cond, none, drawn]))
         with torch.no_grad():
             there = model.noise_prediction(latents[start:], times[start:], drawn)
+        assert seen.uncond is not None  # `online` and `_frozen` give it
         concept, empty, *others = predictions.chunk(2 + n)
         moved = [squared(one, held) for one, held in zip(others, there.chunk(n), strict=True)]
         return {
             "erasure": squared(concept, seen.target),
-            "anchoring": self.anchoring * self.anchored(squared(empty, seen.empty), torch.stack(moved)),  # (5)
+            "anchoring": self.anchoring * self.anchored(squared(empty, seen.uncond), torch.stack(moved)),  # (5)
         }
 
     def anchored(self, empty: Float[Tensor, ""], drawn: Float[Tensor, " anchors"]) -> Float[Tensor, ""]:
@@ -176,7 +178,7 @@ class SPM:
         return neutral - self.negative_guidance * (cond - neutral)
 
     @torch.no_grad()
-    def online(self, model: Model, student: Model, concept: Concept, generator: torch.Generator) -> "Seen":
+    def online(self, model: Model, student: Model, concept: Concept, generator: torch.Generator) -> Seen:
         """Latents that the model in training draws for one text, all part of the way to one random timestep."""
         texts = texts_of([concept], self.prompts)
         text = texts[int(torch.randint(len(texts), (), generator=generator))]
@@ -194,14 +196,13 @@ class SPM:
         return Seen(x, times, [text] * self.batch, self.target(cond, neutral), empty)
 
     @torch.no_grad()
-    def _frozen(self, model: Model, concept: Concept, seed: int, progress: Progress) -> "View":
+    def _frozen(self, model: Model, concept: Concept, seed: int, progress: Progress) -> View:
         """Everything that the frozen model has to say about the concept, before training begins."""
-        texts, n = texts_of([concept], self.prompts), self.trajectories
-        chosen = [texts[number % len(texts)] for number in range(n)]
-        seeds = torch.randint(2**31, (n,), generator=torch.Generator().manual_seed(seed)).tolist()
-        path = trajectories(
-            model, chosen, seeds, steps=self.steps, seen=self.steps, guidance_scale=self.start_guidance,
-            predictions=True, progress=progress, label=f"trajectories of {concept.name}",
+        texts = texts_of([concept], self.prompts)
+        chosen = [texts[number % len(texts)] for number in range(self.trajectories)]
+        path = whole_trajectories(
+            model, chosen, steps=self.steps, guidance_scale=self.start_guidance, seed=seed, progress=progress,
+            label=f"trajectories of {concept.name}",
         )  # fmt: skip
         assert path.cond is not None and path.uncond is not None  # they were asked for
         neutral = path.uncond
@@ -220,34 +221,6 @@ def squared(prediction: Latents, wanted: Latents) -> Float[Tensor, ""]:
 def _answers(model: Model, x: Latents, t: int, text: str) -> Latents:
     encoding = encoded(model, [text])
     return torch.cat([model.noise_prediction(one.to(model.device), t, encoding).cpu() for one in x.split(BATCH)])
-
-
-class Seen(NamedTuple):
-    """What one iteration trains on, a row for each latent: y for its text, and what the model says without one."""
-
-    latents: Latents
-    timesteps: Tensor
-    texts: list[str]
-    target: Latents
-    empty: Latents
-
-
-class View(NamedTuple):
-    """Frozen trajectories `[n, k, …]` with the same at all of their latents."""
-
-    latents: Tensor
-    timesteps: list[int]
-    texts: list[str]
-    target: Tensor
-    empty: Tensor
-
-    def drawn(self, batch: int, generator: torch.Generator) -> Seen:
-        """Random places on random trajectories, the noise at their start left out."""
-        n, k = self.latents.shape[:2]
-        i = torch.randint(n, (batch,), generator=generator)
-        j = torch.randint(1, k, (batch,), generator=generator)
-        texts, times = [self.texts[one] for one in i.tolist()], torch.tensor(self.timesteps)[j]
-        return Seen(self.latents[i, j], times, texts, self.target[i, j], self.empty[i, j])
 
 
 def layers_of(model: Model) -> dict[str, nn.Linear | nn.Conv2d]:
