@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from saes.errors import WorkbenchError
@@ -17,6 +18,7 @@ from workbench.comparison.fits import Fitter, fit_seconds
 from workbench.edits import ComposedEdit, WeightEdit
 from workbench.erasure.detect_replace import DetectReplace
 from workbench.erasure.esd import ESD
+from workbench.erasure.few_shot import FewShot
 from workbench.erasure.itd import ItD
 from workbench.erasure.steerer import ConceptSteerer
 from workbench.erasure.uce import UCE
@@ -84,6 +86,19 @@ def test_another_autoencoder_in_the_same_folder_is_another_fit(tiny_sd1, tmp_pat
     first = set(files(tmp_path / "run", "fits/*.json"))
     fit_all(tiny_sd1, comparison(methods), tmp_path / "run")
     assert len(set(files(tmp_path / "run", "fits/*.json")) - first) == len(first)
+
+
+def test_other_pictures_in_the_same_folder_are_another_fit(tiny_sd1, tmp_path):
+    def draw(shade):
+        Image.new("RGB", (64, 64), (shade, 0, 0)).save(tmp_path / "pictures" / "fox.png")
+
+    (tmp_path / "pictures").mkdir()
+    methods = {"few-shot": FewShot(folder=str(tmp_path / "pictures"), epochs=1)}
+    for shade in (10, 200):
+        draw(shade)
+        fit_all(tiny_sd1, comparison(methods, subjects=SUBJECTS[:1]), tmp_path / "run")
+        fit_all(tiny_sd1, comparison(methods, subjects=SUBJECTS[:1]), tmp_path / "run")
+    assert len(files(tmp_path / "run", "fits/*.json")) == 2
 
 
 def test_nothing_is_fitted_or_made_twice(run, tiny_sd1, methods, monkeypatch):

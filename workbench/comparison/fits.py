@@ -73,6 +73,8 @@ class Fitter(NamedTuple):
         if name := getattr(method, "sae", ""):  # what lies in the folder decides, not where it lies
             weights = sae_folder(name) / WEIGHTS
             made.append(sha256_of(weights) if weights.exists() else "")
+        if folder := getattr(method, "folder", ""):  # pictures that a user gives
+            made.append([sha256_of(path) for path in sorted(Path(folder).glob("*")) if path.is_file()])
         about = [asdict(concept) for concept in concepts]
         return hashed([made, about, self.seed, self.model.fingerprint, [done.key for done in after]])
 
