@@ -7,7 +7,7 @@ import typer
 from workbench.cli.options import Config, Json
 from workbench.cli.tables import show
 
-MEASURED = "Measured on the toy: per cent of images with 95 % intervals; times in units of an image without an edit"
+MEASURED = "Measured on the toy: per cent of images with 95 % intervals"
 
 
 def methods(
@@ -66,7 +66,6 @@ def rates_of(measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {"condition": one["condition"], "method": one["method"] or None}
         | {COLUMNS[name]: per_cent(one[name]) for name in asked}
-        | {"a fit, in images": one["fit"] and round(one["fit"], 1), "an image": f"{one['image']:.2f} ×"}
         for one in measured
     ]
 
