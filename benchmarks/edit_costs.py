@@ -2,9 +2,9 @@
 
     python benchmarks/edit_costs.py [--concept fox] [--rounds 5] [--images 8] [--methods ItD SLD …]
 
-Methods and settings are those of `workbench compare --all`. Images are made in turns, without an edit and with it, and the
-ratio is the median over the rounds. Seconds are those of the processor, in one thread, so that other work on the machine
-counts little. There is no bound: SPM and SLD have benchmarks of their own.
+Methods and settings are those of `workbench compare --all`. Images are made in turns, without an edit and with it, and
+the ratio is the median over the rounds. Seconds are those of the processor, in one thread, so that other work on the
+machine counts little. There is no bound: SPM and SLD have benchmarks of their own.
 """
 
 import argparse
