@@ -18,7 +18,7 @@ PANELS = {
     "harmonic_mean": "harmonic mean",
 }
 _KEPT = {"neighbour_specificity": "near concepts kept", "unrelated_specificity": "far concepts kept"}
-LEGEND_ROW = 28  # pixels
+LEGEND_ROW = 36  # pixels
 AT = " @ "  # in the name of a condition: the method, and the strength at which it is used
 _SHARE = {"range": [-0.04, 1.04], "tickvals": [0, 0.5, 1], "ticktext": ["0", "50", "100"]}
 
