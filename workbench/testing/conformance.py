@@ -15,7 +15,7 @@ import torch
 
 from saes.errors import WorkbenchError
 from workbench.concepts import Concept
-from workbench.edits import KINDS, Edit, load_edit, no_op_like
+from workbench.edits import KINDS, Edit, WeightEdit, load_edit, no_op_like
 from workbench.edits.composed import leaves
 from workbench.erasure.method import Method
 from workbench.models import Model, load
@@ -141,6 +141,9 @@ def fits_any_device(case: Case) -> None:
     for part in leaves(case.edit):
         places = {tensor.device.type for tensor in getattr(part, "tensors", {}).values()}
         assert places <= {"cpu"}, f"tensors of the edit are on {places}"
+        if isinstance(part, WeightEdit):
+            for name, delta in part.weight_deltas(case.model).items():
+                assert delta.device == case.model.device, f"the change of {name} is on {delta.device}"
     if torch.cuda.is_available():
         there = load(case.model.name, device="cuda", dtype=torch.float32)
         with there.edited(case.edit):
