@@ -19,11 +19,11 @@ from workbench.erasure.few_shot import (
     batches,
     member_of,
     noised,
-    noised_and_target,
     shots_of,
     trained_names,
 )
 from workbench.fitting.copies import own_text_encoder, parameters_of
+from workbench.fitting.noising import noised_and_target
 from workbench.fitting.training import train
 from workbench.models import load
 from workbench.testing.state import Watch, state_of

@@ -38,7 +38,7 @@ from workbench.erasure.method import Supports
 from workbench.fitting.copies import changes, own_denoiser
 from workbench.fitting.embedding import encoded
 from workbench.fitting.pairs import Pair
-from workbench.fitting.rows import same_tokens
+from workbench.fitting.rows import refuse_same_tokens
 from workbench.fitting.selectors import select, wanted
 from workbench.fitting.training import Plan, check, train
 from workbench.fitting.trajectories import BATCH, partway
@@ -88,7 +88,8 @@ class AllButOne:
         """Raises `WorkbenchError` before any work for what cannot be trained, and for an alternative that is the
         concept itself to the model."""
         self.supports.check("All but One", model, concepts)
-        refuse_the_same(model, concepts)
+        for concept in concepts:
+            refuse_same_tokens(model, concept, [concept.name])
         pairs = [pair for concept in concepts for pair in pairs_of(concept, self.prompts)]
         student = own_denoiser(model, wanted(self.train))
         trained = select(student, self.train)
@@ -182,12 +183,3 @@ def pairs_of(concept: Concept, prompts: Prompts) -> list[Pair]:
     texts = texts_of([concept], prompts)
     same = [concept.anchor] if prompts == "name" else list(concept.anchor_prompts())
     return list(map(Pair, texts, same * (len(texts) // len(same))))
-
-
-def refuse_the_same(model: Model, concepts: Sequence[Concept]) -> None:
-    """Raises `WorkbenchError` for a concept that is its anchor to the tokenizer: nothing would change."""
-    for concept in concepts:
-        if concept.anchor and same_tokens(model, concept.name, concept.anchor):
-            raise WorkbenchError(
-                f"{concept.name!r} and its anchor {concept.anchor!r} are the same tokens.", "Choose another anchor."
-            )

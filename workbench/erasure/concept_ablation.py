@@ -29,13 +29,13 @@ from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import WeightEdit
-from workbench.erasure.all_but_one import refuse_the_same
-from workbench.erasure.few_shot import noised_and_target
 from workbench.erasure.method import Supports
 from workbench.fitting.copies import changes, denoiser_parameters, own_denoiser
 from workbench.fitting.embedding import encoded
+from workbench.fitting.noising import noised_and_target
 from workbench.fitting.pictures import Pictures, read_pictures
 from workbench.fitting.resizing import Resized, resized
+from workbench.fitting.rows import refuse_same_tokens
 from workbench.fitting.selectors import is_key_or_value, select, wanted
 from workbench.fitting.training import Plan, check, train
 from workbench.fitting.wording import Wording, anchor_prompts, target_prompt
@@ -85,7 +85,8 @@ class ConceptAblation:
         """All concepts at once. Raises `WorkbenchError` before any work for pictures that cannot be used, weights that
         cannot be trained, and an anchor that is the concept itself to the model."""
         self.supports.check("Concept Ablation", model, concepts)
-        refuse_the_same(model, concepts)
+        for concept in concepts:
+            refuse_same_tokens(model, concept, [concept.name])
         given = self._given(model, concepts)
         student = own_denoiser(model, wanted(TRAINED[self.train]))
         trained = select(student, TRAINED[self.train])

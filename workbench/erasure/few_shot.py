@@ -32,6 +32,7 @@ from workbench.concepts import Concept
 from workbench.edits import WeightEdit
 from workbench.erasure.method import Supports
 from workbench.fitting.copies import Wanted, changes, own_text_encoder, parameters_of
+from workbench.fitting.noising import noised_and_target
 from workbench.fitting.pictures import Pictures, read_pictures
 from workbench.fitting.training import Plan, check, train
 from workbench.models import Model
@@ -193,16 +194,6 @@ def noised(shots: Sequence[Shot], scheduler: Any, generator: torch.Generator) ->
     noise = torch.randn(clean.shape, generator=generator, dtype=clean.dtype)
     z, u = noised_and_target(clean, noise, scheduler.alphas_cumprod[t], scheduler.config.prediction_type)
     return Noised(z, t, [shot.prompts[pick] for shot, pick in zip(shots, picks, strict=True)], u)
-
-
-def noised_and_target(
-    clean: Latents, noise: Latents, alpha_bar: Float[Tensor, " rows"], predicts: str
-) -> tuple[Latents, Latents]:
-    """z_t and u; `predicts` is the schedule's "epsilon", "v_prediction" or "sample"."""
-    share = alpha_bar.to(clean)[:, None, None, None]
-    z = share.sqrt() * clean + (1 - share).sqrt() * noise  # (1)
-    v = share.sqrt() * noise - (1 - share).sqrt() * clean
-    return z, {"epsilon": noise, "v_prediction": v, "sample": clean}[predicts]  # (2)
 
 
 def ascent(student: Model, seen: Noised) -> Float[Tensor, ""]:

@@ -34,7 +34,7 @@ from workbench.fitting.copies import changes, denoiser_parameters, own_denoiser
 from workbench.fitting.embedding import embed_in_batches
 from workbench.fitting.least_squares import Ridge, deltas, one_dtype
 from workbench.fitting.pairs import Pair, safe_pairs
-from workbench.fitting.rows import ends_of_text, last_subject, same_tokens
+from workbench.fitting.rows import ends_of_text, last_subject, refuse_same_tokens
 from workbench.fitting.training import Plan, check_precision, generator_of, train
 from workbench.fitting.trajectories import Trajectories, trajectories
 from workbench.models import Model
@@ -208,9 +208,6 @@ def check_words(model: Model, concepts: Sequence[Concept]) -> None:
     """Raises `WorkbenchError` for a concept that is its anchor to the tokenizer, and for a prompt that does not reach
     its word."""
     for concept in concepts:
-        if concept.anchor and any(same_tokens(model, word, concept.anchor) for word in concept.words()):
-            raise WorkbenchError(
-                f"{concept.name!r} and its anchor {concept.anchor!r} are the same tokens.", "Choose another anchor."
-            )
+        refuse_same_tokens(model, concept, concept.words())
         for prompt in concept.prompts():
             last_subject(model, prompt, concept.name)

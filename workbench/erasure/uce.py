@@ -27,7 +27,7 @@ from workbench.edits.weight import DELTA, LEFT, RIGHT
 from workbench.erasure.method import Supports
 from workbench.fitting.embedding import embed, embed_in_batches
 from workbench.fitting.least_squares import Ridge, Rows, deltas, inverse, one_dtype, thin
-from workbench.fitting.rows import last_subject, same_tokens, subject_rows
+from workbench.fitting.rows import last_subject, refuse_same_tokens, subject_rows
 from workbench.models import Model
 from workbench.models.architecture import Reads
 
@@ -151,10 +151,7 @@ def paired_prompts(model: Model, concepts: Sequence[Concept], templates: bool = 
     """One pair a concept, or one a template. Raises `WorkbenchError` where concept and anchor are the same tokens."""
     pairs = []
     for concept in concepts:
-        if concept.anchor and same_tokens(model, concept.name, concept.anchor):
-            raise WorkbenchError(
-                f"{concept.name!r} and its anchor {concept.anchor!r} are the same tokens.", "Choose another anchor."
-            )
+        refuse_same_tokens(model, concept, [concept.name])
         if templates:
             both = zip(concept.prompts(), concept.anchor_prompts(), strict=True)
             pairs += [Pair(prompt, concept.name, anchor, concept.anchor) for prompt, anchor in both]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
+from workbench.concepts import Concept
 from workbench.fitting.embedding import embed, embed_in_batches
 from workbench.models import Model
 from workbench.models.architecture import Reads, Segment
@@ -49,6 +50,15 @@ def subject_span(model: Model, prompt: str, words: str) -> range:
 def same_tokens(model: Model, first: str, second: str) -> bool:
     """Whether two words are the same to every tokenizer, as "Fox" and "fox" are to CLIP's."""
     return all(_content(part, first) == _content(part, second) for part in model.architecture.segments())
+
+
+def refuse_same_tokens(model: Model, concept: Concept, words: Sequence[str]) -> None:
+    """Raises `WorkbenchError` if one of these words of the concept is its anchor to the tokenizers: nothing would
+    change."""
+    if concept.anchor and any(same_tokens(model, word, concept.anchor) for word in words):
+        raise WorkbenchError(
+            f"{concept.name!r} and its anchor {concept.anchor!r} are the same tokens.", "Choose another anchor."
+        )
 
 
 def subject_rows(
