@@ -39,6 +39,20 @@ METHODS = {  # name of the method → its paper
         "R. Chen et al. TRCE: towards reliable malicious concept erasure in text-to-image diffusion models. 2025.",
         "https://arxiv.org/abs/2503.07389",
     ),
+    "esd": Reference(
+        "R. Gandikota, J. Materzyńska, J. Fiotto-Kaufman, D. Bau. Erasing concepts from diffusion models. ICCV 2023.",
+        "https://arxiv.org/abs/2303.07345",
+    ),
+    "concept_ablation": Reference(
+        "N. Kumari, B. Zhang, S.-Y. Wang, E. Shechtman, R. Zhang, J.-Y. Zhu. Ablating concepts in text-to-image "
+        "diffusion models. ICCV 2023.",
+        "https://arxiv.org/abs/2303.13516",
+    ),
+    "all_but_one": Reference(
+        "S. Hong, J. Lee, S. S. Woo. All but one: surgical concept erasing with model preservation in text-to-image "
+        "diffusion models. AAAI 2024.",
+        "https://arxiv.org/abs/2312.12807",
+    ),
     "sld": Reference(
         "P. Schramowski, M. Brack, B. Deiseroth, K. Kersting. Safe latent diffusion: mitigating inappropriate "
         "degeneration in diffusion models. CVPR 2023.",
