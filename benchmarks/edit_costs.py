@@ -10,14 +10,15 @@ machine counts little. There is no bound: SPM and SLD have benchmarks of their o
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 
 from workbench import toy
 from workbench.comparison.plan import read_comparison
 from workbench.edits import Edit
-from workbench.models import Model, load
+from workbench.models import load
+from workbench.testing.timing import timed, turns
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -32,32 +33,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     model, concept = load("toy", device="cpu"), toy.concepts()[asked.concept]
     prompts = [concept.prompts()[i % len(concept.prompts())] for i in range(asked.images)]
-    image = seconds(lambda: model.generate(prompts, range(len(prompts)))) / len(prompts)
+
+    def images() -> object:
+        return model.generate(prompts, range(len(prompts)))
+
+    image = timed(images) / len(prompts)
     print(f"{asked.concept}; an image without an edit takes {image:.3f} s; {asked.rounds} rounds of {asked.images}")
     for name in asked.methods:
         began = time.process_time()
         edit = entries[name].made(name).fit(model, [concept], seed=0)
         fit = time.process_time() - began
-        ratios = turns(model, edit, prompts, asked.rounds)
+
+        def edited(edit: Edit = edit) -> None:
+            with model.edited(edit):
+                images()
+
+        _, ratios = turns(images, edited, asked.rounds)
         print(f"{name:20} a fit is {fit / image:6.0f} images, an image {statistics.median(ratios):.3f}×  "
               f"(from {min(ratios):.3f} to {max(ratios):.3f})", flush=True)  # fmt: skip
-
-
-def turns(model: Model, edit: Edit, prompts: Sequence[str], rounds: int) -> list[float]:
-    """The ratio of each round."""
-    ratios = []
-    for _ in range(rounds):
-        plain = seconds(lambda: model.generate(prompts, range(len(prompts))))
-        with model.edited(edit):
-            ratios.append(seconds(lambda: model.generate(prompts, range(len(prompts)))) / plain)
-    return ratios
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """Processor seconds of a call."""
-    began = time.process_time()
-    work()
-    return time.process_time() - began
 
 
 if __name__ == "__main__":

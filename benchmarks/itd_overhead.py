@@ -11,8 +11,6 @@ does not count. ItD's own dictionary has 524,288 features; it and the UNet toget
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -21,6 +19,7 @@ from workbench.edits import ActivationEdit
 from workbench.erasure.itd import gated_deactivation
 from workbench.hooks import Clock
 from workbench.models import Model, load
+from workbench.testing.timing import turns
 
 SETTINGS = {"architecture": "topk", "k": 32, "strength": -8.0, "keep_error": False, "score_tokens": "content"}
 PROMPTS, STEPS = 16, 50
@@ -102,25 +101,6 @@ def random_tensors(d_in: int, d_sae: int) -> dict[str, Tensor]:
         "W_dec": torch.randn(d_sae, d_in) / d_in**0.5, "b_dec": torch.zeros(d_in), "b_in": torch.zeros(d_in),
         "features": torch.arange(64), "tau": torch.tensor(-torch.inf),
     }  # fmt: skip
-
-
-def turns(plain: Callable[[], object], edited: Callable[[], object], rounds: int) -> tuple[float, list[float]]:
-    """The median seconds of `plain`, and the ratio of each pair; who goes first alternates. One pair warms up."""
-    seconds, ratios = [], []
-    for number in range(rounds + 1):
-        order = [plain, edited] if number % 2 else [edited, plain]
-        taken = {call: timed(call) for call in order}
-        if number:
-            seconds.append(taken[plain])
-            ratios.append(taken[edited] / taken[plain])
-    return statistics.median(seconds), ratios
-
-
-def timed(call: Callable[[], object]) -> float:
-    """Processor seconds of one call."""
-    start = time.process_time()
-    call()
-    return time.process_time() - start
 
 
 if __name__ == "__main__":

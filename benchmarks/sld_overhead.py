@@ -13,7 +13,6 @@ import argparse
 import json
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from workbench.edits import Edit
 from workbench.erasure.sld import SLD
 from workbench.models import Model, load
 from workbench.models.loading import DEFAULTS_FILE
+from workbench.testing.timing import turns
 
 BOUND = 1.5
 PICTURES = (1, 4)
@@ -85,25 +85,6 @@ def with_edit(model: Model, edit: Edit, plain: Callable[[], object]) -> None:
     """The same with the edit in place."""
     with model.edited(edit):
         plain()
-
-
-def turns(plain: Callable[[], object], edited: Callable[[], object], rounds: int) -> tuple[float, list[float]]:
-    """The median seconds of `plain`, and the ratio of each pair; who goes first alternates. One pair warms up."""
-    seconds, ratios = [], []
-    for number in range(rounds + 1):
-        order = [plain, edited] if number % 2 else [edited, plain]
-        taken = {call: timed(call) for call in order}
-        if number:
-            seconds.append(taken[plain])
-            ratios.append(taken[edited] / taken[plain])
-    return statistics.median(seconds), ratios
-
-
-def timed(call: Callable[[], object]) -> float:
-    """Processor seconds of one call."""
-    start = time.process_time()
-    call()
-    return time.process_time() - start
 
 
 if __name__ == "__main__":
