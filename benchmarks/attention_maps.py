@@ -13,7 +13,7 @@ import time
 import numpy as np
 import torch
 
-from workbench.attribution.words import word_maps
+from workbench.interpret.attribution.words import word_maps
 from workbench.models import Model, load
 
 ROUNDS = 20

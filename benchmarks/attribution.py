@@ -14,9 +14,10 @@ import pandas as pd
 import torch
 
 from probes.attribution import rank_agreement
-from workbench.attribution.effects import HOWS, feature_effects
-from workbench.attribution.lens import concept_lens
-from workbench.features import dictionary_on, feature_scores, open_sae, site_of
+from workbench.activations.autoencoders import dictionary_on, open_sae, site_of
+from workbench.interpret.attribution.effects import HOWS, feature_effects
+from workbench.interpret.attribution.lens import concept_lens
+from workbench.interpret.find_features import feature_scores
 from workbench.models import Model, load
 from workbench.toy import concepts
 from workbench.toy.segmentation import segmentation, summary

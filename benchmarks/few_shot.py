@@ -31,7 +31,7 @@ from workbench.concepts import Concept
 from workbench.erasure.few_shot import FewShot
 from workbench.models import Model
 from workbench.models.architecture import Defaults
-from workbench.models.sd import SD1
+from workbench.models.diffusion.sd import SD1
 
 Item = TypeVar("Item")
 PICTURES, BATCH = 4, 2

@@ -23,5 +23,5 @@ def test_a_name_that_is_not_public_is_an_attribute_error():
 
 
 def test_a_function_keeps_its_name_when_the_file_of_that_name_is_imported_first():
-    code = "import workbench as wb; from workbench.harvest import harvest; assert wb.harvest is harvest"
+    code = "import workbench as wb; from workbench.activations.harvest import harvest; assert wb.harvest is harvest"
     subprocess.run([sys.executable, "-c", code], check=True)

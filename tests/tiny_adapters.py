@@ -7,7 +7,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from saes.disk import write_tensors
 from workbench.models import Model
-from workbench.models.image_prompt import ENCODER, Adapter
+from workbench.models.diffusion.image_prompt import ENCODER, Adapter
 
 
 def save_tiny_adapter(model: Model, folder: Path, embed_dim: int = 12) -> Path:

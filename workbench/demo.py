@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from saes.names import FeatureName
     from workbench.comparison.compare import Conditions
     from workbench.concepts import Concept
+    from workbench.evaluation.runs import Run
     from workbench.evaluation.suites import Suite
     from workbench.models import Model
-    from workbench.runs import Run
 
 SITE = "text.2"
 NAMED = 800  # captions on which features are tried as detectors
@@ -96,14 +96,14 @@ class Demo:
     @property
     def run(self) -> "Run":
         """The evaluation, once it has begun."""
-        from workbench.runs import Run
+        from workbench.evaluation.runs import Run
 
         return Run.open(self.own / "run")
 
     def harvest(self, progress: Progress) -> str:
         import numpy as np
 
-        from workbench.harvest import harvest
+        from workbench.activations.harvest import harvest
         from workbench.toy import captions
 
         rng = np.random.default_rng(self.seed)
@@ -123,7 +123,7 @@ class Demo:
 
     def find(self, progress: Progress) -> str:
         from probes.feature_table import FeatureTable
-        from workbench.features import find_features
+        from workbench.interpret.find_features import find_features
 
         if not (self.own / "features").exists():
             found = find_features(self.model, self.out / "sae", self.concept, progress=progress)
@@ -138,8 +138,8 @@ class Demo:
     def _names(self, progress: Progress) -> "dict[int, FeatureName]":
         """What the features detect; given once, and kept in the folder of the autoencoder."""
         from saes.names import NAMES, read_names, write_names
-        from workbench.features import open_sae
-        from workbench.naming import feature_names, name_sae
+        from workbench.activations.autoencoders import open_sae
+        from workbench.interpret.naming import feature_names, name_sae
         from workbench.toy.checks import captioned_factors
 
         if not (self.out / "sae" / NAMES).exists():

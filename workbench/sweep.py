@@ -17,12 +17,12 @@ from saes.metrics import SubstitutionLosses
 from saes.progress import SILENT, Progress
 from saes.store import ActivationStore
 from saes.sweep import grid, log_density, train_all, write_table
+from workbench.activations.harvest import harvest
+from workbench.activations.substitution import several_losses
 from workbench.configs import build, read_yaml
 from workbench.figures import saes as figures
-from workbench.harvest import harvest
 from workbench.models import Model
 from workbench.reports import pages
-from workbench.substitution import several_losses
 from workbench.toy.captions import Example
 from workbench.toy.checks import check_all
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from workbench.cli.main import main
-from workbench.runs import Run
+from workbench.evaluation.runs import Run
 
 STUDY = """
 question: Does all of the prompt matter?

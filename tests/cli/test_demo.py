@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from workbench.comparison.fits import fit_seconds
-from workbench.runs import UNEDITED, Run
+from workbench.edits.conditions import UNEDITED
+from workbench.evaluation.runs import Run
 
 pytestmark = pytest.mark.slow
 

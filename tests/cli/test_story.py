@@ -20,7 +20,7 @@ def pictures(folder):
 def test_sites_are_listed_with_their_shapes(capsys, made):
     rows = json.loads(printed(capsys, "sites", made / "model", "--json"))
     text = next(row for row in rows if row["site"] == "text.1")
-    assert text["channels"] == 16 and text["component"] == "text"
+    assert text["channels"] == 16 and text["component"] == "prompt"
     assert "text.1.mlp" in printed(capsys, "sites", made / "model")
 
 

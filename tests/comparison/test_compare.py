@@ -16,6 +16,7 @@ from tests.killing import kill_and_go_on
 from workbench.comparison.compare import compare, fit_all
 from workbench.comparison.fits import Fitter, fit_seconds
 from workbench.edits import ComposedEdit, WeightEdit
+from workbench.edits.conditions import UNEDITED
 from workbench.erasure.detect_replace import DetectReplace
 from workbench.erasure.esd import ESD
 from workbench.erasure.few_shot import FewShot
@@ -23,7 +24,6 @@ from workbench.erasure.itd import ItD
 from workbench.erasure.steerer import ConceptSteerer
 from workbench.erasure.uce import UCE
 from workbench.fitting import checkpoints
-from workbench.runs import UNEDITED
 
 
 @pytest.fixture(scope="module")

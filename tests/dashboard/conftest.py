@@ -19,8 +19,8 @@ def root(tiny_sd1: "Model", tmp_path_factory: pytest.TempPathFactory) -> Path:
     import saes
     from tests.evaluation.small import Brightness, suite
     from tests.tiny_saes import random_sae
+    from workbench.edits.interventions import ablation
     from workbench.evaluation.evaluate import evaluate
-    from workbench.features import ablation
 
     folder = tmp_path_factory.mktemp("dashboard")
     for name, site in SITES.items():

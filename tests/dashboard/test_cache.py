@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from saes.errors import WorkbenchError
+from workbench.activations.autoencoders import dictionary_on, open_sae
 from workbench.dashboard.cache import FeatureCache
 from workbench.dashboard.gathering import N_TOP
 from workbench.dashboard.opening import open_library
-from workbench.features import dictionary_on, feature_scores, open_sae
+from workbench.interpret.find_features import feature_scores
 
 
 def never():

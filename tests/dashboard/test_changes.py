@@ -6,7 +6,7 @@ import pytest
 from saes.errors import WorkbenchError
 from workbench.dashboard.changes import Change, control_of, edit_of, read_change, read_numbers, read_request, words_of
 from workbench.edits.composed import leaves
-from workbench.features import intervention
+from workbench.edits.interventions import intervention
 
 ROW = {"sae": "pixels", "features": "3, 5-6", "action": "scale", "strength": 0, "high": 800, "low": None}
 

@@ -8,7 +8,7 @@ import pytest
 from saes.errors import WorkbenchError
 from tests.evaluation.drawn import MODEL, spec, suite
 from workbench.dashboard.sources import short_names, sources_of
-from workbench.runs import EditSpec, Run
+from workbench.evaluation.runs import EditSpec, Run
 
 
 def run_with(folder, **settings):

@@ -1,7 +1,7 @@
 import pytest
 
 from tests.tiny_saes import random_sae
-from workbench.features import ablation
+from workbench.edits.interventions import ablation
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ def test_an_existing_folder_is_kept(edit, tmp_path):
 
 
 def test_edits_compose_in_the_order_given(tiny_sd1, edit, sae):
-    from workbench.features import ablation
+    from workbench.edits.interventions import ablation
 
     other = ablation(tiny_sd1, sae, range(1, 96, 3), strength=3.0)
     one_way, other_way = embeddings(tiny_sd1, edit, other), embeddings(tiny_sd1, other, edit)

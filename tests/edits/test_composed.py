@@ -25,7 +25,8 @@ def images(model, *edits):
 def test_it_does_what_its_parts_do_together(tiny_sd1, edit, shift):
     composed = ComposedEdit([edit, shift, shift])
     together = images(tiny_sd1, composed)
-    np.testing.assert_array_equal(together, images(tiny_sd1, edit, shift.scaled(2.0)))
+    twice = images(tiny_sd1, edit, shift.scaled(2.0))  # w + Δ + Δ and w + 2Δ round differently
+    np.testing.assert_allclose(together.astype(int), twice.astype(int), atol=1)
     assert not np.array_equal(together, images(tiny_sd1, edit, shift))
     assert not np.array_equal(together, images(tiny_sd1, shift, shift))
     assert composed.concepts == ("fox", "cat") and composed.method == "ablation + uce"

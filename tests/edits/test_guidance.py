@@ -15,7 +15,7 @@ from workbench.edits.prompt import turned_prompt
 from workbench.edits.tables import contents
 from workbench.erasure.negative_prompt import NegativePrompt
 from workbench.erasure.sld import SLD
-from workbench.models.guiding import Guide, Joined
+from workbench.models.diffusion.guiding import Guide, Joined
 
 FOX = Concept("fox")
 

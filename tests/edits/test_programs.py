@@ -28,24 +28,24 @@ def changed(x: torch.Tensor, clock: Clock, features=(0,), tensors=PLANE.tensors,
 
 
 def picture(timestep: float = 500.0) -> Clock:
-    return Clock("denoiser", 0, timestep, ("uncond", "cond"))
+    return Clock("image", 0, timestep, ("uncond", "cond"))
 
 
 def test_only_the_chosen_feature_is_scaled_and_the_rest_of_x_stays():
-    out = scaled(Clock("denoiser", 0, 1.0, ("cond", "cond")), -2.0)
+    out = scaled(Clock("image", 0, 1.0, ("cond", "cond")), -2.0)
     expected = torch.tensor([[-4.0, 3.0, 5.0], [-2.0, 4.0, 7.0], [-1.0, 2.0, 9.0]])  # −1 does not fire
     assert_close(out, expected.repeat(2, 1, 1))
 
 
 def test_unconditional_rows_and_the_begin_token_are_left_alone():
-    out = scaled(Clock("text", 0, None, ("uncond", "cond"), torch.zeros(2, 3, dtype=torch.int64)), 0.0)
+    out = scaled(Clock("prompt", 0, None, ("uncond", "cond"), torch.zeros(2, 3, dtype=torch.int64)), 0.0)
     assert torch.equal(out[0], X[0])
     assert_close(out[1], torch.tensor([[2.0, 3.0, 5.0], [0.0, 4.0, 7.0], [-1.0, 2.0, 9.0]]))
-    assert scaled(Clock("denoiser", 0, 1.0, ("uncond", "uncond")), 0.0) is X
+    assert scaled(Clock("image", 0, 1.0, ("uncond", "uncond")), 0.0) is X
 
 
 def test_identity_returns_the_very_activation():
-    assert identity(X, Clock("denoiser", 0, 1.0, ("cond", "cond")), {}, {}) is X
+    assert identity(X, Clock("image", 0, 1.0, ("cond", "cond")), {}, {}) is X
 
 
 def test_clamp_sets_and_add_adds_at_every_position_of_a_picture_also_where_nothing_fires():
@@ -59,7 +59,7 @@ def test_clamp_sets_and_add_adds_at_every_position_of_a_picture_also_where_nothi
 @pytest.mark.parametrize("action", ["clamp", "add"])
 def test_clamp_and_add_keep_to_the_words_of_a_prompt_and_its_end(action):
     x = torch.tensor([[[2.0, 3.0, 5.0]] * 4])
-    out = changed(x, Clock("text", 0, None, ("cond",), WORDS), action=action, strength=1.0)
+    out = changed(x, Clock("prompt", 0, None, ("cond",), WORDS), action=action, strength=1.0)
     new = {"clamp": 1.0, "add": 3.0}[action]
     assert out[0, :, 0].tolist() == [2.0, new, new, 2.0]
     assert torch.equal(out[..., 1:], x[..., 1:])
@@ -77,7 +77,7 @@ def test_equations_1_and_2_against_the_dense_code_in_float64(action):
     new[..., features] = {"scale": s * z, "clamp": torch.full_like(z, s), "add": z + s}[action][..., features]
     assert (z[..., features] > 0).any() and (z[..., features] == 0).any()
     tensors = {"W_enc": W_enc, "b_enc": b_enc, "W_dec": W_dec, "b_dec": b, "b_in": b}
-    out = changed(x, Clock("denoiser", 0, 1.0, ("cond", "cond")), features, tensors, k=4, action=action, strength=s)
+    out = changed(x, Clock("image", 0, 1.0, ("cond", "cond")), features, tensors, k=4, action=action, strength=s)
     assert_close(out, x + (new @ W_dec + b) - (z @ W_dec + b), rtol=0, atol=1e-12)
 
 

@@ -27,7 +27,7 @@ from workbench.fitting.copies import own_denoiser
 from workbench.fitting.embedding import encoded
 from workbench.fitting.training import generator_of
 from workbench.models import load
-from workbench.models.image_prompt import ImagePrompt
+from workbench.models.diffusion.image_prompt import ImagePrompt
 from workbench.testing.state import state_of
 
 FOX = Concept("fox", templates=["a photo of a {}"])

@@ -10,11 +10,12 @@ from probes.features import content_tokens, contrast
 from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from tests.tiny_saes import memorising_sae, random_sae, save_tiny_sae
+from workbench.activations.autoencoders import dictionary_on, open_sae
 from workbench.concepts import Concept
 from workbench.edits import load_edit, no_op_like, random_features_like
 from workbench.erasure.itd import ItD, deactivated, gated_deactivation, prompt_delta, threshold
-from workbench.features import dictionary_on, feature_scores, open_sae
 from workbench.hooks import Clock
+from workbench.interpret.find_features import feature_scores
 
 BEGIN, END = 98, 99
 D, N, K = 8, 30, 4
@@ -145,7 +146,7 @@ def test_gradients_reach_the_activation_through_the_edit():
 
 
 def clock(token_ids: torch.Tensor, *roles: str) -> Clock:
-    return Clock("text", 0, None, roles, token_ids)
+    return Clock("prompt", 0, None, roles, token_ids)
 
 
 # --- on a pipeline ---------------------------------------------------------------------------------------------------

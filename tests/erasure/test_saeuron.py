@@ -10,6 +10,7 @@ from torch.testing import assert_close
 from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from tests.tiny_saes import random_sae, save_tiny_sae
+from workbench.activations.autoencoders import dictionary_on, open_sae
 from workbench.concepts import Concept
 from workbench.edits import load_edit, no_op_like, random_like
 from workbench.erasure.saeuron import (
@@ -23,7 +24,6 @@ from workbench.erasure.saeuron import (
     prompt_groups,
     scores_of,
 )
-from workbench.features import dictionary_on, open_sae
 from workbench.hooks import Clock
 
 D, N, K = 6, 20, 5
@@ -52,7 +52,7 @@ def problem():
 
 def edited(x, tensors, *, timestep=500.0, roles=("uncond", "cond"), **settings):
     told = {"architecture": "topk", "k": K, "multiplier": -3.0, "rows": "both", **settings}
-    return deactivation(x, Clock("denoiser", 0, timestep, roles), tensors, told)
+    return deactivation(x, Clock("image", 0, timestep, roles), tensors, told)
 
 
 def code(x, tensors):
@@ -261,7 +261,7 @@ def test_the_edit_says_what_its_tables_were_made_with(tiny_sd1, edit, tmp_path):
 def test_the_control_takes_the_same_steps_along_other_features(tiny_sd1, edit):
     control = random_like(edit, seed=1)
     assert not set(control.tensors["features"].tolist()) & set(edit.tensors["features"].tolist())
-    clock = Clock("denoiser", 0, float(edit.tensors["timesteps"][0]), ("cond",))
+    clock = Clock("image", 0, float(edit.tensors["timesteps"][0]), ("cond",))
     x = torch.randn(1, 30, edit.width, generator=torch.Generator().manual_seed(0))
     own, other = (deactivation(x, clock, one.tensors, one.settings) - x for one in (edit, control))
     moved = own.norm(dim=-1) > 0
@@ -294,7 +294,7 @@ def test_a_text_site_and_a_percentile_of_100_are_refused(tiny_sd1, tmp_path):
 @pytest.mark.parametrize("kind", ["sdxl", "sd3", "flux"])
 def test_it_works_on_every_architecture_that_it_supports(tiny, tmp_path, kind):
     model = tiny(kind)
-    site = [alias for alias, site in model.sites().items() if site.component == "denoiser"][-2]
+    site = [alias for alias, site in model.sites().items() if site.component == "image"][-2]
     sae = save_tiny_sae(random_sae(model, site), tmp_path / "sae")
     edit = SAeUron(sae=sae, multiplier=-30.0, steps=2).fit(model, [FOX])
     assert not np.array_equal(images(model, edit, steps=2), images(model, steps=2))

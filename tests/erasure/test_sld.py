@@ -11,10 +11,10 @@ from saes.errors import WorkbenchError
 from tests.tiny_saes import random_sae
 from workbench.concepts import Concept
 from workbench.edits import ComposedEdit
+from workbench.edits.interventions import ablation
 from workbench.erasure.sld import OFFICIAL, PRESETS, SLD, SafeGuidance, away, safe_guidance, warmup_calls
 from workbench.erasure.uce import UCE
-from workbench.features import ablation
-from workbench.models.guiding import Joined
+from workbench.models.diffusion.guiding import Joined
 
 W, STRONG = 7.5, 60.0  # the second brings out what random weights make of a text
 FOX = Concept("fox", anchor="cat")

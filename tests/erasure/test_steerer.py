@@ -41,7 +41,7 @@ def test_equation_1_takes_every_positive_activation_and_adds_no_bias():
 
 def test_equation_2_adds_to_conditional_rows_and_subtracts_from_the_others_in_any_order():
     x, s = normal(3, 5, 6), normal(5, 6, seed=1)
-    clock = Clock("text", 0, None, ("cond", "uncond", "cond"), torch.zeros(3, 5, dtype=torch.int64))
+    clock = Clock("prompt", 0, None, ("cond", "uncond", "cond"), torch.zeros(3, 5, dtype=torch.int64))
     assert_close(steering(x, clock, {"steering": s}, {}), torch.stack([x[0] + s, x[1] - s, x[2] + s]))
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from workbench.edits.conditions import UNEDITED
 from workbench.evaluation.judges import Scores
 from workbench.evaluation.judging import rejudge
+from workbench.evaluation.runs import EditSpec, ModelSpec, Row, Run, RunSpec, Sampling, Trial, cell
 from workbench.evaluation.suites import Suite, SuiteRow
-from workbench.runs import UNEDITED, EditSpec, ModelSpec, Row, Run, RunSpec, Sampling, Trial, cell
 
 COLOURS = {"red": (220, 40, 40), "orange": (240, 150, 30), "green": (40, 160, 70), "blue": (40, 80, 220)}
 MODEL = ModelSpec(name="drawn", kind="sd1", fingerprint="f" * 16)

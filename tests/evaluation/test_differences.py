@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from tests.evaluation.drawn import ColourJudge, drawn_run, picture, spec, suite
+from workbench.edits.conditions import UNEDITED
 from workbench.evaluation.differences import among_best, best_methods, order_effects
 from workbench.evaluation.judging import rejudge
+from workbench.evaluation.runs import EditSpec, Run, cell
 from workbench.evaluation.tables import METRICS, metrics
-from workbench.runs import UNEDITED, EditSpec, Run, cell
 
 
 def leaves(*numbers: int):

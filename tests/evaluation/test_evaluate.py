@@ -11,9 +11,9 @@ import pytest
 from saes.errors import WorkbenchError
 from tests.evaluation.small import Brightness, Scaled, suite
 from workbench.evaluation.evaluate import evaluate, evaluate_concepts
+from workbench.evaluation.runs import Run
 from workbench.evaluation.tables import metrics
 from workbench.models import Model
-from workbench.runs import Run
 
 
 def times(run_dir: Path) -> dict[str, int]:

@@ -15,7 +15,7 @@ from saes.disk import read_json, write_json
 from saes.errors import WorkbenchError
 from tests.evaluation.drawn import MODEL, ColourJudge, drawn_run, picture, spec, suite
 from workbench.evaluation.judging import rejudge
-from workbench.runs import COLUMNS, EditSpec, Run, Sampling, cell
+from workbench.evaluation.runs import COLUMNS, EditSpec, Run, Sampling, cell
 
 PAINTS = {"itd": lambda row: "nothing" if row.expected == "red" else row.expected}
 EDIT = EditSpec(hash="abc", kind="activation", method="itd", concepts=("red",), settings={"strength": -8.0}, seed=0)
@@ -60,7 +60,7 @@ def test_trials_share_the_unedited_images_on_which_they_agree(tmp_path: Path) ->
 KILLED = """
 import sys, time
 from tests.evaluation.drawn import picture, spec, suite
-from workbench.runs import Run
+from workbench.evaluation.runs import Run
 run = Run.begin(sys.argv[1], spec({}, suite()))
 for one in run.missing(run.spec.cells()):
     print(one.key, flush=True)

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from probes.statistics import harmonic_mean, wilson
 from tests.evaluation.drawn import drawn_run, suite
-from workbench.evaluation.metrics import harmonic_mean, wilson
+from workbench.evaluation.runs import Row, Run
 from workbench.evaluation.tables import concept_matrix, metrics, verdict_shares
-from workbench.runs import Row, Run
 
 
 def erases_some(row: Row) -> str:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from tests.evaluation.drawn import drawn_run
+from workbench.edits.conditions import UNEDITED
 from workbench.evaluation.tables import metrics
 from workbench.figures import method_intervals, method_scatter
 from workbench.figures.template import QUIET
-from workbench.runs import UNEDITED
 
 PANELS = ("efficacy", "generality", "neighbour_specificity", "unrelated_specificity", "harmonic_mean")
 CONTROLS = (UNEDITED, "no-op")

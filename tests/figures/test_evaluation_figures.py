@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tests.evaluation.drawn import drawn_run, suite
+from workbench.evaluation.runs import Row, Run
 from workbench.evaluation.tables import concept_matrix, metrics, verdict_shares
 from workbench.figures import evaluation as figures
-from workbench.runs import Row, Run
 
 
 def half(row: Row) -> str:

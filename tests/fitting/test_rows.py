@@ -3,7 +3,7 @@ import torch
 
 from saes.errors import WorkbenchError
 from tests.tiny_saes import random_sae
-from workbench.features import ablation
+from workbench.edits.interventions import ablation
 from workbench.fitting.embedding import MEMORIES, Memory, embed
 from workbench.fitting.rows import end_of_text, ends_of_text, last_subject, same_tokens, subject_rows, subject_span
 from workbench.models import Model

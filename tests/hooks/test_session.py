@@ -36,7 +36,7 @@ class Pipeline:
 
     def __init__(self, **settings: bool) -> None:
         self.denoiser = Denoiser(**settings)
-        self.wiring = Wiring(self.find, (Component("denoiser", "denoiser", timestep_unit=10.0),))
+        self.wiring = Wiring(self.find, (Component("denoiser", "image", timestep_unit=10.0),))
 
     def find(self, path: str) -> nn.Module:
         if path == "denoiser.nothing":
@@ -44,7 +44,7 @@ class Pipeline:
         return SimpleNamespace(denoiser=self.denoiser).denoiser.get_submodule(path.partition(".")[2])
 
     def call(self, sample: torch.Tensor, timestep: float = 1.0, roles: tuple = ()) -> torch.Tensor:
-        with self.wiring.calls.announced("denoiser", roles or ("cond",) * len(sample)):
+        with self.wiring.calls.announced("image", roles or ("cond",) * len(sample)):
             return self.denoiser(sample, torch.tensor(timestep))
 
 
@@ -131,7 +131,7 @@ def test_calls_are_numbered_within_an_announcement():
     pipeline = Pipeline()
     with Session(pipeline, record=[FIRST]) as session:
         for _ in range(2):
-            with pipeline.wiring.calls.announced("denoiser", ("cond", "cond")):
+            with pipeline.wiring.calls.announced("image", ("cond", "cond")):
                 for timestep in (3.0, 2.0, 2.0):
                     pipeline.denoiser(ONES, torch.tensor(timestep))
     clocks = [clock for clock, _ in session.records["first"]]

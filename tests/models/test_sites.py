@@ -39,7 +39,7 @@ def test_aliases_exist_and_declare_the_shapes_that_modules_hand_over(tiny, kind)
     for alias, site in sites.items():
         ((clock, activation),) = session.records[alias]
         assert activation.shape == (1, site.positions, site.channels), alias
-        assert clock.component == site.component == ("text" if alias.startswith("text") else "denoiser"), alias
+        assert clock.component == site.component == ("prompt" if alias.startswith("text") else "image"), alias
 
 
 @pytest.mark.parametrize("kind", KINDS)

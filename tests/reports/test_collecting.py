@@ -14,12 +14,12 @@ from workbench.concepts import Concept
 from workbench.edits import ActivationEdit, no_op_like
 from workbench.evaluation.evaluate import evaluate
 from workbench.evaluation.judges import Scores
+from workbench.evaluation.runs import Run
 from workbench.hooks import Clock, SiteEdit
 from workbench.models import Model
 from workbench.reports.collecting import collect, joined
 from workbench.reports.evidence import Evidence, SAEFacts, read_evidence, write_evidence
 from workbench.reports.explaining import explain
-from workbench.runs import Run
 
 FOX = Concept("fox", synonyms=["vixen"], retain=["cat", "dog"], templates=["a {}", "a red {}"])
 FACTS = SAEFacts(site="text.0", architecture="topk", d_sae=24, l0=3.0, explained_variance=0.9, dead_share=0.0)

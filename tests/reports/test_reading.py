@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.evaluation.drawn import Paint, drawn_run, suite
+from workbench.evaluation.runs import Row
 from workbench.evaluation.tables import metrics
 from workbench.reports.reading import Reading, conditions, idle, listed, reading
-from workbench.runs import Row
 
 
 def perfect(row: Row) -> str:

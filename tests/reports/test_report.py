@@ -12,11 +12,11 @@ from PIL import Image
 
 from tests.evaluation.drawn import drawn_run, picture, suite
 from tests.reports.made_up import evidence
+from workbench.evaluation.runs import Row, Run
 from workbench.evaluation.tables import metrics, pooled_metrics
 from workbench.reports.evidence import Evidence, write_evidence
 from workbench.reports.report import report
 from workbench.reports.sheets import COLUMNS, data_uri, sheets
-from workbench.runs import Row, Run
 
 LOADING = {"src", "srcset", "data", "poster", "background", "action", "formaction"}
 

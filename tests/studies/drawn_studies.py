@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 
 from workbench.concepts import Concept
-from workbench.runs import SCORE
+from workbench.evaluation.runs import SCORE
 from workbench.studies.conditions import conditions, suite
 from workbench.studies.effects import Outcomes
 from workbench.studies.hypothesis import Study

@@ -1,4 +1,4 @@
-"""Equation (1) of a study's conditions, against the interventions of `workbench.features` and numbers made by hand."""
+"""Equation (1) of a study's conditions, against interventions and numbers made by hand."""
 
 import torch
 from torch.testing import assert_close
@@ -8,7 +8,7 @@ from workbench.edits.programs import change_features
 from workbench.hooks import Clock
 from workbench.studies.parts import Part, move_part
 
-CLOCK = Clock("denoiser", 0, 500.0, ("uncond", "cond", "cond"))
+CLOCK = Clock("image", 0, 500.0, ("uncond", "cond", "cond"))
 DOSE = {"dose": 1.0, "scale": 1.0}
 
 
@@ -53,7 +53,7 @@ def test_dose_and_scale_multiply_the_step():
 def test_a_prompt_is_patched_with_its_own_target_and_an_unknown_one_stays():
     x, to = activations(3, 4, 5), activations(2, 4, 5) + 3
     ids = torch.tensor([[9, 1, 2, 0], [9, 3, 4, 0], [9, 8, 8, 0]])
-    clock = Clock("text", 0, None, ("cond",) * 3, token_ids=ids)
+    clock = Clock("prompt", 0, None, ("cond",) * 3, token_ids=ids)
     tensors = {"to": to, "keys": ids[[1, 0]]}
     got = move_part(x, clock, tensors, DOSE)
     assert_close(got[0, 1:], to[1, 1:])
@@ -66,10 +66,10 @@ def test_a_timestep_has_a_target_for_all_its_pixels():
     x, to = activations(3, 4, 5), activations(2, 1, 5)
     tensors = {"to": to, "keys": torch.tensor([800.0, 500.0])}
     assert_close(move_part(x, CLOCK, tensors, DOSE)[1:], to[1].expand(2, 4, 5))
-    elsewhere = Clock("denoiser", 0, 400.0, CLOCK.roles)
+    elsewhere = Clock("image", 0, 400.0, CLOCK.roles)
     assert_close(move_part(x, elsewhere, tensors, DOSE), x)
 
 
 def test_unconditional_calls_are_left_as_they_are():
     x = activations(2, 4, 5)
-    assert move_part(x, Clock("denoiser", 0, 500.0, ("uncond",) * 2), {}, DOSE) is x
+    assert move_part(x, Clock("image", 0, 500.0, ("uncond",) * 2), {}, DOSE) is x

@@ -9,8 +9,8 @@ import pytest
 from saes.errors import WorkbenchError
 from tests.evaluation.small import Brightness
 from workbench.concepts import Concept
+from workbench.evaluation.runs import Run
 from workbench.reports.studying import study_report
-from workbench.runs import Run
 from workbench.studies.hypothesis import Study
 from workbench.studies.study import StudyResult, run_study
 from workbench.studies.subjects import Subject

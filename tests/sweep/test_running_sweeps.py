@@ -9,7 +9,7 @@ import saes
 from saes.calibration import moments
 from saes.errors import WorkbenchError
 from saes.sweep import TABLE
-from workbench.substitution import measure_substitution
+from workbench.activations.substitution import measure_substitution
 from workbench.sweep import Sweep, read_sweep, run_sweep, write_page
 
 SHIPPED = sorted((Path(__file__).parents[2] / "studies/sweeps").glob("*.yaml"))

@@ -12,7 +12,7 @@ from transformers import CLIPTextModel
 import workbench as wb
 from saes.disk import sha256_of
 from workbench import toy
-from workbench.models.image_prompt import ImagePrompt, cross_attentions
+from workbench.models.diffusion.image_prompt import ImagePrompt, cross_attentions
 from workbench.shipped import ADAPTER, adapter_path
 from workbench.toy.captions import examples
 from workbench.toy.recipe import image_adapter, image_figures

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 import workbench as wb
-from workbench.features import open_sae
+from workbench.activations.autoencoders import open_sae
 from workbench.toy.relatives import RANKINGS, neighbour_precision, relatives, summary
 
 

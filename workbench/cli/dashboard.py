@@ -36,7 +36,7 @@ def dashboard(
     if export is not None:
         check_new(export)
     from workbench.dashboard.opening import open_library
-    from workbench.runs import Run
+    from workbench.evaluation.runs import Run
 
     name = model or Run.open(run).spec.model.name
 

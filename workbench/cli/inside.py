@@ -33,8 +33,8 @@ def inside(
     check_new(out)
     import workbench as wb
     from workbench.figures.inside import attention_moved, change_by_layer, change_map, feature_fates
-    from workbench.inside import inside as look_inside
-    from workbench.inside import untouched
+    from workbench.interpret.inside import inside as look_inside
+    from workbench.interpret.inside import untouched
     from workbench.reports.pages import write_page
 
     found = wb.load_edit(edit)

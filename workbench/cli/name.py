@@ -42,8 +42,9 @@ def name(
     """
     import workbench as wb
     from saes.names import write_names
-    from workbench.features import open_sae, sae_folder
-    from workbench.naming import feature_names, name_sae
+    from workbench.activations.autoencoders import open_sae
+    from workbench.interpret.naming import feature_names, name_sae
+    from workbench.shipped import sae_folder
 
     texts, known = _examples(factors, prompts, seed)
     with progress_bars() as progress:

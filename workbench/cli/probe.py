@@ -40,8 +40,8 @@ def probe(
         check_new(out)
     import workbench as wb
     from workbench.figures.probing import decodability_map
-    from workbench.inside import whole_layers
-    from workbench.probing import contrast
+    from workbench.interpret.decodability import contrast
+    from workbench.interpret.inside import whole_layers
     from workbench.reports.pages import write_page
 
     wanted = one_concept(concept)

@@ -97,7 +97,7 @@ def neighbours(
     """
     import workbench as wb
     from saes.errors import unknown_name
-    from workbench.features import open_sae
+    from workbench.activations.autoencoders import open_sae
     from workbench.toy.relatives import KINDS, neighbour_precision, summary
 
     for name in kind or ():

@@ -11,9 +11,9 @@ from workbench.concepts import Concept
 from workbench.edits import ActivationEdit, ComposedEdit, Edit, no_op_like, random_like
 from workbench.evaluation.evaluate import evaluate_concepts
 from workbench.evaluation.judges import Judge, check_knows
+from workbench.evaluation.runs import Run
 from workbench.evaluation.suites import Suite
 from workbench.models import Model
-from workbench.runs import Run
 
 Conditions = dict[str, Edit | None]
 JOINTLY = ", jointly"

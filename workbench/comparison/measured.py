@@ -10,8 +10,8 @@ import pandas as pd
 
 from saes.disk import read_json, write_json
 from workbench.comparison.plan import ComparisonFile
+from workbench.evaluation.runs import Run
 from workbench.evaluation.tables import ALL, metrics_with_all
-from workbench.runs import Run
 
 FILE = "methods.json"
 FIELDS = ("fingerprint", "concepts", "rows")

@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from saes.errors import WorkbenchError, unknown_name
 from workbench.concepts import Concept
 from workbench.configs import build, read_yaml
+from workbench.edits.conditions import CONTROLS, UNEDITED
 from workbench.erasure import find_method
 from workbench.erasure.method import Method
 from workbench.evaluation.suites import Suite
-from workbench.runs import CONTROLS, UNEDITED
 
 Way = Literal["single", "joint", "ordered"]
 """single: an edit for each concept. joint: one edit for all concepts at once. ordered: the concepts one after another,

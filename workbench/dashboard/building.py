@@ -14,15 +14,15 @@ from probes.features import PromptScores, content_tokens, feature_table
 from saes.disk import new_folder, write_json, write_tensors
 from saes.files import SAE
 from saes.progress import SILENT, Progress
+from workbench.activations.autoencoders import check_origin, dictionary_on, end_token, open_sae, site_of, strongest
 from workbench.concepts import Concept
 from workbench.dashboard.cache import ABOUT, ARRAYS, FORMAT
 from workbench.dashboard.gathering import N_TOP, Gatherer
 from workbench.dashboard.prompts import Shown, names_concept
 from workbench.dashboard.sources import Source
-from workbench.features import check_origin, dictionary_on, end_token, open_sae, site_of, strongest
+from workbench.evaluation.runs import Sampling
 from workbench.hooks import Clock, Site
 from workbench.models import Model
-from workbench.runs import Sampling
 
 N_RELATED, N_WORDS = 8, 5
 TEXT_BATCH, IMAGE_BATCH = 16, 8
@@ -61,7 +61,7 @@ def build_caches(
 
 def _gatherer(model: Model, sae: SAE, tokens: Sequence[Sequence[str]]) -> Gatherer:
     site = site_of(sae, model)
-    is_text = site.component == "text"
+    is_text = site.component == "prompt"
     return Gatherer(dictionary_on(sae, model), site.positions, is_text, tokens if is_text else ())
 
 

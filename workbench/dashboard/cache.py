@@ -27,7 +27,7 @@ from saes.files import CONFIG, WEIGHTS
 from workbench.concepts import Concept
 from workbench.dashboard.prompts import Shown
 from workbench.dashboard.sources import Source
-from workbench.runs import Run
+from workbench.evaluation.runs import Run
 
 FORMAT = "erasure-workbench features 1"
 FOLDER = "dashboard"  # of the run: everything that a dashboard leaves behind

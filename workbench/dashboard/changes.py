@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     from workbench.edits import ActivationEdit, Edit
     from workbench.models import Model
 
-ACTIONS = {"scale": "scale by", "clamp": "set to", "add": "add"}  # as `workbench.features.intervention` knows them
+ACTIONS = {
+    "scale": "scale by",
+    "clamp": "set to",
+    "add": "add",
+}  # as interventions know them
 NOTHING = {"scale": 1.0, "add": 0.0}  # the strengths that leave everything as it is
 ALWAYS = (1000.0, 0.0)
 MOST_PICTURES = 256
@@ -132,7 +136,7 @@ def control_of(library: Library, edit: "Edit", changes: Sequence[Change], seed: 
 
 
 def _part(library: Library, model: "Model", change: Change) -> "ActivationEdit":
-    from workbench.features import intervention
+    from workbench.edits.interventions import intervention
 
     source = library.cache(change.sae).source
     made = intervention(

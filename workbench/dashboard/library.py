@@ -11,7 +11,7 @@ from saes.names import FeatureName
 from workbench.concepts import Concept
 from workbench.dashboard.cache import FeatureCache
 from workbench.dashboard.prompts import Shown
-from workbench.runs import Run
+from workbench.evaluation.runs import Run
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from workbench.dashboard.cache import FeatureCache, cache_folder
 from workbench.dashboard.library import Library
 from workbench.dashboard.prompts import concepts_shown, shown_prompts
 from workbench.dashboard.sources import sources_of
-from workbench.runs import Run
+from workbench.evaluation.runs import Run
 from workbench.toy.vocabulary import concepts as toy_concepts
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from workbench.concepts import Concept
-from workbench.runs import Run
+from workbench.evaluation.runs import Run
 
 
 class Shown(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 from saes.disk import read_json
 from saes.errors import WorkbenchError
 from saes.files import CONFIG, WEIGHTS
-from workbench.runs import Run
+from workbench.evaluation.runs import Run
 from workbench.shipped import sae_folder
 
 

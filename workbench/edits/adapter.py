@@ -104,12 +104,12 @@ class AdapterEdit:
         """(1) or (2) at every layer. Raises `WorkbenchError` at the end if the denoiser ran and a layer did not."""
         self.check(model)
         terms = {layer: self._term_in(model, layer) for layer in self.layers}
-        runs = model.wiring.calls.runs["denoiser"]
+        runs = model.wiring.calls.runs["image"]
         follows = nullcontext() if self._is_constant else model.wiring.followed()
         with follows, beside(model.module, terms, self._mixing(model)) as ran:
             yield
         silent = terms.keys() - ran
-        if silent and model.wiring.calls.runs["denoiser"] > runs:
+        if silent and model.wiring.calls.runs["image"] > runs:
             raise WorkbenchError(
                 f"The denoiser ran, and {len(silent)} layers with adapters did not, first {min(silent)}.",
                 "Use the model without fused attention projections.",

@@ -62,7 +62,7 @@ class Gating:
     def _embedding(self, text: str) -> Tensor:
         if text not in self._embeddings:
             calls = self.model.wiring.calls
-            with calls.aside(), calls.announced("text", ("cond",), (text,)):
+            with calls.aside(), calls.announced("prompt", ("cond",), (text,)):
                 self._embeddings[text] = self.model.architecture.encode([text], "cond").embeddings.flatten().cpu()
         return self._embeddings[text]
 

@@ -15,7 +15,7 @@ from saes.errors import WorkbenchError, unknown_name
 from workbench.edits.edit import Edit, check_fingerprint, html_table
 from workbench.edits.files import read_edit, write_edit
 from workbench.models import Model
-from workbench.models.guiding import Guide, Joined, Prediction, Rule
+from workbench.models.diffusion.guiding import Guide, Joined, Prediction, Rule
 
 RULES = {  # a saved edit names its rule: a function of its text and settings that gives a guide
     "identity": "workbench.edits.guidance:identity",

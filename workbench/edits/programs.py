@@ -79,7 +79,7 @@ def turned(change: Float[Tensor, "*rows d"], tensors: Mapping[str, Tensor]) -> F
 
 def _after_begin(x: Activation, clock: Clock) -> Bool[Tensor, "rows positions"]:
     touched = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-    touched[:, : int(clock.component == "text")] = False
+    touched[:, : int(clock.component == "prompt")] = False
     return touched
 
 

@@ -13,7 +13,7 @@ from workbench.edits.edit import html_table
 from workbench.edits.files import read_edit, write_edit
 from workbench.edits.guidance import apply_turn, check_guided, described
 from workbench.models import Model
-from workbench.models.guiding import Guide, Joined, Prediction, Rule
+from workbench.models.diffusion.guiding import Guide, Joined, Prediction, Rule
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -38,8 +38,8 @@ from workbench.fitting.training import Plan, check, train
 from workbench.fitting.trajectories import partway
 from workbench.models import Model
 from workbench.models.architecture import Latents
-from workbench.models.autoencoder import Images
-from workbench.models.image_prompt import Attached, ImagePrompt, Tokens
+from workbench.models.diffusion.autoencoder import Images
+from workbench.models.diffusion.image_prompt import Attached, ImagePrompt, Tokens
 from workbench.shipped import ADAPTER
 
 

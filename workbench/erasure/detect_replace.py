@@ -23,12 +23,13 @@ from probes.features import content_tokens
 from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
+from workbench.activations.autoencoders import tokenizer_of
+from workbench.activations.reading import activations
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit, ComposedEdit, Edit
 from workbench.edits.programs import turned
 from workbench.erasure.itd import ItD, deactivated
 from workbench.erasure.method import Supports
-from workbench.features import activations, tokenizer_of
 from workbench.hooks import Activation, Clock, Site
 from workbench.models import Model
 

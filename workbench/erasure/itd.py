@@ -25,11 +25,12 @@ from probes.features import content_tokens, contrast, prompt_scores
 from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
+from workbench.activations.autoencoders import dictionary_on, end_token, open_sae, site_of, strongest
+from workbench.activations.reading import observe
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit
 from workbench.edits.programs import scaling
 from workbench.erasure.method import Supports
-from workbench.features import dictionary_on, end_token, observe, open_sae, site_of, strongest
 from workbench.hooks import Activation, Clock, Site
 from workbench.models import Model
 
@@ -74,7 +75,7 @@ class ItD:
         self.supports.check("ItD", model, concepts)
         sae = open_sae(self.sae)
         site, dictionary = site_of(sae, model), dictionary_on(sae, model)
-        if site.component != "text":
+        if site.component != "prompt":
             raise WorkbenchError(
                 f"The SAE belongs to {site.alias!r}, which no prompt passes.", "Use one at a text site."
             )

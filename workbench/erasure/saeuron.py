@@ -26,10 +26,11 @@ from torch import Tensor
 from saes.dictionary import Code, Dictionary
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
+from workbench.activations.autoencoders import dictionary_on, open_sae, site_of
+from workbench.activations.reading import IMAGE_BATCH
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit
 from workbench.erasure.method import Supports
-from workbench.features import IMAGE_BATCH, dictionary_on, open_sae, site_of
 from workbench.hooks import Activation, Clock, Site
 from workbench.models import Model
 
@@ -73,7 +74,7 @@ class SAeUron:
         self.supports.check("SAeUron", model, concepts)
         sae = open_sae(self.sae)
         site, dictionary = site_of(sae, model), dictionary_on(sae, model)
-        if site.component != "denoiser":
+        if site.component != "image":
             raise WorkbenchError(
                 f"The SAE belongs to {site.alias!r}, which knows no steps.", "Use one in the denoiser."
             )

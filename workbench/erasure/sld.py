@@ -33,7 +33,7 @@ from workbench.concepts import Concept
 from workbench.edits import GuidanceEdit
 from workbench.erasure.method import Supports
 from workbench.models import Model
-from workbench.models.guiding import Guide, Joined, Prediction
+from workbench.models.diffusion.guiding import Guide, Joined, Prediction
 
 PRESETS = {  # strength → δ, s_S, λ, s_m, β
     "weak": {"warmup": 15, "scale": 20.0, "threshold": 0.0, "momentum_scale": 0.0, "momentum_beta": 0.0},

@@ -21,11 +21,12 @@ from torch import Tensor
 from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
+from workbench.activations.autoencoders import dictionary_on, open_sae, site_of
+from workbench.activations.reading import activations
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit
 from workbench.edits.programs import turned
 from workbench.erasure.method import Supports
-from workbench.features import activations, dictionary_on, open_sae, site_of
 from workbench.hooks import Activation, Clock
 from workbench.models import Model
 
@@ -54,7 +55,7 @@ class ConceptSteerer:
         self.supports.check("ConceptSteerer", model, concepts)
         sae = open_sae(self.sae)
         site, dictionary = site_of(sae, model), dictionary_on(sae, model)
-        if site.component != "text":
+        if site.component != "prompt":
             raise WorkbenchError(
                 f"The SAE belongs to {site.alias!r}, which no prompt passes.", "Use one at a text site."
             )

@@ -19,9 +19,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from workbench.evaluation.metrics import mcnemar, middle_95
+from probes.statistics import mcnemar, middle_95
+from workbench.edits.conditions import is_method
+from workbench.evaluation.runs import EditSpec, Run, RunSpec
 from workbench.evaluation.tables import ALL, measured, paired, pooled, shared_conditions
-from workbench.runs import EditSpec, Run, RunSpec, is_method
 
 LESS_IS_BETTER = ("pixel_drift", "feature_drift")
 LEVEL, ROUNDING = 0.05, 1e-9

@@ -23,11 +23,12 @@ from saes.disk import sha256_of
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.edits import Edit
+from workbench.edits.conditions import UNEDITED
 from workbench.evaluation.judges import Judge, check_floor, check_knows, shown
 from workbench.evaluation.judging import Scored, score_images, write_records
+from workbench.evaluation.runs import Cell, EditSpec, ModelSpec, Row, Run, RunSpec, Sampling, Trial, cell
 from workbench.evaluation.suites import Suite
 from workbench.models import Model
-from workbench.runs import UNEDITED, Cell, EditSpec, ModelSpec, Row, Run, RunSpec, Sampling, Trial, cell
 
 FLOOR = 0.5
 PACKAGES = ("torch", "diffusers", "transformers", "sae-lens", "numpy")

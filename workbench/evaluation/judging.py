@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from probes.statistics import feature_drift, pixel_drift
 from saes.progress import SILENT, Progress
 from workbench.evaluation.judges import Judge, Scores, check_knows, shown, verdicts
-from workbench.evaluation.metrics import feature_drift, pixel_drift
+from workbench.evaluation.runs import COLUMNS, SCORE, EditSpec, Run, Trial, cell
 from workbench.evaluation.suites import ABOUT_THE_TARGET
-from workbench.runs import COLUMNS, SCORE, EditSpec, Run, Trial, cell
 
 BATCH = 64  # images scored at a time
 

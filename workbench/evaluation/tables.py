@@ -8,10 +8,11 @@ unedited model does, so an absent concept may be an absent picture.
 import numpy as np
 import pandas as pd
 
+from probes.statistics import bootstrap_means, harmonic_mean, mcnemar, middle_95, wilson
+from workbench.edits.conditions import UNEDITED
 from workbench.evaluation.judges import VERDICTS
-from workbench.evaluation.metrics import bootstrap_means, harmonic_mean, mcnemar, middle_95, wilson
+from workbench.evaluation.runs import Run, RunSpec, Trial
 from workbench.evaluation.suites import ABOUT_OTHERS, ROLES
-from workbench.runs import UNEDITED, Run, RunSpec, Trial
 
 ERASED = {"efficacy": "target", "generality": "synonym", "implied_efficacy": "implied"}  # metric → role: want absence
 KEPT = {"neighbour_specificity": "neighbour", "unrelated_specificity": "unrelated"}  # want presence

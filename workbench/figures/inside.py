@@ -1,4 +1,4 @@
-"""Figures of what an edit changes inside a model. Their inputs are the tables of `workbench.inside`."""
+"""Figures of what an edit changes inside a model. Their inputs are the tables of `workbench.interpret.inside`."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Where in a model a concept can be read. Its input is the table of `workbench.probing.decodability`."""
+"""Where in a model a concept can be read. Its input is the table of `workbench.interpret.decodability.decodability`."""
 
 import numpy as np
 import pandas as pd

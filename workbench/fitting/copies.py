@@ -38,7 +38,7 @@ def own_denoiser(model: Model, trained: Wanted = everything) -> Model:
 
 def own_text_encoder(model: Model, trained: Wanted = everything) -> Model:
     """The same for the (first) text encoder."""
-    return _own(model, next(one.path for one in model.architecture.components if one.kind == "text"), trained)
+    return _own(model, next(one.path for one in model.architecture.components if one.kind == "prompt"), trained)
 
 
 def denoiser_parameters(model: Model, wanted: Wanted = everything) -> dict[str, nn.Parameter]:

@@ -17,7 +17,7 @@ from workbench.fitting.embedding import encoded
 from workbench.fitting.trajectories import ddim
 from workbench.models import Model
 from workbench.models.architecture import Latents
-from workbench.models.autoencoder import Images
+from workbench.models.diffusion.autoencoder import Images
 from workbench.models.model import Change
 
 

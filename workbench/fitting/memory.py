@@ -31,7 +31,7 @@ def saving_memory(model: Model, student: Model, wanted: bool = True) -> Iterator
 
 def idle_parts(*models: Model) -> list[nn.Module]:
     """What no step of a fine-tuned denoiser runs, each once: autoencoders and text encoders."""
-    paths = [[one.path for one in model.architecture.components if one.kind == "text"] for model in models]
+    paths = [[one.path for one in model.architecture.components if one.kind == "prompt"] for model in models]
     parts = [getattr(model.pipe, path) for model, text in zip(models, paths, strict=True) for path in ("vae", *text)]
     return list({id(part): part for part in parts}.values())
 

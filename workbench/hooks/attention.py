@@ -33,7 +33,7 @@ class AttentionSite:
     path: str
     pixels: Span = (None, None)
     tokens: Span = (None, None)
-    component: Literal["text", "denoiser"] = "denoiser"
+    component: Literal["prompt", "image"] = "image"
 
 
 Keep = Callable[[AttentionSite, Tensor, Clock], Tensor | None]

@@ -26,7 +26,7 @@ class Component:
     """A model within a pipeline: its attribute there, what it is, and how much of the schedule its timestep 1.0 is."""
 
     path: str
-    kind: Literal["text", "denoiser"]
+    kind: Literal["prompt", "image"]
     timestep_unit: float = 1.0
 
 
@@ -58,7 +58,7 @@ class Calls:
 
     @contextmanager
     def announced(
-        self, kind: Literal["text", "denoiser"], roles: Sequence[Role], prompts: Sequence[str] | None = None
+        self, kind: Literal["prompt", "image"], roles: Sequence[Role], prompts: Sequence[str] | None = None
     ) -> Iterator[None]:
         """Says what the rows stand for in the calls that the body makes, and numbers these calls from 0.
 
@@ -171,7 +171,7 @@ class Calls:
         clock = Clock(
             component.kind, call.number, None, call.roles, device=call.batch.device, aside=aside, prompts=call.prompts
         )
-        if component.kind == "text":
+        if component.kind == "prompt":
             return replace(clock, token_ids=call.batch)
         return replace(clock, timestep=_timestep(call.timestep) * component.timestep_unit)
 

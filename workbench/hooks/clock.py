@@ -24,7 +24,7 @@ class Clock:
     of no picture: guidance evaluates them beside the others. Edits see them, recorders do not.
     """
 
-    component: Literal["text", "denoiser"]
+    component: Literal["prompt", "image"]
     call: int
     timestep: float | None
     roles: tuple[Role, ...]

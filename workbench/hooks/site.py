@@ -33,7 +33,7 @@ class Site:
     layout: Literal["tokens", "pixels"] = "tokens"
     channels: int = 0
     positions: int = 0
-    component: Literal["text", "denoiser"] = "denoiser"
+    component: Literal["prompt", "image"] = "image"
 
     def read(self, handed_over: Any) -> Activation:
         """The activation in what the module hands over (a tensor or a tuple of tensors); a view, nothing is copied."""

@@ -66,7 +66,7 @@ class Architecture(ABC):
     @property
     def denoiser(self) -> Component:
         """The component that predicts noise."""
-        return next(component for component in self.components if component.kind == "denoiser")
+        return next(component for component in self.components if component.kind == "image")
 
     @property
     def latent_channels(self) -> int:

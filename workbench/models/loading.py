@@ -19,10 +19,10 @@ from workbench.models.weights import check_whole, weight_files
 from workbench.processes import processes
 
 PIPELINES = {
-    "StableDiffusionPipeline": "workbench.models.sd:stable_diffusion",
-    "StableDiffusionXLPipeline": "workbench.models.sdxl:SDXL",
-    "StableDiffusion3Pipeline": "workbench.models.sd3:SD3",
-    "FluxPipeline": "workbench.models.flux:Flux",
+    "StableDiffusionPipeline": "workbench.models.diffusion.sd:stable_diffusion",
+    "StableDiffusionXLPipeline": "workbench.models.diffusion.sdxl:SDXL",
+    "StableDiffusion3Pipeline": "workbench.models.diffusion.sd3:SD3",
+    "FluxPipeline": "workbench.models.diffusion.flux:Flux",
 }
 # What is left out, whatever the folder holds: a checker blanks images and hides what a method did.
 ABSENT: dict[str, dict[str, Any]] = {

@@ -17,13 +17,14 @@ from saes.errors import WorkbenchError, unknown_name
 from saes.progress import SILENT, Progress
 from workbench.hooks import AttentionSite, Role, Session, Site, SiteEdit, Wiring
 from workbench.hooks.session import Keep
-from workbench.models import autoencoder, weights
+from workbench.models import weights
 from workbench.models.architecture import Architecture, Defaults, Latents, Reads
-from workbench.models.autoencoder import Images
+from workbench.models.diffusion import autoencoder
+from workbench.models.diffusion.autoencoder import Images
+from workbench.models.diffusion.guiding import Branch, Guiding, guided
+from workbench.models.diffusion.prediction import to_noise
+from workbench.models.diffusion.sampling import Cell, draw, pair
 from workbench.models.encoding import Encoding, TokenRow, token_row
-from workbench.models.guiding import Branch, Guiding, guided
-from workbench.models.prediction import to_noise
-from workbench.models.sampling import Cell, draw, pair
 from workbench.models.shifting import shifted
 
 
@@ -135,7 +136,7 @@ class Model:
             raise WorkbenchError("There are no prompts to encode.", "Give at least one.")
         self._warn_of_cuts(rows)
         known = tuple(rows) if role == "cond" else None
-        with self.wiring.calls.announced("text", (role,) * len(rows), known):
+        with self.wiring.calls.announced("prompt", (role,) * len(rows), known):
             return replace(self.architecture.encode(rows, role), prompts=known)
 
     def tokens(self, prompts: str | Sequence[str]) -> list[TokenRow]:
@@ -152,7 +153,7 @@ class Model:
         rows = encoding.expand(latents.shape[0])
         latents = latents.to(self.device, rows.embeddings.dtype)
         time = torch.as_tensor(timestep, device=self.device)
-        with self.wiring.calls.announced("denoiser", rows.roles, rows.prompts):
+        with self.wiring.calls.announced("image", rows.roles, rows.prompts):
             return self.architecture.predict(latents, time, rows)
 
     def to_noise(self, prediction: Latents, latents: Latents, timestep: int | float) -> Latents:
@@ -248,10 +249,10 @@ class Model:
             torch.autograd.grad(predicted, words)
 
         `look[alias]` reads and replaces sites. The latents are noise with the row's number as its seed unless given.
-        See `workbench.models.nnsight_view` for what nnsight asks of the block. Raises `WorkbenchError` where nnsight is
-        missing, in a trace within a trace, for sites out of order, and for a block that is no literal `with`.
+        See `nnsight_view` for what nnsight asks of the block. Raises `WorkbenchError` where nnsight is missing, in a
+        trace within a trace, for sites out of order, and for a block that is no literal `with`.
         """
-        from workbench.models.nnsight_view import trace
+        from workbench.models.diffusion.nnsight_view import trace
 
         rows = [prompts] if isinstance(prompts, str) else list(prompts)
         return trace(self, rows, self.noise(range(len(rows))) if latents is None else latents, min(timestep, 999))
@@ -284,7 +285,7 @@ class Model:
         roles = (*(uncond.roles if uncond else ()), *cond.roles)
         pictures = prompts * (2 if uncond else 1)  # both branches of guidance belong to the same pictures
         surgery = guided(self.wiring, self.architecture.denoiser.path, branches, len(cells), steps)
-        with self.wiring.calls.announced("denoiser", roles, pictures), surgery if branches else nullcontext():
+        with self.wiring.calls.announced("image", roles, pictures), surgery if branches else nullcontext():
             pixels = self.pipe(
                 **self.architecture.prompt_arguments(cond, uncond),
                 latents=self.architecture.pack(noise.to(self.device, cond.embeddings.dtype)),

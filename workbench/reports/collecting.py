@@ -14,19 +14,20 @@ from torch import Tensor
 
 from probes.attribution import activation_by_word, word_positions
 from probes.features import selectivity_auc
+from probes.statistics import bootstrap_means, middle_95
 from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
-from workbench.attribution.words import word_maps
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit, Edit, load_edit
+from workbench.edits.conditions import UNEDITED
 from workbench.evaluation.judges import Judge, shown
-from workbench.evaluation.metrics import bootstrap_means, middle_95
+from workbench.evaluation.runs import Run, Sampling
+from workbench.interpret.attribution.words import word_maps
 from workbench.models import Model
-from workbench.models.autoencoder import Images
+from workbench.models.diffusion.autoencoder import Images
 from workbench.models.encoding import TokenRow
 from workbench.reports.evidence import Ablation, AttentionPair, AttentionText, Evidence, FeatureCard, SAEFacts, Strip
-from workbench.runs import UNEDITED, Run, Sampling
 
 BATCH = 64  # prompts encoded at a time
 

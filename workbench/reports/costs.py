@@ -17,7 +17,8 @@ from workbench.edits import (
     WeightEdit,
     load_edit,
 )
-from workbench.runs import UNEDITED, EditSpec, Run, is_method
+from workbench.edits.conditions import UNEDITED, is_method
+from workbench.evaluation.runs import EditSpec, Run
 
 
 class Cost(NamedTuple):

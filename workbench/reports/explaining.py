@@ -5,16 +5,17 @@ from pathlib import Path
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
+from workbench.activations.autoencoders import open_sae
 from workbench.concepts import Concept
 from workbench.edits import load_edit
 from workbench.evaluation.judges import Judge
-from workbench.features import open_sae, sae_folder
+from workbench.evaluation.runs import EditSpec, Run, Trial
 from workbench.models import Model
 from workbench.reports.collecting import collect, joined
 from workbench.reports.evidence import Evidence, SAEFacts, read_evidence, write_evidence
 from workbench.reports.interpreting import Tables, interpret
 from workbench.reports.reading import conditions
-from workbench.runs import EditSpec, Run, Trial
+from workbench.shipped import sae_folder
 
 
 def explain(

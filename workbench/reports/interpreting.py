@@ -4,7 +4,7 @@ Everything is a table with the columns `concept` and, where it is about an edit,
     neighbours   of `find_neighbours`
     effects      site, feature, erased (whether an edit takes it), ablation, gradient, integrated: means over prompts
     edges        of `feature_graph`, from the features that add most, and source_name, target_name
-    change, fates, moved   the three tables of `workbench.inside`, features and attention under the last two names
+    change, fates, moved   the three tables of `inside`, features and attention under the last two names
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,15 +15,17 @@ import pandas as pd
 from saes.files import SAE
 from saes.names import read_names
 from saes.progress import SILENT, Progress
-from workbench.attribution.effects import HOWS, feature_effects
-from workbench.attribution.graph import feature_graph
-from workbench.attribution.lens import concept_lens
+from workbench.activations.autoencoders import dictionary_on, open_sae, site_of
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit, Edit
-from workbench.features import dictionary_on, feature_scores, open_sae, sae_folder, site_of
-from workbench.fitting.neighbours import DIFFUSION, find_neighbours
-from workbench.inside import Inside, inside
+from workbench.interpret.attribution.effects import HOWS, feature_effects
+from workbench.interpret.attribution.graph import feature_graph
+from workbench.interpret.attribution.lens import concept_lens
+from workbench.interpret.find_features import feature_scores
+from workbench.interpret.inside import Inside, inside
+from workbench.interpret.neighbours import DIFFUSION, find_neighbours
 from workbench.models import Model
+from workbench.shipped import sae_folder
 
 MOST_FEATURES = 48  # whose effects are measured: each costs a run of the model
 MOST_SOURCES, MOST_TARGETS, MOST_EDGES = 6, 24, 24  # of the graph from text to picture
@@ -48,12 +50,12 @@ def interpret(
     prompts, anchors, seeds = _prompts(concept, pictures)
     found = {name: inside(model, edit, prompts, seeds, saes=saes, progress=progress) for name, edit in edits.items()}
     tables = _stacked(concept, found)
-    if (text := _at(model, saes, "text")) is not None:
+    if (text := _at(model, saes, "prompt")) is not None:
         sae = open_sae(text)
         if concept.anchor:
             erased = _erased(edits, site_of(sae, model).alias)
             tables["effects"] = _effects(model, sae, concept, (prompts, anchors, seeds), erased, progress)
-            if (other := _at(model, saes, "denoiser")) is not None:
+            if (other := _at(model, saes, "image")) is not None:
                 sources = tables["effects"].sort_values("ablation", ascending=False)["feature"].head(MOST_SOURCES)
                 edges = _edges(model, (text, other), sources.tolist(), prompts, seeds, progress)
                 tables["edges"] = edges.assign(concept=concept.name)

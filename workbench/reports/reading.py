@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from workbench.runs import UNEDITED, RunSpec, is_method
+from workbench.edits.conditions import UNEDITED, is_method
+from workbench.evaluation.runs import RunSpec
 
 EFFICACY, LOSS = 0.90, 0.05  # what is expected of an erasure: at least this efficacy, at most this loss of others
 NAMED = 4  # methods that a question lists

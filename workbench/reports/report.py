@@ -12,7 +12,9 @@ from plotly.offline import get_plotlyjs
 
 from saes.disk import replacing
 from workbench import figures
+from workbench.edits.conditions import UNEDITED
 from workbench.evaluation.differences import best_methods, order_effects
+from workbench.evaluation.runs import Run
 from workbench.evaluation.tables import ALL, concept_matrix, metrics_with_all, verdict_shares
 from workbench.figures.evaluation import ROLES, VERDICT_COLOURS
 from workbench.reports.cards import attention_rows, concept_cards
@@ -24,7 +26,6 @@ from workbench.reports.reading import conditions, idle, reading
 from workbench.reports.references import references
 from workbench.reports.sheets import grid, sheets
 from workbench.reports.summary import headings, summary_rows
-from workbench.runs import UNEDITED, Run
 
 
 def report(

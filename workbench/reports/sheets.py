@@ -9,8 +9,8 @@ import pandas as pd
 from jaxtyping import UInt8
 from PIL import Image
 
+from workbench.evaluation.runs import Run
 from workbench.evaluation.suites import ROLES
-from workbench.runs import Run
 
 COLUMNS = 8  # pictures in a row of a sheet
 A_ROLE = 2  # prompts of each role in a grid

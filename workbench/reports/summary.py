@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from workbench.edits.conditions import is_method
 from workbench.reports.reading import signed
-from workbench.runs import is_method
 
 COLUMNS = {  # metric → heading
     "efficacy": "efficacy",

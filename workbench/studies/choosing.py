@@ -22,7 +22,8 @@ from torch import Tensor
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
-from workbench.features import check_origin, dictionary_on, find_features, open_sae, site_of
+from workbench.activations.autoencoders import check_origin, dictionary_on, open_sae, site_of
+from workbench.interpret.find_features import find_features
 from workbench.models import Model
 from workbench.studies.contexts import with_word
 from workbench.studies.hypothesis import Study

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from workbench.edits import ComposedEdit, Edit, no_op_like
+from workbench.edits.conditions import UNEDITED
 from workbench.evaluation.suites import Suite, SuiteRow
 from workbench.models import Model
-from workbench.runs import UNEDITED
 from workbench.studies.choosing import Chosen
 from workbench.studies.contexts import rows
 from workbench.studies.hypothesis import Study

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from workbench.runs import SCORE, UNEDITED
+from workbench.edits.conditions import UNEDITED
+from workbench.evaluation.runs import SCORE
 from workbench.studies.conditions import Condition, conditions, words_shown
 from workbench.studies.contexts import rows
 from workbench.studies.hypothesis import Study

@@ -37,9 +37,9 @@ def changes(part: Part, study: Study, observer: Observer) -> Changes:
     named = list(study.concept.prompts())
     after = observer.of(part.site, named).x
     before = None
-    if study.claim == "sufficient" and observer.model.site(part.site).component == "text":
+    if study.claim == "sufficient" and observer.model.site(part.site).component == "prompt":
         before = observer.of(part.site, with_word(named, study.concept.name, study.sparing)).x
-    skip = int(observer.model.site(part.site).component == "text")
+    skip = int(observer.model.site(part.site).component == "prompt")
     density, squares = _sums(part.dictionary, after[:, skip:], None if before is None else before[:, skip:])
     norm = squares.sqrt() * part.dictionary.W_dec.norm(dim=1)
     everything = observer.of(part.site, sorted(study.finding_prompts())).x

@@ -26,7 +26,7 @@ def observed(model: Model, aliases: Sequence[str], prompts: Sequence[str], seed:
     """The conditional activations at sites of one component; picture i has the seed `seed + i`."""
     sites = [model.site(alias) for alias in dict.fromkeys(aliases)]
     with torch.no_grad(), model.session(record=sites, keep=_keep) as session:
-        if all(site.component == "text" for site in sites):
+        if all(site.component == "prompt" for site in sites):
             model.encode(prompts)
         else:
             model.generate(prompts, range(seed, seed + len(prompts)), batch_size=BATCH)
@@ -49,7 +49,7 @@ def _keep(site: Site, x: Tensor, clock: Clock) -> Tensor | None:
     if not rows.any():
         return None
     kept = x[rows].float()
-    return kept if site.component == "text" else kept[:, :: -(-kept.shape[1] // POSITIONS)]
+    return kept if site.component == "prompt" else kept[:, :: -(-kept.shape[1] // POSITIONS)]
 
 
 def _keys(clock: Clock, rows: int) -> Tensor:

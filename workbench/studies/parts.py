@@ -89,7 +89,7 @@ def move_part(x: Activation, clock: Clock, tensors: Mapping[str, Tensor], settin
     to, known = _targets(a, clock, rows, tensors)
     step = settings["scale"] * settings["dose"] * contribution(to - a, tensors)  # (1)
     step = step * known[:, None, None]
-    if clock.component == "text":
+    if clock.component == "prompt":
         step[:, 0] = 0
     changed = x.clone()
     changed[rows] = (chosen + step).to(x.dtype)

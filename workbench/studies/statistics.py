@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import norm
 
-from workbench.evaluation.metrics import resamplings
+from probes.statistics import resamplings
 
 DRAWS = 10_000
 POWER = 0.8

@@ -15,8 +15,8 @@ from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.evaluation.evaluate import evaluate_concepts
 from workbench.evaluation.judges import Judge, check_knows
+from workbench.evaluation.runs import Run
 from workbench.models import Model
-from workbench.runs import Run
 from workbench.studies.choosing import Chosen, choose, controls, measured, sites_to_watch, words
 from workbench.studies.conditions import edits, suite
 from workbench.studies.effects import COLUMNS, Outcomes, effect_table

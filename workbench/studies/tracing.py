@@ -20,9 +20,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from probes.statistics import bootstrap_means, middle_95
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
-from workbench.evaluation.metrics import bootstrap_means, middle_95
 from workbench.fitting.trajectories import trajectories
 from workbench.hooks import Clock, Site, SiteEdit
 from workbench.models import Model
@@ -80,7 +80,7 @@ def trace(
     table = []
     for alias in progress(list(dict.fromkeys(sites)), "traced sites"):
         site = model.site(alias)
-        cells = _text_cells(model, site, runs, word) if site.component == "text" else _step_cells(model, site, runs)
+        cells = _text_cells(model, site, runs, word) if site.component == "prompt" else _step_cells(model, site, runs)
         table += [{"site": alias, **about, **_shares(parts, seed)} for about, parts in cells]
     return pd.DataFrame(table, columns=list(COLUMNS))
 

@@ -19,7 +19,7 @@ from workbench.edits import KINDS, Edit, WeightEdit, load_edit, no_op_like
 from workbench.edits.composed import leaves
 from workbench.erasure.method import Method
 from workbench.models import Model, load
-from workbench.models.autoencoder import Images
+from workbench.models.diffusion.autoencoder import Images
 from workbench.testing.state import Watch, images_in_another_process, state_of
 
 

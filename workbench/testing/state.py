@@ -14,7 +14,7 @@ from torch import nn
 
 from saes.errors import WorkbenchError
 from workbench.models import Model
-from workbench.models.autoencoder import Images
+from workbench.models.diffusion.autoencoder import Images
 
 Item = TypeVar("Item")
 _SCRIPT = """

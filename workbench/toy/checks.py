@@ -57,8 +57,8 @@ def factors(examples: Sequence[Example]) -> Factors:
 
 
 def captioned_factors(n: int, seed: int = 0) -> tuple[list[str], pd.DataFrame]:
-    """n captions with their factors, a column each, as `workbench.naming.name_sae` takes them. Factors too rare to be
-    chosen on one half of the captions and judged on the other are left out."""
+    """n captions with their factors, a column each, as `name_sae` takes them. Factors too rare to be chosen on one half
+    of the captions and judged on the other are left out."""
     drawn = draw(n, seed)
     captions = [each.caption for each in drawn]
     table = pd.DataFrame({name: values.numpy() for name, values in factors(drawn).items()})

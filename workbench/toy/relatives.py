@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from probes.statistics import bootstrap_means, middle_95
 from saes.files import SAE
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
-from workbench.evaluation.metrics import bootstrap_means, middle_95
-from workbench.fitting.neighbours import find_neighbours
+from workbench.interpret.neighbours import find_neighbours
 from workbench.models import Model
 from workbench.toy.vocabulary import concepts
 from workbench.toy.world import ARTISTS, CHARACTERS, THINGS

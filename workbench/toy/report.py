@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from probes.statistics import wilson
 from saes.progress import SILENT, Progress
-from workbench.evaluation.metrics import wilson
 from workbench.models import Model, load
 from workbench.toy.captions import BESIDE, BY, PLAIN, WHO, Split, combination_of, named, split_of
 from workbench.toy.oracle import KINDS, LOCAL, Judged, Oracle

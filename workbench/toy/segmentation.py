@@ -17,11 +17,11 @@ import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 
+from probes.statistics import bootstrap_means, middle_95
 from saes.progress import SILENT, Progress
-from workbench.attribution.words import BATCH, WordRecorder, positions_of
-from workbench.evaluation.metrics import bootstrap_means, middle_95
+from workbench.activations.substitution import noised
+from workbench.interpret.attribution.words import BATCH, WordRecorder, positions_of
 from workbench.models import Model
-from workbench.substitution import noised
 from workbench.toy.render import Picture, render
 from workbench.toy.scenes import Placed, Scene
 from workbench.toy.world import COLOURS, IMAGE_SIZE, THINGS

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from saes.progress import SILENT, Progress
-from workbench.models.image_prompt import N_TOKENS, Adapter, cross_attentions
+from workbench.models.diffusion.image_prompt import N_TOKENS, Adapter, cross_attentions
 from workbench.toy.recipe.diffusion import Sees, new_scheduler, stratified
 from workbench.toy.recipe.loop import Schedule, fit
 from workbench.toy.world import IMAGE_SIZE

@@ -11,8 +11,8 @@ from saes.disk import sha256_of, write_json, write_tensors
 from saes.progress import SILENT, Progress
 from workbench.fitting.trajectories import ddim
 from workbench.models import Model
-from workbench.models.autoencoder import Images
-from workbench.models.image_prompt import ENCODER, Adapter, ImagePrompt
+from workbench.models.diffusion.autoencoder import Images
+from workbench.models.diffusion.image_prompt import ENCODER, Adapter, ImagePrompt
 from workbench.toy.captions import Example, examples
 from workbench.toy.oracle import KINDS, Oracle
 from workbench.toy.recipe.diffusion import tokens

@@ -11,9 +11,9 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from probes.statistics import wilson
 from saes.disk import sha256_of, write_json, write_tensors
 from saes.progress import SILENT, Progress
-from workbench.evaluation.metrics import wilson
 from workbench.toy.oracle import ATTRIBUTES, GLOBAL, KINDS, LOCAL, Judged, Oracle, OracleNet
 from workbench.toy.recipe.autoencoder import pixels
 from workbench.toy.recipe.loop import Schedule, fit

@@ -15,9 +15,9 @@ from saes.calibration import moments
 from saes.disk import read_json, read_tensors, write_json, write_tensors
 from saes.errors import unknown_name
 from saes.progress import SILENT, Progress
-from workbench.harvest import harvest
+from workbench.activations.harvest import harvest
+from workbench.activations.substitution import measure_substitution
 from workbench.models import Model, load
-from workbench.substitution import measure_substitution
 from workbench.toy import report, tokenizer
 from workbench.toy.captions import sample
 from workbench.toy.oracle import Oracle

@@ -1,0 +1,43 @@
+import pytest
+import torch
+from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
+from torch.testing import assert_close
+
+from workbench.models.diffusion.prediction import noise_of_sample, noise_of_v, noise_of_velocity, to_noise
+
+
+def problem():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, 2, 4, 8, 8, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("alpha_bar", [0.1, 0.6, 0.99])
+def test_equations_1_and_2_give_back_the_noise_that_was_put_in(alpha_bar):
+    x0, noise = problem()
+    share = torch.tensor(alpha_bar, dtype=torch.float64)
+    latents = share.sqrt() * x0 + (1 - share).sqrt() * noise
+    v = share.sqrt() * noise - (1 - share).sqrt() * x0
+    assert_close(noise_of_v(v, latents, share), noise)
+    assert_close(noise_of_sample(x0, latents, share), noise)
+
+
+def test_equation_3_gives_back_the_noise_that_was_put_in():
+    x0, noise = problem()
+    assert_close(noise_of_velocity(noise - x0, 0.7 * x0 + 0.3 * noise, 0.3), noise)
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+def test_noise_is_found_by_the_schedulers_own_definition(kind):
+    scheduler, timestep = DDIMScheduler(prediction_type=kind), torch.tensor([350, 350])
+    x0, noise = problem()
+    latents = scheduler.add_noise(x0, noise, timestep)
+    predicted = {"epsilon": noise, "sample": x0, "v_prediction": scheduler.get_velocity(x0, noise, timestep)}[kind]
+    assert_close(to_noise(scheduler, predicted, latents, 350), noise, atol=1e-5, rtol=1e-5)
+
+
+def test_noise_of_a_flow_is_found_by_the_schedulers_own_definition():
+    scheduler = FlowMatchEulerDiscreteScheduler()
+    x0, noise = problem()
+    timestep = scheduler.timesteps[300:301]
+    latents = scheduler.scale_noise(x0, timestep, noise)
+    assert_close(to_noise(scheduler, noise - x0, latents, float(timestep)), noise, atol=1e-5, rtol=1e-5)

@@ -1,0 +1,97 @@
+"""Hand-derived numbers for every formula, most of them from the protocols' faithfulness checks."""
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from probes.statistics import (
+    bootstrap_means,
+    feature_drift,
+    harmonic_mean,
+    mcnemar,
+    middle_95,
+    pixel_drift,
+    wilson,
+)
+
+
+def test_the_harmonic_mean_is_the_published_one() -> None:
+    assert harmonic_mean([0.90, 0.80]) == pytest.approx(0.847059, abs=1e-6)
+    assert harmonic_mean([0.90, 0.80, 0.70]) == pytest.approx(0.791623, abs=1e-6)
+    assert harmonic_mean([0.9, 0.0]) == 0
+    assert np.isnan(harmonic_mean([]))
+
+
+def test_wilson_intervals_are_the_published_ones() -> None:
+    assert wilson(5, 50) == pytest.approx((0.0435, 0.2136), abs=5e-5)
+    assert wilson(0, 50) == pytest.approx((0, 0.0713), abs=5e-5)
+    assert wilson(50, 50) == pytest.approx((1 - 0.0713, 1), abs=5e-5)
+    assert np.isnan(wilson(0, 0)).all()
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 7), (3, 10), (197, 400)])
+def test_wilson_agrees_with_scipy(hits: int, n: int) -> None:
+    other = binomtest(hits, n).proportion_ci(method="wilson")
+    assert wilson(hits, n) == pytest.approx((other.low, other.high), abs=1e-12)
+
+
+def test_mcnemar_counts_discordant_pairs_only() -> None:
+    before = np.array([True] * 20 + [False] * 20)
+    lost_six = before.copy()
+    lost_six[:6] = False
+    assert mcnemar(before, lost_six) == pytest.approx(2 * 0.5**6)
+    mixed = lost_six.copy()
+    mixed[20:22] = True  # six lost, two gained: 2·P(X ≤ 2), X ~ B(8, ½)
+    assert mcnemar(before, mixed) == pytest.approx(2 * (1 + 8 + 28) / 256)
+    assert mcnemar(before, before) == 1
+
+
+def test_the_bootstrap_resamples_prompts_and_not_images() -> None:
+    prompts = np.repeat(np.arange(8), 50)
+    values = (prompts % 2).astype(float)  # all images of a prompt agree: 8 prompts are 8 observations, not 400
+    spread = bootstrap_means(values, prompts, draws=4000).std()
+    assert spread == pytest.approx(0.5 / np.sqrt(8), rel=0.05)
+    assert bootstrap_means(values, np.arange(400), draws=4000).std() == pytest.approx(0.5 / np.sqrt(400), rel=0.05)
+
+
+def test_prompts_weigh_by_their_images() -> None:
+    values, prompts = np.array([1.0, 1, 1, 0]), np.array([0, 0, 0, 1])
+    draws = bootstrap_means(values, prompts, draws=2000)
+    assert set(draws) == {0.0, 0.75, 1.0}
+
+
+def test_equal_draws_pair_two_conditions_and_other_seeds_do_not() -> None:
+    rng = np.random.default_rng(1)
+    before, prompts = rng.random(40), np.arange(40)
+    after = before - 0.25
+    paired = bootstrap_means(after, prompts) - bootstrap_means(before, prompts)
+    assert middle_95(paired) == pytest.approx((-0.25, -0.25))
+    apart = bootstrap_means(after, prompts, seed=1) - bootstrap_means(before, prompts)
+    assert np.ptp(apart) > 0.1
+
+
+def test_a_bootstrap_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(300):
+        rates = rng.beta(2, 2, 40)  # each prompt has its own rate; the mean of all is ½
+        values = (rng.random((40, 5)) < rates[:, None]).astype(float).ravel()
+        low, high = middle_95(bootstrap_means(values, np.repeat(np.arange(40), 5), draws=400))
+        covered += low <= 0.5 <= high
+    assert 0.90 <= covered / 300 <= 0.98
+
+
+def test_pixel_drift_is_a_root_mean_square_in_units_of_full_range() -> None:
+    black, white = np.zeros((1, 2, 2, 3), np.uint8), np.full((1, 2, 2, 3), 255, np.uint8)
+    assert pixel_drift(black, white) == pytest.approx([1])
+    assert pixel_drift(white, black) == pytest.approx([1])  # no wrap-around of uint8
+    half = black.copy()
+    half[0, 0] = 255
+    assert pixel_drift(black, half) == pytest.approx([np.sqrt(0.5)])
+    assert pixel_drift(half, half) == 0
+
+
+def test_feature_drift_is_one_minus_cosine() -> None:
+    before = np.array([[1.0, 0], [1, 0], [1, 0], [3, 4], [0, 0]])
+    after = np.array([[2.0, 0], [0, 5], [-1, 0], [3, 4], [0, 0]])
+    assert feature_drift(before, after) == pytest.approx([0, 1, 2, 0, 0])

@@ -1,0 +1,79 @@
+"""Edits by hand: features of an SAE scaled, set to a value, or added."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from saes.dictionary import Dictionary
+from saes.errors import WorkbenchError, unknown_name
+from saes.files import SAE
+from workbench.activations.autoencoders import check_origin, end_token, open_sae, site_of
+from workbench.edits.activation import ActivationEdit
+from workbench.edits.programs import ACTIONS
+from workbench.hooks import Site
+from workbench.models import Model
+
+ALWAYS = (1000.0, 0.0)  # the window of a whole denoising
+
+
+def intervention(
+    model: Model,
+    sae: SAE | str | Path,
+    features: Sequence[int],
+    *,
+    action: str = "scale",
+    strength: float,
+    window: tuple[float, float] = ALWAYS,
+    concepts: Sequence[str] = (),
+) -> ActivationEdit:
+    """An edit that changes features by hand and keeps what the SAE does not explain.
+
+    "scale" multiplies them by `strength` wherever they fire; "clamp" sets them to it, and "add" adds it, at all
+    positions of a picture or at the words of a prompt, whether they fire or not. Conditional rows only, never the begin
+    token. `window` is the highest and the lowest timestep (1000 … 0, both included) at which a denoiser site is
+    changed. Raises `WorkbenchError` for features that the SAE lacks, an SAE of another model or width, an unknown
+    action, and a window that no denoising passes or that belongs to a text site.
+    """
+    if action not in ACTIONS:
+        raise unknown_name("action", action, ACTIONS)
+    opened = open_sae(sae)
+    check_origin(opened, model)
+    site, dictionary = site_of(opened, model), Dictionary.of(opened)
+    _check_window(window, site)
+    chosen = torch.tensor(sorted(set(features)), dtype=torch.int64)
+    if ((chosen < 0) | (chosen >= dictionary.d_sae)).any():
+        raise WorkbenchError(f"The SAE has features 0 to {dictionary.d_sae - 1}.", "Choose among these.")
+    needs_end = site.component == "prompt" and action != "scale"
+    return ActivationEdit(
+        site=site.alias, width=site.channels, program="change_features",
+        tensors={**dictionary.tensors, "features": chosen},
+        settings={
+            **dictionary.settings, "action": action, "strength": strength, "window": list(window),
+            "end": end_token(model, site) if needs_end else None,
+        },
+        method="intervention", concepts=concepts, base_fingerprint=model.fingerprint,
+    )  # fmt: skip
+
+
+def ablation(
+    model: Model, sae: SAE | str | Path, features: Sequence[int], *, strength: float = 0.0, concepts: Sequence[str] = ()
+) -> ActivationEdit:
+    """An intervention that multiplies features by `strength`, which takes them out."""
+    made = intervention(model, sae, features, action="scale", strength=strength, concepts=concepts)
+    return replace(made, method="ablation")
+
+
+def _check_window(window: tuple[float, float], site: Site) -> None:
+    highest, lowest = window
+    if not ALWAYS[0] >= highest >= lowest >= ALWAYS[1]:
+        raise WorkbenchError(
+            f"No denoising passes a timestep from {highest:g} down to {lowest:g}.",
+            "Give the highest and the lowest timestep, of 1000 (noise) to 0 (picture).",
+        )
+    if site.component == "prompt" and tuple(window) != ALWAYS:
+        raise WorkbenchError(
+            f"{site.alias!r} is passed once, before the first timestep, so it has no window of timesteps.",
+            "Leave the window out, or choose an SAE at a denoiser site.",
+        )

@@ -1,0 +1,278 @@
+"""The run folder: what was asked for, the images, and a row about each of them.
+
+    run.json          everything needed to repeat the run: model, sampling, trials, edits, environment
+    edits/<hash>/     each edit as `Edit.save` wrote it
+    fits/<key>.json   what a comparison fitted, and how long it took
+    images/??/<key>.png   lossless; the text fields of the file say what it is and how long it took
+    records.parquet   a row an image with the judge's scores; its metadata names the judge
+
+A *cell* is one image to make: (model, edit, prompt, seed, sampling). Its key is the hash of these five, so trials and
+conditions share the cells on which they agree, and an image that exists is finished: it was renamed into place whole.
+That is all the bookkeeping there is, hence a killed run goes on where it stopped and judging again makes no image.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import UInt8
+from PIL import Image, PngImagePlugin
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from saes.disk import read_json, replacing, write_json
+from saes.errors import WorkbenchError, unknown_name
+
+BEFORE = {"edits", "fits", "unfinished"}  # what a comparison puts into a folder before it is a run
+SCORE = "score."  # prefix of the columns that hold one concept's score
+COLUMNS = {  # of records.parquet, beside one float32 column `score.<concept>` for each concept the judge knows
+    "model": "str", "concept": "str", "condition": "str", "method": "str", "edit": "str", "suite": "str",
+    "prompt": "str", "role": "str", "expected": "str", "seed": "int64", "image": "str", "bytes": "int64",
+    "seconds": "float64", "judge": "str", "judge_version": "str", "threshold": "float64", "shown": "bool",
+    "verdict": "str", "intact": "bool", "pixel_drift": "float64", "feature_drift": "float64",
+}  # fmt: skip
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ModelSpec(_Strict):
+    """Which model: `fingerprint` identifies the weights."""
+
+    name: str
+    kind: str
+    fingerprint: str
+
+
+class Sampling(_Strict):
+    """How every image of the run is sampled."""
+
+    steps: int
+    guidance_scale: float
+    negative_prompt: str = ""
+
+
+class Row(_Strict):
+    """One prompt of a trial; `expected` is the concept that the unedited model should show."""
+
+    prompt: str
+    role: str
+    expected: str
+    seed: int
+
+
+class EditSpec(_Strict):
+    """Which edit: `hash` is the hash of its saved files and the name of its folder under `edits/`."""
+
+    hash: str
+    kind: str
+    method: str
+    concepts: tuple[str, ...]
+    settings: dict[str, Any]
+    seed: int
+
+
+class Trial(_Strict):
+    """One suite under several conditions; None is the unedited model. `concept` is the one to be erased."""
+
+    suite: str
+    concept: str
+    anchor: str
+    dropped: int  # prompts left out of the suite because they may involve a minor
+    rows: tuple[Row, ...]
+    conditions: dict[str, EditSpec | None]
+
+
+class RunSpec(_Strict):
+    """The content of run.json."""
+
+    format: Literal["erasure-workbench run 1"] = "erasure-workbench run 1"
+    model: ModelSpec
+    sampling: Sampling
+    trials: tuple[Trial, ...]
+    question: str = ""
+    environment: dict[str, str]
+    command: str
+    started: str
+
+    def asks_the_same(self, other: "RunSpec") -> bool:
+        """Whether both describe the same images, wherever and whenever they were asked for."""
+        return (self.model, self.sampling, self.trials) == (other.model, other.sampling, other.trials)
+
+    def cells(self) -> list["Cell"]:
+        """Every image that the run asks for, each once: the unedited ones of all trials first."""
+        cells = [
+            cell(self.model, self.sampling, edit, row.prompt, row.seed)
+            for trial in self.trials
+            for edit in trial.conditions.values()
+            for row in trial.rows
+        ]
+        return sorted(dict.fromkeys(cells), key=lambda c: c.edit != "")
+
+
+class Cell(NamedTuple):
+    """One image to make. `edit` is the hash of the edit, "" for the unedited model."""
+
+    key: str
+    edit: str
+    prompt: str
+    seed: int
+
+
+def cell(model: ModelSpec, sampling: Sampling, edit: EditSpec | None, prompt: str, seed: int) -> Cell:
+    """The cell of one image; its key is 80 bits of the SHA-256 of all that decides the pixels."""
+    edit_hash = edit.hash if edit else ""
+    content = json.dumps([model.fingerprint, edit_hash, prompt, seed, sampling.model_dump()], sort_keys=True)
+    return Cell(hashlib.sha256(content.encode()).hexdigest()[:20], edit_hash, prompt, seed)
+
+
+class StoredImage(NamedTuple):
+    """An image `[h, w, 3]` with the seconds its generation took and the bytes of its file."""
+
+    pixels: np.ndarray
+    seconds: float
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder. `begin` makes or continues one, `open` reads one."""
+
+    dir: Path
+    spec: RunSpec
+
+    @classmethod
+    def begin(cls, dir: Path | str, spec: RunSpec) -> "Run":
+        """Makes the folder, or continues the one that asks for the same images; any other is refused."""
+        dir = Path(dir)
+        if not (dir / "run.json").exists():
+            if dir.is_dir() and {path.name for path in dir.iterdir()} - BEFORE:
+                raise WorkbenchError(f"{dir} holds other files and is no run.", "Choose a new or an empty folder.")
+            write_json(dir / "run.json", spec.model_dump(mode="json"))
+            return cls(dir, spec)
+        run = cls.open(dir)
+        if not run.spec.asks_the_same(spec):
+            raise WorkbenchError(
+                f"{dir} holds another run ({_difference(run.spec, spec)} differs).",
+                "Choose another folder, or repeat that run's settings to continue it.",
+            )
+        return run
+
+    @classmethod
+    def open(cls, dir: Path | str) -> "Run":
+        """Opens a run, finished or not. Raises `WorkbenchError` if it is none or has unknown fields."""
+        path = Path(dir) / "run.json"
+        if not path.is_file():
+            raise WorkbenchError(f"{dir} is not a run folder: it has no run.json.", "List yours: workbench runs.")
+        try:
+            return cls(Path(dir), RunSpec.model_validate(read_json(path)))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise WorkbenchError(f"{path}: {where}: {first['msg']}.", "Make the run again with this version.") from None
+
+    def image_path(self, key: str) -> Path:
+        """Where the image of a cell is or will be."""
+        return self.dir / "images" / key[:2] / f"{key}.png"
+
+    def missing(self, cells: Iterable[Cell]) -> list[Cell]:
+        """The cells without an image, each once, in their order."""
+        return [c for c in {c.key: c for c in cells}.values() if not self.image_path(c.key).exists()]
+
+    def write_image(self, cell: Cell, pixels: UInt8[np.ndarray, "h w 3"], seconds: float) -> None:
+        """Stores the image of a cell; `seconds` is its share of the time its batch took."""
+        text = PngImagePlugin.PngInfo()
+        for name, value in {**cell._asdict(), "seconds": f"{seconds:.6f}"}.items():
+            text.add_itxt(name, str(value))
+        with replacing(self.image_path(cell.key)) as temporary:
+            Image.fromarray(pixels).save(temporary, format="png", pnginfo=text)
+
+    def read_image(self, key: str) -> StoredImage:
+        """Reads the image of a cell; one that is absent or damaged is named in the error."""
+        path = self.image_path(key)
+        try:
+            with Image.open(path) as image:
+                return StoredImage(np.array(image), float(image.info["seconds"]), path.stat().st_size)
+        except FileNotFoundError:
+            problem = f"{self.dir} lacks the image {path.name}: the run is not finished."
+        except (OSError, SyntaxError, KeyError, ValueError):  # what Pillow raises for the many ways of being damaged
+            problem = f"{path} is damaged."
+            raise WorkbenchError(problem, "Delete this file and evaluate again: only it is made anew.") from None
+        raise WorkbenchError(problem, "Evaluate again with the same settings and folder: it goes on where it stopped.")
+
+    def images(self, condition: str, concept: str | None = None) -> UInt8[np.ndarray, "n h w 3"]:
+        """The images of a condition in the order of its records, of one concept's trial or of all."""
+        return self.pictures(self.rows(condition, concept))
+
+    def rows(self, condition: str, concept: str | None = None) -> pd.DataFrame:
+        """The records of a condition, of one concept's trial or of all. Unknown names are errors."""
+        records = self.records()
+        wanted = {"condition": condition, "concept": concept}
+        for column, name in wanted.items():
+            if name is not None and name not in set(records[column]):
+                raise unknown_name(column, name, set(records[column]))
+            records = records if name is None else records[records[column] == name]
+        return records
+
+    def pictures(self, records: pd.DataFrame) -> UInt8[np.ndarray, "n h w 3"]:
+        """The images of some records, in their order."""
+        return np.stack([self.read_image(Path(image).stem).pixels for image in records["image"]])
+
+    def write_records(self, records: pd.DataFrame, judge: Mapping[str, Any]) -> None:
+        """Replaces the records. `judge` is JSON about the judge, with the mapping `concepts` (name → kind)."""
+        _check_columns(self.dir / "records.parquet", list(records.columns), judge)
+        table = pa.Table.from_pandas(records, preserve_index=False)
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"judge": json.dumps(judge).encode()})
+        with replacing(self.dir / "records.parquet") as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+
+    def records(self) -> pd.DataFrame:
+        """A row an image, with the columns `COLUMNS` and one `score.<concept>` for each concept of the judge."""
+        table = self._table()
+        _check_columns(self.dir / "records.parquet", table.column_names, _judge(table))
+        return table.to_pandas()
+
+    @property
+    def judge(self) -> dict[str, Any]:
+        """Name, version, threshold and concepts (name → kind) of the judge of the present records."""
+        return _judge(self._table())
+
+    def _table(self) -> pa.Table:
+        path = self.dir / "records.parquet"
+        if not path.is_file():
+            raise WorkbenchError(
+                f"{self.dir} has no records yet: the run is not finished.",
+                "Evaluate again with the same settings and folder: it goes on where it stopped.",
+            )
+        try:
+            return pq.read_table(path)
+        except (pa.ArrowException, OSError):
+            raise WorkbenchError(
+                f"{path} is truncated or damaged.", "Judge the run again: its images are kept."
+            ) from None
+
+
+def _judge(table: pa.Table) -> dict[str, Any]:
+    return json.loads((table.schema.metadata or {}).get(b"judge", b'{"concepts": {}}'))
+
+
+def _check_columns(path: Path, columns: Sequence[str], judge: Mapping[str, Any]) -> None:
+    valid = [*COLUMNS, *(SCORE + concept for concept in judge["concepts"])]
+    for column in columns:
+        if column not in valid:
+            error = unknown_name("column", column, valid)
+            raise WorkbenchError(f"{path}: {error.problem}", error.remedy)
+    for column in valid:
+        if column not in set(columns):
+            raise WorkbenchError(f"{path} lacks the column {column!r}.", "Judge the run again with this version.")
+
+
+def _difference(ours: RunSpec, theirs: RunSpec) -> str:
+    return next(name for name in ("model", "sampling", "trials") if getattr(ours, name) != getattr(theirs, name))

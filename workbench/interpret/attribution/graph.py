@@ -1,0 +1,128 @@
+"""Features → features: which features of a denoiser site each feature of a text site feeds.
+
+A source i (text) is ablated, and the mean activation m of each target j (denoiser) is compared, at equal latents:
+    (1)  w_ij = mean over rows of m_j − m_j(without i)          positive: i feeds j; negative: i holds j down
+The control takes out of the same tokens as much of another direction: z_i r with a random r as long as i's decoder row.
+An edge is kept only where |w_ij| is larger than whatever any control did to the same target.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from saes.dictionary import Code, Dictionary
+from saes.errors import WorkbenchError
+from saes.files import SAE
+from saes.progress import SILENT, Progress
+from workbench.activations.autoencoders import check_origin, dictionary_on, open_sae, site_of
+from workbench.edits.interventions import ablation
+from workbench.hooks import Activation, Clock, Site, SiteEdit
+from workbench.interpret.attribution.lens import SEEN, Looks, looks_at
+from workbench.interpret.attribution.pictures import chosen_values
+from workbench.models import Model
+
+DRAWS = 3  # random directions for each source
+
+
+@torch.no_grad()
+def feature_graph(
+    model: Model,
+    source: SAE | str | Path,
+    sources: Sequence[int],
+    target: SAE | str | Path,
+    targets: Sequence[int],
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    seen: int = SEEN,
+    draws: int = DRAWS,
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> pd.DataFrame:
+    """The edges from some features of a text SAE to some of a denoiser SAE, the strongest first.
+
+    Columns: source, target (features), weight (1) in the target's units, share (of the
+    target's mean activation with or without the source, whichever is more: in [−1, 1]), low, high (95 % of the weight,
+    by the normal approximation over rows), control (the largest |weight| of any of the `draws` random
+    directions of each source on this target). Edges not above their control are left out. The latents are the prompts'
+    own pictures, noised to `seen` timesteps. Raises `WorkbenchError` for SAEs at other kinds of sites.
+    """
+    opened = open_sae(source), open_sae(target)
+    sites = tuple(site_of(sae, model) for sae in opened)
+    if [site.component for site in sites] != ["prompt", "image"]:
+        raise WorkbenchError(f"No graph leads from {sites[0].alias} to {sites[1].alias}.", "Go from text to denoiser.")
+    for sae, features in zip(opened, (sources, targets), strict=True):
+        check_origin(sae, model)
+        ablation(model, sae, features)  # checks the features
+    looks = looks_at(model, prompts, seeds, seen)
+    means = _means(model, sites[1], dictionary_on(opened[1], model), targets, prompts, looks)
+    whole, dictionary = means([]), dictionary_on(opened[0], model)
+    draw = torch.Generator().manual_seed(seed)
+    weights: list[Tensor] = []
+    controls: list[Tensor] = []
+    for feature in progress(sources, "edges"):
+        own = dictionary.W_dec[feature]
+        turned = [r.to(own) * own.norm() / r.norm() for r in torch.randn(draws, len(own), generator=draw)]
+        for direction, kept in ((own, weights), *((r, controls) for r in turned)):
+            kept.append(whole - means([SiteEdit(sites[0], without(dictionary, feature, direction))]))  # (1)
+    return _edges(torch.stack(weights), torch.stack(controls), whole, sources, targets)
+
+
+def without(
+    dictionary: Dictionary, feature: int, direction: Float[Tensor, " d"]
+) -> Callable[[Activation, Clock], Activation]:
+    """A transform that takes z · `direction` away wherever the feature fires, as `ablation` does with its own row."""
+
+    def transform(x: Activation, clock: Clock) -> Activation:
+        z = chosen_values(dictionary.encode(x.to(direction.dtype)), torch.tensor([feature], device=x.device))
+        z = z * clock.mask("cond")[:, None, None]
+        z[:, 0] = 0  # never the begin token
+        return (x - z * direction).to(x.dtype)
+
+    return transform
+
+
+def _means(
+    model: Model, site: Site, dictionary: Dictionary, targets: Sequence[int], prompts: Sequence[str], looks: Looks
+) -> Callable[[Sequence[SiteEdit]], Float[Tensor, "rows targets"]]:
+    """The function that gives the targets' mean activation over places and timesteps under some edits."""
+    chosen = torch.tensor(list(targets), device=model.device)
+
+    def keep(_: Site, x: Tensor, clock: Clock) -> Tensor:
+        code: Code = dictionary.encode(x.to(dictionary.W_dec.dtype))
+        return chosen_values(code, chosen).mean(dim=1)
+
+    def means(edits: Sequence[SiteEdit]) -> Float[Tensor, "rows targets"]:
+        with model.session(record=[site], edits=edits, keep=keep) as session:
+            encoding = model.encode(prompts)
+            for x, t in looks:
+                model.noise_prediction(x, t, encoding)
+        return torch.stack([kept for _, kept in session.records[site.alias]]).mean(dim=0).cpu()
+
+    return means
+
+
+def _edges(
+    weights: Float[Tensor, "sources rows targets"],
+    controls: Float[Tensor, "draws rows targets"],
+    whole: Float[Tensor, "rows targets"],
+    sources: Sequence[int],
+    targets: Sequence[int],
+) -> pd.DataFrame:
+    mean, before, rows = weights.mean(dim=1), whole.mean(dim=0), weights.shape[1]
+    reach = 1.96 * weights.std(dim=1) / rows**0.5 if rows > 1 else torch.zeros_like(mean)
+    control = controls.mean(dim=1).abs().amax(dim=0)
+    table = pd.DataFrame([
+        {
+            "source": source, "target": target, "weight": float(mean[i, j]),
+            "share": float(mean[i, j] / torch.maximum(before[j], before[j] - mean[i, j])),
+            "low": float(mean[i, j] - reach[i, j]), "high": float(mean[i, j] + reach[i, j]),
+            "control": float(control[j]),
+        }
+        for i, source in enumerate(sources) for j, target in enumerate(targets) if mean[i, j].abs() > control[j]
+    ], columns=["source", "target", "weight", "share", "low", "high", "control"])  # fmt: skip
+    return table.sort_values("weight", key=abs, ascending=False, ignore_index=True)

@@ -1,0 +1,68 @@
+"""One number that a model's inside can be asked about, differentiable in whatever an edit touches.
+
+Prompts with a concept and the same prompts with its anchor pull the noise prediction apart, at equal latents. How far
+along this direction a prediction lies says how much of the concept the model is about to draw:
+    (1)  y = mean over t of ⟨ε(x_t) − ε₀(x_t, anchor), d_t⟩ / ‖d_t‖²,   d_t = ε₀(x_t, prompt) − ε₀(x_t, anchor)
+ε₀ is the unedited model, for which y = 1; y is 0 where the prediction is that of the anchor prompt. The latents x_t are
+pictures that the unedited model makes of the prompts, with noise.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from saes.errors import WorkbenchError
+from workbench.activations.substitution import noised
+from workbench.models import Model
+from workbench.models.architecture import Latents
+
+Looks = Sequence[tuple[Latents, float]]  # latents of all rows, and their timestep
+Lens = Callable[[], Float[Tensor, " rows"]]
+SEEN = 4  # timesteps
+
+
+@torch.no_grad()
+def looks_at(model: Model, prompts: Sequence[str], seeds: Sequence[int], seen: int = SEEN) -> Looks:
+    """Pictures that the model makes of the prompts, noised to `seen` timesteps evenly spread over the schedule."""
+    pictures, noise = model.latents(model.generate(prompts, seeds)), model.noise(seeds).to(model.device)
+    times = [1000 * (place + 0.5) / seen for place in range(seen)]
+    return [(noised(model.pipe.scheduler, pictures, noise, t), t) for t in times]
+
+
+@torch.no_grad()
+def concept_lens(
+    model: Model,
+    prompts: Sequence[str],
+    anchors: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    seen: int = SEEN,
+) -> Lens:
+    """The lens (1) of prompts and their counterparts: called inside `model.edited` or a session, it gives y there.
+
+    The three lists are equally long. `seen` timesteps count, evenly spread. Each call encodes the prompts and runs the
+    denoiser `seen` times. Raises `WorkbenchError` for a prompt that is its own anchor.
+    """
+    if not len(prompts) == len(anchors) == len(seeds):
+        raise WorkbenchError(
+            f"{len(prompts)} prompts, {len(anchors)} anchors, {len(seeds)} seeds.", "Give equally many."
+        )
+    if same := [prompt for prompt, anchor in zip(prompts, anchors, strict=True) if prompt == anchor]:
+        raise WorkbenchError(f"{same[0]!r} is its own anchor, so it has no direction.", "Name another thing there.")
+    looks = looks_at(model, prompts, seeds, seen)
+    concept, anchor = model.encode(prompts), model.encode(anchors)
+    origins = [model.noise_prediction(x, t, anchor).flatten(1) for x, t in looks]
+    apart = [model.noise_prediction(x, t, concept).flatten(1) - o for (x, t), o in zip(looks, origins, strict=True)]
+    directions = [d / d.square().sum(dim=1, keepdim=True) for d in apart]
+
+    def lens() -> Float[Tensor, " rows"]:
+        encoding = model.encode(prompts)
+        along = [
+            ((model.noise_prediction(x, t, encoding).flatten(1) - origin) * direction).sum(dim=1)
+            for (x, t), origin, direction in zip(looks, origins, directions, strict=True)
+        ]
+        return torch.stack(along).mean(dim=0)  # (1)
+
+    return lens

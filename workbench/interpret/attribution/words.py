@@ -1,0 +1,110 @@
+"""Words → pixels: how much attention each place of a picture pays to a word, as it is made (DAAM).
+
+Equations (1) and (2) are those of `probes.attribution`. The tokens of a word are added up inside the hook, so that a
+map costs no more memory than one call.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor
+
+from probes.attribution import token_maps, word_positions
+from saes.errors import WorkbenchError
+from saes.progress import SILENT, Progress
+from workbench.hooks import AttentionRecorder, AttentionSite, Clock
+from workbench.models import Model
+from workbench.models.diffusion.sampling import pair
+from workbench.models.encoding import token_row
+
+MAP_SIZE = 32  # pixels a side of a map
+BATCH = 16
+
+
+class WordMaps(NamedTuple):
+    """Pictures, and for each the share of attention in [0, 1] that every place of it pays to its word."""
+
+    images: UInt8[np.ndarray, "n image_height image_width 3"]
+    maps: Float32[np.ndarray, "n height width"]
+
+
+def word_maps(
+    model: Model,
+    prompts: str | Sequence[str],
+    words: str | Sequence[str],
+    seeds: int | Sequence[int],
+    *,
+    size: int = MAP_SIZE,
+    progress: Progress = SILENT,
+    **sampling: Any,
+) -> WordMaps:
+    """Makes pictures as `model.generate` does and maps the attention to a word of each: mean over heads, layers, steps.
+
+    One prompt goes with all seeds and one seed with all prompts, as there; one word goes with all. `sampling` is
+    further arguments of `model.generate`. Raises `WorkbenchError` for a word that its prompt lacks.
+    """
+    cells = pair(prompts, seeds)
+    asked = [words] * len(cells) if isinstance(words, str) else list(words)
+    if len(asked) != len(cells):
+        raise WorkbenchError(f"There are {len(asked)} words for {len(cells)} pictures.", "Give one, or one for each.")
+    places = [[positions_of(model, cell.prompt, word)] for cell, word in zip(cells, asked, strict=True)]
+    images, maps = [], []
+    for start in progress(range(0, len(cells), BATCH), "attention"):
+        batch = cells[start : start + BATCH]
+        given = [cell.prompt for cell in batch], [cell.seed for cell in batch]
+        with WordRecorder(model, places[start : start + BATCH]) as recorder:
+            images.append(model.generate(*given, batch_size=BATCH, **sampling))
+        maps.append(recorder.maps(size)[:, 0])
+    return WordMaps(np.concatenate(images), torch.cat(maps).numpy())
+
+
+def positions_of(model: Model, prompt: str, word: str) -> list[int]:
+    """The rows of an encoded prompt that stand for a word, at all its places and for each of the model's tokenizers.
+
+    Raises `WorkbenchError` if the prompt does not contain it.
+    """
+    found = [
+        segment.start + position
+        for segment in model.architecture.segments()
+        for position in word_positions(token_row(segment.tokenizer, prompt).words, word)
+    ]
+    if not found:
+        raise WorkbenchError(f"{word!r} is no word of {prompt!r}.", "Choose a word that the prompt contains.")
+    return found
+
+
+class WordRecorder:
+    """Adds up the attention to words while its `with` block runs, in memory that does not grow with the calls.
+
+    `places[row][word]` are the positions of a word in the prompt of a conditional row; each row has equally many words.
+    Every call in the block has these rows, in this order.
+    """
+
+    def __init__(self, model: Model, places: Sequence[Sequence[Sequence[int]]]) -> None:
+        self._places = places
+        self._sums: dict[str, Tensor] = {}
+        self._calls: dict[str, int] = {}
+        self._recorder = AttentionRecorder(model, list(model.attention_sites().values()), self._add, role="cond")
+
+    def __enter__(self) -> "WordRecorder":
+        self._recorder.__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._recorder.__exit__(*raised)
+
+    def maps(self, size: int = MAP_SIZE) -> Float[Tensor, "rows words height width"]:
+        """The mean over calls and sites, on the CPU. Raises `WorkbenchError` if nothing ran."""
+        means = [(self._sums[alias] / self._calls[alias])[None].cpu() for alias in self._sums]
+        return token_maps(means, size)
+
+    def _add(self, site: AttentionSite, seen: Float[Tensor, "rows pixels tokens"], clock: Clock) -> None:
+        words = torch.zeros(len(seen), seen.shape[-1], len(self._places[0]), device=seen.device)
+        for row, places in enumerate(self._places):
+            for word, positions in enumerate(places):
+                words[row, positions, word] = 1.0
+        self._sums[site.alias] = self._sums.get(site.alias, 0.0) + seen @ words  # (2)
+        self._calls[site.alias] = self._calls.get(site.alias, 0) + 1

@@ -1,0 +1,103 @@
+"""How far edits push activations away from those that the model makes by itself, site by site and step by step."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from probes.drift import DriftMeter
+from probes.statistics import bootstrap_means, middle_95
+from saes.errors import WorkbenchError
+from saes.progress import SILENT, Progress
+from workbench.activations.reading import IMAGE_BATCH, run_batch
+from workbench.edits import Edit
+from workbench.edits.conditions import UNEDITED
+from workbench.hooks import Clock, Site
+from workbench.models import Model
+
+QUANTILE = 0.99  # of held-out real rows: what lies beyond it is called far
+POSITIONS = 64  # of a picture, evenly spaced
+
+
+class Rows(NamedTuple):
+    """Activations of some prompts at one site and timestep, and the number of the prompt of each."""
+
+    x: Float[Tensor, "n d"]
+    prompt: Int[Tensor, " n"]
+
+
+Place = tuple[str, float | None]  # a site and a timestep, None at text sites
+
+
+def measure_drift(
+    model: Model,
+    edits: Mapping[str, Edit],
+    prompts: Sequence[str],
+    real: Sequence[str],
+    sites: Sequence[str],
+    *,
+    seed: int = 0,
+    steps: int | None = None,
+    progress: Progress = SILENT,
+) -> pd.DataFrame:
+    """Where the activations of `prompts` lie under each edit, among those of the prompts `real` without any.
+
+    A row for each condition (the unedited model first), site and timestep (nan at text sites): `distance` is the median
+    over positions, `usual` that of real rows that were held out, `beyond` the share of positions farther than 99 % of
+    these, with `low` and `high` over resampled prompts. Conditional rows; no begin token, which is the same in every
+    prompt. Prompt number i has the seed seed + i. Raises `WorkbenchError` for fewer than four real prompts.
+    """
+    if UNEDITED in edits:
+        raise WorkbenchError(f"An edit is called {UNEDITED!r}.", "Give it another name.")
+    places = [model.site(alias) for alias in sites]
+    known = _rows(model, places, real, seed + len(prompts), steps)
+    meters = {place: DriftMeter.fit(rows.x, groups=rows.prompt, seed=seed) for place, rows in known.items()}
+    found = []
+    for name, edit in progress([(UNEDITED, None), *edits.items()], "drift"):
+        with model.edited(*([edit] if edit else [])):
+            made = _rows(model, places, prompts, seed, steps)
+        found += [{"condition": name, **_measured(meters[place], place, rows)} for place, rows in made.items()]
+    return pd.DataFrame(found)
+
+
+def _measured(meter: DriftMeter, place: Place, rows: Rows) -> dict[str, str | float]:
+    distance = meter.distance(rows.x)
+    far = (distance > meter.limit(QUANTILE)).double().numpy()
+    low, high = middle_95(bootstrap_means(far, rows.prompt.numpy()))
+    site, timestep = place[0], float("nan") if place[1] is None else place[1]
+    usual = float(meter.reference.median())
+    return {
+        "site": site, "timestep": timestep, "distance": float(distance.median()), "usual": usual,
+        "beyond": float(far.mean()), "low": low, "high": high,
+    }  # fmt: skip
+
+
+def _rows(
+    model: Model, sites: Sequence[Site], prompts: Sequence[str], seed: int, steps: int | None
+) -> dict[Place, Rows]:
+    """Every call's activations, those of calls at equal timesteps together."""
+    parts: dict[Place, list[Rows]] = defaultdict(list)
+    first = 0
+
+    def keep(site: Site, activation: Tensor, clock: Clock) -> None:
+        x = activation[clock.mask("cond")].float().cpu()
+        if not len(x):
+            return
+        kept = _kept(site, x.shape[1])
+        number = torch.arange(first, first + len(x)).repeat_interleave(len(kept))
+        parts[site.alias, clock.timestep].append(Rows(x[:, kept].flatten(0, 1), number))
+
+    for first in range(0, len(prompts), IMAGE_BATCH):
+        part = prompts[first : first + IMAGE_BATCH]
+        run_batch(model, sites, part, keep, seed=seed + first, steps=steps)
+    return {place: Rows(*(torch.cat(column) for column in zip(*some, strict=True))) for place, some in parts.items()}
+
+
+def _kept(site: Site, positions: int) -> Int[Tensor, " kept"]:
+    if site.component == "prompt":
+        return torch.arange(1, positions)
+    return torch.linspace(0, positions - 1, min(POSITIONS, positions)).round().long()

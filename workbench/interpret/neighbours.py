@@ -1,0 +1,95 @@
+"""Words near a concept, for a model: encodes candidates as its text encoder does, and ranks them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from probes.neighbours import Shared, neighbour_table
+from saes.errors import WorkbenchError
+from saes.files import SAE
+from saes.progress import SILENT, Progress
+from workbench.activations.autoencoders import dictionary_on, open_sae, site_of
+from workbench.concepts import Concept
+from workbench.fitting.rows import ends_of_text
+from workbench.fitting.trajectories import trajectories
+from workbench.interpret.find_features import feature_scores
+from workbench.models import Model
+
+LATENTS, BATCH = 4, 64
+DIFFUSION = ("sd1", "sd2", "sdxl")
+
+
+def find_neighbours(
+    model: Model,
+    concept: Concept,
+    among: Sequence[str] | None = None,
+    *,
+    sae: SAE | str | Path | None = None,
+    effects: bool = False,
+    progress: Progress = SILENT,
+) -> pd.DataFrame:
+    """Candidate words by their nearness to the concept: the table of `probes.neighbours`, with a column `known` that
+    marks the concept's synonyms, which are always among them.
+
+    `among` is the concept's `retain` words if left out. A word is what its prompts have in common: the mean, over the
+    concept's templates, of the row that ends the text (it parts synonyms from other words better than the row of the
+    word itself, for names of several tokens above all), the mean of how strongly each feature of `sae` fires, and with
+    `effects` what the word does to the predicted noise (`noise_effects`). Raises `WorkbenchError` if there is no
+    candidate, and for effects in a model that is no Stable Diffusion 1, 2 or XL.
+    """
+    given = concept.retain if among is None else among
+    words = [word for word in dict.fromkeys([*concept.synonyms, *given]) if word.casefold() != concept.name.casefold()]
+    if not words:
+        raise WorkbenchError(f"There are no candidates for neighbours of {concept.name!r}.", "Name some with `among`.")
+    filled = Concept(concept.name, synonyms=words, templates=concept.templates)
+    prompts = [*filled.prompts(), *filled.synonym_prompts()]
+    features = None
+    if sae is not None:
+        opened = open_sae(sae)
+        fired = feature_scores(model, site_of(opened, model), dictionary_on(opened, model), prompts, progress)
+        features = shared(fired, 1 + len(words))
+    ends = shared(ends_of_text(model, prompts, progress).flatten(1).double().cpu(), 1 + len(words))
+    felt = shared(noise_effects(model, prompts, len(filled.prompts()), progress), 1 + len(words)) if effects else None
+    table = neighbour_table(words, ends, features=features, effects=felt)
+    return table.assign(known=table.word.isin(concept.synonyms))
+
+
+@torch.no_grad()
+def noise_effects(
+    model: Model, prompts: Sequence[str], templates: int, progress: Progress = SILENT
+) -> Float[Tensor, "prompts m"]:
+    """The noise that the model predicts for each prompt at the same latents, less its mean over the prompts of the
+    same template: what the words of the prompts do. The prompts come word by word, `templates` of each.
+
+    The latents are `LATENTS` trajectories of the empty prompt after a third of the denoising, where noise still decides
+    little and the prompt decides what there is to be seen.
+    """
+    if model.kind not in DIFFUSION:
+        raise WorkbenchError(
+            f"Effects are compared along trajectories of {', '.join(DIFFUSION)}, and {model.name} is {model.kind}.",
+            "Leave the effects out.",
+        )
+    steps = model.defaults.steps
+    seen = trajectories(model, [""] * LATENTS, range(LATENTS), steps=steps, seen=1 + steps // 3, role="uncond")
+    rows = []
+    for start in progress(range(0, len(prompts), BATCH), "effects of words"):
+        encoding = model.encode(prompts[start : start + BATCH])
+        each = [
+            model.predicted_noise(
+                x.to(model.device).expand(len(encoding.roles), -1, -1, -1), seen.timesteps[-1], encoding
+            )
+            for x in seen.latents[:, -1]
+        ]
+        rows.append(torch.stack(each, dim=1).flatten(1).double().cpu())
+    predicted = torch.cat(rows).unflatten(0, (-1, templates))
+    return (predicted - predicted.mean(dim=0)).flatten(0, 1)
+
+
+def shared(rows: Float[Tensor, "prompts m"], words: int) -> Shared:
+    """The mean over each word's prompts, the first word's apart."""
+    means = rows.unflatten(0, (words, -1)).mean(dim=1)
+    return Shared(means[0], means[1:])

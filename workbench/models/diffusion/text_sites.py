@@ -1,0 +1,68 @@
+"""Site aliases of text encoders: `text.3` is the residual stream after layer 3, `text.3.attn` and `.mlp` its parts;
+`text.3.attn.heads` (CLIP) is what the attention's heads, side by side, hand to its output map."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from workbench.hooks import Site
+
+
+@dataclass(frozen=True)
+class Row:
+    """A site within an encoder."""
+
+    alias: str
+    path: str
+    index: int | None = None
+    slot: Literal["output", "input"] = "output"
+
+
+def text_sites(pipe: Any, encoder: str, alias: str, positions: int | None = None) -> list[Site]:
+    """The sites of the pipeline's text encoder at attribute `encoder`; none if a reduced pipeline lacks it.
+
+    `positions` is what prompts are padded to, unless that is the full length of the encoder's own tokenizer.
+    """
+    module = getattr(pipe, encoder)
+    if module is None:
+        return []
+    # an encoder and its tokenizer carry the same number
+    positions = positions or getattr(pipe, encoder.replace("text_encoder", "tokenizer")).model_max_length
+    table = _t5_table if hasattr(module.config, "d_model") else _clip_table
+    channels = module.config.hidden_size
+    return [
+        Site(
+            f"{alias}.{row.alias}",
+            f"{encoder}.{row.path}",
+            row.slot,
+            row.index,
+            "tokens",
+            channels,
+            positions,
+            "prompt",
+        )
+        for row in table(module)
+    ]
+
+
+def _clip_table(module: Any) -> list[Row]:
+    # CLIPTextModel lost its inner `text_model` in transformers 5.6; CLIPTextModelWithProjection still has one.
+    inner, prefix = (module.text_model, "text_model.") if hasattr(module, "text_model") else (module, "")
+    rows: list[Row] = []
+    for layer in range(len(inner.encoder.layers)):
+        path = f"{prefix}encoder.layers.{layer}"
+        rows += [
+            Row(f"{layer}", path),
+            Row(f"{layer}.attn", f"{path}.self_attn", 0),
+            Row(f"{layer}.attn.heads", f"{path}.self_attn.out_proj", 0, "input"),
+            Row(f"{layer}.mlp", f"{path}.mlp"),
+        ]
+    return rows
+
+
+def _t5_table(module: Any) -> list[Row]:
+    rows: list[Row] = []
+    for layer in range(len(module.encoder.block)):
+        path = f"encoder.block.{layer}"
+        rows += [Row(f"{layer}", path, 0), Row(f"{layer}.attn", f"{path}.layer.0.SelfAttention", 0)]
+        rows += [Row(f"{layer}.mlp", f"{path}.layer.1.DenseReluDense")]
+    return rows
