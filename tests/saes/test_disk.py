@@ -2,13 +2,23 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from saes.disk import new_folder, read_json, read_tensors, sha256_of, write_json, write_tensors
+from saes.disk import new_folder, read_json, read_tensors, read_text, sha256_of, write_json, write_tensors
 from saes.errors import WorkbenchError, unknown_name
+from saes.leftovers import contents, sweep
 from saes.progress import SILENT
+
+
+def enter_new_folder(path):
+    with new_folder(path):
+        pass
 
 
 def test_json_comes_back_and_leaves_no_temporary_file(tmp_path):
@@ -19,8 +29,9 @@ def test_json_comes_back_and_leaves_no_temporary_file(tmp_path):
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     write_json(tmp_path / "a.json", {"v": 1})
-    with pytest.raises(ValueError):
-        write_json(tmp_path / "a.json", {"v": float("nan")})
+    for value, says in ((float("nan"), "not finite"), (-float("inf"), "not finite"), ("\ud800", "half a character")):
+        with pytest.raises(WorkbenchError, match=says):
+            write_json(tmp_path / "a.json", {"v": value})
     assert read_json(tmp_path / "a.json") == {"v": 1}
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -32,6 +43,13 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         ("{}", "lacks the field 'seed'"),
         ("[1]", "JSON object"),
         ('{"seed": ', "not valid JSON"),
+        ('{"seed": NaN}', "not valid JSON .NaN is no finite number"),
+        ('{"seed": -Infinity}', "not valid JSON .-Infinity is no"),
+        ('{"seed": 1e999}', "not valid JSON .1e999 is no"),
+        ('{"seed": 1, "seed": 2}', "not valid JSON .the key 'seed' stands there twice"),
+        ('{"seed": "\\ud800"}', r"half a character .U\+D800"),
+        ("[" * 100_000, "not valid JSON"),
+        ("9" * 5000, "not valid JSON"),
     ],
 )
 def test_json_that_does_not_fit_is_refused(tmp_path, text, says):
@@ -40,10 +58,37 @@ def test_json_that_does_not_fit_is_refused(tmp_path, text, says):
         read_json(tmp_path / "a.json", ["seed"])
 
 
-def test_absent_files_are_named(tmp_path):
-    for read in (read_json, read_tensors):
-        with pytest.raises(WorkbenchError, match=r"gone\.x does not exist"):
-            read(tmp_path / "gone.x")
+@pytest.mark.parametrize("read", [read_text, read_json, read_tensors, sha256_of])
+def test_what_cannot_be_read_is_named(tmp_path, read):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name, says in (
+        ("gone.x", r"gone\.x does not exist"),
+        (".", "is a folder, not a file"),
+        ("n" * 300, "Cannot read .*File name too long"),
+        ("loop", "Cannot read .*symbolic links"),
+    ):
+        with pytest.raises(WorkbenchError, match=says):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("fox\nfüchsin".encode("latin-1"), r"is not UTF-8 text \(line 2\)"),
+        ("a fox".encode("utf-16"), r"is not UTF-8 text \(line 1\)"),
+        ("a fox".encode("utf-16-le"), "is not UTF-8 text .it holds zero bytes"),
+        (b"\x89PNG\r\n\x1a\n\x00", "is not UTF-8 text"),
+    ],
+)
+def test_another_encoding_is_one_sentence(tmp_path, content, says):
+    (tmp_path / "a.txt").write_bytes(content)
+    with pytest.raises(WorkbenchError, match=says):
+        read_text(tmp_path / "a.txt")
+
+
+def test_text_is_as_it_was_written_but_for_a_byte_order_mark(tmp_path):
+    (tmp_path / "a.txt").write_bytes("\ufefffüchsin\r\nfox\n".encode())
+    assert read_text(tmp_path / "a.txt") == "füchsin\r\nfox\n"
 
 
 def test_tensors_come_back_bit_equal_even_if_they_share_memory(tmp_path):
@@ -74,11 +119,98 @@ def test_a_new_folder_appears_only_after_a_clean_exit(tmp_path):
         pass
 
 
-def test_a_place_that_cannot_be_written_gives_one_sentence(tmp_path):
+@pytest.mark.parametrize("write", [lambda p: write_json(p, 1), lambda p: write_tensors(p, {}), enter_new_folder])
+def test_a_place_that_cannot_be_written_gives_one_sentence(tmp_path, write):
     (tmp_path / "file").write_text("")  # a file where a folder is needed fails for root as well
-    for write in (lambda p: write_json(p, 1), lambda p: new_folder(p).__enter__()):
-        with pytest.raises(WorkbenchError, match="Cannot write"):
-            write(tmp_path / "file" / "inner")
+    with pytest.raises(WorkbenchError, match=r"Cannot write .*a file is where a folder should be"):
+        write(tmp_path / "file" / "inner")
+    with pytest.raises(WorkbenchError, match=r"Cannot write .*too long.*Choose a shorter name"):
+        write(tmp_path / ("n" * 300))
+    write(tmp_path / ("ü" * 120))  # 240 bytes of the 255 that a name may have
+
+
+# Each library writes more than a file may hold; a full disk fails in the same places.
+NO_ROOM = """
+import resource, sys
+from pathlib import Path
+import numpy as np, pandas as pd, torch
+from PIL import Image
+from safetensors.torch import save_file
+from saes.disk import new_folder, replacing, write_json, write_tensors
+from saes.errors import WorkbenchError
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+
+def inside(write):
+    def into(path):
+        with new_folder(path) as folder:
+            write(folder / "inner")
+    return into
+
+def replaced(write):
+    def over(path):
+        with replacing(path) as temporary:
+            write(temporary)
+    return over
+
+libraries = {
+    "parquet": lambda path: pd.DataFrame({"a": noise.flatten()}).to_parquet(path),
+    "png": lambda path: Image.fromarray(noise).save(path, format="png"),
+    "numpy": lambda path: np.save(open(path, "wb"), noise),
+    "safetensors": lambda path: save_file({"a": torch.zeros(50_000)}, path),
+}
+writers = {name: replaced(write) for name, write in libraries.items()}
+writers["json"] = lambda path: write_json(path, "x" * 100_000)
+writers["tensors"] = lambda path: write_tensors(path, {"a": torch.zeros(50_000)})
+writers |= {f"{name} in a folder": inside(write) for name, write in libraries.items()}
+writers["json in a folder, by its name"] = inside(writers["json"])
+for name, write in writers.items():
+    try:
+        write(Path(sys.argv[1], name))
+        print("nothing was raised")
+    except WorkbenchError as error:
+        print(name, "|", error)
+"""
+
+
+def test_a_lack_of_room_is_one_sentence_whichever_library_writes(tmp_path):
+    done = subprocess.run([sys.executable, "-c", NO_ROOM, tmp_path], check=True, capture_output=True, text=True)
+    sentences = done.stdout.splitlines()
+    assert len(sentences) == 11
+    for sentence in sentences:
+        name, says = sentence.split(" | ")
+        inner = "/inner" * name.endswith("by its name")
+        assert says.startswith(f"Cannot write {tmp_path / name}{inner} (") and "room" in says, sentence
+        assert "part" not in says, sentence
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_files_are_as_readable_as_the_umask_says(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        write_json(tmp_path / "a.json", 1)
+        write_tensors(tmp_path / "a.safetensors", {})
+        with new_folder(tmp_path / "a") as folder:
+            save_file({}, folder / "b.safetensors")  # as diffusers does when it saves a pipeline
+    finally:
+        os.umask(before)
+    for name in ("a.json", "a.safetensors", "a/b.safetensors"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == mode, name
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o777 & ~umask
+
+
+def test_what_kills_left_is_told_from_what_belongs(tmp_path):
+    assert contents(tmp_path / "nowhere") == set()
+    kept = {"run.json", ".hidden", "mine.part", ".tmp", ".half.part"}
+    left = {".run.json.0123abcd.part", ".tmpaB3dE6", ".lock"}
+    for name in kept | left:
+        (tmp_path / name).touch()
+    (tmp_path / "edits" / ".e.0123abcd.part" / "0").mkdir(parents=True)
+    assert contents(tmp_path) == kept | {"edits"}
+    sweep(tmp_path)
+    assert {path.name for path in tmp_path.rglob("*")} == kept | {"edits", ".lock"}
 
 
 def test_sha256_is_that_of_the_bytes(tmp_path):

@@ -33,7 +33,7 @@ for chunk in range(len(spec.chunks)):
     if chunk == 3 and moment == "shard without manifest":
         saes.writing.sha256_of = die
     if chunk == 3 and moment == "half a manifest":
-        saes.disk.json.dumps = lambda *_, **__: "{"
+        saes.disk.to_json = lambda *_: "{"
         saes.disk._flush = lambda path: die() if "manifest" in path.name else None
     writer.write(chunk, build["chunk_rows"](spec, chunk))
 """
