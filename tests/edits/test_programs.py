@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from saes.dictionary import Dictionary
 from workbench.edits.programs import change_features, identity
-from workbench.hooks import Clock
+from workbench.hooks import Clock, Step
 
 # Two orthogonal features, k = 2: the code of (a, b) is (a, b) where positive.
 PLANE = Dictionary("topk", torch.eye(3)[:, :2], torch.zeros(2), torch.eye(3)[:2], torch.zeros(3), torch.zeros(3), 2)
@@ -28,11 +28,11 @@ def changed(x: torch.Tensor, clock: Clock, features=(0,), tensors=PLANE.tensors,
 
 
 def picture(timestep: float = 500.0) -> Clock:
-    return Clock("image", 0, timestep, ("uncond", "cond"))
+    return Clock("image", 0, Step(0, None, timestep), ("uncond", "cond"))
 
 
 def test_only_the_chosen_feature_is_scaled_and_the_rest_of_x_stays():
-    out = scaled(Clock("image", 0, 1.0, ("cond", "cond")), -2.0)
+    out = scaled(Clock("image", 0, Step(0, None, 1.0), ("cond", "cond")), -2.0)
     expected = torch.tensor([[-4.0, 3.0, 5.0], [-2.0, 4.0, 7.0], [-1.0, 2.0, 9.0]])  # −1 does not fire
     assert_close(out, expected.repeat(2, 1, 1))
 
@@ -41,11 +41,11 @@ def test_unconditional_rows_and_the_begin_token_are_left_alone():
     out = scaled(Clock("prompt", 0, None, ("uncond", "cond"), torch.zeros(2, 3, dtype=torch.int64)), 0.0)
     assert torch.equal(out[0], X[0])
     assert_close(out[1], torch.tensor([[2.0, 3.0, 5.0], [0.0, 4.0, 7.0], [-1.0, 2.0, 9.0]]))
-    assert scaled(Clock("image", 0, 1.0, ("uncond", "uncond")), 0.0) is X
+    assert scaled(Clock("image", 0, Step(0, None, 1.0), ("uncond", "uncond")), 0.0) is X
 
 
 def test_identity_returns_the_very_activation():
-    assert identity(X, Clock("image", 0, 1.0, ("cond", "cond")), {}, {}) is X
+    assert identity(X, Clock("image", 0, Step(0, None, 1.0), ("cond", "cond")), {}, {}) is X
 
 
 def test_clamp_sets_and_add_adds_at_every_position_of_a_picture_also_where_nothing_fires():
@@ -77,7 +77,9 @@ def test_equations_1_and_2_against_the_dense_code_in_float64(action):
     new[..., features] = {"scale": s * z, "clamp": torch.full_like(z, s), "add": z + s}[action][..., features]
     assert (z[..., features] > 0).any() and (z[..., features] == 0).any()
     tensors = {"W_enc": W_enc, "b_enc": b_enc, "W_dec": W_dec, "b_dec": b, "b_in": b}
-    out = changed(x, Clock("image", 0, 1.0, ("cond", "cond")), features, tensors, k=4, action=action, strength=s)
+    out = changed(
+        x, Clock("image", 0, Step(0, None, 1.0), ("cond", "cond")), features, tensors, k=4, action=action, strength=s
+    )
     assert_close(out, x + (new @ W_dec + b) - (z @ W_dec + b), rtol=0, atol=1e-12)
 
 

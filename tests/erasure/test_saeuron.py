@@ -24,7 +24,7 @@ from workbench.erasure.saeuron import (
     prompt_groups,
     scores_of,
 )
-from workbench.hooks import Clock
+from workbench.hooks import Clock, Step
 
 D, N, K = 6, 20, 5
 FEATURES = torch.tensor([2, 7, 11])
@@ -52,7 +52,7 @@ def problem():
 
 def edited(x, tensors, *, timestep=500.0, roles=("uncond", "cond"), **settings):
     told = {"architecture": "topk", "k": K, "multiplier": -3.0, "rows": "both", **settings}
-    return deactivation(x, Clock("image", 0, timestep, roles), tensors, told)
+    return deactivation(x, Clock("image", 0, Step(0, None, timestep), roles), tensors, told)
 
 
 def code(x, tensors):
@@ -261,7 +261,7 @@ def test_the_edit_says_what_its_tables_were_made_with(tiny_sd1, edit, tmp_path):
 def test_the_control_takes_the_same_steps_along_other_features(tiny_sd1, edit):
     control = random_like(edit, seed=1)
     assert not set(control.tensors["features"].tolist()) & set(edit.tensors["features"].tolist())
-    clock = Clock("image", 0, float(edit.tensors["timesteps"][0]), ("cond",))
+    clock = Clock("image", 0, Step(0, None, float(edit.tensors["timesteps"][0])), ("cond",))
     x = torch.randn(1, 30, edit.width, generator=torch.Generator().manual_seed(0))
     own, other = (deactivation(x, clock, one.tensors, one.settings) - x for one in (edit, control))
     moved = own.norm(dim=-1) > 0

@@ -5,10 +5,10 @@ from torch.testing import assert_close
 
 from saes.dictionary import Dictionary
 from workbench.edits.programs import change_features
-from workbench.hooks import Clock
+from workbench.hooks import Clock, Step
 from workbench.studies.parts import Part, move_part
 
-CLOCK = Clock("image", 0, 500.0, ("uncond", "cond", "cond"))
+CLOCK = Clock("image", 0, Step(0, None, 500.0), ("uncond", "cond", "cond"))
 DOSE = {"dose": 1.0, "scale": 1.0}
 
 
@@ -66,10 +66,10 @@ def test_a_timestep_has_a_target_for_all_its_pixels():
     x, to = activations(3, 4, 5), activations(2, 1, 5)
     tensors = {"to": to, "keys": torch.tensor([800.0, 500.0])}
     assert_close(move_part(x, CLOCK, tensors, DOSE)[1:], to[1].expand(2, 4, 5))
-    elsewhere = Clock("image", 0, 400.0, CLOCK.roles)
+    elsewhere = Clock("image", 0, Step(0, None, 400.0), CLOCK.roles)
     assert_close(move_part(x, elsewhere, tensors, DOSE), x)
 
 
 def test_unconditional_calls_are_left_as_they_are():
     x = activations(2, 4, 5)
-    assert move_part(x, Clock("image", 0, 500.0, ("uncond",) * 2), {}, DOSE) is x
+    assert move_part(x, Clock("image", 0, Step(0, None, 500.0), ("uncond",) * 2), {}, DOSE) is x

@@ -2,7 +2,7 @@
 
 from workbench.hooks.attention import AttentionRecorder, AttentionSite
 from workbench.hooks.calls import Calls, Component
-from workbench.hooks.clock import Clock, Role
+from workbench.hooks.clock import Clock, Role, Step
 from workbench.hooks.session import Session
 from workbench.hooks.site import Activation, Site, SiteEdit, Transform
 from workbench.hooks.wiring import Wiring
@@ -18,6 +18,7 @@ __all__ = [
     "Session",
     "Site",
     "SiteEdit",
+    "Step",
     "Transform",
     "Wiring",
 ]

@@ -16,9 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from saes.errors import WorkbenchError
-from workbench.hooks.clock import Clock, Role
+from workbench.hooks.clock import Clock, Role, Step
 
-BATCHED = ("input_ids", "sample", "hidden_states")  # what CLIP and T5, the UNets, and the transformers call their input
+# what CLIP and T5, the UNets, and the transformers call their input; embeddings where there are no ids
+BATCHED = ("input_ids", "inputs_embeds", "sample", "hidden_states")
+Steps = Callable[[], int]
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class _Call:
     roles: tuple[Role, ...] | None
     prompts: tuple[str, ...] | None
     aside: bool
+    of: int | None
 
 
 class Calls:
@@ -50,6 +53,7 @@ class Calls:
         self.runs: Counter[str] = Counter()
         self._roles: dict[str, tuple[Role, ...] | None] = {}
         self._prompts: dict[str, tuple[str, ...] | None] = {}
+        self._steps: dict[str, Steps | None] = {}
         self._numbers: Counter[str] = Counter()
         self._now: dict[str, _Call | Clock] = {}
         self._followers = 0
@@ -58,20 +62,29 @@ class Calls:
 
     @contextmanager
     def announced(
-        self, kind: Literal["prompt", "image"], roles: Sequence[Role], prompts: Sequence[str] | None = None
+        self,
+        kind: Literal["prompt", "image"],
+        roles: Sequence[Role],
+        prompts: Sequence[str] | None = None,
+        steps: Steps | None = None,
     ) -> Iterator[None]:
         """Says what the rows stand for in the calls that the body makes, and numbers these calls from 0.
 
-        `prompts` are those of the pictures that the rows belong to, where they are known.
+        Args:
+            kind: The side whose calls are meant.
+            roles: One for each row.
+            prompts: Those of the pictures that the rows belong to, where they are known.
+            steps: Gives the number of steps that the picture takes; asked during a call.
         """
-        outer, numbers = (self._roles.get(kind), self._prompts.get(kind)), self._numbers.copy()
+        outer, numbers = (self._roles.get(kind), self._prompts.get(kind), self._steps.get(kind)), self._numbers.copy()
         self._roles[kind], self._prompts[kind] = tuple(roles), None if prompts is None else tuple(prompts)
+        self._steps[kind] = steps
         self._restart(kind)
         try:
             yield
-            self.runs[kind] += not self._aside  # what no recorder is given, none can have missed
+            self.runs[kind] += not self._aside  # aside calls are never recorded, so they do not count as missed
         finally:
-            (self._roles[kind], self._prompts[kind]), self._numbers = outer, numbers
+            (self._roles[kind], self._prompts[kind], self._steps[kind]), self._numbers = outer, numbers
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -140,8 +153,9 @@ class Calls:
         def starts(module: nn.Module, args: tuple, kwargs: dict) -> None:
             given = dict(zip(names, args, strict=False)) | kwargs
             batch = next(given[name] for name in BATCHED if given.get(name) is not None)
-            rows = self._roles.get(kind), self._prompts.get(kind)
-            self._now[path] = _Call(batch, given.get("timestep"), self._numbers[path], *rows, self._aside)
+            rows, steps = (self._roles.get(kind), self._prompts.get(kind)), self._steps.get(kind)
+            of = None if steps is None else steps()
+            self._now[path] = _Call(batch, given.get("timestep"), self._numbers[path], *rows, self._aside, of)
             self._numbers[path] += 1
             if self._roles.get(kind) is None:
                 self.runs[kind] += 1
@@ -172,8 +186,9 @@ class Calls:
             component.kind, call.number, None, call.roles, device=call.batch.device, aside=aside, prompts=call.prompts
         )
         if component.kind == "prompt":
-            return replace(clock, token_ids=call.batch)
-        return replace(clock, timestep=_timestep(call.timestep) * component.timestep_unit)
+            return clock if call.batch.is_floating_point() else replace(clock, token_ids=call.batch)
+        timestep = None if call.timestep is None else _timestep(call.timestep) * component.timestep_unit
+        return replace(clock, step=Step(call.number, call.of, timestep))
 
 
 def _timestep(given: Any) -> float:

@@ -1,7 +1,7 @@
 """When: which call of which component a hook is in, and what each row of the batch stands for."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Int
@@ -11,27 +11,51 @@ CPU = torch.device("cpu")
 Role = Literal["cond", "uncond"]
 
 
+class Step(NamedTuple):
+    """How far the picture of a call is.
+
+    Args:
+        index: Number of the step, from 0.
+        of: How many steps the picture takes; None where the picture side is called directly. Solvers may take more
+            steps than were asked for (PNDM n + 1, Heun 2n − 1), and then two steps share a timestep.
+        timestep: Diffusion only: the noise level in units of the training schedule, 0 … 1000. None elsewhere.
+    """
+
+    index: int
+    of: int | None = None
+    timestep: float | None = None
+
+
 @dataclass(frozen=True)
 class Clock:
     """What a hook knows about the call that it is in.
 
-    `call` counts from 0 within one batch of `generate`, one `encode` or one `noise_prediction`. Solvers call the
-    denoiser more often than there are timesteps (PNDM n+1, Heun 2n-1 times), so neither `call` nor `timestep` alone
-    identifies a step. `timestep` is in the units of the training schedule (0 … 1000), None on text calls. `roles`
-    has one entry a row: guidance puts conditional and unconditional rows into one batch, in an order that only the
-    caller knows. `prompts` are those of the rows' pictures, of both branches of guidance alike; None where nobody said
-    so. `token_ids` are the padded prompts of a text call, None on denoiser calls. The last `aside` rows are
-    of no picture: guidance evaluates them beside the others. Edits see them, recorders do not.
+    Args:
+        component: The side of the model: "prompt" (text encoders) or "image" (denoiser).
+        call: Number of the call, from 0, within one batch of `generate`, one `encode` or one `noise_prediction`.
+        step: Where the picture stands. None on calls of the prompt side.
+        roles: One entry for each row: guidance puts conditional and unconditional rows into one batch, in an order that
+            only the caller knows.
+        token_ids: Padded prompts of a prompt call. None on image calls, and where the prompt came as embeddings.
+        device: Device of the call.
+        aside: The last `aside` rows are extra guidance branches: edits apply to them, recorders skip them.
+        prompts: `prompts[i]` is the prompt of the picture that row i belongs to, in both guidance branches. None if
+            not announced.
     """
 
     component: Literal["prompt", "image"]
     call: int
-    timestep: float | None
+    step: Step | None
     roles: tuple[Role, ...]
     token_ids: Int[Tensor, "rows tokens"] | None = None
     device: torch.device = CPU
     aside: int = 0
     prompts: tuple[str, ...] | None = None
+
+    @property
+    def timestep(self) -> float | None:
+        """The step's timestep, None where there is none."""
+        return None if self.step is None else self.step.timestep
 
     def mask(self, role: Role) -> Bool[Tensor, " rows"]:
         """True at the rows of this role, on the device of the call."""

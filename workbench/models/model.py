@@ -285,7 +285,8 @@ class Model:
         roles = (*(uncond.roles if uncond else ()), *cond.roles)
         pictures = prompts * (2 if uncond else 1)  # both branches of guidance belong to the same pictures
         surgery = guided(self.wiring, self.architecture.denoiser.path, branches, len(cells), steps)
-        with self.wiring.calls.announced("image", roles, pictures), surgery if branches else nullcontext():
+        calls = self.wiring.calls.announced("image", roles, pictures, lambda: len(self.pipe.scheduler.timesteps))
+        with calls, surgery if branches else nullcontext():
             pixels = self.pipe(
                 **self.architecture.prompt_arguments(cond, uncond),
                 latents=self.architecture.pack(noise.to(self.device, cond.embeddings.dtype)),
