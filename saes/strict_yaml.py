@@ -20,6 +20,10 @@ BOOL, INT, FLOAT, TEXT, MERGE = (f"tag:yaml.org,2002:{name}" for name in ("bool"
 OTHER_NUMBER = re.compile(r"[-+]?0[0-7_]+|.*:.*")  # 010 is 8 and 1:30 is 90 to YAML
 
 
+class NotYAML(WorkbenchError):
+    """The text breaks YAML's own grammar, so that nothing can be made of it."""
+
+
 def read_yaml(path: Path | str) -> dict[str, Any]:
     """Reads a YAML file that holds one mapping.
 
@@ -50,7 +54,8 @@ def from_yaml(text: str, where: str) -> Any:
         Mappings with text keys, lists, texts, numbers, booleans, dates and None.
 
     Raises:
-        WorkbenchError: as `read_yaml` does, but for the mapping.
+        NotYAML: the text is no YAML.
+        WorkbenchError: it is YAML that may mean something else than it says, as in `read_yaml`.
     """
     import yaml
 
@@ -59,7 +64,7 @@ def from_yaml(text: str, where: str) -> Any:
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: the 31st of February
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark else ""
-        raise WorkbenchError(f"{where} is not valid YAML{line}.", "Write it as `key: value` lines.") from None
+        raise NotYAML(f"{where} is not valid YAML{line}.", "Write it as `key: value` lines.") from None
 
 
 def _value(text: str, where: str) -> Any:

@@ -7,7 +7,8 @@ from html import escape
 from pathlib import Path
 
 from saes.errors import WorkbenchError, unknown_name
-from workbench.configs import build, check_keys, field_names, read_yaml
+from saes.strict_yaml import read_yaml
+from workbench.configs import build, check_keys, field_names
 
 TEMPLATES = {  # kind → the sentences that name a concept of this kind
     "object": ("a photo of a {}", "a picture of a {}", "a {}", "there is a {}", "a {} on its own"),
@@ -135,7 +136,7 @@ def read_concepts(path: Path | str) -> tuple[Concept, ...]:
         if not isinstance(values, dict | None):
             raise WorkbenchError(f"{where} should be a mapping.", "Write `name: {anchor: …, retain: […]}`.")
         check_keys(values or {}, [key for key in field_names(Concept) if key != "name"], where)
-        concepts.append(build(Concept, {"name": str(name), **(values or {})}, where))
+        concepts.append(build(Concept, {"name": name, **(values or {})}, where))
     if not concepts:
         raise WorkbenchError(f"{path} holds no concepts.", "Write one key for each: `fox: {anchor: cat}`.")
     return tuple(concepts)

@@ -1,30 +1,13 @@
-"""Settings from YAML files and `name=value` pairs, read strictly: an unknown key is an error naming the nearest one."""
+"""Settings from plain values and `name=value` pairs, read strictly: an unknown key is an error naming the nearest."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from saes.errors import WorkbenchError, unknown_name
+from saes.strict_yaml import NotYAML, from_yaml
 
 Settings = TypeVar("Settings")
-
-
-def read_yaml(path: Path | str) -> dict[str, Any]:
-    """Reads a YAML file that holds one mapping. Raises `WorkbenchError` if it is absent, no YAML, or something else."""
-    import yaml
-
-    try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WorkbenchError(f"Cannot read {path} ({error.strerror}).", "Check the path.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" (line {where.line + 1})" if where else ""
-        raise WorkbenchError(f"{path} is not valid YAML{line}.", "Write it as `key: value` lines.") from None
-    if not isinstance(value, dict):
-        raise WorkbenchError(f"{path} should hold a mapping.", "Write it as `key: value` lines.")
-    return value
 
 
 def check_keys(given: Iterable[Any], known: Collection[str], where: str) -> None:
@@ -62,15 +45,13 @@ def field_names(kind: type) -> list[str]:
 
 def read_pairs(pairs: Iterable[str], where: str) -> dict[str, Any]:
     """Reads `name=value` texts as the command line gives them; values are YAML (`k=32`, `a=[1, 2]`)."""
-    import yaml
-
     values = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
             raise WorkbenchError(f"{where}: {pair!r} has no value.", "Write it as name=value.")
         try:
-            values[name.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError:
+            values[name.strip()] = from_yaml(text, f"{where} {name.strip()}")
+        except NotYAML:
             values[name.strip()] = text
     return values

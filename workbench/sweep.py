@@ -16,10 +16,11 @@ from saes.manifest import split_of
 from saes.metrics import SubstitutionLosses
 from saes.progress import SILENT, Progress
 from saes.store import ActivationStore
+from saes.strict_yaml import read_yaml
 from saes.sweep import grid, log_density, train_all, write_table
 from workbench.activations.harvest import harvest
 from workbench.activations.substitution import several_losses
-from workbench.configs import build, read_yaml
+from workbench.configs import build
 from workbench.figures import saes as figures
 from workbench.models import Model
 from workbench.reports import pages

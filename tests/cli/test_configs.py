@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from saes.errors import WorkbenchError
-from workbench.configs import build, read_pairs, read_yaml
+from workbench.configs import build, read_pairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,16 +52,8 @@ def test_pairs_are_read_as_yaml_values():
     assert read["k"] == 32 and read["rate"] == 0.5 and read["on"] is True and read["names"] == ["a", "b"]
     assert read["path"] == "out/a=b" and read["none"] is None
     assert float(read["lr"]) == 1e-3  # YAML 1.1 takes it for text; the field's type makes a number of it
+    assert read_pairs(["words=a: b: c"], "--set") == {"words": "a: b: c"}  # no YAML, so the text itself
     with pytest.raises(WorkbenchError, match="'k' has no value"):
         read_pairs(["k"], "--set")
-
-
-@pytest.mark.parametrize(
-    ("text", "says"), [("- a\n- b\n", "should hold a mapping"), ("a: [1\n", "not valid YAML"), ("", "hold a mapping")]
-)
-def test_a_file_that_is_no_mapping_is_refused(tmp_path, text, says):
-    (tmp_path / "a.yaml").write_text(text)
-    with pytest.raises(WorkbenchError, match=says):
-        read_yaml(tmp_path / "a.yaml")
-    with pytest.raises(WorkbenchError, match=r"Cannot read .*gone\.yaml"):
-        read_yaml(tmp_path / "gone.yaml")
+    with pytest.raises(WorkbenchError, match="--set prune has yes without quotes"):
+        read_pairs(["prune=yes"], "--set")

@@ -36,4 +36,4 @@ def test_captions_can_be_drawn_for_the_toy_alone(made, tmp_path, capsys):
 
 def test_a_missing_file_is_a_sentence(tmp_path, capsys):
     assert main(["sweep", str(tmp_path / "none.yaml"), "--out", str(tmp_path / "out")]) == 1
-    assert "Cannot read" in capsys.readouterr().err
+    assert "does not exist" in capsys.readouterr().err

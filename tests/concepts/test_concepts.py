@@ -85,6 +85,8 @@ bear:
         ("fox: {anchor: fox}", "the concept itself"),
         ("fox: {retain: dog}", "retain"),
         ("fox: cat", "should be a mapping"),
+        ("fox: {anchor: cat}\nfox: {anchor: dog}", "has the key 'fox' twice"),
+        ("yes: {anchor: cat}", "has yes without quotes"),
         ("{}", "no concepts"),
     ],
 )

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from saes.disk import read_text
 from saes.errors import WorkbenchError, unknown_name
 
 if TYPE_CHECKING:
@@ -12,11 +13,7 @@ if TYPE_CHECKING:
 
 def read_prompts(path: Path) -> list[str]:
     """The lines of a text file that are not blank. Raises `WorkbenchError` if there are none."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise WorkbenchError(f"Cannot read {path} ({error}).", "Give a text file with a prompt a line.") from None
-    prompts = [line.strip() for line in lines if line.strip()]
+    prompts = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not prompts:
         raise WorkbenchError(f"{path} has no prompts.", "Write a prompt a line into it.")
     return prompts

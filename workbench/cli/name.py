@@ -1,10 +1,12 @@
 """`workbench name`: what the features of an autoencoder detect, and what they are called from then on."""
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from saes.disk import read_text
 from saes.errors import WorkbenchError
 from workbench.cli.options import Config, Device, Json, Seed
 from workbench.cli.tables import show
@@ -68,8 +70,8 @@ def _examples(path: Path | None, n: int, seed: int) -> "tuple[list[str], pd.Data
 
         return captioned_factors(n, seed)
     try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
+        table = pd.read_csv(io.StringIO(read_text(path)))
+    except ValueError as error:
         raise WorkbenchError(
             f"{path} cannot be read as CSV ({error}).", "Write a header and a line a prompt."
         ) from None

@@ -8,8 +8,9 @@ from typing import Literal, NamedTuple, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 from saes.errors import WorkbenchError, unknown_name
+from saes.strict_yaml import read_yaml
 from workbench.concepts import Concept
-from workbench.configs import build, read_yaml
+from workbench.configs import build
 from workbench.edits.conditions import CONTROLS, UNEDITED
 from workbench.erasure import find_method
 from workbench.erasure.method import Method

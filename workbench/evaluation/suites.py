@@ -5,12 +5,13 @@ workbench adds `role` and `expected`. Prompts that may involve a minor never ent
 """
 
 import csv
+import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from saes.disk import replacing
+from saes.disk import read_text, replacing
 from saes.errors import WorkbenchError, unknown_name
 
 ABOUT_THE_TARGET = ("target", "synonym", "implied")  # the concept that is erased, named, paraphrased, or only meant
@@ -105,14 +106,9 @@ def read_suite(path: Path | str, *, target: str = "", anchor: str = "") -> Suite
     whole numbers are errors.
     """
     path = Path(path)
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = tuple(reader.fieldnames or ())
-            _check_columns(path, columns, target)
-            rows = [_row(path, record, target) for record in reader]
-    except FileNotFoundError:
-        raise WorkbenchError(f"{path} does not exist.", "Check the path.") from None
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    _check_columns(path, tuple(reader.fieldnames or ()), target)
+    rows = [_row(path, record, target) for record in reader]
     kept = adults_only(rows)
     if not kept:
         left = f"has no prompts{' left after the filter' if rows else ''}"
