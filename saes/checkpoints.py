@@ -12,6 +12,7 @@ from torch import Tensor
 
 from saes.architectures import Trainer
 from saes.disk import new_folder, read_json, read_tensors, write_json, write_tensors
+from saes.hashes import check_hash, write_hashes
 
 COUNTERS = ("n_training_steps", "n_training_samples", "n_frac_active_samples")
 STATISTICS = ("act_freq_scores", "n_forward_passes_since_fired")
@@ -22,6 +23,7 @@ def save_checkpoint(trainer: Trainer, run_dir: Path) -> None:
     folder = run_dir / f"checkpoint-{trainer.n_training_steps:08d}"
     with new_folder(folder) as temporary:
         write_tensors(temporary / "state.safetensors", _tensors(trainer))
+        write_hashes(temporary)
         write_json(temporary / "state.json", _numbers(trainer))
     remove_checkpoints(run_dir, keep=folder)
 
@@ -38,6 +40,7 @@ def load_checkpoint(trainer: Trainer, run_dir: Path) -> bool:
     folders = sorted(run_dir.glob("checkpoint-*"))
     if not folders:
         return False
+    check_hash(folders[-1] / "state.safetensors")
     tensors = read_tensors(folders[-1] / "state.safetensors")
     numbers = read_json(folders[-1] / "state.json", _numbers(trainer))
     trainer.sae.load_state_dict(_under("sae", tensors))

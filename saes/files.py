@@ -10,6 +10,7 @@ from typing import Any
 
 from saes.disk import read_json, read_tensors, write_json, write_tensors
 from saes.errors import WorkbenchError, unknown_name
+from saes.hashes import check_hash, write_hashes
 
 SAE = Any  # sae_lens.SAE; the import of sae-lens takes seconds and waits until an SAE is opened
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
@@ -28,6 +29,7 @@ def save(sae: SAE, sae_dir: Path | str, metadata: Mapping[str, Any]) -> None:
     config = {**sae.cfg.to_dict(), "device": "cpu"}
     config["metadata"] = {**config["metadata"], **metadata}
     write_tensors(sae_dir / WEIGHTS, tensors)
+    write_hashes(sae_dir)
     write_json(sae_dir / CONFIG, config)
 
 
@@ -41,15 +43,24 @@ def load(sae_dir: Path | str, device: str = "cpu") -> SAE:
     sae_dir = Path(sae_dir)
     _check_folder(sae_dir)
     config = read_json(sae_dir / CONFIG)
-    read_tensors(sae_dir / WEIGHTS)  # a truncated file gets our sentence
+    if not isinstance(config, dict):
+        raise WorkbenchError(f"{sae_dir / CONFIG} should hold a JSON object.", "Take another copy of the folder.")
+    _check_weights(sae_dir / WEIGHTS)
     try:
         sae = _open(sae_dir, config, device)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise WorkbenchError(
-            f"{sae_dir} does not hold what its {CONFIG} says ({str(error).splitlines()[0]}).",
+            f"{sae_dir} does not hold what its {CONFIG} says ({' '.join(str(error).split())}).",
             "Save it again with sae-lens, or take another copy.",
         ) from error
     return sae.eval().requires_grad_(False)
+
+
+def _check_weights(path: Path) -> None:
+    check_hash(path)
+    for name, tensor in read_tensors(path).items():
+        if tensor.isnan().any():  # infinity has its use: a threshold that no activation reaches
+            raise WorkbenchError(f"{path}: {name} holds NaN.", "Take another copy.")
 
 
 def _open(sae_dir: Path, config: dict[str, Any], device: str) -> SAE:
@@ -58,6 +69,8 @@ def _open(sae_dir: Path, config: dict[str, Any], device: str) -> SAE:
     from sae_lens.registry import SAE_CLASS_REGISTRY, SAE_TRAINING_CLASS_REGISTRY
 
     architecture = config.get("architecture", "standard")
+    if "topk" in architecture and not 0 < config.get("k", 1) <= config["d_sae"]:
+        raise ValueError(f"k is {config['k']} of {config['d_sae']} latents")
     if architecture in SAE_CLASS_REGISTRY:
         return AnySAE.load_from_disk(sae_dir, device=device, dtype="float32")
     if architecture not in SAE_TRAINING_CLASS_REGISTRY:

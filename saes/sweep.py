@@ -11,6 +11,7 @@ import torch
 from saes.config import SAEConfig
 from saes.disk import read_json, read_tensors, replacing
 from saes.files import CONFIG
+from saes.hashes import check_hash
 from saes.jobs import Job
 from saes.progress import SILENT, Progress
 from saes.store import ActivationStore
@@ -70,7 +71,9 @@ def write_table(table: pd.DataFrame, out_dir: Path) -> None:
 
 def log_density(sae_dir: Path | str) -> torch.Tensor:
     """log₁₀ of the share of validation rows on which each latent fires; −10 where it never does."""
-    return read_tensors(Path(sae_dir) / "sparsity.safetensors")["sparsity"]
+    path = Path(sae_dir) / "sparsity.safetensors"
+    check_hash(path)
+    return read_tensors(path)["sparsity"]
 
 
 def _row(sae: str, job: Job) -> dict[str, Any]:

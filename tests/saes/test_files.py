@@ -62,6 +62,30 @@ def test_loading_needs_no_gradients_and_gives_float32(theirs, tmp_path):
     assert sae.W_enc.dtype == torch.float32 and not any(p.requires_grad for p in sae.parameters())
 
 
+def test_an_altered_byte_is_noticed_and_a_folder_without_hashes_opens(theirs, tmp_path):
+    theirs.save_inference_model(tmp_path / "theirs")
+    save(load(tmp_path / "theirs"), tmp_path, {})
+    weights = tmp_path / "sae_weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-5] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(WorkbenchError, match=r"sae_weights\.safetensors was altered.*remove hashes\.json"):
+        load(tmp_path)
+    assert sae_lens.SAE.load_from_disk(tmp_path).cfg.d_sae == 12  # plain sae-lens passes over the file
+    (tmp_path / "hashes.json").write_text("[]")
+    with pytest.raises(WorkbenchError, match=r"hashes\.json is damaged"):
+        load(tmp_path)
+    (tmp_path / "hashes.json").unlink()
+    load(tmp_path)
+
+
+def test_weights_that_are_no_numbers_are_refused(theirs, tmp_path):
+    theirs.W_enc.data[1, 2] = float("nan")
+    theirs.save_inference_model(tmp_path)
+    with pytest.raises(WorkbenchError, match=r"W_enc holds NaN"):
+        load(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["sae.pt", "state_dict.pth", "autoencoder.pkl"])
 def test_a_pickle_checkpoint_is_refused_unopened(tmp_path, name):
     (tmp_path / name).write_bytes(b"not even a pickle")
@@ -83,8 +107,12 @@ def test_damaged_and_foreign_folders_are_named(theirs, tmp_path):
     config.write_text(json.dumps({**values, "architecture": "topkk"}))
     with pytest.raises(WorkbenchError, match=r"Unknown architecture 'topkk'\. Did you mean 'topk'"):
         load(tmp_path / "sae")
-    config.write_text(json.dumps({**values, "d_sae": 13}))
-    with pytest.raises(WorkbenchError, match="does not hold what its cfg"):
+    for wrong in ({"d_sae": 13}, {"d_sae": "many"}, {"k": None}, {"k": 100}, {"metadata": 5}, {"d_in": -5}):
+        config.write_text(json.dumps({**values, **wrong}))
+        with pytest.raises(WorkbenchError, match="does not hold what its cfg"):
+            load(tmp_path / "sae")
+    config.write_text("[]")
+    with pytest.raises(WorkbenchError, match=r"cfg\.json should hold a JSON object"):
         load(tmp_path / "sae")
 
 

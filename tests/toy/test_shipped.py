@@ -23,6 +23,12 @@ def test_the_card_names_every_weight_file_and_its_hash():
     assert shipped == CARD["sha256"]
 
 
+def test_the_saes_hold_the_hashes_of_their_tensors():
+    for folder in (WEIGHTS / "saes").iterdir():
+        hashes = {path.name: sha256_of(path) for path in folder.glob("*.safetensors")}
+        assert json.loads((folder / "hashes.json").read_text()) == hashes, folder
+
+
 def test_the_weights_are_small_enough_to_ship():
     sizes = [path.stat().st_size for path in (WEIGHTS / "pipeline").rglob("*.safetensors")]
     assert sum(sizes) < 25e6
