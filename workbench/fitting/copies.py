@@ -72,8 +72,7 @@ def _own(model: Model, component: str, trained: Wanted) -> Model:
     vars(pipe).pop("encode_prompt", None)  # the wrapped one of the original encodes with the original's components
     setattr(pipe, component, _without_hooks(deepcopy(original, shared)))
     architecture = type(model.architecture)(pipe)
-    twin = Model(model.name, architecture, model.defaults, model._files)
-    twin.is_edited = model.is_edited
+    twin = model.twin(architecture)
     for one in parameters_of(twin, component, trained).values():
         one.data = one.data.to(torch.promote_types(one.dtype, torch.float32))
         one.requires_grad_(False)
