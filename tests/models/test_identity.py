@@ -11,7 +11,7 @@ from saes.errors import WorkbenchError
 from tests.tiny_pipelines import save_tiny
 from workbench.concepts import Concept
 from workbench.erasure.uce import UCE
-from workbench.models import identity, load
+from workbench.models import load, provenance
 
 FOX = Concept("fox", anchor="cat")
 LORA = LoraConfig(r=2, lora_alpha=2, init_lora_weights=False, target_modules=["to_k", "to_v"])
@@ -94,11 +94,17 @@ def patch_by_hand(model):
     model.pipe.unet.mid_block.register_forward_hook(lambda module, args, out: 0 * out)
 
 
-@pytest.mark.parametrize(
-    ("change", "part"),
-    [(scheduler, "scheduler"), (configuration, "scheduler"), (noise_schedule, "scheduler"), (size, "image size"), (factor, "vae"),
-     (patch_by_hand, "unet")],
-)  # fmt: skip
+PARTS = [
+    (scheduler, "scheduler"),
+    (configuration, "scheduler"),
+    (noise_schedule, "scheduler"),
+    (size, "image size"),
+    (factor, "vae"),
+    (patch_by_hand, "unet"),
+]
+
+
+@pytest.mark.parametrize(("change", "part"), PARTS)
 def test_what_decides_pictures_and_is_no_weight_is_named(model, change, part):
     before = model.identity
     change(model)
@@ -150,9 +156,9 @@ def test_an_adapter_that_was_fused_leaves_another_model(model):
 
 def test_nothing_is_read_whole_while_nothing_changes(model, monkeypatch):
     before = model.identity
-    of_small, large = identity.tensor_digest, identity.SMALL
+    of_small, large = provenance.tensor_digest, provenance.SMALL
     read = lambda one: pytest.fail("read") if one.numel() > large else of_small(one)  # noqa: E731
-    monkeypatch.setattr(identity, "tensor_digest", read)
+    monkeypatch.setattr(provenance, "tensor_digest", read)
     assert model.identity == before
     in_place(model)
     with pytest.raises(pytest.fail.Exception):

@@ -24,6 +24,7 @@ from saes.writing import SiteRows, StoreWriter
 from workbench.hooks import Clock, Site
 from workbench.models import Model
 
+RECIPE = {"rows": "conditional", "tokens": "all positions"}
 TEXT_CHUNK, IMAGE_CHUNK = 64, 16  # prompts a pass, and what a kill can cost
 
 
@@ -43,8 +44,8 @@ def harvest(
     """Fills the store `out_dir` with the activations of all sites; pictures are made only if a denoiser site asks.
 
     The picture of prompt number i has the seed `seed + i`. A finished store of the same request is opened without any
-    work, an unfinished one goes on where it stopped. Harvest the model itself, outside `model.edited`: the store is
-    filed under its fingerprint. Raises `WorkbenchError` for no prompts, unknown sites, a rate outside (0, 1], and a
+    work, an unfinished one goes on where it stopped. Inside `model.edited` the store is filed under the model and the
+    edits. Raises `WorkbenchError` for no prompts, unknown sites, a rate outside (0, 1], and a
     folder that holds a store of another request.
     """
     if not 0 < pixel_rate <= 1:
@@ -57,13 +58,21 @@ def harvest(
         "pixel_rate": pixel_rate,
     }
     pictures = any(site.component == "image" for site in chosen)
+    identity = model.identity
+    encoders = [part.path for part in model.architecture.components if part.kind == "prompt"]
+    made_by = {name: value for name, value in identity.parts.items() if pictures or name in encoders}
     spec = StoreSpec(
-        model=model.fingerprint,
+        model=identity.origin,
         sites={site.alias: site_info(site) for site in chosen},
         prompts=tuple(prompts),
         chunk_prompts=IMAGE_CHUNK if pictures else TEXT_CHUNK,
         dtype=dtype,
-        recipe={"rows": "conditional", "tokens": "all positions", **(denoising if pictures else {})},
+        recipe={
+            "rows": "conditional",
+            "tokens": "all positions",
+            "made by": made_by,
+            **(denoising if pictures else {}),
+        },
     )
     writer = StoreWriter(out_dir, spec)
     left = [chunk for chunk in range(len(spec.chunks)) if chunk not in writer.done_chunks]

@@ -15,8 +15,8 @@ from torch import nn
 from saes.disk import read_json
 from saes.errors import WorkbenchError, unknown_name
 from workbench.models.architecture import Architecture, Defaults
-from workbench.models.identity import Provenance
 from workbench.models.model import Model
+from workbench.models.provenance import Provenance
 from workbench.models.weights import check_complete, check_whole, weight_files
 from workbench.processes import processes
 

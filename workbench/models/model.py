@@ -17,6 +17,7 @@ from saes.errors import WorkbenchError, unknown_name
 from saes.progress import SILENT, Progress
 from workbench.hooks import AttentionSite, Role, Session, Site, SiteEdit, Wiring
 from workbench.hooks.session import Keep
+from workbench.identity import Identity, hashed
 from workbench.models.architecture import Architecture, Defaults, Latents, Reads
 from workbench.models.diffusion import autoencoder
 from workbench.models.diffusion.autoencoder import Images
@@ -24,7 +25,7 @@ from workbench.models.diffusion.guiding import Branch, Guiding, guided
 from workbench.models.diffusion.prediction import to_noise
 from workbench.models.diffusion.sampling import Cell, draw, pair
 from workbench.models.encoding import Encoding, TokenRow, token_row
-from workbench.models.identity import Identity, Provenance, components, digest_of, hashed, parts_of, state_of
+from workbench.models.provenance import Provenance, components, digest_of, parts_of, state_of
 from workbench.models.shifting import shifted
 
 
@@ -54,6 +55,7 @@ class Model:
         self.guiding = Guiding()  # what edits in place do to guidance
         self.provenance = provenance
         self._in_place: list[Change] = []  # edits of the blocks of `edited` that are open, in their order
+        self._composing = False  # whether fits belong into the open blocks
         self._weights = ""  # the fingerprint at the beginning of the outermost block
 
     @property
@@ -107,15 +109,23 @@ class Model:
     def twin(self, architecture: Architecture) -> "Model":
         """A second handle, on a pipeline that shares components with this one; edits in place count for both."""
         twin = Model(self.name, architecture, self.defaults, self.provenance.of_twin())
-        twin._in_place, twin._weights = self._in_place, self._weights
+        twin._in_place, twin._weights, twin._composing = self._in_place, self._weights, self._composing
         return twin
 
-    def check_unedited(self, what: str) -> None:
-        """Raises `WorkbenchError` inside a block of `edited`; `what` says what cannot be done there."""
-        if self.is_edited:
+    def check_unedited(self, what: str, *, unless_composing: bool = False) -> None:
+        """Raises `WorkbenchError` inside a block of `edited`, whose results would pass for the unedited model's.
+
+        Args:
+            what: What cannot be done there, as the subject of the sentence.
+            unless_composing: Whether a block that says `composing=True` is right for it.
+        """
+        if self.is_edited and not (unless_composing and self._composing):
+            remedy = "Leave the block first"
             raise WorkbenchError(
-                f"{what} cannot be done inside `with model.edited(…)`: the result would pass for the unedited model's.",
-                "Leave the block first.",
+                f"{what} inside `with model.edited(…)` would pass for one of the unedited model.",
+                f"{remedy}, or open it with composing=True to fit an edit that comes after these."
+                if unless_composing
+                else f"{remedy}.",
             )
 
     @torch.no_grad()
@@ -270,16 +280,20 @@ class Model:
         return shifted({name: self.parameter(name) for name in deltas}, deltas)
 
     @contextmanager
-    def edited(self, *edits: Change) -> Iterator["Model"]:
+    def edited(self, *edits: Change, composing: bool = False) -> Iterator["Model"]:
         """The model with the edits in place, composed in this order, after those of an outer block.
 
         After the block the model is as before, also when its body raises: parameters are given back the very memory
-        that they had.
+        that they had. What is harvested or measured in the block is filed under the model and the edits.
+
+        Args:
+            edits: What to put in place.
+            composing: Whether methods may be fitted in the block. Such an edit belongs after these.
         """
         with ExitStack() as stack:
-            stack.callback(setattr, self, "_weights", self._weights)
-            stack.callback(setattr, self, "_in_place", self._in_place)
-            self._weights = self.fingerprint
+            for name in ("_weights", "_in_place", "_composing"):
+                stack.callback(setattr, self, name, getattr(self, name))
+            self._weights, self._composing = self.fingerprint, self._composing or composing
             for edit in edits:
                 stack.enter_context(edit.installed(self))
                 self._in_place = [*self._in_place, edit]

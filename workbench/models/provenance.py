@@ -1,16 +1,14 @@
-"""What a model is right now: everything that decides a pixel or an activation, as one hash for each part.
+"""Whether a pipeline is still what was loaded: digests of its networks, and all else that decides a pixel.
 
-Results are filed under this, so it must change whenever they would, and cost little when nothing did. Tensors are
+Results are filed under these, so they must change whenever results would, and cost little when nothing did. Tensors are
 compared by identity, version and a probe; only those that changed are read whole. PyTorch counts a version for each
 tensor, but not for writes through `.data` (which peft's and other people's code use); the probe sees these: one row and
 one column of each matrix, all of a small tensor.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +16,13 @@ import torch
 import xxhash
 from torch import Tensor, nn
 
+from workbench.identity import hashed
 from workbench.models import weights
 
 SMALL = 1024  # numbers; a tensor up to this size is probed whole
 OURS = ("workbench.", "saes.", "torch.", "transformers.", "diffusers.", "accelerate.", "peft.", "nnsight.")
 PLAIN = (bool, int, float, str, type(None))
 PASSING = ("training", "gradient_checkpointing")  # attributes of modules that come and go with a fit
-
-
-@dataclass(frozen=True)
-class Identity:
-    """One hash for each part of a model.
-
-    Args:
-        fingerprint: The networks' weights, adapters and vocabularies: what an edit or an autoencoder was fitted on.
-        parts: What else decides a result, by name: "scheduler", "image size", "unet" (its configuration, structure and
-            dtype), "edits" (those in place), …
-    """
-
-    fingerprint: str
-    parts: Mapping[str, str]
-
-    @property
-    def hash(self) -> str:
-        """SHA-256 over all of it, in hexadecimal."""
-        return hashed({"weights": self.fingerprint, **self.parts})
-
-    def differences(self, other: "Identity") -> list[str]:
-        """The parts in which two models differ, by name; empty for equal models."""
-        names = [name for name in {**self.parts, **other.parts} if self.parts.get(name) != other.parts.get(name)]
-        return ["weights"] * (self.fingerprint != other.fingerprint) + names
 
 
 class Digests:
@@ -169,11 +144,6 @@ def digest_of(value: Any) -> Any:
         kind = f"{type(value).__module__}:{type(value).__qualname__}"
         return [kind, {field.name: digest_of(getattr(value, field.name)) for field in fields(value)}]
     return f"{type(value).__qualname__} at {id(value)}"
-
-
-def hashed(value: Any) -> str:
-    """SHA-256 of a value that JSON can say, in hexadecimal."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _digest(part: Any) -> str:
