@@ -71,7 +71,7 @@ class Model:
     @property
     def is_edited(self) -> bool:
         """Whether a block of `edited` is open."""
-        return bool(self._in_place)
+        return bool(self._weights)
 
     @property
     def image_size(self) -> int:
@@ -293,7 +293,8 @@ class Model:
         with ExitStack() as stack:
             for name in ("_weights", "_in_place", "_composing"):
                 stack.callback(setattr, self, name, getattr(self, name))
-            self._weights, self._composing = self.fingerprint, self._composing or composing
+            self._weights = self.fingerprint if edits else self._weights
+            self._composing = self._composing or composing
             for edit in edits:
                 stack.enter_context(edit.installed(self))
                 self._in_place = [*self._in_place, edit]

@@ -60,9 +60,8 @@ class Provenance:
 
     def fingerprint(self, pipe: Any) -> str:
         """The hash of the weight files while nothing was changed; of the files and all that differs from them after."""
-        now = self.digests(pipe)
-        names = {**self._loaded, **now}
-        changed = {name: now.get(name, "absent") for name in names if now.get(name) != self._loaded.get(name)}
+        now = self.digests(pipe)  # a network that was taken out changes none of the others
+        changed = {name: digest for name, digest in now.items() if digest != self._loaded.get(name)}
         return hashed([self._read, changed]) if changed else self._read
 
     def of_twin(self) -> "Provenance":
@@ -195,7 +194,7 @@ def _config(part: Any) -> dict[str, Any]:
 def _structure(module: nn.Module) -> Iterator[Any]:
     for name, part in module.named_modules():
         said = vars(part)
-        plain = {key: value for key, value in said.items() if isinstance(value, PLAIN) and _decides(key)}
+        plain = _plain(said)
         processor = said.get("processor")
         if processor is not None:
             plain["processor"] = [type(processor).__qualname__, _plain(vars(processor))]
@@ -203,7 +202,7 @@ def _structure(module: nn.Module) -> Iterator[Any]:
 
 
 def _plain(said: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in said.items() if isinstance(value, PLAIN)}
+    return {key: value for key, value in said.items() if isinstance(value, PLAIN) and _decides(key)}
 
 
 def _decides(name: str) -> bool:
