@@ -64,6 +64,10 @@ class Provenance:
         changed = {name: digest for name, digest in now.items() if digest != self._loaded.get(name)}
         return hashed([self._read, changed]) if changed else self._read
 
+    def is_as_loaded(self, pipe: Any) -> bool:
+        """Whether the weights are those of the files."""
+        return self.fingerprint(pipe) == self._read
+
     def of_twin(self) -> "Provenance":
         """The same for another pipeline object that shares or copies these networks."""
         twin = copy(self)
@@ -78,9 +82,16 @@ def components(pipe: Any) -> Iterator[tuple[str, Any]]:
             yield name, part
 
 
+def networks(pipe: Any) -> Iterator[tuple[str, nn.Module]]:
+    """The networks of a pipeline, by name."""
+    for name, part in components(pipe):
+        if isinstance(part, nn.Module):
+            yield name, part
+
+
 def parts_of(pipe: Any, image_size: int) -> dict[str, str]:
     """What decides pictures besides weights: configurations and structure of all components, dtypes, and the size."""
-    parts = {name: structure(part) for name, part in components(pipe) if isinstance(part, nn.Module)}
+    parts = {name: structure(part) for name, part in networks(pipe)}
     signal = getattr(pipe.scheduler, "alphas_cumprod", None)  # schedules of flow models have none
     parts["scheduler"] = hashed([type(pipe.scheduler).__name__, _config(pipe.scheduler), digest_of(signal)])
     parts["pipeline"] = hashed([type(pipe).__name__, _plain(vars(pipe)), _config(pipe.image_processor)])
