@@ -41,17 +41,6 @@ class Causal:
     top: int = 8
 
 
-def content_tokens(token_ids: Int[Tensor, "prompts tokens"], end: int) -> Bool[Tensor, "prompts tokens"]:
-    """The positions that carry a prompt's own words: after the begin token, up to and with the first end token.
-
-    What follows is padding. It may repeat the end token, as Stable Diffusion 1 does, or not, as 2 does.
-    """
-    ended = (token_ids == end).int().cumsum(dim=1) - (token_ids == end).int()  # end tokens before this position
-    content = ended == 0
-    content[:, 0] = False
-    return content
-
-
 def prompt_scores(
     code: Code, content: Bool[Tensor, "prompts tokens"], n_features: int
 ) -> Float[Tensor, "prompts features"]:

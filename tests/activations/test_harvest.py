@@ -5,7 +5,7 @@ import torch
 
 from saes import ActivationStore, WorkbenchError
 from saes.store import ActivationStore as Store
-from workbench.activations.harvest import IMAGE_CHUNK, TEXT_CHUNK, harvest
+from workbench.activations.harvest import IMAGE_CHUNK, TEXT_CHUNK, harvest, left_out, padding
 
 PROMPTS = [f"photo of a {word} {i}" for i, word in enumerate(["fox", "cat", "dog", "bear"] * 5)]
 TEXT, PIXELS, TOKENS = "text.1", "unet.mid", "unet.down.0.0.attn2"
@@ -32,8 +32,39 @@ def test_text_rows_are_those_of_every_position_with_their_tokens(tiny_sd1, tmp_p
     ids = labels["token_id"].reshape(20, -1)
     assert (ids[:, 0] == tokenizer.bos_token_id).all()  # begin and padding are rows like all others
     assert labels["position"].reshape(20, -1)[3].tolist() == list(range(tokenizer.model_max_length))
-    made_by = {"text_encoder": tiny_sd1.identity.parts["text_encoder"]}  # no picture was made: no scheduler
-    assert store.manifest.recipe == {"rows": "conditional", "tokens": "all positions", "made by": made_by}
+    assert store.manifest.recipe == {"rows": "conditional", "tokens": "all positions"}
+
+
+def test_padding_can_be_left_out_and_the_store_says_so(tiny_sd1, tmp_path):
+    """ "photo of a fox 11" is a begin token, six words (each digit is one) and the end token: 8 of 12 positions."""
+    whole = harvest(tiny_sd1, PROMPTS, [TEXT], tmp_path / "all", dtype="float32")
+    tokenizer = tiny_sd1.pipe.tokenizer
+    own = [tokenizer(prompt).input_ids for prompt in PROMPTS]
+    rows, labels = rows_in_order(whole, TEXT)
+    for positions, skip in (("prompt", 0), ("content", 1)):
+        store = harvest(tiny_sd1, PROMPTS, [TEXT], tmp_path / positions, dtype="float32", positions=positions)
+        few, kept = rows_in_order(store, TEXT)
+        assert kept["token_id"].tolist() == [token for ids in own for token in ids[skip:]]
+        assert kept["position"].tolist() == [place for ids in own for place in range(skip, len(ids))]
+        places = kept["prompt"].long() * tokenizer.model_max_length + kept["position"]
+        assert torch.equal(few, rows[places]) and torch.equal(kept["prompt"], labels["prompt"][places])
+        assert left_out(store, TEXT) == pytest.approx(1 - len(few) / len(rows))
+        assert "padding" not in store.manifest.recipe["tokens"] and store.manifest.recipe != whole.manifest.recipe
+    assert left_out(whole, TEXT) == 0
+    assert padding(tiny_sd1, TEXT, PROMPTS) == pytest.approx(1 - sum(map(len, own)) / len(rows))
+    with pytest.raises(WorkbenchError, match="another recipe"):
+        harvest(tiny_sd1, PROMPTS, [TEXT], tmp_path / "all", positions="content", dtype="float32")
+
+
+def test_pictures_have_no_padding_and_leave_out_what_is_not_drawn(tiny_sd1, tmp_path):
+    store = harvest(
+        tiny_sd1, PROMPTS[:2], [TEXT, PIXELS], tmp_path / "s", steps=1, pixel_rate=0.25, positions="content"
+    )
+    assert left_out(store, PIXELS) == 0.75 and padding(tiny_sd1, PIXELS, PROMPTS) == 0
+    assert store.rows(PIXELS) == 2 * round(0.25 * tiny_sd1.site(PIXELS).positions) * len(
+        set(store.labels(PIXELS)["call"].tolist())
+    )
+    assert 0 < left_out(store, TEXT) < 1
 
 
 def test_text_alone_needs_no_denoising(tiny_sd1, tmp_path):
@@ -119,6 +150,8 @@ def test_a_folder_of_another_request_and_bad_input_are_refused(tiny_sd1, tiny_sd
         harvest(tiny_sd1, PROMPTS, [], tmp_path / "other")
     with pytest.raises(WorkbenchError, match="no share"):
         harvest(tiny_sd1, PROMPTS, [PIXELS], tmp_path / "other", pixel_rate=0.0)
+    with pytest.raises(WorkbenchError, match=r"Unknown choice of positions.*content"):
+        harvest(tiny_sd1, PROMPTS, [TEXT], tmp_path / "other", positions="contents")
     assert not (tmp_path / "other").exists()
 
 

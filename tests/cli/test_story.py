@@ -97,6 +97,15 @@ def test_generated_images_depend_on_seed_and_prompt_and_on_the_edit(capsys, made
     assert not np.array_equal(plain["000-0.png"], edited["000-0.png"])
 
 
+def test_a_harvest_says_how_much_is_padding_or_was_left_out(capsys, made, tmp_path):
+    """The prompts have 3 or 6 words, so with begin and end token 7 or 4 of 12 positions are padding: 11 of 24."""
+    words = ("harvest", made / "model", "text.1", "--prompts-file", made / "prompts.txt", "--out")
+    said = printed(capsys, *words, made / "store")
+    assert "768 rows at text.1 (46% of them padding: --positions prompt leaves it out)" in " ".join(said.split())
+    said = printed(capsys, *words, tmp_path / "content", "--positions", "content")
+    assert "352 rows at text.1 (54% of its positions left out)" in " ".join(said.split())
+
+
 def test_a_finished_harvest_and_training_are_opened_not_repeated(capsys, made):
     before = {
         path: path.stat().st_mtime_ns for name in ("store", "sae") for path in (made / name).glob("*.safetensors")

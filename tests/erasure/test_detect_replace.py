@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from probes.features import content_tokens
 from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from tests.tiny_saes import memorising_sae, save_tiny_sae
+from workbench.activations.positions import Frame, token_places
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit, ComposedEdit, load_edit, random_like
 from workbench.erasure.detect_replace import DetectReplace, replaced, role_means, roles_of, standing_anchors
@@ -38,7 +38,7 @@ def fires(x, tensors):
 
 
 def test_roles_are_words_the_first_end_and_each_place_of_the_padding():
-    assert roles_of(content_tokens(IDS, END)).tolist() == [[0, 0, 0, 1, 6, 7], [0, 0, 0, 0, 0, 1]]
+    assert roles_of(token_places(IDS, Frame(END))).tolist() == [[0, 0, 0, 1, 6, 7], [0, 0, 0, 0, 0, 1]]
 
 
 @pytest.mark.parametrize("by", ["activation", "difference"])
@@ -52,7 +52,7 @@ def test_equations_2_and_3_at_the_positions_of_equation_1(by):
         kept = x[prompt, position] - tensors["own"][row] if by == "difference" else 0
         expected[prompt, position] = tensors["anchor"][row] + kept
     settings = {"architecture": "topk", "k": 3, "by": by}
-    assert_close(replaced(x, content_tokens(IDS, END), tensors, settings), expected, rtol=0, atol=1e-12)
+    assert_close(replaced(x, token_places(IDS, Frame(END)), tensors, settings), expected, rtol=0, atol=1e-12)
 
 
 def test_an_anchor_that_is_erased_too_hands_on_to_its_own():

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from probes.features import content_tokens, contrast
+from probes.features import contrast
 from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from tests.tiny_saes import memorising_sae, random_sae, save_tiny_sae
 from workbench.activations.autoencoders import dictionary_on, open_sae
+from workbench.activations.positions import Frame, token_places
 from workbench.concepts import Concept
 from workbench.edits import load_edit, no_op_like, random_features_like
 from workbench.erasure.itd import ItD, deactivated, gated_deactivation, prompt_delta, threshold
@@ -52,9 +53,9 @@ def dense_code(dictionary: Dictionary, x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("strength", [-8.0, 0.0, 2.0])
 def test_equation_2_moves_the_stream_along_the_features_of_f_and_never_the_begin_token(strength):
     dictionary, x, token_ids = problem()
-    content = content_tokens(token_ids, END)
+    found = token_places(token_ids, Frame(END))
     moved, still = (
-        deactivated(x, content, tensors_of(dictionary), {**SETTINGS, "strength": s}).x for s in (strength, 1.0)
+        deactivated(x, found, tensors_of(dictionary), {**SETTINGS, "strength": s}).x for s in (strength, 1.0)
     )
     z = dense_code(dictionary, x)[..., FEATURES]
     assert (z > 0).any(dim=(1, 2)).all()  # the features fire on both prompts, or nothing would be tested
@@ -69,19 +70,19 @@ def test_without_features_or_at_strength_1_the_stream_is_the_reconstruction(case
     dictionary, x, token_ids = problem()
     features = FEATURES[:0] if case == "no features" else FEATURES
     settings = SETTINGS if case == "no features" else {**SETTINGS, "strength": 1.0}
-    new = deactivated(x, content_tokens(token_ids, END), tensors_of(dictionary, features), settings).x
+    new = deactivated(x, token_places(token_ids, Frame(END)), tensors_of(dictionary, features), settings).x
     assert torch.equal(new[:, 1:], dictionary.decode(dictionary.encode(x))[:, 1:])
     assert not torch.allclose(new[:, 1:], x[:, 1:])
 
 
 def test_keeping_the_error_moves_x_itself_by_the_same_step():
     dictionary, x, token_ids = problem()
-    content = content_tokens(token_ids, END)
-    rebuilt = deactivated(x, content, tensors_of(dictionary), SETTINGS).x
-    kept = deactivated(x, content, tensors_of(dictionary), {**SETTINGS, "keep_error": True}).x
+    found = token_places(token_ids, Frame(END))
+    rebuilt = deactivated(x, found, tensors_of(dictionary), SETTINGS).x
+    kept = deactivated(x, found, tensors_of(dictionary), {**SETTINGS, "keep_error": True}).x
     error = x - dictionary.decode(dictionary.encode(x))
     assert_close((kept - rebuilt)[:, 1:], error[:, 1:])
-    unscaled = deactivated(x, content, tensors_of(dictionary), {**SETTINGS, "keep_error": True, "strength": 1.0})
+    unscaled = deactivated(x, found, tensors_of(dictionary), {**SETTINGS, "keep_error": True, "strength": 1.0})
     assert torch.equal(unscaled.x, x)
     assert unscaled.delta.tolist() == [0, 0]
 
@@ -95,11 +96,11 @@ def test_equation_3_averages_over_counted_tokens_and_channels():
 
 def test_the_score_of_a_prompt_does_not_change_beside_longer_prompts():
     dictionary, x, token_ids = problem()
-    content = content_tokens(token_ids, END)
-    both = deactivated(x, content, tensors_of(dictionary), SETTINGS).delta
-    alone = deactivated(x[:1, :4], content[:1, :4], tensors_of(dictionary), SETTINGS).delta  # without padding
+    found = token_places(token_ids, Frame(END))
+    both = deactivated(x, found, tensors_of(dictionary), SETTINGS).delta
+    alone = deactivated(x[:1, :4], found[:1, :4], tensors_of(dictionary), SETTINGS).delta  # without padding
     assert_close(both[:1], alone, rtol=1e-12, atol=0)
-    over_all = deactivated(x, content, tensors_of(dictionary), {**SETTINGS, "score_tokens": "all"}).delta
+    over_all = deactivated(x, found, tensors_of(dictionary), {**SETTINGS, "score_tokens": "all"}).delta
     assert not torch.isclose(over_all[0], both[0])
     assert_close(over_all[1], both[1])  # the second prompt has no padding
 
@@ -112,7 +113,7 @@ def test_equation_4_lies_just_below_the_smallest_score():
 
 def test_equation_5_touches_the_prompt_above_the_threshold_and_leaves_the_other_its_bits():
     dictionary, x, token_ids = problem()
-    made = deactivated(x, content_tokens(token_ids, END), tensors_of(dictionary), SETTINGS)
+    made = deactivated(x, token_places(token_ids, Frame(END)), tensors_of(dictionary), SETTINGS)
     loud = int(made.delta.argmax())
     tensors = tensors_of(dictionary, tau=made.delta.mean())
     out = gated_deactivation(x, clock(token_ids, "cond", "cond"), tensors, SETTINGS)

@@ -223,7 +223,7 @@ def test_more_prompts_than_a_batch_give_the_same_rows(tiny_sd1, saeuron, monkeyp
     site, dictionary = tiny_sd1.site("unet.mid"), dictionary_on(open_sae(saeuron.sae), tiny_sd1)
     prompts = ["fox", "a dog", "cat"]
     whole = activation_table(tiny_sd1, site, dictionary, prompts, 0, 2)
-    monkeypatch.setattr("workbench.erasure.saeuron.IMAGE_BATCH", 2)
+    monkeypatch.setattr("workbench.activations.reading.IMAGE_BATCH", 2)
     assert_close(activation_table(tiny_sd1, site, dictionary, prompts, 0, 2).mean, whole.mean, atol=1e-4, rtol=1e-3)
 
 

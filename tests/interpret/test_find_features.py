@@ -5,7 +5,8 @@ import torch
 
 from saes.errors import WorkbenchError
 from tests.tiny_saes import memorising_sae, random_sae, save_tiny_sae
-from workbench.activations.autoencoders import dictionary_on, end_token, open_sae, strongest
+from workbench.activations.autoencoders import dictionary_on, open_sae, strongest
+from workbench.activations.positions import end_token
 from workbench.concepts import Concept
 from workbench.edits.interventions import ablation
 from workbench.interpret.find_features import feature_scores, find_features

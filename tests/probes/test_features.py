@@ -9,7 +9,6 @@ from probes.features import (
     Causal,
     PromptScores,
     causal_scores,
-    content_tokens,
     contrast,
     feature_table,
     prompt_scores,
@@ -23,16 +22,6 @@ def sparse_scores(prompts: int, features: int, seed: int) -> torch.Tensor:
     """Non-negative scores with many zeros and many ties, as a top-k dictionary gives them."""
     draw = torch.Generator().manual_seed(seed)
     return (torch.randint(-6, 7, (prompts, features), generator=draw).clamp(min=0) / 2).double()
-
-
-BEGIN, END, PAD = 7, 8, 0
-
-
-def test_content_is_what_lies_between_the_begin_token_and_the_padding():
-    like_sd1 = torch.tensor([[BEGIN, 3, END, END, END], [BEGIN, 3, 4, 5, END], [BEGIN, END, END, END, END]])
-    assert content_tokens(like_sd1, END).int().tolist() == [[0, 1, 1, 0, 0], [0, 1, 1, 1, 1], [0, 1, 0, 0, 0]]
-    like_sd2 = torch.tensor([[BEGIN, 3, END, PAD, PAD]])
-    assert content_tokens(like_sd2, END).int().tolist() == [[0, 1, 1, 0, 0]]
 
 
 def test_the_score_of_a_prompt_is_the_maximum_over_its_content_tokens_alone():

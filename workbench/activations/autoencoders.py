@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
@@ -22,21 +22,41 @@ def open_sae(sae: SAE | str | Path) -> SAE:
 def check_origin(sae: SAE, model: Model) -> None:
     """Raises `WorkbenchError` if the SAE names the weights that it was trained on, and they are not this model's."""
     trained_on = sae.cfg.metadata.model_name or ""
-    if FINGERPRINT.fullmatch(trained_on) and trained_on not in (model.fingerprint, model.identity.origin):
+    if FINGERPRINT.fullmatch(trained_on) and trained_on != model.fingerprint:
         raise WorkbenchError(
             f"The SAE was trained on a model of other weights than {model.name}.",
             "Its features mean nothing here: train one on this model, or load the one that it belongs to.",
         )
 
 
-def site_of(sae: SAE, model: Model) -> Site:
-    """The site at which the SAE was trained. Raises `WorkbenchError` if it does not say, or its width is another."""
+def site_of(sae: SAE, model: Model, side: Literal["prompt", "image"] | None = None) -> Site:
+    """The site at which the SAE was trained.
+
+    Args:
+        sae: The SAE, whose metadata name the site.
+        model: The model that has the site.
+        side: On which side of the model the site has to lie; None: either will do.
+
+    Raises:
+        WorkbenchError: The SAE does not say its site, its width is another, or the site lies on the other side.
+    """
     alias = sae.cfg.metadata.hook_name
     if not alias:
         raise WorkbenchError("The SAE does not say at which site it was trained.", "Set `hook_name` in its metadata.")
     site = model.site(alias)
     check_width(sae, site.channels, alias)
+    if side not in (None, site.component):
+        raise _other_side(site)
     return site
+
+
+def _other_side(site: Site) -> WorkbenchError:
+    if site.component == "image":
+        return WorkbenchError(f"The SAE belongs to {site.alias!r}, which no prompt passes.", "Use one at a text site.")
+    return WorkbenchError(
+        f"{site.alias} is passed before there is a picture, so it knows no steps.",
+        "Choose an SAE at a site of the denoiser.",
+    )
 
 
 def dictionary_on(sae: SAE, model: Model) -> Dictionary:
@@ -53,19 +73,3 @@ def strongest(sae: SAE, m: int | None) -> int:
     if not (typical := getattr(sae.cfg, "k", None) or sae.cfg.metadata.l0):
         raise WorkbenchError("The SAE does not say how many features fire on a row.", "Set m.")
     return round(2 * typical)
-
-
-def end_token(model: Model, site: Site) -> int:
-    """The id of the token that ends a prompt for this site's encoder. Refuses encoders without a begin token (T5)."""
-    tokenizer = tokenizer_of(model, site)
-    if tokenizer.bos_token_id is None:
-        raise WorkbenchError(
-            f"Prompts of {site.alias!r} have no begin token, so their content cannot be told from padding.",
-            "Choose a site of a CLIP text encoder.",
-        )
-    return tokenizer.eos_token_id
-
-
-def tokenizer_of(model: Model, site: Site) -> Any:
-    """The tokenizer of a text site's encoder."""
-    return getattr(model.pipe, site.path.split(".")[0].replace("text_encoder", "tokenizer"))

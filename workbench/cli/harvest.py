@@ -1,13 +1,17 @@
 """`workbench harvest`: activations of prompts at chosen sites, kept in a store."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from workbench.cli.lookup import read_prompts
 from workbench.cli.options import Config, Device, ModelName, Seed, check_writable
 from workbench.progress import progress_bars
+
+if TYPE_CHECKING:
+    from saes import ActivationStore
+    from workbench.models import Model
 
 
 def harvest(
@@ -17,6 +21,10 @@ def harvest(
     prompts_file: Annotated[Path, typer.Option(help="Text file with a prompt a line.")],
     steps: Annotated[int | None, typer.Option(help="Denoising steps; not needed for text sites.", min=1)] = None,
     pixel_rate: Annotated[float, typer.Option(help="Share of pixels kept at image sites.", min=0, max=1)] = 0.1,
+    positions: Annotated[
+        Literal["all", "prompt", "content"],
+        typer.Option(help="Of a prompt's positions: all, no padding (prompt), or no begin token either (content)."),
+    ] = "all",
     seed: Seed = 0,
     device: Device = None,
     config: Config = None,
@@ -30,9 +38,21 @@ def harvest(
     import workbench as wb
 
     with progress_bars() as progress:
+        loaded = wb.load(model, device=device)
         store = wb.harvest(
-            wb.load(model, device=device), prompts, sites, out,
-            seed=seed, steps=steps, pixel_rate=pixel_rate, progress=progress,
+            loaded, prompts, sites, out,
+            seed=seed, steps=steps, pixel_rate=pixel_rate, positions=positions, progress=progress,
         )  # fmt: skip
-    counts = ", ".join(f"{store.rows(site)} rows at {site}" for site in store.sites)
-    typer.echo(f"Saved {counts} in {out}. Next: workbench train {out} {sites[0]} --out out/sae")
+        about = [_said(store, loaded, site) for site in store.sites]
+    typer.echo(f"Saved {', '.join(about)} in {out}. Next: workbench train {out} {sites[0]} --out out/sae")
+
+
+def _said(store: "ActivationStore", model: "Model", site: str) -> str:
+    """How many rows a site has, and what they leave out or could leave out."""
+    from workbench.activations.harvest import left_out, padding
+
+    rows = f"{store.rows(site)} rows at {site}"
+    if share := left_out(store, site):
+        return f"{rows} ({share:.0%} of its positions left out)"
+    share = padding(model, site, store.prompts)
+    return f"{rows} ({share:.0%} of them padding: --positions prompt leaves it out)" if share else rows

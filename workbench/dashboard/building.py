@@ -10,18 +10,19 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from probes.features import PromptScores, content_tokens, feature_table
+from probes.features import PromptScores, feature_table
 from saes.disk import new_folder, write_json, write_tensors
 from saes.files import SAE
 from saes.progress import SILENT, Progress
-from workbench.activations.autoencoders import check_origin, dictionary_on, end_token, open_sae, site_of, strongest
+from workbench.activations.autoencoders import check_origin, dictionary_on, open_sae, site_of, strongest
+from workbench.activations.reading import Reading, makes_pictures, read_batch
 from workbench.concepts import Concept
 from workbench.dashboard.cache import ABOUT, ARRAYS, FORMAT
 from workbench.dashboard.gathering import N_TOP, Gatherer
 from workbench.dashboard.prompts import Shown, names_concept
 from workbench.dashboard.sources import Source
 from workbench.evaluation.runs import Sampling
-from workbench.hooks import Clock, Site
+from workbench.hooks import Site
 from workbench.models import Model
 
 N_RELATED, N_WORDS = 8, 5
@@ -61,11 +62,10 @@ def build_caches(
 
 def _gatherer(model: Model, sae: SAE, tokens: Sequence[Sequence[str]]) -> Gatherer:
     site = site_of(sae, model)
-    is_text = site.component == "prompt"
+    is_text = not makes_pictures([site])
     return Gatherer(dictionary_on(sae, model), site.positions, is_text, tokens if is_text else ())
 
 
-@torch.no_grad()
 def _observe(
     model: Model,
     sites: Mapping[Source, Site],
@@ -75,49 +75,32 @@ def _observe(
     progress: Progress,
 ) -> list[UInt8[np.ndarray, "h w 3"]]:
     """Runs the prompts batch by batch through whatever calls the sites; returns the small pictures, if any."""
-    is_text = next(iter(sites)).is_text
-    size = TEXT_BATCH if is_text else IMAGE_BATCH
-    ends = {alias: end_token(model, site) if is_text else -1 for alias, site in _by_alias(sites).items()}
-    pictures: list[UInt8[np.ndarray, "h w 3"]] = []
+    drawing = makes_pictures(sites.values())
+    size = IMAGE_BATCH if drawing else TEXT_BATCH
+    settings = {name: getattr(sampling, name) for name in ("steps", "guidance_scale", "negative_prompt")}
+    small: list[UInt8[np.ndarray, "h w 3"]] = []
 
-    def keep(site: Site, activation: Tensor, clock: Clock) -> None:
-        rows = clock.mask("cond")
-        if rows.any():
-            x = activation[rows].float()
-            content = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-            if clock.token_ids is not None:
-                content = content_tokens(clock.token_ids[rows], ends[site.alias])
-            for source, gatherer in gatherers.items():
-                if sites[source].alias == site.alias:
-                    gatherer.see(x, content, clock.timestep)
+    def take(reading: Reading) -> None:
+        for source, gatherer in gatherers.items():
+            if sites[source].alias == reading.site.alias:
+                gatherer.see(reading.x, reading.content, reading.timestep)
 
-    for start in progress(range(0, len(prompts), size), f"features on {'prompts' if is_text else 'pictures'}"):
+    for start in progress(range(0, len(prompts), size), f"features on {'pictures' if drawing else 'prompts'}"):
         batch = prompts[start : start + size]
         for gatherer in gatherers.values():
             gatherer.begin(len(batch))
-        with model.session(record=list(_by_alias(sites).values()), keep=keep):
-            if is_text:
-                model.encode([shown.prompt for shown in batch])
-            else:
-                pictures += _pictures(model, batch, sampling)
+        texts, seeds = [shown.prompt for shown in batch], [shown.seed for shown in batch]
+        made = read_batch(model, set(sites.values()), texts, take, seeds=seeds, first=start, **settings)
+        small += [_small(image) for image in made]
         for gatherer in gatherers.values():
             gatherer.end()
-    return pictures
+    return small
 
 
-def _by_alias(sites: Mapping[Source, Site]) -> dict[str, Site]:
-    return {site.alias: site for site in sites.values()}
-
-
-def _pictures(model: Model, batch: Sequence[Shown], sampling: Sampling) -> list[UInt8[np.ndarray, "h w 3"]]:
-    made = model.generate(
-        [shown.prompt for shown in batch], [shown.seed for shown in batch], steps=sampling.steps,
-        guidance_scale=sampling.guidance_scale, negative_prompt=sampling.negative_prompt, batch_size=len(batch),
-    )  # fmt: skip
-    small = [Image.fromarray(image) for image in made]
-    for image in small:
-        image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    return [np.array(image) for image in small]
+def _small(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "small_h small_w 3"]:
+    picture = Image.fromarray(image)
+    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return np.array(picture)
 
 
 def _write(

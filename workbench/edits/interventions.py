@@ -9,7 +9,8 @@ import torch
 from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError, unknown_name
 from saes.files import SAE
-from workbench.activations.autoencoders import check_origin, end_token, open_sae, site_of
+from workbench.activations.autoencoders import check_origin, open_sae, site_of
+from workbench.activations.positions import end_token
 from workbench.edits.activation import ActivationEdit
 from workbench.edits.programs import ACTIONS
 from workbench.hooks import Site

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from probes.features import content_tokens
 from saes.dictionary import Code, Dictionary
+from workbench.activations.positions import Frame, Place, marked, places
 from workbench.hooks import Activation, Clock
 
 ACTIONS = ("scale", "clamp", "add")
@@ -38,13 +38,15 @@ def change_features(
     rows = clock.mask("cond")
     if not rows.any() or not in_window(clock, settings.get("window")):
         return x
+    found = places(clock, x.shape[1], Frame(settings.get("end")))[rows]
     dictionary = Dictionary.from_tensors(tensors, settings)
     chosen = x[rows].to(dictionary.W_dec.dtype)
     action, strength, features = settings.get("action", "scale"), settings["strength"], tensors["features"]
     if action == "scale":
-        new = chosen + scaling(dictionary, dictionary.encode(chosen), features, _after_begin(chosen, clock), strength)
+        touched = found != Place.BEGIN
+        new = chosen + scaling(dictionary, dictionary.encode(chosen), features, touched, strength)
     else:
-        content = _content(chosen, clock, rows, settings)
+        content = marked(found)
         new = chosen + content[..., None] * (strength * dictionary.W_dec[features].sum(dim=0))
         if action == "clamp":
             new = new + scaling(dictionary, dictionary.encode(chosen), features, content, 0.0)
@@ -75,17 +77,3 @@ def scaling(
 def turned(change: Float[Tensor, "*rows d"], tensors: Mapping[str, Tensor]) -> Float[Tensor, "*rows d"]:
     """The change, turned by the rotation `turn` if there is one: a control that moves as far, and somewhere else."""
     return change @ tensors["turn"] if "turn" in tensors else change
-
-
-def _after_begin(x: Activation, clock: Clock) -> Bool[Tensor, "rows positions"]:
-    touched = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-    touched[:, : int(clock.component == "prompt")] = False
-    return touched
-
-
-def _content(
-    x: Activation, clock: Clock, rows: Bool[Tensor, " all"], settings: Mapping[str, Any]
-) -> Bool[Tensor, "rows positions"]:
-    if clock.token_ids is None:
-        return _after_begin(x, clock)
-    return content_tokens(clock.token_ids[rows], settings["end"])

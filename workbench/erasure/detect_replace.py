@@ -19,12 +19,11 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from probes.features import content_tokens
 from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
-from workbench.activations.autoencoders import tokenizer_of
-from workbench.activations.reading import activations
+from workbench.activations.positions import Frame, Place, Places, token_places, tokenizer_of
+from workbench.activations.reading import held
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit, ComposedEdit, Edit
 from workbench.edits.programs import turned
@@ -114,14 +113,13 @@ def role_means(model: Model, site: Site, prompts: Sequence[str], word: str) -> F
 
     A position that is padding in no prompt takes the nearest that is.
     """
-    x, tokenizer = activations(model, site, prompts), tokenizer_of(model, site)
-    wanted = tokenizer(word, add_special_tokens=False).input_ids
-    rows = [tokenizer(prompt, truncation=True, max_length=x.shape[1]).input_ids for prompt in prompts]
-    ends = torch.tensor([len(ids) - 1 for ids in rows])
+    seen = held(model, site, prompts)
+    x, padding = seen.x, seen.places == Place.PADDING
+    wanted = tokenizer_of(model, site)(word, add_special_tokens=False).input_ids
+    rows = [ids[own].tolist() for ids, own in zip(seen.token_ids, ~padding, strict=True)]
     words = torch.tensor([_last_match(ids, wanted, word) for ids in rows])
-    each = torch.arange(len(prompts))
-    padding = torch.arange(x.shape[1]) > ends[:, None]
-    return torch.stack([x[each, words].mean(dim=0), x[each, ends].mean(dim=0), *_padding_means(x, padding)])
+    end = x[seen.places == Place.END].mean(dim=0)
+    return torch.stack([x[torch.arange(len(x)), words].mean(dim=0), end, *_padding_means(x, padding)])
 
 
 def _padding_means(
@@ -140,26 +138,22 @@ def _last_match(ids: list[int], wanted: list[int], word: str) -> int:
     return starts[-1] + len(wanted) - 1
 
 
-def roles_of(content: Bool[Tensor, "prompts tokens"]) -> Int64[Tensor, "prompts tokens"]:
+def roles_of(places: Places) -> Int64[Tensor, "prompts tokens"]:
     """The row of the means that belongs to each position; the begin token counts as a word and is never replaced."""
-    position = torch.arange(content.shape[1], device=content.device).expand_as(content)
-    end = (content * position).amax(dim=1, keepdim=True)  # the last content token is the first end token
-    roles = torch.where(position < end, WORD, position + PADDING)
-    return torch.where(position == end, END, roles)
+    position = torch.arange(places.shape[1], device=places.device).expand(places.shape)
+    roles = torch.where(places == Place.PADDING, position + PADDING, WORD)
+    return torch.where(places == Place.END, END, roles)
 
 
 def replaced(
-    x: Float[Tensor, "prompts tokens d"],
-    content: Bool[Tensor, "prompts tokens"],
-    tensors: Mapping[str, Tensor],
-    settings: Mapping[str, Any],
+    x: Float[Tensor, "prompts tokens d"], places: Places, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]
 ) -> Float[Tensor, "prompts tokens d"]:
     """x′ of every prompt, whether it is to be touched or not."""
     dictionary = Dictionary.from_tensors(tensors, settings)
     code = dictionary.encode(x)
     fires = (torch.isin(code.indices, tensors["features"]) & (code.values > 0)).any(dim=-1)  # (1)
-    fires[:, 0] = False
-    roles = roles_of(content)
+    fires &= places != Place.BEGIN
+    roles = roles_of(places)
     origin = tensors["own"][roles] if settings["by"] == "difference" else x
     change = tensors["anchor"][roles] - origin  # (2), (3)
     return x + fires[..., None] * turned(change, tensors)
@@ -170,11 +164,11 @@ def detection(x: Activation, clock: Clock, tensors: Mapping[str, Tensor], settin
     rows = clock.mask("cond").nonzero().flatten()
     if not len(rows):
         return x
-    content = content_tokens(cast(Tensor, clock.token_ids)[rows], settings["end"])
+    found = token_places(cast(Tensor, clock.token_ids)[rows], Frame(settings["end"]))
     chosen = x[rows].to(tensors["W_dec"].dtype)
-    flagged = deactivated(chosen, content, tensors, settings).delta >= tensors["tau"]  # (1)
+    flagged = deactivated(chosen, found, tensors, settings).delta >= tensors["tau"]  # (1)
     if not flagged.any():
         return x
     changed = x.clone()
-    changed[rows[flagged]] = replaced(chosen[flagged], content[flagged], tensors, settings).to(x.dtype)
+    changed[rows[flagged]] = replaced(chosen[flagged], found[flagged], tensors, settings).to(x.dtype)
     return changed

@@ -21,12 +21,13 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from probes.features import content_tokens, contrast, prompt_scores
+from probes.features import contrast, prompt_scores
 from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
-from workbench.activations.autoencoders import dictionary_on, end_token, open_sae, site_of, strongest
-from workbench.activations.reading import observe
+from workbench.activations.autoencoders import dictionary_on, open_sae, site_of, strongest
+from workbench.activations.positions import Frame, Place, Places, end_token, marked, token_places
+from workbench.activations.reading import Reading, score_prompts
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit
 from workbench.edits.programs import scaling
@@ -74,11 +75,7 @@ class ItD:
         """
         self.supports.check("ItD", model, concepts)
         sae = open_sae(self.sae)
-        site, dictionary = site_of(sae, model), dictionary_on(sae, model)
-        if site.component != "prompt":
-            raise WorkbenchError(
-                f"The SAE belongs to {site.alias!r}, which no prompt passes.", "Use one at a text site."
-            )
+        site, dictionary = site_of(sae, model, "prompt"), dictionary_on(sae, model)
         settings = {**asdict(self), "m": strongest(sae, self.m), **dictionary.settings, "end": end_token(model, site)}
         target, retained = self.prompts(concepts)
         found = _find(model, site, dictionary, target, retained, settings["m"], progress)
@@ -114,10 +111,10 @@ class ItD:
         if self.threshold_factor is None:
             return torch.tensor(-torch.inf)
 
-        def read(x: Float[Tensor, "prompts tokens d"], content: Bool[Tensor, "prompts tokens"]) -> Tensor:
-            return deactivated(x, content, tensors, settings).delta.cpu()
+        def delta(reading: Reading) -> Tensor:
+            return deactivated(reading.x, reading.places, tensors, settings).delta.cpu()
 
-        return threshold(observe(model, site, target, read, progress, "threshold"), self.threshold_factor)
+        return threshold(score_prompts(model, site, target, delta, progress, "threshold"), self.threshold_factor)
 
 
 class Prompts(NamedTuple):
@@ -152,16 +149,16 @@ def _find(
 ) -> Found:
     fired, tokens = torch.zeros(dictionary.d_sae), 0
 
-    def read(x: Float[Tensor, "prompts tokens d"], content: Bool[Tensor, "prompts tokens"]) -> Tensor:
+    def score(reading: Reading) -> Tensor:
         nonlocal tokens
-        code = dictionary.encode(x)
+        code, content = dictionary.encode(reading.x), reading.content
         firing = code.indices[(code.values > 0) & content[..., None]]
         fired.add_(torch.bincount(firing, minlength=dictionary.d_sae).cpu())
         tokens += int(content.sum())
         return prompt_scores(code, content, dictionary.d_sae).cpu()
 
-    wanted = observe(model, site, target, read, progress, "features of the targets")
-    kept = observe(model, site, retained, read, progress, "features of the retained")
+    wanted = score_prompts(model, site, target, score, progress, "features of the targets")
+    kept = score_prompts(model, site, retained, score, progress, "features of the retained")
     features = contrast(wanted, kept, m)  # (1)
     if not len(features):
         raise WorkbenchError(
@@ -172,10 +169,7 @@ def _find(
 
 
 def deactivated(
-    x: Float[Tensor, "prompts tokens d"],
-    content: Bool[Tensor, "prompts tokens"],
-    tensors: Mapping[str, Tensor],
-    settings: Mapping[str, Any],
+    x: Float[Tensor, "prompts tokens d"], places: Places, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]
 ) -> Deactivated:
     """x′ of every prompt, whether it is to be touched or not, and the score that decides.
 
@@ -183,15 +177,15 @@ def deactivated(
     same prompts.
     """
     dictionary = Dictionary.from_tensors(tensors, settings)
-    after_begin = torch.ones_like(content)
-    after_begin[:, 0] = False
+    after_begin = places != Place.BEGIN
     code = dictionary.encode(x)
     rebuilt = x if settings["keep_error"] else torch.where(after_begin[..., None], dictionary.decode(code), x)
     features = tensors["features"]
     new = rebuilt + scaling(dictionary, code, features, after_begin, settings["strength"])  # (2)
     gate = tensors.get("gate_features")
     seen = new if gate is None else rebuilt + scaling(dictionary, code, gate, after_begin, settings["strength"])
-    return Deactivated(new, prompt_delta(seen, x, content if settings["score_tokens"] == "content" else after_begin))
+    counted = marked(places) if settings["score_tokens"] == "content" else after_begin
+    return Deactivated(new, prompt_delta(seen, x, counted))
 
 
 def prompt_delta(
@@ -217,8 +211,8 @@ def gated_deactivation(
     if not len(rows):
         return x
     assert clock.token_ids is not None  # a text site
-    content = content_tokens(clock.token_ids[rows], settings["end"])
-    new, delta = deactivated(x[rows].to(tensors["W_dec"].dtype), content, tensors, settings)
+    found = token_places(clock.token_ids[rows], Frame(settings["end"]))
+    new, delta = deactivated(x[rows].to(tensors["W_dec"].dtype), found, tensors, settings)
     flagged = delta >= tensors["tau"]
     if not flagged.any():
         return x

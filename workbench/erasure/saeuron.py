@@ -27,7 +27,7 @@ from saes.dictionary import Code, Dictionary
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.activations.autoencoders import dictionary_on, open_sae, site_of
-from workbench.activations.reading import IMAGE_BATCH
+from workbench.activations.reading import Reading, read
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit
 from workbench.erasure.method import Supports
@@ -73,11 +73,7 @@ class SAeUron:
         """
         self.supports.check("SAeUron", model, concepts)
         sae = open_sae(self.sae)
-        site, dictionary = site_of(sae, model), dictionary_on(sae, model)
-        if site.component != "image":
-            raise WorkbenchError(
-                f"The SAE belongs to {site.alias!r}, which knows no steps.", "Use one in the denoiser."
-            )
+        site, dictionary = site_of(sae, model, "image"), dictionary_on(sae, model)
         steps = model.defaults.steps if self.steps is None else self.steps
         tables = {
             name: activation_table(model, site, dictionary, prompts, seed, steps)
@@ -142,20 +138,17 @@ def activation_table(
     means: dict[float, list[Tensor]] = defaultdict(list)
     fired, positions = torch.zeros(dictionary.d_sae), 0
 
-    def keep(_: Site, activation: Tensor, clock: Clock) -> None:
+    def take(reading: Reading) -> None:
         nonlocal positions
-        code = dictionary.encode(activation[clock.mask("cond")].float())
+        assert reading.timestep is not None  # a denoiser site
+        code = dictionary.encode(reading.x)
         dense = code.values.new_zeros(len(code.values), dictionary.d_sae)
         dense.scatter_add_(1, code.indices.flatten(1), code.values.flatten(1))
-        assert clock.timestep is not None  # a denoiser site
-        means[clock.timestep].append(dense.cpu() / code.values.shape[1])
+        means[reading.timestep].append(dense.cpu() / code.values.shape[1])
         fired.add_(torch.bincount(code.indices[code.values > 0], minlength=dictionary.d_sae).cpu())
         positions += code.values[..., 0].numel()
 
-    for start in range(0, len(prompts), IMAGE_BATCH):
-        part = prompts[start : start + IMAGE_BATCH]
-        with model.session(record=[site], keep=keep):
-            model.generate(part, range(seed + start, seed + start + len(part)), steps=steps, batch_size=len(part))
+    read(model, [site], prompts, take, seeds=seed, steps=steps)
     timesteps = sorted(means, reverse=True)
     rows = [_mean_of_calls(means[timestep], len(prompts)) for timestep in timesteps]
     return ActivationTable(torch.tensor(timesteps), torch.stack(rows, dim=1), fired / positions)

@@ -19,10 +19,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saes.dictionary import Dictionary
-from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.activations.autoencoders import dictionary_on, open_sae, site_of
-from workbench.activations.reading import activations
+from workbench.activations.reading import held
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit
 from workbench.edits.programs import turned
@@ -54,13 +53,9 @@ class ConceptSteerer:
         """Encodes the phrases. Nothing is drawn at random, so `seed` is only recorded."""
         self.supports.check("ConceptSteerer", model, concepts)
         sae = open_sae(self.sae)
-        site, dictionary = site_of(sae, model), dictionary_on(sae, model)
-        if site.component != "prompt":
-            raise WorkbenchError(
-                f"The SAE belongs to {site.alias!r}, which no prompt passes.", "Use one at a text site."
-            )
+        site, dictionary = site_of(sae, model, "prompt"), dictionary_on(sae, model)
         phrases = [", ".join(concept.words()) if self.synonyms else concept.name for concept in concepts]
-        x = torch.cat([activations(model, site, [phrase]) for phrase in progress(phrases, "phrases")])
+        x = torch.cat([held(model, site, [phrase]).x for phrase in progress(phrases, "phrases")])
         return ActivationEdit(
             site=site.alias, width=site.channels, program="steerer",
             tensors={"steering": direction(x, dictionary, self.alpha).cpu()},

@@ -27,15 +27,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from probes.drift import shrunk_covariance
-from probes.features import content_tokens
 from probes.linear import held_out_hits, leace, split
 from probes.statistics import wilson
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
-from workbench.activations.autoencoders import end_token
-from workbench.activations.reading import IMAGE_BATCH, run_batch
+from workbench.activations.reading import Reading, read
 from workbench.concepts import Concept
-from workbench.hooks import Clock, Site
+from workbench.hooks import Site
 from workbench.models import Model
 from workbench.models.model import Change
 
@@ -167,21 +165,11 @@ def _means(
 ) -> Means:
     """A row a prompt, at every place."""
     parts: dict[Place, list[Tensor]] = {}
-    ends = {site.alias: end_token(model, site) for site in sites if site.component == "prompt"}
 
-    def keep(site: Site, activation: Tensor, clock: Clock) -> None:
-        cond = clock.mask("cond")
-        x = activation[cond].float().cpu()
-        if not len(x):
-            return
-        if clock.token_ids is None:
-            place, mean = Place(site.alias, clock.call, clock.timestep), x.mean(dim=1)
-        else:
-            own = content_tokens(clock.token_ids[cond].cpu(), ends[site.alias])[..., None].float()
-            place, mean = Place(site.alias, 0, None), (x * own).sum(dim=1) / own.sum(dim=1)
-        parts.setdefault(place, []).append(mean)
+    def take(reading: Reading) -> None:
+        x, own = reading.x.cpu(), reading.content[..., None].float().cpu()
+        place = Place(reading.site.alias, reading.call, reading.timestep)
+        parts.setdefault(place, []).append((x * own).sum(dim=1) / own.sum(dim=1))
 
-    for first in progress(range(0, len(prompts), IMAGE_BATCH), "activations"):
-        part = prompts[first : first + IMAGE_BATCH]
-        run_batch(model, sites, part, keep, seed=seed + first, steps=steps)
+    read(model, sites, prompts, take, seeds=seed, progress=progress, label="activations", steps=steps)
     return {place: torch.cat(some) for place, some in parts.items()}

@@ -13,10 +13,10 @@ from probes.drift import DriftMeter
 from probes.statistics import bootstrap_means, middle_95
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
-from workbench.activations.reading import IMAGE_BATCH, run_batch
+from workbench.activations.reading import Reading, evenly, read
 from workbench.edits import Edit
 from workbench.edits.conditions import UNEDITED
-from workbench.hooks import Clock, Site
+from workbench.hooks import Site
 from workbench.models import Model
 
 QUANTILE = 0.99  # of held-out real rows: what lies beyond it is called far
@@ -81,23 +81,11 @@ def _rows(
 ) -> dict[Place, Rows]:
     """Every call's activations, those of calls at equal timesteps together."""
     parts: dict[Place, list[Rows]] = defaultdict(list)
-    first = 0
 
-    def keep(site: Site, activation: Tensor, clock: Clock) -> None:
-        x = activation[clock.mask("cond")].float().cpu()
-        if not len(x):
-            return
-        kept = _kept(site, x.shape[1])
-        number = torch.arange(first, first + len(x)).repeat_interleave(len(kept))
-        parts[site.alias, clock.timestep].append(Rows(x[:, kept].flatten(0, 1), number))
+    def take(reading: Reading) -> None:
+        seen = reading.without_begin().thinned(evenly(POSITIONS))
+        rows = Rows(seen.x.flatten(0, 1).cpu(), seen.prompt.flatten())
+        parts[seen.site.alias, seen.timestep].append(rows)
 
-    for first in range(0, len(prompts), IMAGE_BATCH):
-        part = prompts[first : first + IMAGE_BATCH]
-        run_batch(model, sites, part, keep, seed=seed + first, steps=steps)
+    read(model, sites, prompts, take, seeds=seed, steps=steps)
     return {place: Rows(*(torch.cat(column) for column in zip(*some, strict=True))) for place, some in parts.items()}
-
-
-def _kept(site: Site, positions: int) -> Int[Tensor, " kept"]:
-    if site.component == "prompt":
-        return torch.arange(1, positions)
-    return torch.linspace(0, positions - 1, min(POSITIONS, positions)).round().long()

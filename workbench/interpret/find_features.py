@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from probes.feature_table import FeatureTable
@@ -13,7 +13,7 @@ from saes.errors import WorkbenchError
 from saes.files import SAE
 from saes.progress import SILENT, Progress
 from workbench.activations.autoencoders import dictionary_on, open_sae, site_of, strongest
-from workbench.activations.reading import observe
+from workbench.activations.reading import Reading, score_prompts
 from workbench.concepts import Concept
 from workbench.edits.interventions import ablation
 from workbench.hooks import Site
@@ -63,10 +63,10 @@ def feature_scores(
 ) -> Float[Tensor, "prompts d_sae"]:
     """How strongly each feature fires on each prompt, at its loudest content token (or pixel and step)."""
 
-    def read(x: Float[Tensor, "prompts positions d"], content: Bool[Tensor, "prompts positions"]) -> Tensor:
-        return prompt_scores(dictionary.encode(x), content, dictionary.d_sae).cpu()
+    def score(reading: Reading) -> Tensor:
+        return prompt_scores(dictionary.encode(reading.x), reading.content, dictionary.d_sae).cpu()
 
-    return observe(model, site, prompts, read, progress, "features")
+    return score_prompts(model, site, prompts, score, progress, "features")
 
 
 def _scores(model: Model, site: Site, dictionary: Dictionary, concept: Concept, progress: Progress) -> PromptScores:

@@ -17,13 +17,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from probes.features import content_tokens
 from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from saes.files import SAE
 from saes.progress import SILENT, Progress
-from workbench.activations.autoencoders import check_origin, dictionary_on, end_token, open_sae, site_of
-from workbench.hooks import Activation, AttentionRecorder, AttentionSite, Clock, Site
+from workbench.activations.autoencoders import check_origin, dictionary_on, open_sae, site_of
+from workbench.activations.reading import Reading, evenly, read_batch
+from workbench.hooks import AttentionRecorder, AttentionSite, Clock, Site
 from workbench.hooks.replaying import replayed, taped
 from workbench.models import Model
 from workbench.models.diffusion.sampling import Cell, pair
@@ -124,11 +124,10 @@ def whole_layers(model: Model) -> list[str]:
 
 
 class _Followed(NamedTuple):
-    """An SAE and, at a text site, the id of the token that ends a prompt."""
+    """An SAE at its site."""
 
     site: Site
     dictionary: Dictionary
-    end: int | None
 
 
 @dataclass(eq=False)
@@ -157,29 +156,21 @@ class _Look:
 
     def at(self, cells: Sequence[Cell], sampling: Mapping[str, Any]) -> None:
         """Makes the pictures."""
-        model = self._model
-        attention = AttentionRecorder(model, list(model.attention_sites().values()), self._attend, role="cond")
-        with model.session(record=self._sites, keep=self._note), attention:
-            model.generate([c.prompt for c in cells], [c.seed for c in cells], batch_size=len(cells), **sampling)
+        model, (prompts, seeds) = self._model, zip(*cells, strict=True)
+        with AttentionRecorder(model, list(model.attention_sites().values()), self._attend, role="cond"):
+            read_batch(model, self._sites, prompts, self._take, seeds=seeds, pictures=True, **sampling)
         self.attention = {alias: (seen / self._calls[alias]).cpu() for alias, seen in self.attention.items()}
 
-    def _note(self, site: Site, x: Activation, clock: Clock) -> None:
-        cond = clock.mask("cond")
-        if not cond.any():
-            return
-        if site.alias in self._measured:
-            first = 0 if clock.token_ids is None else 1  # the begin token is always the same, and the longest vector
-            n = min(x.shape[1] - first, POSITIONS)
-            places = torch.linspace(first, x.shape[1] - 1, n, device=x.device).round().long()
-            time = math.nan if clock.timestep is None else clock.timestep
-            self.activations[site.alias, clock.call] = time, x[cond][:, places]
-        if site.alias in self._followed:
-            self._encode(site.alias, x[cond], None if clock.token_ids is None else clock.token_ids[cond])
+    def _take(self, reading: Reading) -> None:
+        if reading.site.alias in self._followed:
+            self._encode(reading.site.alias, reading.x[reading.content])
+        if reading.site.alias in self._measured:
+            seen = reading.without_begin().thinned(evenly(POSITIONS))
+            time = math.nan if seen.timestep is None else seen.timestep
+            self.activations[seen.site.alias, seen.call] = time, seen.x
 
-    def _encode(self, alias: str, x: Activation, token_ids: Tensor | None) -> None:
-        _, dictionary, end = self._followed[alias]
-        chosen = x.flatten(0, 1) if token_ids is None or end is None else x[content_tokens(token_ids, end)]
-        code, sums = dictionary.encode(chosen.to(dictionary.W_dec.dtype)), self.fired[alias]
+    def _encode(self, alias: str, chosen: Float[Tensor, "places d"]) -> None:
+        code, sums = self._followed[alias].dictionary.encode(chosen), self.fired[alias]
         where, values = code.indices.flatten().cpu(), code.values.flatten().cpu()
         sums.values.index_add_(0, where, values)
         sums.fires.index_add_(0, where, (values > 0).float())
@@ -197,8 +188,7 @@ def _followed(model: Model, saes: Sequence[SAE | str | Path]) -> dict[str, _Foll
         site = site_of(sae, model)
         if site.alias in found:
             raise WorkbenchError(f"Two SAEs are at {site.alias}.", "Look inside once with each of them.")
-        end = end_token(model, site) if site.component == "prompt" else None
-        found[site.alias] = _Followed(site, dictionary_on(sae, model), end)
+        found[site.alias] = _Followed(site, dictionary_on(sae, model))
     return found
 
 

@@ -1,23 +1,23 @@
 """Naming the features of an SAE: runs prompts whose factors are known, and calls each feature after what it detects."""
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from probes.features import content_tokens, prompt_scores
+from probes.features import prompt_scores
 from probes.naming import check_factors, name_features
 from saes.dictionary import Code, Dictionary
 from saes.files import SAE
 from saes.names import FeatureName
 from saes.progress import SILENT, Progress
-from workbench.activations.autoencoders import check_origin, dictionary_on, end_token, site_of, tokenizer_of
-from workbench.activations.reading import TEXT_BATCH
+from workbench.activations.autoencoders import check_origin, dictionary_on, site_of
+from workbench.activations.positions import Place, tokenizer_of
+from workbench.activations.reading import Reading, score_prompts
 from workbench.hooks import Site
-from workbench.interpret.find_features import feature_scores
 from workbench.models import Model
 
 GOOD = 0.5  # F₁ from which on a feature is called after its factor
@@ -37,9 +37,6 @@ def name_sae(
     check_origin(sae, model)
     check_factors(factors, prompts, seed)
     site, dictionary = site_of(sae, model), dictionary_on(sae, model)
-    if site.component == "image":
-        table = name_features(feature_scores(model, site, dictionary, prompts, progress), factors, prompts, seed=seed)
-        return table.assign(word="", name=table["factor"].where(table["f1"] >= GOOD, ""))
     scores, words = _read(model, site, dictionary, prompts, progress)
     table = name_features(scores, factors, prompts, seed=seed)
     table = table.assign(word=[words[feature] for feature in table["feature"]])
@@ -61,31 +58,32 @@ def _name(factor: str, word: str) -> str:
     return factor if word in factor.split() else f"{factor} ({word})"
 
 
-@torch.no_grad()
 def _read(
     model: Model, site: Site, dictionary: Dictionary, prompts: Sequence[str], progress: Progress
 ) -> tuple[Float[Tensor, "prompts features"], list[str]]:
     """The strongest activation of each feature on each prompt, and the word on which each is strongest in the mean."""
-    tokenizer, end = tokenizer_of(model, site), end_token(model, site)
-    sums, counts = np.zeros((len(tokenizer), dictionary.d_sae)), np.zeros(len(tokenizer))
-    parts = []
-    for start in progress(range(0, len(prompts), TEXT_BATCH), "features by word"):
-        with model.session(record=[site]) as session:
-            model.encode(prompts[start : start + TEXT_BATCH])
-        ((clock, x),) = session.records[site.alias]
-        assert clock.token_ids is not None  # a text site
-        content, code = content_tokens(clock.token_ids, end), dictionary.encode(x.to(model.device).float())
-        parts.append(prompt_scores(code, content, dictionary.d_sae).cpu())
-        inside = content & (clock.token_ids != end)
-        _add(sums, counts, Code(code.values[inside], code.indices[inside]), clock.token_ids[inside])
-    means = np.where(counts[:, None] >= RARE, sums / np.maximum(counts, 1)[:, None], 0.0)
-    best = means.argmax(axis=0)
-    named = [tokenizer.decode([token]).strip() if means[token, f] > 0 else "" for f, token in enumerate(best)]
-    return torch.cat(parts), named
+    sums: dict[int, np.ndarray] = defaultdict(lambda: np.zeros(dictionary.d_sae))
+    counts: Counter[int] = Counter()
+
+    def score(reading: Reading) -> Tensor:
+        code = dictionary.encode(reading.x)
+        if reading.token_ids is not None:
+            words = reading.places == Place.WORD
+            _add(sums, counts, Code(code.values[words], code.indices[words]), reading.token_ids[words])
+        return prompt_scores(code, reading.content, dictionary.d_sae).cpu()
+
+    scores = score_prompts(model, site, prompts, score, progress, "features by word")
+    means = {token: total / counts[token] for token, total in sorted(sums.items()) if counts[token] >= RARE}
+    if not means:
+        return scores, [""] * dictionary.d_sae
+    spelt = [tokenizer_of(model, site).decode([token]).strip() for token in means]
+    table = np.stack(list(means.values()))
+    return scores, [spelt[row] if table[row, f] > 0 else "" for f, row in enumerate(table.argmax(axis=0))]
 
 
-def _add(sums: np.ndarray, counts: np.ndarray, code: Code, ids: Int64[Tensor, " tokens"]) -> None:
+def _add(sums: dict[int, np.ndarray], counts: Counter[int], code: Code, ids: Int64[Tensor, " tokens"]) -> None:
     """Adds the activations of some tokens to the sums of their words."""
-    rows = ids.cpu().numpy()
-    np.add.at(sums, (rows[:, None], code.indices.cpu().numpy()), code.values.cpu().numpy())
-    np.add.at(counts, rows, 1)
+    rows = zip(ids.tolist(), code.indices.cpu().numpy(), code.values.cpu().numpy(), strict=True)
+    for token, features, values in rows:
+        np.add.at(sums[token], features, values)
+        counts[token] += 1

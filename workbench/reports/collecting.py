@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from probes.attribution import activation_by_word, word_positions
@@ -18,18 +18,18 @@ from probes.statistics import bootstrap_means, middle_95
 from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
+from workbench.activations.reading import Reading, read
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit, Edit, load_edit
 from workbench.edits.conditions import UNEDITED
 from workbench.evaluation.judges import Judge, shown
 from workbench.evaluation.runs import Run, Sampling
+from workbench.interpret.attribution.pictures import chosen_values
 from workbench.interpret.attribution.words import word_maps
 from workbench.models import Model
 from workbench.models.diffusion.autoencoder import Images
 from workbench.models.encoding import TokenRow
 from workbench.reports.evidence import Ablation, AttentionPair, AttentionText, Evidence, FeatureCard, SAEFacts, Strip
-
-BATCH = 64  # prompts encoded at a time
 
 
 def collect(
@@ -98,6 +98,7 @@ class _Firing:
 
     features: Tensor  # indices in the dictionary
     z: Float[Tensor, "prompts tokens chosen"]
+    content: Bool[Tensor, "prompts tokens"]
     tokens: list[TokenRow]
     prompts: list[str]
     n_target: int
@@ -105,10 +106,7 @@ class _Firing:
 
     def scores(self) -> Float[Tensor, "prompts chosen"]:
         """The strongest activation on each prompt; the start token does not count."""
-        lengths = torch.tensor([len(row.ids) for row in self.tokens])
-        place = torch.arange(self.z.shape[1])
-        content = (place > 0) & (place < lengths[:, None])
-        return self.z.masked_fill(~content[..., None], 0).amax(dim=1)
+        return self.z.masked_fill(~self.content[..., None], 0).amax(dim=1)
 
     def auc(self) -> Float[Tensor, " chosen"]:
         """1 where a feature fires on every target prompt more than on any other."""
@@ -121,21 +119,26 @@ class _Firing:
         return sorted(range(len(auc)), key=lambda place: (-float(auc[place]), -float(mean[place])))[:n]
 
 
-@torch.no_grad()
 def _firing(model: Model, edit: ActivationEdit, concept: Concept) -> _Firing:
     own = [*concept.prompts(), *concept.synonym_prompts()]
     prompts = [*own, *(concept.retain_prompts() or ("",))]
     dictionary, features = Dictionary.from_tensors(edit.tensors, edit.settings), edit.tensors["features"].cpu()
-    parts, counts, n_tokens = [], torch.zeros(dictionary.d_sae), 0
-    for start in range(0, len(prompts), BATCH):
-        with model.session(record=[edit.site]) as session:
-            model.encode(prompts[start : start + BATCH])
-        code = dictionary.encode(session.records[edit.site][0][1].cpu().to(dictionary.W_dec.dtype))
-        parts.append(torch.stack([(code.values * (code.indices == f)).sum(dim=-1) for f in features], dim=-1))
-        counts += torch.bincount(code.indices[code.values > 0], minlength=dictionary.d_sae)
+    counts, n_tokens = torch.zeros(dictionary.d_sae), 0
+    z: list[Tensor] = []
+    content: list[Tensor] = []
+
+    def take(reading: Reading) -> None:
+        nonlocal n_tokens
+        code = dictionary.encode(reading.x.cpu())
+        z.append(chosen_values(code, features))
+        content.append(reading.content.cpu())
+        counts.add_(torch.bincount(code.indices[code.values > 0], minlength=dictionary.d_sae))
         n_tokens += code.values[..., 0].numel()
+
+    read(model, [model.site(edit.site)], prompts, take)
     density = edit.tensors.get("density", counts / n_tokens).cpu().float()
-    return _Firing(features, torch.cat(parts), model.tokens(prompts), prompts, len(own), density)
+    rows = model.tokens(prompts)
+    return _Firing(features, torch.cat(z), torch.cat(content), rows, prompts, len(own), density)
 
 
 def _card(firing: _Firing, place: int, concept: str, site: str, ablation: Ablation | None) -> FeatureCard:

@@ -18,7 +18,6 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
@@ -193,7 +192,7 @@ def _direction(observer: Observer, study: Study, word: str, others: Sequence[str
     alias, source = study.subject.direction.site, study.source
     with_it = with_word(source.prompts(), source.name, [word])
     without = [one for other in others for one in with_word(source.prompts(), source.name, [other])]
-    means = [_mean(observer.of(alias, prompts).x, alias) for prompts in (with_it, without)]
+    means = [observer.of(alias, prompts).after_begin.mean(dim=(0, 1)) for prompts in (with_it, without)]
     difference = means[0] - means[1]
     if not difference.norm() > 0:
         raise WorkbenchError(
@@ -233,11 +232,6 @@ def n_heads(model: Model, alias: str) -> int:
     if found is None:
         raise WorkbenchError(f"{alias} is no attention, so it has no heads.", "Name one such as text.2.attn.")
     return int(found)
-
-
-def _mean(x: Tensor, alias: str) -> Tensor:
-    """Over rows and positions, without the begin token of a text."""
-    return x[:, int(alias.startswith("text")) :].mean(dim=(0, 1))
 
 
 def _counted(noun: str, names: Sequence[object]) -> str:

@@ -35,15 +35,13 @@ def changes(part: Part, study: Study, observer: Observer) -> Changes:
     """The changes of all features of the part's dictionary on the prompts that find the subject."""
     assert part.dictionary is not None
     named = list(study.concept.prompts())
-    after = observer.of(part.site, named).x
-    before = None
-    if study.claim == "sufficient" and observer.model.site(part.site).component == "prompt":
-        before = observer.of(part.site, with_word(named, study.concept.name, study.sparing)).x
-    skip = int(observer.model.site(part.site).component == "prompt")
-    density, squares = _sums(part.dictionary, after[:, skip:], None if before is None else before[:, skip:])
+    after, before = observer.of(part.site, named).after_begin, None
+    if study.claim == "sufficient" and observer.sees_sentences(part.site):
+        before = observer.of(part.site, with_word(named, study.concept.name, study.sparing)).after_begin
+    density, squares = _sums(part.dictionary, after, before)
     norm = squares.sqrt() * part.dictionary.W_dec.norm(dim=1)
-    everything = observer.of(part.site, sorted(study.finding_prompts())).x
-    alive = _sums(part.dictionary, everything[:, skip:], None)[0] > 0
+    everything = observer.of(part.site, sorted(study.finding_prompts())).after_begin
+    alive = _sums(part.dictionary, everything, None)[0] > 0
     return Changes(density, norm, alive)  # (2)
 
 

@@ -1,5 +1,6 @@
 """What a model's sites hold while it reads prompts: whole activations of a text, a thinned sample of pictures."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -7,34 +8,43 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from workbench.hooks import Clock, Site
+from workbench.activations.positions import begin_columns
+from workbench.activations.reading import Reading, evenly, makes_pictures, read
 from workbench.models import Model
 
 POSITIONS = 256  # at most so many pixels of a row are kept
-BATCH = 16
 
 
 class Observed(NamedTuple):
-    """Activations at a site. Text: a row a prompt, keyed by its token ids. Denoiser: a row a prompt and call, keyed by
-    its timestep, at evenly spaced pixels."""
+    """Activations at a site, and what a target is found by.
+
+    Args:
+        x: A prompt's site: a row for each prompt. A picture's site: a row for each prompt and call, at evenly spaced
+            pixels.
+        keys: Token ids of each prompt `[rows, tokens]`, or the timestep of each call `[rows]`.
+        begins: How many of the first positions are begin tokens, which no edit touches: 1 or 0.
+    """
 
     x: Float[Tensor, "rows positions d"]
     keys: Tensor
+    begins: int
+
+    @property
+    def after_begin(self) -> Float[Tensor, "rows positions d"]:
+        """`x` without the begin token."""
+        return self.x[:, self.begins :]
 
 
 def observed(model: Model, aliases: Sequence[str], prompts: Sequence[str], seed: int = 0) -> dict[str, Observed]:
-    """The conditional activations at sites of one component; picture i has the seed `seed + i`."""
+    """The conditional activations at sites of one side of the model; picture i has the seed `seed + i`."""
     sites = [model.site(alias) for alias in dict.fromkeys(aliases)]
-    with torch.no_grad(), model.session(record=sites, keep=_keep) as session:
-        if all(site.component == "prompt" for site in sites):
-            model.encode(prompts)
-        else:
-            model.generate(prompts, range(seed, seed + len(prompts)), batch_size=BATCH)
-    found = {}
-    for alias, records in session.records.items():
-        keys = [_keys(clock, len(x)) for clock, x in records]
-        found[alias] = Observed(torch.cat([x for _, x in records]), torch.cat(keys))
-    return found
+    seen: dict[str, list[Reading]] = defaultdict(list)
+
+    def take(reading: Reading) -> None:
+        seen[reading.site.alias].append(reading.thinned(evenly(POSITIONS)))
+
+    read(model, sites, prompts, take, seeds=seed)
+    return {alias: _joined(readings) for alias, readings in seen.items()}
 
 
 def by_key(seen: Observed, a: Float[Tensor, "rows positions k"]) -> tuple[Tensor, Tensor]:
@@ -44,18 +54,15 @@ def by_key(seen: Observed, a: Float[Tensor, "rows positions k"]) -> tuple[Tensor
     return torch.stack(means)[:, None], keys
 
 
-def _keep(site: Site, x: Tensor, clock: Clock) -> Tensor | None:
-    rows = clock.mask("cond")
-    if not rows.any():
-        return None
-    kept = x[rows].float()
-    return kept if site.component == "prompt" else kept[:, :: -(-kept.shape[1] // POSITIONS)]
+def _joined(readings: Sequence[Reading]) -> Observed:
+    x, keys = torch.cat([one.x for one in readings]), torch.cat([_keys(one) for one in readings])
+    return Observed(x, keys, begin_columns(readings[0].places))
 
 
-def _keys(clock: Clock, rows: int) -> Tensor:
-    if clock.token_ids is not None:
-        return clock.token_ids[clock.mask("cond")]
-    return torch.full((rows,), float(clock.timestep or 0.0), device=clock.device)
+def _keys(reading: Reading) -> Tensor:
+    if reading.token_ids is not None:
+        return reading.token_ids
+    return torch.full((len(reading.x),), float(reading.timestep or 0.0), device=reading.x.device)
 
 
 class Observer:
@@ -71,3 +78,7 @@ class Observer:
         if key not in self._seen:
             self._seen[key] = observed(self.model, self.aliases, key, self.seed)
         return self._seen[key][alias]
+
+    def sees_sentences(self, alias: str) -> bool:
+        """Whether each prompt has its own row at the site, known by its tokens, and not one for each step."""
+        return not makes_pictures([self.model.site(alias)])

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from saes.dictionary import Dictionary
+from workbench.activations.positions import Frame, Place, places
 from workbench.edits import ActivationEdit
 from workbench.hooks import Activation, Clock
 from workbench.models import Model
@@ -89,8 +90,7 @@ def move_part(x: Activation, clock: Clock, tensors: Mapping[str, Tensor], settin
     to, known = _targets(a, clock, rows, tensors)
     step = settings["scale"] * settings["dose"] * contribution(to - a, tensors)  # (1)
     step = step * known[:, None, None]
-    if clock.component == "prompt":
-        step[:, 0] = 0
+    step[places(clock, x.shape[1], Frame())[rows] == Place.BEGIN] = 0
     changed = x.clone()
     changed[rows] = (chosen + step).to(x.dtype)
     return changed

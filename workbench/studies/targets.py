@@ -19,7 +19,7 @@ def target(part: Part, study: Study, observer: Observer) -> Target:
     """a° for every prompt of the study (text) or every timestep (denoiser)."""
     if study.claim != "sufficient" and part.features is not None:
         return Target()
-    if observer.model.site(part.site).component == "prompt":
+    if observer.sees_sentences(part.site):
         return _by_prompt(part, study, observer)
     prompts = study.concept.prompts() if study.claim == "sufficient" else _without(study)
     seen = observer.of(part.site, prompts)
@@ -32,14 +32,13 @@ def steps(part: Part, study: Study, observer: Observer) -> Float[Tensor, "rows p
     a = part.coordinates(seen.x)
     if study.claim != "sufficient" and part.features is not None:
         to = torch.zeros_like(a)
-    elif observer.model.site(part.site).component == "prompt":
+    elif observer.sees_sentences(part.site):
         to = part.coordinates(observer.of(part.site, _ends(study)).x)
     else:
         means, keys = by_key(*_target_of_steps(part, study, observer))
         to = means[(seen.keys[:, None] == keys).int().argmax(dim=1)]
     found = part.contribution(to - a)
-    if observer.model.site(part.site).component == "prompt":
-        found[:, 0] = 0
+    found[:, : seen.begins] = 0
     return found
 
 

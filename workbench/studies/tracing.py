@@ -23,6 +23,7 @@ from torch import Tensor
 from probes.statistics import bootstrap_means, middle_95
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
+from workbench.activations.reading import Reading, held, makes_pictures, watched
 from workbench.fitting.trajectories import trajectories
 from workbench.hooks import Clock, Site, SiteEdit
 from workbench.models import Model
@@ -80,7 +81,7 @@ def trace(
     table = []
     for alias in progress(list(dict.fromkeys(sites)), "traced sites"):
         site = model.site(alias)
-        cells = _text_cells(model, site, runs, word) if site.component == "prompt" else _step_cells(model, site, runs)
+        cells = _step_cells(model, site, runs) if makes_pictures([site]) else _text_cells(model, site, runs, word)
         table += [{"site": alias, **about, **_shares(parts, seed)} for about, parts in cells]
     return pd.DataFrame(table, columns=list(COLUMNS))
 
@@ -127,13 +128,13 @@ def _runs(model: Model, prompts: Sequence[str], word: str, others: list[str], st
 
 def _text_cells(model: Model, site: Site, runs: Runs, word: str) -> Iterator[tuple[dict[str, Any], Cell]]:
     """Each part of the sentence, patched on all steps together."""
-    clean, unrelated = (_activation(model, site, runs.prompts[name]) for name in ("clean", "unrelated"))
+    clean, unrelated = (held(model, site, runs.prompts[name]) for name in ("clean", "unrelated"))
     expected = (_predictions(model, runs, runs.clean), _predictions(model, runs, runs.corrupted))
     for name, mask in token_parts(model, runs.prompts["clean"], word, site.positions).items():
         if not mask.any():
             continue
         patched = []
-        for donor in (clean, unrelated):
+        for donor in (clean.x, unrelated.x):
             with model.session(edits=[SiteEdit(site, _put(donor, mask.to(model.device)))]), torch.no_grad():
                 encoding = model.encode(runs.prompts["corrupted"])
             patched.append(_predictions(model, runs, encoding))
@@ -143,13 +144,13 @@ def _text_cells(model: Model, site: Site, runs: Runs, word: str) -> Iterator[tup
 def _step_cells(model: Model, site: Site, runs: Runs) -> Iterator[tuple[dict[str, Any], Cell]]:
     """Each observed step by itself, patched at all pixels."""
     for place, timestep in enumerate(runs.timesteps):
-        latents, found, donors = runs.latents[:, place], [], []
+        latents, found = runs.latents[:, place], []
+        donors: list[Reading] = []
         for encoding in (runs.clean, runs.corrupted, runs.unrelated):
-            with model.session(record=[site]) as session:
+            with watched(model, [site], donors.append, range(len(latents))):
                 found.append(_prediction(model, latents, timestep, encoding))
-            donors.append(session.records[site.alias][0][1].clone())
         patched = []
-        for donor in (donors[0], donors[2]):
+        for donor in (donors[0].x, donors[2].x):
             everywhere = torch.ones(donor.shape[:2], dtype=torch.bool, device=donor.device)
             with model.session(edits=[SiteEdit(site, _put(donor, everywhere))]):
                 patched.append(_prediction(model, latents, timestep, runs.corrupted))
@@ -158,12 +159,6 @@ def _step_cells(model: Model, site: Site, runs: Runs) -> Iterator[tuple[dict[str
 
 def _put(donor: Tensor, mask: Bool[Tensor, "prompts positions"]) -> Callable[[Tensor, Clock], Tensor]:
     return lambda x, clock: torch.where(mask[..., None], donor.to(x.dtype), x)
-
-
-def _activation(model: Model, site: Site, prompts: Sequence[str]) -> Tensor:
-    with torch.no_grad(), model.session(record=[site]) as session:
-        model.encode(prompts)
-    return session.records[site.alias][0][1].clone()
 
 
 def _predictions(model: Model, runs: Runs, encoding: Encoding) -> Tensor:

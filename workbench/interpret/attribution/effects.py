@@ -22,6 +22,7 @@ from saes.errors import WorkbenchError, unknown_name
 from saes.files import SAE
 from saes.progress import SILENT, Progress
 from workbench.activations.autoencoders import check_origin, dictionary_on, open_sae, site_of
+from workbench.activations.positions import Frame, Place, places
 from workbench.edits.interventions import ablation
 from workbench.hooks import Activation, Clock, SiteEdit
 from workbench.interpret.attribution.lens import Lens
@@ -109,9 +110,8 @@ class Scaled:
         with torch.no_grad():  # what fires is what it is: only its strength is asked about
             code = self._dictionary.encode(chosen)
         own = gain[:, None].expand(-1, x.shape[1], -1).gather(2, code.indices) * code.values
-        touched = torch.ones(x.shape[1], dtype=chosen.dtype, device=x.device)
-        touched[: int(clock.component == "prompt")] = 0  # as `ablation`: never the begin token
-        added = self._dictionary.directions(Code(own * touched[:, None], code.indices))
+        touched = places(clock, x.shape[1], Frame())[rows] != Place.BEGIN  # as `ablation`
+        added = self._dictionary.directions(Code(own * touched[..., None], code.indices))
         changed = x.clone()
         changed[rows] = (chosen + added).to(x.dtype)
         return changed

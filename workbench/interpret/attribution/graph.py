@@ -14,11 +14,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from saes.dictionary import Code, Dictionary
-from saes.errors import WorkbenchError
+from saes.dictionary import Dictionary
 from saes.files import SAE
 from saes.progress import SILENT, Progress
 from workbench.activations.autoencoders import check_origin, dictionary_on, open_sae, site_of
+from workbench.activations.positions import Frame, Place, places
+from workbench.activations.reading import Reading, watched
 from workbench.edits.interventions import ablation
 from workbench.hooks import Activation, Clock, Site, SiteEdit
 from workbench.interpret.attribution.lens import SEEN, Looks, looks_at
@@ -52,9 +53,7 @@ def feature_graph(
     own pictures, noised to `seen` timesteps. Raises `WorkbenchError` for SAEs at other kinds of sites.
     """
     opened = open_sae(source), open_sae(target)
-    sites = tuple(site_of(sae, model) for sae in opened)
-    if [site.component for site in sites] != ["prompt", "image"]:
-        raise WorkbenchError(f"No graph leads from {sites[0].alias} to {sites[1].alias}.", "Go from text to denoiser.")
+    sites = site_of(opened[0], model, "prompt"), site_of(opened[1], model, "image")
     for sae, features in zip(opened, (sources, targets), strict=True):
         check_origin(sae, model)
         ablation(model, sae, features)  # checks the features
@@ -80,7 +79,7 @@ def without(
     def transform(x: Activation, clock: Clock) -> Activation:
         z = chosen_values(dictionary.encode(x.to(direction.dtype)), torch.tensor([feature], device=x.device))
         z = z * clock.mask("cond")[:, None, None]
-        z[:, 0] = 0  # never the begin token
+        z[places(clock, x.shape[1], Frame()) == Place.BEGIN] = 0
         return (x - z * direction).to(x.dtype)
 
     return transform
@@ -92,16 +91,17 @@ def _means(
     """The function that gives the targets' mean activation over places and timesteps under some edits."""
     chosen = torch.tensor(list(targets), device=model.device)
 
-    def keep(_: Site, x: Tensor, clock: Clock) -> Tensor:
-        code: Code = dictionary.encode(x.to(dictionary.W_dec.dtype))
-        return chosen_values(code, chosen).mean(dim=1)
-
     def means(edits: Sequence[SiteEdit]) -> Float[Tensor, "rows targets"]:
-        with model.session(record=[site], edits=edits, keep=keep) as session:
+        seen: list[Tensor] = []
+
+        def take(reading: Reading) -> None:
+            seen.append(chosen_values(dictionary.encode(reading.x), chosen).mean(dim=1))
+
+        with watched(model, [site], take, range(len(prompts)), edits=edits):
             encoding = model.encode(prompts)
             for x, t in looks:
                 model.noise_prediction(x, t, encoding)
-        return torch.stack([kept for _, kept in session.records[site.alias]]).mean(dim=0).cpu()
+        return torch.stack(seen).mean(dim=0).cpu()
 
     return means
 

@@ -1,5 +1,6 @@
 """Features → pixels: where in a picture and when in its making the features of a denoiser site fire."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,12 +12,11 @@ from torch import Tensor
 
 from probes.attribution import feature_maps
 from saes.dictionary import Code
-from saes.errors import WorkbenchError
 from saes.files import SAE
 from saes.progress import SILENT, Progress
 from workbench.activations.autoencoders import check_origin, dictionary_on, open_sae, site_of
+from workbench.activations.reading import Reading, read_batch
 from workbench.edits.interventions import ablation
-from workbench.hooks import Clock, Site
 from workbench.interpret.attribution.words import BATCH, MAP_SIZE
 from workbench.models import Model
 from workbench.models.diffusion.sampling import pair
@@ -48,25 +48,23 @@ def feature_pictures(
     """
     opened = open_sae(sae)
     check_origin(opened, model)
-    site, dictionary = site_of(opened, model), dictionary_on(opened, model)
-    if site.component == "prompt":
-        raise WorkbenchError(f"{site.alias} is passed before there is a picture.", "Choose an SAE at a denoiser site.")
+    site, dictionary = site_of(opened, model, "image"), dictionary_on(opened, model)
     ablation(model, opened, features)  # checks the features
     cells, chosen = pair(prompts, seeds), torch.tensor(list(features), device=model.device)
 
-    def keep(_: Site, x: Tensor, clock: Clock) -> Tensor:
-        code = dictionary.encode(x[clock.mask("cond")].to(dictionary.W_dec.dtype))
-        return feature_maps(chosen_values(code, chosen), range(len(chosen)), size)
+    steps: dict[tuple[int, float | None], list[Tensor]] = defaultdict(list)
 
-    images, maps, records = [], [], []
+    def take(reading: Reading) -> None:
+        values = chosen_values(dictionary.encode(reading.x), chosen)
+        steps[reading.call, reading.timestep].append(feature_maps(values, range(len(chosen)), size).cpu())
+
+    images = []
     for start in progress(range(0, len(cells), BATCH), "features"):
-        given = zip(*cells[start : start + BATCH], strict=True)
-        with model.session(record=[site], keep=keep) as session:
-            images.append(model.generate(*map(list, given), batch_size=BATCH, **sampling))
-        records = session.records[site.alias]
-        maps.append(torch.stack([kept.cpu() for _, kept in records], dim=1))
-    times = np.array([clock.timestep for clock, _ in records], float)
-    return FeaturePictures(np.concatenate(images), times, torch.cat(maps).float().numpy())
+        texts, numbers = zip(*cells[start : start + BATCH], strict=True)
+        images.append(read_batch(model, [site], texts, take, seeds=numbers, **sampling))
+    maps = torch.stack([torch.cat(batches) for batches in steps.values()], dim=1)
+    times = np.array([timestep for _, timestep in steps], float)
+    return FeaturePictures(np.concatenate(images), times, maps.float().numpy())
 
 
 def chosen_values(code: Code, features: Tensor) -> Float[Tensor, "*rows features"]:
