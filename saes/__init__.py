@@ -8,7 +8,7 @@ from typing import Any
 
 _HOMES = {
     "ActivationStore": "saes.store",
-    "FeatureStats": "saes.feature_stats",
+    "FeatureStats": "saes.feature_activity",
     "SAEConfig": "saes.config",
     "SAEMetrics": "saes.metrics",
     "SiteRows": "saes.writing",
@@ -17,10 +17,10 @@ _HOMES = {
     "SubstitutionLosses": "saes.metrics",
     "WorkbenchError": "saes.errors",
     "check_width": "saes.files",
-    "coactivation": "saes.feature_stats",
+    "coactivation": "saes.feature_activity",
     "density_histogram": "saes.metrics",
     "evaluate_sae": "saes.metrics",
-    "feature_stats": "saes.feature_stats",
+    "feature_stats": "saes.feature_activity",
     "load": "saes.files",
     "fires": "saes.pruning",
     "loss_recovered": "saes.metrics",

@@ -4,6 +4,7 @@ sae-lens's own checkpoints hold a `trainer_state.pt`, which only `torch.load` op
 store's cursor (the number of steps), a resumed run equals an uninterrupted one bit for bit on the CPU.
 """
 
+import re
 import shutil
 from pathlib import Path
 
@@ -29,15 +30,32 @@ def save_checkpoint(trainer: Trainer, run_dir: Path) -> None:
 
 
 def remove_checkpoints(run_dir: Path, keep: Path | None = None) -> None:
-    """Removes all checkpoints but one, and what a killed run left of one half written."""
-    for other in run_dir.glob("*checkpoint-*"):
+    """Removes all checkpoints of a run.
+
+    Args:
+        run_dir: the folder of the run.
+        keep: the one that stays, if any.
+    """
+    for other in checkpoints(run_dir):
         if other != keep:
             shutil.rmtree(other)
 
 
+def checkpoints(run_dir: Path) -> list[Path]:
+    """The checkpoints of a run, the newest last.
+
+    Args:
+        run_dir: the folder of the run; it may be absent.
+
+    Returns:
+        Their folders.
+    """
+    return sorted(path for path in run_dir.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d{8,}", path.name))
+
+
 def load_checkpoint(trainer: Trainer, run_dir: Path) -> bool:
     """Puts a trainer that is at step 0 where the newest checkpoint was. False if there is no checkpoint."""
-    folders = sorted(run_dir.glob("checkpoint-*"))
+    folders = checkpoints(run_dir)
     if not folders:
         return False
     check_hash(folders[-1] / "state.safetensors")

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from saes.errors import WorkbenchError, unknown_name
 
@@ -12,7 +12,7 @@ Architecture = Literal["topk", "batchtopk", "matryoshka_batchtopk", "jumprelu", 
 class StrictConfig(BaseModel):
     """A frozen configuration. Unknown keys and wrong values raise `WorkbenchError`, never pydantic's own error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def __init__(self, **values: Any) -> None:
         for key in values:
@@ -34,19 +34,21 @@ class SAEConfig(StrictConfig):
     """
 
     architecture: Architecture = "topk"
-    d_sae: int = Field(gt=0, description="number of latents")
+    d_sae: int = Field(gt=0, le=2**24, description="number of latents")
     k: int = Field(32, gt=0, description="active latents a row: topk exactly, batchtopk on average, jumprelu aimed at")
     sparsity: float = Field(1.0, ge=0, description="weight of the penalty of jumprelu, standard and gated")
-    matryoshka_widths: tuple[int, ...] = Field((), description="growing, up to d_sae; default: a 16th, a quarter, all")
-    samples: int = Field(gt=0, description="rows seen in training, repeats included")
-    batch_size: int = Field(1024, gt=0)
-    lr: float = Field(1e-3, gt=0)
+    matryoshka_widths: tuple[PositiveInt, ...] = Field(
+        (), description="growing, up to d_sae; default: a 16th, a quarter, all"
+    )
+    samples: int = Field(gt=0, le=10**12, description="rows seen in training, repeats included")
+    batch_size: int = Field(1024, gt=0, le=2**20, description="rows a step")
+    lr: float = Field(1e-3, gt=0, le=1, description="learning rate of Adam, on rows of unit variance")
     warm_up: float = Field(0.05, ge=0, le=0.5, description="share of the run in which lr and penalty rise from zero")
     decay: float = Field(0.2, ge=0, le=0.5, description="share of the run, at its end, in which lr falls to zero")
     dead_window: int | None = Field(None, gt=0, description="steps without firing until a latent counts as dead")
     prune: bool = Field(False, description="at the end, take latents away that fire on no row of the training split")
-    seed: int = 0
-    order: int | None = Field(None, description="seed of the order of rows; `seed` if left out")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of the first weights")
+    order: int | None = Field(None, ge=0, lt=2**63, description="seed of the order of rows; `seed` if left out")
 
     @model_validator(mode="after")
     def _fits(self) -> "SAEConfig":

@@ -1,5 +1,6 @@
 """What a killed writer leaves in a folder, told from what belongs there."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -38,11 +39,18 @@ def contents(folder: Path) -> set[str]:
 def sweep(folder: Path) -> None:
     """Removes what killed writers left in a folder and below. Nobody else may be writing there.
 
+    A folder below that has a lock of its own is passed over: whoever holds or finds that lock sweeps there.
+
     Args:
         folder: a folder whose whole content is the workbench's.
     """
-    for left in [path for path in folder.rglob(".*") if LEFTOVER.fullmatch(path.name)]:
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
+    for where, folders, files in os.walk(folder):
+        here = Path(where)
+        if here != folder and LOCK in files:
+            folders.clear()
+            continue
+        for name in filter(LEFTOVER.fullmatch, files):
+            (here / name).unlink(missing_ok=True)
+        for name in [name for name in folders if LEFTOVER.fullmatch(name)]:
+            folders.remove(name)
+            shutil.rmtree(here / name, ignore_errors=True)

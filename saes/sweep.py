@@ -12,10 +12,10 @@ from saes.config import SAEConfig
 from saes.disk import read_json, read_tensors, replacing
 from saes.files import CONFIG
 from saes.hashes import check_hash
-from saes.jobs import Job
 from saes.progress import SILENT, Progress
 from saes.store import ActivationStore
-from saes.training import train_jobs
+from saes.training import train_runs
+from saes.training_runs import TrainingRun
 
 TABLE = "table.parquet"
 MEASURED = ("rows", "l0", "explained_variance", "cosine", "dead_share", "dense_share")
@@ -54,11 +54,13 @@ def train_all(
     The table is also written, to `out_dir/table.parquet`.
     """
     out_dir = Path(out_dir)
-    jobs = [
-        Job(store, site, config, out_dir / site / name, device) for site in sites for name, config in configs.items()
+    runs = [
+        TrainingRun(store, site, config, out_dir / site / name, device)
+        for site in sites
+        for name, config in configs.items()
     ]
-    train_jobs(jobs, f"train {len(jobs)} SAEs", checkpoint_every=checkpoint_every, progress=progress)
-    table = pd.DataFrame([_row(f"{job.site}/{job.out_dir.name}", job) for job in jobs])
+    train_runs(runs, f"train {len(runs)} SAEs", checkpoint_every=checkpoint_every, progress=progress)
+    table = pd.DataFrame([_record(f"{run.site}/{run.out_dir.name}", run) for run in runs])
     write_table(table, out_dir)
     return table
 
@@ -76,8 +78,8 @@ def log_density(sae_dir: Path | str) -> torch.Tensor:
     return read_tensors(path)["sparsity"]
 
 
-def _row(sae: str, job: Job) -> dict[str, Any]:
+def _record(sae: str, run: TrainingRun) -> dict[str, Any]:
     """Columns: sae (its folder), site, the settings of the training, and what was measured on `rows` held-out rows."""
-    settings = {name: value for name, value in job.config.model_dump().items() if name != "matryoshka_widths"}
-    measured = read_json(job.out_dir / CONFIG)["metadata"]["metrics"]
-    return {"sae": sae, "site": job.site, **settings, **{name: measured[name] for name in MEASURED}}
+    settings = {name: value for name, value in run.config.model_dump().items() if name != "matryoshka_widths"}
+    measured = read_json(run.out_dir / CONFIG)["metadata"]["metrics"]
+    return {"sae": sae, "site": run.site, **settings, **{name: measured[name] for name in MEASURED}}

@@ -4,19 +4,19 @@ We drive the trainer ourselves because sae-lens's own loop ties every metric to 
 its data do, and checkpoints by pickle. What is trained, with which losses and optimiser, is sae-lens's alone.
 """
 
-from collections.abc import Sequence
-from contextlib import ExitStack
-from itertools import groupby, islice
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import groupby
 from pathlib import Path
 
-from saes.calibration import moments
 from saes.config import SAEConfig
+from saes.errors import WorkbenchError
 from saes.files import SAE, load
-from saes.jobs import Job, Pupil
+from saes.learners import BatchGroup
+from saes.locks import working_in
 from saes.progress import SILENT, Progress
 from saes.store import ActivationStore
-
-MOMENT_BATCHES = 64
+from saes.training_runs import TrainingRun
 
 
 def train(
@@ -38,16 +38,16 @@ def train(
     A run that was stopped goes on from its last checkpoint and ends with the same bits; a finished one is opened.
     Raises `WorkbenchError` if `out_dir` holds another run (any run if not `resume`), or if a split has no rows.
     """
-    job = Job(store, site, config, Path(out_dir), device)
-    train_jobs(
-        [job], f"train {site}",
+    run = TrainingRun(store, site, config, Path(out_dir), device)
+    train_runs(
+        [run], f"train {site}",
         checkpoint_every=checkpoint_every, log_every=log_every, resume=resume, progress=progress,
     )  # fmt: skip
-    return load(job.out_dir, device)
+    return load(run.out_dir, device)
 
 
-def train_jobs(
-    jobs: Sequence[Job],
+def train_runs(
+    runs: Sequence[TrainingRun],
     label: str,
     *,
     checkpoint_every: int = 200,
@@ -55,47 +55,57 @@ def train_jobs(
     resume: bool = True,
     progress: Progress = SILENT,
 ) -> None:
-    """Trains all jobs side by side; each ends with the same bits as if it were trained alone.
+    """Trains several SAEs side by side; each ends with the same bits as if it were trained alone.
 
-    Jobs of one `reading` (site, batch size, order) learn from the same batches, read once; readings take turns, so
-    that a store of several sites is gone through once. All trainers are in memory together: four times the weights of
-    each SAE. Raises `WorkbenchError` before any work as `train` does.
+    Runs of one `batch_key` learn from the same batches, read once; the groups take turns, so that a store of several
+    sites is gone through once. All trainers are in memory together: four times the weights of each SAE.
+
+    Args:
+        runs: what is to be trained, each in a folder of its own.
+        label: what the progress shows.
+        checkpoint_every: steps between two checkpoints.
+        log_every: steps between two lines of a log.
+        resume: whether folders may hold earlier parts of the runs.
+        progress: told of each step.
+
+    Raises:
+        WorkbenchError: as `train` does, before any work.
     """
-    for job in jobs:
-        job.check()
-    for job in jobs:
-        job.claim(resume)
-    left = sorted((job for job in jobs if not job.finished), key=lambda job: job.reading)
-    readings = [
-        _Reading(list(members), checkpoint_every, log_every)
-        for _, members in groupby(left, key=lambda job: job.reading)
+    for run in runs:
+        run.check()
+    with ExitStack() as stack, _enough_memory():
+        for run in runs:
+            if not run.finished:  # what is finished may lie where nobody can write
+                stack.enter_context(working_in(run.out_dir))
+            run.claim(resume)
+        for run in runs:
+            if not run.finished:
+                run.tidy()
+        groups = _groups([run for run in runs if not run.trained], checkpoint_every, log_every)
+        for group in groups:
+            stack.callback(group.close)
+        first = min((group.done for group in groups), default=0)
+        last = max((group.steps for group in groups), default=0)
+        for step in progress(range(first + 1, last + 1), label) if groups else ():
+            for group in groups:
+                group.learn(step)
+
+
+def _groups(runs: Sequence[TrainingRun], checkpoint_every: int, log_every: int) -> list[BatchGroup]:
+    in_order = sorted(runs, key=lambda run: run.batch_key)
+    return [
+        BatchGroup(list(members), checkpoint_every, log_every)
+        for _, members in groupby(in_order, key=lambda run: run.batch_key)
     ]
-    if readings:
-        steps = range(min(each.done for each in readings) + 1, max(each.steps for each in readings) + 1)
-        with ExitStack() as stack:
-            for each in readings:
-                stack.callback(each.close)
-            for step in progress(steps, label):
-                for each in readings:
-                    each.learn(step)
 
 
-class _Reading:
-    """Pupils that learn from the same batches."""
-
-    def __init__(self, jobs: Sequence[Job], checkpoint_every: int, log_every: int) -> None:
-        normal = moments(islice(jobs[0].batches(), MOMENT_BATCHES))
-        self.pupils = [Pupil(job, normal, checkpoint_every, log_every) for job in jobs]
-        self.done = min(pupil.done for pupil in self.pupils)  # a kill may fall between two checkpoints of one step
-        self.steps = max(job.config.steps for job in jobs)
-        self.batches = jobs[0].batches(start=self.done, epochs=None)
-
-    def learn(self, step: int) -> None:
-        if self.done < step <= self.steps:
-            batch = next(self.batches)
-            for pupil in self.pupils:
-                pupil.learn(step, batch)
-
-    def close(self) -> None:
-        for pupil in self.pupils:
-            pupil.close()
+@contextmanager
+def _enough_memory() -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # torch: "can't allocate memory", "CUDA out of memory"
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        raise WorkbenchError(
+            "There is not enough memory to train this.", "Choose a smaller d_sae or batch_size, or fewer SAEs at once."
+        ) from error

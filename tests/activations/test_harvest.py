@@ -32,7 +32,8 @@ def test_text_rows_are_those_of_every_position_with_their_tokens(tiny_sd1, tmp_p
     ids = labels["token_id"].reshape(20, -1)
     assert (ids[:, 0] == tokenizer.bos_token_id).all()  # begin and padding are rows like all others
     assert labels["position"].reshape(20, -1)[3].tolist() == list(range(tokenizer.model_max_length))
-    assert store.manifest.recipe == {"rows": "conditional", "tokens": "all positions"}
+    made_by = {"text_encoder": tiny_sd1.identity.parts["text_encoder"]}  # no picture was made: no scheduler
+    assert store.manifest.recipe == {"rows": "conditional", "tokens": "all positions", "made by": made_by}
 
 
 def test_padding_can_be_left_out_and_the_store_says_so(tiny_sd1, tmp_path):

@@ -139,7 +139,7 @@ def test_a_later_erasure_is_fitted_on_what_the_earlier_one_left(tiny_sd1, tmp_pa
     there, back = conditions["UCE: fox then cat"], conditions["UCE: cat then fox"]
     assert isinstance(there, ComposedEdit) and there.concepts == ("fox", "cat") and back.concepts == ("cat", "fox")
     first = UCE().fit(tiny_sd1, [FOX])
-    with tiny_sd1.edited(first):
+    with tiny_sd1.edited(first, composing=True):
         second = UCE().fit(tiny_sd1, [CAT])
     untouched = UCE().fit(tiny_sd1, [CAT])
     name = first.names[0]

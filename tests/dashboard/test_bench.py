@@ -103,7 +103,7 @@ def test_a_model_that_cannot_be_loaded_fails_the_job_and_not_the_bench(library, 
 
 def test_another_model_than_the_runs_is_refused_by_the_job(library, tiny_sd2):
     bench = Bench(library, lambda: tiny_sd2)
-    assert "other weights" in texts(waited(bench, started(bench, form())[0])[0])
+    assert "another model" in texts(waited(bench, started(bench, form())[0])[0])
 
 
 def test_a_forgotten_job_shows_an_empty_bench(bench):

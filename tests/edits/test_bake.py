@@ -78,7 +78,7 @@ def test_the_lineage_names_the_model_and_every_edit(tiny_sd1, tmp_path):
     edits = [UCE().fit(tiny_sd1, [FOX]), UCE(tokens="last").fit(tiny_sd1, [BEAR], seed=2)]
     wb.bake(tiny_sd1, ComposedEdit(edits), tmp_path / "baked")
     lineage = json.loads((tmp_path / "baked/baked.json").read_text())
-    assert lineage["base"] == {"name": tiny_sd1.name, "fingerprint": tiny_sd1.fingerprint}
+    assert lineage["base"] == {"name": tiny_sd1.name, "fingerprint": tiny_sd1.fingerprint, "as_loaded": True}
     assert [(step["factor"], step["method"], step["concepts"], step["seed"]) for step in lineage["steps"]] == [
         (1, "uce", ["fox"], 0), (1, "uce", ["bear"], 2),
     ]  # fmt: skip

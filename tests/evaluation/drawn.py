@@ -16,7 +16,7 @@ from workbench.evaluation.runs import EditSpec, ModelSpec, Row, Run, RunSpec, Sa
 from workbench.evaluation.suites import Suite, SuiteRow
 
 COLOURS = {"red": (220, 40, 40), "orange": (240, 150, 30), "green": (40, 160, 70), "blue": (40, 80, 220)}
-MODEL = ModelSpec(name="drawn", kind="sd1", fingerprint="f" * 16)
+MODEL = ModelSpec(name="drawn", kind="sd1", fingerprint="f" * 16, parts={})
 Paint = Callable[[Row], str]  # what a condition paints for a row: a colour, "nothing", or "noise"
 
 

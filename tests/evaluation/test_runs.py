@@ -91,7 +91,7 @@ def test_after_a_kill_only_the_missing_images_are_made(tmp_path: Path) -> None:
 def test_another_run_is_not_continued(tmp_path: Path) -> None:
     Run.begin(tmp_path / "run", spec({}, suite()))
     Run.begin(tmp_path / "run", spec({}, suite()))
-    with pytest.raises(WorkbenchError, match=r"holds another run \(trials differs\)"):
+    with pytest.raises(WorkbenchError, match=r"holds another run \(trials differ\)"):
         Run.begin(tmp_path / "run", spec({"itd": EDIT}, suite()))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").write_text("dear")

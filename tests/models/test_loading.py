@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -138,6 +139,7 @@ def test_the_fingerprint_changes_with_one_weight(saved, folder):
 
 
 def test_hashes_are_remembered_until_a_file_changes(saved, monkeypatch):
+    monkeypatch.setattr(weights, "SETTLED_NS", 0)
     files = {"unet": [weights_of(saved)]}
     first = weights.fingerprint(files)
     with monkeypatch.context() as patch:
@@ -147,6 +149,25 @@ def test_hashes_are_remembered_until_a_file_changes(saved, monkeypatch):
         with pytest.raises(pytest.fail.Exception):
             weights.fingerprint(files)
     assert weights.fingerprint(files) == first
+
+
+def test_a_file_of_equal_size_and_time_is_another_file(folder, monkeypatch):
+    monkeypatch.setattr(weights, "SETTLED_NS", 0)
+    path = weights_of(folder)
+    first, when = weights.fingerprint({"unet": [path]}), path.stat()
+    tensors = load_file(path)
+    tensors["conv_in.bias"][0] += 1
+    save_file(tensors, path, metadata={"format": "pt"})
+    os.utime(path, ns=(when.st_atime_ns, when.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (when.st_size, when.st_mtime_ns)
+    assert weights.fingerprint({"unet": [path]}) != first
+
+
+def test_a_file_that_changed_a_moment_ago_is_not_remembered(folder):
+    path = weights_of(folder)
+    os.utime(path)
+    weights.fingerprint({"unet": [path]})
+    assert str(path.resolve()) not in weights._read_memory()
 
 
 def test_a_home_that_cannot_be_written_only_costs_time(saved, monkeypatch, tmp_path):

@@ -208,9 +208,15 @@ def test_what_kills_left_is_told_from_what_belongs(tmp_path):
     for name in kept | left:
         (tmp_path / name).touch()
     (tmp_path / "edits" / ".e.0123abcd.part" / "0").mkdir(parents=True)
-    assert contents(tmp_path) == kept | {"edits"}
+    for folder in ("free", "busy"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / ".a.0123abcd.part").touch()
+    (tmp_path / "busy" / ".lock").touch()
+    assert contents(tmp_path) == kept | {"edits", "free", "busy"}
     sweep(tmp_path)
-    assert {path.name for path in tmp_path.rglob("*")} == kept | {"edits", ".lock"}
+    assert {path.name for path in tmp_path.iterdir()} == kept | {"edits", "free", "busy", ".lock"}
+    assert not list((tmp_path / "edits").iterdir()) and not list((tmp_path / "free").iterdir())
+    assert len(list((tmp_path / "busy").iterdir())) == 2  # somebody may be writing there
 
 
 def test_sha256_is_that_of_the_bytes(tmp_path):

@@ -1,6 +1,11 @@
 """Training with sae-lens's classes: it learns, resumes to the same bits, and leaves a folder that sae-lens opens."""
 
 import json
+import multiprocessing
+import os
+import resource
+import socket
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -11,6 +16,7 @@ import saes
 from saes.architectures import make_trainer
 from saes.calibration import moments
 from saes.config import Architecture, SAEConfig
+from saes.disk import read_tensors
 from saes.errors import WorkbenchError
 from saes.files import load
 from saes.training import train
@@ -82,7 +88,7 @@ def test_metrics_are_written_live_and_nothing_is_pickled(sparse_store, tmp_path)
     seen = []
 
     def watch():
-        seen.extend(path.suffix for path in (tmp_path / "sae").rglob("*") if path.is_file())
+        seen.extend(path.suffix for path in (tmp_path / "sae").rglob("[!.]*") if path.is_file())
         counts.append(len((tmp_path / "sae" / "metrics.jsonl").read_text().splitlines()))
 
     counts: list[int] = []
@@ -138,6 +144,89 @@ def test_a_folder_of_another_run_is_refused(sparse_store, tmp_path):
     (tmp_path / "mine" / "thesis.txt").write_text("")
     with pytest.raises(WorkbenchError, match="something else than this run"):
         train(sparse_store, "text.2", config(steps=5), tmp_path / "mine")
+
+
+def test_a_folder_killed_before_it_was_named_is_taken(sparse_store, tmp_path):
+    (tmp_path / "sae").mkdir()
+    for left in (".lock", ".training.json.0123abcd.part"):
+        (tmp_path / "sae" / left).touch()
+    train(sparse_store, "text.2", config(steps=5), tmp_path / "sae")
+    assert not list((tmp_path / "sae").glob(".*"))
+
+
+def test_what_a_kill_left_of_a_finished_run_is_swept(sparse_store, tmp_path):
+    train(sparse_store, "text.2", config(steps=5), tmp_path / "sae")
+    whole = {path.name for path in (tmp_path / "sae").iterdir()}
+    (tmp_path / "sae" / "checkpoint-00000004").mkdir()
+    (tmp_path / "sae" / ".checkpoint-00000004.0123abcd.part").mkdir()
+    train(sparse_store, "text.2", config(steps=5), tmp_path / "sae", progress=stops_after(0))
+    assert {path.name for path in (tmp_path / "sae").iterdir()} == whole
+
+
+def test_of_two_trainings_in_one_folder_one_works_and_the_other_says_so(sparse_store, tmp_path):
+    said = multiprocessing.get_context("fork").Queue()
+
+    def second():
+        try:
+            train(sparse_store, "text.2", config(steps=20), tmp_path / "sae")
+        except WorkbenchError as error:
+            said.put(str(error))
+
+    def watch():
+        if not said_so:
+            child = multiprocessing.get_context("fork").Process(target=second)
+            child.start()
+            said_so.append(said.get(timeout=60))
+            child.join()
+
+    said_so: list[str] = []
+    options = {"checkpoint_every": 5, "log_every": 5}
+    train(sparse_store, "text.2", config(steps=20), tmp_path / "sae", progress=stops_after(1000, watch), **options)
+    assert said_so == [
+        f"{tmp_path / 'sae'} is being worked in by process {os.getpid()} on {socket.gethostname()}. "
+        "Wait until it ends, or choose another folder."
+    ]
+    lines = [json.loads(line) for line in (tmp_path / "sae" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [5, 10, 15, 20]
+
+
+@pytest.mark.parametrize("every", [1, 1000])
+def test_a_training_that_diverges_ends_with_a_sentence(sparse_store, tmp_path, every):
+    wild = config("standard", sparsity=1e38, warm_up=0.0, steps=20)
+    says = r"sae diverged: at step \d+ .*(the loss is (nan|inf)|weights are no longer finite)\. Choose a smaller lr"
+    with pytest.raises(WorkbenchError, match=says):
+        train(sparse_store, "text.2", wild, tmp_path / "sae", checkpoint_every=every, log_every=every)
+    left = {path.suffix for path in (tmp_path / "sae").rglob("*.*")}
+    assert not (tmp_path / "sae" / "cfg.json").exists() and left <= {".json", ".jsonl", ".safetensors"}
+    for path in (tmp_path / "sae").rglob("state.safetensors"):  # no checkpoint holds what cannot be trained on
+        assert all(tensor.isfinite().all() for tensor in read_tensors(path).values())
+
+
+def test_a_log_goes_on_after_half_a_line(sparse_store, tmp_path):
+    options = {"checkpoint_every": 10, "log_every": 5}
+    with pytest.raises(KeyboardInterrupt):
+        train(sparse_store, "text.2", config(steps=20), tmp_path / "sae", progress=stops_after(12), **options)
+    with (tmp_path / "sae" / "metrics.jsonl").open("a") as log:
+        log.write('{"step": 15, "samp')
+    train(sparse_store, "text.2", config(steps=20), tmp_path / "sae", **options)
+    lines = [json.loads(line) for line in (tmp_path / "sae" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [5, 10, 15, 20]
+
+
+@pytest.fixture
+def half_a_gigabyte():
+    """The process may take half a GiB more than it has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**29, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def test_an_sae_that_memory_has_no_room_for_is_one_sentence(sparse_store, tmp_path, half_a_gigabyte):
+    large = SAEConfig(d_sae=2**24, batch_size=256, samples=256)
+    with pytest.raises(WorkbenchError, match=r"not enough memory to train this\. Choose a smaller d_sae"):
+        train(sparse_store, "text.2", large, tmp_path / "sae")
 
 
 def test_unknown_sites_and_empty_splits_fail_before_any_work(sparse_store, make_store, tmp_path):

@@ -22,7 +22,7 @@ def open_sae(sae: SAE | str | Path) -> SAE:
 def check_origin(sae: SAE, model: Model) -> None:
     """Raises `WorkbenchError` if the SAE names the weights that it was trained on, and they are not this model's."""
     trained_on = sae.cfg.metadata.model_name or ""
-    if FINGERPRINT.fullmatch(trained_on) and trained_on != model.fingerprint:
+    if FINGERPRINT.fullmatch(trained_on) and trained_on not in (model.fingerprint, model.identity.origin):
         raise WorkbenchError(
             f"The SAE was trained on a model of other weights than {model.name}.",
             "Its features mean nothing here: train one on this model, or load the one that it belongs to.",

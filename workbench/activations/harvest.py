@@ -48,7 +48,7 @@ def harvest(
     """Fills the store `out_dir` with the activations of all sites.
 
     A finished store of the same request is opened without any work, an unfinished one goes on where it stopped.
-    Harvest the model itself, outside `model.edited`: the store is filed under its fingerprint.
+    Inside `model.edited` the store is filed under the model and the edits.
 
     Args:
         model: The model.
@@ -78,14 +78,17 @@ def harvest(
         "guidance_scale": float(model.defaults.guidance_scale if guidance_scale is None else guidance_scale),
     }
     pictures = makes_pictures(chosen)
+    identity = model.identity
+    encoders = [part.path for part in model.architecture.components if part.kind == "prompt"]
+    made_by = {name: value for name, value in identity.parts.items() if pictures or name in encoders}
     spec = StoreSpec(
-        model=model.fingerprint,
+        model=identity.origin,
         sites={site.alias: site_info(site) for site in chosen},
         prompts=tuple(prompts),
         chunk_prompts=IMAGE_CHUNK if pictures else TEXT_CHUNK,
         dtype=dtype,
         recipe={
-            "rows": "conditional", "tokens": RECIPES[positions],
+            "rows": "conditional", "tokens": RECIPES[positions], "made by": made_by,
             **({"seed": seed, **sampling, "pixel_rate": pixel_rate} if pictures else {}),
         },
     )  # fmt: skip

@@ -50,7 +50,7 @@ class Fitter(NamedTuple):
         if known := self._known(key):
             return known
         unfinished = self.out_dir / "unfinished" / key
-        with self.model.edited(*(done.edit for done in after)), resumable(unfinished) as place:
+        with self.model.edited(*(done.edit for done in after), composing=True), resumable(unfinished) as place:
             began = time.perf_counter()
             edit = method.fit(self.model, concepts, seed=self.seed, progress=self.progress)
             seconds = time.perf_counter() - began + place.regained
@@ -76,7 +76,7 @@ class Fitter(NamedTuple):
         if folder := getattr(method, "folder", ""):  # pictures that a user gives
             made.append([sha256_of(path) for path in sorted(Path(folder).glob("*")) if path.is_file()])
         about = [asdict(concept) for concept in concepts]
-        return hashed([made, about, self.seed, self.model.fingerprint, [done.key for done in after]])
+        return hashed([made, about, self.seed, self.model.identity.hash, [done.key for done in after]])
 
     def _known(self, key: str) -> Fitted | None:
         path = self.out_dir / "fits" / f"{key}.json"

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saes.errors import WorkbenchError
 from saes.names import read_names
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
@@ -50,9 +49,5 @@ def open_library(
 
 def right_model(run: Run, model: "Model") -> "Model":
     """The model. Raises `WorkbenchError` if it is not the one of the run."""
-    if model.fingerprint != run.spec.model.fingerprint:
-        raise WorkbenchError(
-            f"The run {run.dir} is of a model of other weights than {model.name}.",
-            f"Name the one that it was made with (it was called {run.spec.model.name}) with --model.",
-        )
+    run.check_model(model)
     return model

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import safetensors.torch
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from saes.disk import new_folder, read_json, write_json
 from saes.errors import WorkbenchError
@@ -28,7 +28,9 @@ from workbench.edits.exporting import to_weight_edit
 from workbench.edits.weight import WeightEdit
 from workbench.models import Model
 from workbench.models.loading import DEFAULTS_FILE, quiet
+from workbench.models.provenance import networks
 from workbench.models.weights import fingerprint, weight_files
+from workbench.models.wrapped import check_plain
 
 FORMAT = "erasure-workbench baked 1"
 LINEAGE = "baked.json"
@@ -37,7 +39,8 @@ LINEAGE = "baked.json"
 class Undone(NamedTuple):
     """How near un-baking came to the weights without the edits: the very files of the base, or within `bound` by (1).
 
-    No bound is known where an edit stays that was baked later: its sum was rounded with the others in place.
+    No bound is known where an edit stays that was baked later, since its sum was rounded with the others in place; nor
+    where the base had been changed in memory (a fused adapter) before it was baked, since no files of it are left.
     """
 
     bit_equal: bool
@@ -70,7 +73,8 @@ def unbake(model: Model, edits: Edit | Sequence[Edit], folder: Path | str) -> Un
     lineage = _lineage(model, wanted, factor=-1)
     saved = _save(model, back, folder, lineage)
     exact = _fingerprint(model, saved) == lineage["base"]["fingerprint"]
-    return Undone(exact, _bound(model, back) if _were_last(model, wanted) else None)
+    known = lineage["base"].get("as_loaded", True) and _were_last(model, wanted)
+    return Undone(exact, _bound(model, back) if known else None)
 
 
 def ulp(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -108,6 +112,8 @@ def _in_weights(edit: Edit) -> WeightEdit:
 def _save(model: Model, edits: Sequence[WeightEdit], folder: Path | str, lineage: dict[str, Any]) -> Path:
     if model.is_edited:
         raise WorkbenchError("The model is edited already.", "Bake outside of `with model.edited(…)`, all at once.")
+    for name, part in networks(model.pipe):
+        check_plain(part, name, "be baked")
     with new_folder(folder) as new, model.edited(*edits), quiet():
         model.pipe.save_pretrained(new, safe_serialization=True)
         write_json(new / DEFAULTS_FILE, model.defaults._asdict())
@@ -118,7 +124,12 @@ def _save(model: Model, edits: Sequence[WeightEdit], folder: Path | str, lineage
 def _lineage(model: Model, edits: Sequence[WeightEdit], factor: int) -> dict[str, Any]:
     """What `baked.json` says: the first model, and every edit that was put in (1) or taken out (−1) since."""
     versions = {name: version(name) for name in ("torch", "diffusers", "transformers")}
-    before = {"base": {"name": model.name, "fingerprint": model.fingerprint}, "steps": []}
+    base = {
+        "name": model.name,
+        "fingerprint": model.fingerprint,
+        "as_loaded": model.provenance.is_as_loaded(model.pipe),
+    }
+    before: dict[str, Any] = {"base": base, "steps": []}
     if (model.folder / LINEAGE).is_file():
         before = read_lineage(model.folder)
     steps = [*before["steps"], *({"factor": factor, **_described(edit)} for edit in edits)]
@@ -169,8 +180,7 @@ def _were_last(model: Model, edits: Sequence[WeightEdit]) -> bool:
 
 
 def _fingerprint(model: Model, folder: Path) -> str:
-    parts = [name for name, part in model.pipe.components.items() if isinstance(part, nn.Module)]
-    return fingerprint({name: weight_files(folder, name) for name in parts})
+    return fingerprint({name: weight_files(folder, name) for name, _ in networks(model.pipe)})
 
 
 def _bound(model: Model, edits: Sequence[WeightEdit]) -> float:

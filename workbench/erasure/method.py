@@ -20,6 +20,7 @@ class Supports:
 
     def check(self, method: str, model: Model, concepts: Sequence[Concept]) -> None:
         """Raises `WorkbenchError` for the first thing that does not fit, and says what would."""
+        model.check_unedited("A fit", unless_composing=True)
         if model.kind not in self.kinds:
             raise WorkbenchError(
                 f"{method} does not work on {model.name} ({model.kind}).", f"It works on {', '.join(self.kinds)}."

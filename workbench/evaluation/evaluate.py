@@ -75,6 +75,7 @@ def evaluate_concepts(
     goes on where it stopped. `floor` is the least share of unedited images in which the judge must find what the
     prompts name (prompts that only imply it are not counted). `question` is what the run is to answer, for its report.
     """
+    model.check_unedited("An evaluation")
     for suite, _ in trials:
         check_knows(judge, suite.concepts)
     if len({(suite.name, suite.target) for suite, _ in trials}) < len(trials):
@@ -133,7 +134,7 @@ def _run_spec(
     question: str,
 ) -> RunSpec:
     return RunSpec(
-        model=ModelSpec(name=model.name, kind=model.kind, fingerprint=model.fingerprint),
+        model=ModelSpec.of(model),
         sampling=Sampling(
             steps=model.defaults.steps if steps is None else steps,
             guidance_scale=model.defaults.guidance_scale if guidance_scale is None else guidance_scale,

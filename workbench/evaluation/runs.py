@@ -16,7 +16,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from saes.disk import read_json, replacing, write_json
 from saes.errors import WorkbenchError, unknown_name
+from workbench.identity import Identity
+
+if TYPE_CHECKING:
+    from workbench.models import Model
 
 BEFORE = {"edits", "fits", "unfinished"}  # what a comparison puts into a folder before it is a run
 SCORE = "score."  # prefix of the columns that hold one concept's score
@@ -44,11 +48,25 @@ class _Strict(BaseModel):
 
 
 class ModelSpec(_Strict):
-    """Which model: `fingerprint` identifies the weights."""
+    """Which model, as it was: the parts of `workbench.models.identity.Identity`.
+
+    `fingerprint` identifies the weights, `parts` all else that decides a picture.
+    """
 
     name: str
     kind: str
     fingerprint: str
+    parts: dict[str, str]
+
+    @classmethod
+    def of(cls, model: "Model") -> "ModelSpec":
+        """That of a model as it is now."""
+        identity = model.identity
+        return cls(name=model.name, kind=model.kind, fingerprint=identity.fingerprint, parts=dict(identity.parts))
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.fingerprint, self.parts)
 
 
 class Sampling(_Strict):
@@ -129,7 +147,7 @@ class Cell(NamedTuple):
 def cell(model: ModelSpec, sampling: Sampling, edit: EditSpec | None, prompt: str, seed: int) -> Cell:
     """The cell of one image; its key is 80 bits of the SHA-256 of all that decides the pixels."""
     edit_hash = edit.hash if edit else ""
-    content = json.dumps([model.fingerprint, edit_hash, prompt, seed, sampling.model_dump()], sort_keys=True)
+    content = json.dumps([model.identity.hash, edit_hash, prompt, seed, sampling.model_dump()], sort_keys=True)
     return Cell(hashlib.sha256(content.encode()).hexdigest()[:20], edit_hash, prompt, seed)
 
 
@@ -160,7 +178,7 @@ class Run:
         run = cls.open(dir)
         if not run.spec.asks_the_same(spec):
             raise WorkbenchError(
-                f"{dir} holds another run ({_difference(run.spec, spec)} differs).",
+                f"{dir} holds another run ({_difference(run.spec, spec)}).",
                 "Choose another folder, or repeat that run's settings to continue it.",
             )
         return run
@@ -177,6 +195,14 @@ class Run:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise WorkbenchError(f"{path}: {where}: {first['msg']}.", "Make the run again with this version.") from None
+
+    def check_model(self, model: "Model") -> None:
+        """Raises `WorkbenchError` unless the model is, as it is now, the one that made this run."""
+        if parts := model.identity.differences(self.spec.model.identity):
+            raise WorkbenchError(
+                f"The run {self.dir} was made by another model than {model.name}: {listed_parts(parts)}.",
+                f"Take the model as it was then (it was called {self.spec.model.name}).",
+            )
 
     def image_path(self, key: str) -> Path:
         """Where the image of a cell is or will be."""
@@ -274,5 +300,14 @@ def _check_columns(path: Path, columns: Sequence[str], judge: Mapping[str, Any])
             raise WorkbenchError(f"{path} lacks the column {column!r}.", "Judge the run again with this version.")
 
 
+def listed_parts(parts: Sequence[str]) -> str:
+    """Parts in which two models differ, as the end of a sentence."""
+    differ = "differ" if len(parts) > 1 or parts == ["weights"] else "differs"
+    return f"{' and '.join(parts)} {differ}"
+
+
 def _difference(ours: RunSpec, theirs: RunSpec) -> str:
-    return next(name for name in ("model", "sampling", "trials") if getattr(ours, name) != getattr(theirs, name))
+    if parts := theirs.model.identity.differences(ours.model.identity):
+        return f"of another model: {listed_parts(parts)}"
+    name = next(name for name in ("model", "sampling", "trials") if getattr(ours, name) != getattr(theirs, name))
+    return f"{name} differs" if name != "trials" else "trials differ"

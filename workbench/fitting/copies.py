@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from saes.errors import WorkbenchError
 from workbench.edits.weight import DELTA
 from workbench.models import Model
+from workbench.models.wrapped import check_plain
 
 Wanted = Callable[[str], bool]  # of a parameter's name in the model
 
@@ -60,6 +61,7 @@ def changes(model: Model, trained: Model, names: Iterable[str]) -> dict[str, Ten
 
 def _own(model: Model, component: str, trained: Wanted) -> Model:
     original = getattr(model.pipe, component)
+    check_plain(original, component, "be trained")
     parts = (part for part in original.modules() if part is not original)
     if any(
         _is_ours(hook) for part in parts for hook in (*part._forward_hooks.values(), *part._forward_pre_hooks.values())
@@ -72,8 +74,7 @@ def _own(model: Model, component: str, trained: Wanted) -> Model:
     vars(pipe).pop("encode_prompt", None)  # the wrapped one of the original encodes with the original's components
     setattr(pipe, component, _without_hooks(deepcopy(original, shared)))
     architecture = type(model.architecture)(pipe)
-    twin = Model(model.name, architecture, model.defaults, model._files)
-    twin.is_edited = model.is_edited
+    twin = model.twin(architecture)
     for one in parameters_of(twin, component, trained).values():
         one.data = one.data.to(torch.promote_types(one.dtype, torch.float32))
         one.requires_grad_(False)

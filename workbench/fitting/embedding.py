@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -21,11 +22,12 @@ Row = tuple[Tensor, Tensor | None]  # embeddings [tokens, d_text], pooled [d_poo
 
 
 class Memory:
-    """Encoded prompts of one model; the one that was used longest ago goes first."""
+    """Encoded prompts of one model as it was at `state`; the one that was used longest ago goes first."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, state: Any = None) -> None:
         self.rows: OrderedDict[str, Row] = OrderedDict()
         self.limit, self.bytes = limit, 0
+        self.state = state
 
     def add(self, prompt: str, row: Row) -> None:
         self.rows[prompt] = row
@@ -49,7 +51,7 @@ def embed(model: Model, prompts: Sequence[str], reads: Reads = "embeddings") -> 
     Every distinct prompt is encoded once and remembered (up to half a gigabyte a model), except inside
     `model.edited(…)`, where the text encoder may be another one.
     """
-    memory = Memory(REMEMBERED_BYTES) if model.is_edited else MEMORIES.setdefault(model, Memory(REMEMBERED_BYTES))
+    memory = _memory(model)
     known = {prompt: memory.get(prompt) for prompt in prompts}
     new = [prompt for prompt, row in known.items() if row is None]
     for start in range(0, len(new), BATCH):
@@ -66,7 +68,7 @@ def embed(model: Model, prompts: Sequence[str], reads: Reads = "embeddings") -> 
 @torch.no_grad()
 def encoded(model: Model, prompts: Sequence[str], role: Role = "cond") -> Encoding:
     """Encoded prompts as `model.encode` gives them, each encoded once and remembered as those of `embed` are."""
-    memory = Memory(REMEMBERED_BYTES) if model.is_edited else MEMORIES.setdefault(model, Memory(REMEMBERED_BYTES))
+    memory = _memory(model)
     rows = []
     for prompt in prompts:
         row = memory.get(f"{role}: {prompt}")
@@ -86,6 +88,16 @@ def embed_in_batches(
     """The same for any number of prompts in bounded memory, a batch at a time."""
     for start in progress(range(0, len(prompts), BATCH), "text embeddings"):
         yield embed(model, prompts[start : start + BATCH], reads)
+
+
+def _memory(model: Model) -> Memory:
+    """What is remembered of the model as it is now: another text encoder, adapter or vocabulary starts anew."""
+    if model.is_edited:
+        return Memory(REMEMBERED_BYTES)
+    state = model.prompt_state()
+    if model not in MEMORIES or MEMORIES[model].state != state:
+        MEMORIES[model] = Memory(REMEMBERED_BYTES, state)
+    return MEMORIES[model]
 
 
 def size_of(row: Row) -> int:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from saes.disk import read_json
 from saes.errors import WorkbenchError, unknown_name
 from workbench.models.architecture import Architecture, Defaults
 from workbench.models.model import Model
-from workbench.models.weights import check_whole, weight_files
+from workbench.models.provenance import Provenance
+from workbench.models.weights import check_complete, check_whole, weight_files
 from workbench.processes import processes
 
 PIPELINES = {
@@ -51,10 +53,10 @@ def load(name: str | Path, device: str | torch.device | None = None, dtype: torc
         raise unknown_name("kind of pipeline", str(pipeline_class), PIPELINES)
     files = _weights(folder, index)
     place = _place(device)
-    pipe = _pipeline(folder, pipeline_class, dtype or _dtype(pipeline_class, place), files).to(place)
+    pipe = _pipeline(folder, pipeline_class, dtype or _dtype(pipeline_class, place), files, index).to(place)
     home, attribute = PIPELINES[pipeline_class].split(":")
     architecture: Architecture = getattr(import_module(home), attribute)(pipe)
-    return Model(str(name), architecture, _defaults(folder, architecture), files)
+    return Model(str(name), architecture, _defaults(folder, architecture), Provenance(files, pipe))
 
 
 def _place(device: str | torch.device | None) -> torch.device:
@@ -115,20 +117,33 @@ def _weights(folder: Path, index: dict[str, Any]) -> dict[str, list[Path]]:
     return files
 
 
-def _pipeline(folder: Path, pipeline_class: str, dtype: torch.dtype, files: dict[str, list[Path]]) -> Any:
+def _pipeline(
+    folder: Path, pipeline_class: str, dtype: torch.dtype, files: dict[str, list[Path]], index: dict[str, Any]
+) -> Any:
     import diffusers
 
     logging.getLogger(getattr(diffusers, pipeline_class).__module__).setLevel(logging.ERROR)  # we warn of cut prompts
-    half = any(".fp16." in path.name for paths in files.values() for path in paths)
     with quiet():
+        networks = {name: _network(folder, name, paths, index[name], dtype) for name, paths in files.items()}
         pipe = getattr(diffusers, pipeline_class).from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, variant="fp16" if half else None, local_files_only=True,
-            **ABSENT.get(pipeline_class, {}),
-        )  # fmt: skip
+            folder, dtype=dtype, local_files_only=True, **networks, **ABSENT.get(pipeline_class, {})
+        )
     pipe.set_progress_bar_config(disable=True)
     for name in files:
         getattr(pipe, name).requires_grad_(False)
     return pipe
+
+
+def _network(folder: Path, name: str, files: list[Path], entry: list[str], dtype: torch.dtype) -> nn.Module:
+    """One network of a pipeline. Refuses files that lack some of its tensors, which would be filled with noise."""
+    library, class_name = entry
+    variant = "fp16" if any(".fp16." in path.name for path in files) else None
+    network, report = getattr(import_module(library), class_name).from_pretrained(
+        folder / name, dtype=dtype, use_safetensors=True, variant=variant, local_files_only=True,
+        output_loading_info=True,
+    )  # fmt: skip
+    check_complete(folder / name, report)
+    return network
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from saes.errors import WorkbenchError, unknown_name
 from saes.progress import SILENT, Progress
 from workbench.hooks import AttentionSite, Role, Session, Site, SiteEdit, Wiring
 from workbench.hooks.session import Keep
-from workbench.models import weights
+from workbench.identity import Identity, hashed
 from workbench.models.architecture import Architecture, Defaults, Latents, Reads
 from workbench.models.diffusion import autoencoder
 from workbench.models.diffusion.autoencoder import Images
@@ -25,6 +25,7 @@ from workbench.models.diffusion.guiding import Branch, Guiding, guided
 from workbench.models.diffusion.prediction import to_noise
 from workbench.models.diffusion.sampling import Cell, draw, pair
 from workbench.models.encoding import Encoding, TokenRow, token_row
+from workbench.models.provenance import Provenance, components, digest_of, parts_of, state_of
 from workbench.models.shifting import shifted
 
 
@@ -44,7 +45,7 @@ class Model:
     handle does not offer. Gradients flow through `encode` and `noise_prediction` to whatever asks for them.
     """
 
-    def __init__(self, name: str, architecture: Architecture, defaults: Defaults, files: dict[str, list[Path]]) -> None:
+    def __init__(self, name: str, architecture: Architecture, defaults: Defaults, provenance: Provenance) -> None:
         self.name = name
         self.kind = architecture.kind
         self.pipe = architecture.pipe
@@ -52,8 +53,10 @@ class Model:
         self.defaults = defaults
         self.wiring = Wiring(self.module, architecture.components)
         self.guiding = Guiding()  # what edits in place do to guidance
-        self.is_edited = False  # inside a block of `edited`
-        self._files = files
+        self.provenance = provenance
+        self._in_place: list[Change] = []  # edits of the blocks of `edited` that are open, in their order
+        self._composing = False  # whether fits belong into the open blocks
+        self._weights = ""  # the fingerprint at the beginning of the outermost block
 
     @property
     def device(self) -> torch.device:
@@ -63,17 +66,67 @@ class Model:
     @property
     def folder(self) -> Path:
         """Where it was loaded from; for a hub id, the folder in the hub's cache."""
-        return next(iter(self._files.values()))[0].parents[1]
+        return next(iter(self.provenance.files.values()))[0].parents[1]
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether a block of `edited` is open."""
+        return bool(self._weights)
 
     @property
     def image_size(self) -> int:
         """The side of the square images, in pixels."""
         return self.defaults.image_size
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        """SHA-256 over the weight files that were loaded; the same in every process and on every machine."""
-        return weights.fingerprint(self._files)
+        """SHA-256 of the weights as they are now: what edits and autoencoders are fitted on.
+
+        Unchanged since loading it is the hash over the weight files, the same in every process and on every machine.
+        Adapters, fused or edited weights and added tokens make it another one. Inside `edited` it is that of the model
+        before the edits.
+        """
+        return self._weights if self.is_edited else self.provenance.fingerprint(self.pipe)
+
+    @property
+    def identity(self) -> Identity:
+        """Everything that decides a picture or an activation, as it is now: what results are filed under.
+
+        Besides the weights: configuration, structure and dtype of every network, scheduler, image size, and the edits
+        in place. Cheap while nothing changes.
+        """
+        parts = parts_of(self.pipe, self.image_size)
+        if self.is_edited:
+            parts["edits"] = hashed([digest_of(edit) for edit in self._in_place])
+        return Identity(self.fingerprint, parts)
+
+    def prompt_state(self) -> tuple:
+        """What changes whenever prompts would be encoded otherwise; to compare, not to keep. Cheap."""
+        encoders = {part.path for part in self.architecture.components if part.kind == "prompt"}
+        found = components(self.pipe)
+        return tuple((name, *state_of(part)) for name, part in found if name in encoders or "tokenizer" in name)
+
+    def twin(self, architecture: Architecture) -> "Model":
+        """A second handle, on a pipeline that shares components with this one; edits in place count for both."""
+        twin = Model(self.name, architecture, self.defaults, self.provenance.of_twin())
+        twin._in_place, twin._weights, twin._composing = self._in_place, self._weights, self._composing
+        return twin
+
+    def check_unedited(self, what: str, *, unless_composing: bool = False) -> None:
+        """Raises `WorkbenchError` inside a block of `edited`, whose results would pass for the unedited model's.
+
+        Args:
+            what: What cannot be done there, as the subject of the sentence.
+            unless_composing: Whether a block that says `composing=True` is right for it.
+        """
+        if self.is_edited and not (unless_composing and self._composing):
+            remedy = "Leave the block first"
+            raise WorkbenchError(
+                f"{what} inside `with model.edited(…)` would pass for one of the unedited model.",
+                f"{remedy}, or open it with composing=True to fit an edit that comes after these."
+                if unless_composing
+                else f"{remedy}.",
+            )
 
     @torch.no_grad()
     def generate(
@@ -227,17 +280,24 @@ class Model:
         return shifted({name: self.parameter(name) for name in deltas}, deltas)
 
     @contextmanager
-    def edited(self, *edits: Change) -> Iterator["Model"]:
+    def edited(self, *edits: Change, composing: bool = False) -> Iterator["Model"]:
         """The model with the edits in place, composed in this order, after those of an outer block.
 
         After the block the model is as before, also when its body raises: parameters are given back the very memory
-        that they had.
+        that they had. What is harvested or measured in the block is filed under the model and the edits.
+
+        Args:
+            edits: What to put in place.
+            composing: Whether methods may be fitted in the block. Such an edit belongs after these.
         """
         with ExitStack() as stack:
+            for name in ("_weights", "_in_place", "_composing"):
+                stack.callback(setattr, self, name, getattr(self, name))
+            self._weights = self.fingerprint if edits else self._weights
+            self._composing = self._composing or composing
             for edit in edits:
                 stack.enter_context(edit.installed(self))
-            stack.callback(setattr, self, "is_edited", self.is_edited)
-            self.is_edited = self.is_edited or bool(edits)
+                self._in_place = [*self._in_place, edit]
             yield self
 
     def trace(self, prompts: str | Sequence[str], latents: Latents | None = None, timestep: int | float = 1000) -> Any:

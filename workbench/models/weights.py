@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from saes.disk import read_json, sha256_of, write_json
 from saes.errors import WorkbenchError
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+SETTLED_NS = 2_000_000_000
 STEMS = ("model", "diffusion_pytorch_model")
 
 
@@ -49,6 +52,24 @@ def check_whole(files: list[Path]) -> None:
             ) from None
 
 
+def check_complete(folder: Path, report: Mapping[str, Any]) -> None:
+    """Raises `WorkbenchError` for a component whose files lack tensors, or hold some of another shape.
+
+    Args:
+        folder: The component's folder.
+        report: What `from_pretrained(…, output_loading_info=True)` says.
+    """
+    missing = sorted(report["missing_keys"])
+    mismatched = sorted(str(entry[0]) for entry in report["mismatched_keys"])
+    for names, what in ((missing, "lack"), (mismatched, "have another shape for")):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise WorkbenchError(
+                f"The weights in {folder} {what} {names[0]}{more}.",
+                "Save the whole model there: edited tensors alone, or the keys of another program, are no model.",
+            )
+
+
 def fingerprint(components: dict[str, list[Path]]) -> str:
     """One SHA-256 over the names and contents of all weight files; the same on every machine, in every process."""
     digest = hashlib.sha256()
@@ -64,14 +85,21 @@ def hash_memory() -> Path:
 
 
 def _remembered_hash(path: Path) -> str:
-    """The hash of a file, computed again only if its size or its time of change is another than last time."""
+    """The hash of a file, computed again unless it is the very file of last time.
+
+    The time of the last change of its entry and its number on the disk are compared too: size and time of writing can
+    be equal for another file (`cp -p`, `rsync -t`). A file that changed a moment ago is not remembered, since a second
+    change within the clock's tick would not show.
+    """
     stat = path.stat()
-    key, state = str(path.resolve()), [stat.st_size, stat.st_mtime_ns]
+    key, state = str(path.resolve()), [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev]
     memory = _read_memory()
     known = memory.get(key)
-    if known and known[:2] == state:
-        return known[2]
+    if known and known[:-1] == state:
+        return known[-1]
     value = sha256_of(path)
+    if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) < SETTLED_NS:
+        return value
     try:
         hash_memory().parent.mkdir(parents=True, exist_ok=True)
         write_json(hash_memory(), memory | {key: [*state, value]})

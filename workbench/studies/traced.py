@@ -79,7 +79,12 @@ def run_trace(model: Model, said: TraceFile, out_dir: Path | str, *, progress: P
     `said` has its prompts listed. Raises `WorkbenchError` for an unknown site, sentences of unequal length, and a
     folder that holds another trace.
     """
-    asked = {**said.model_dump(mode="json"), "model": model.name, "fingerprint": model.fingerprint}
+    asked = {
+        **said.model_dump(mode="json"),
+        "model": model.name,
+        "fingerprint": model.fingerprint,
+        "parts": dict(model.identity.parts),
+    }
     if (Path(out_dir) / FILE).exists():
         known = TraceResult.open(out_dir)
         if known.asked != asked:

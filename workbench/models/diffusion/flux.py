@@ -13,6 +13,7 @@ from workbench.models.architecture import Architecture, Defaults, Latents, Reads
 from workbench.models.diffusion.joint_sites import Streams, double_stream_sites, single_stream_sites
 from workbench.models.diffusion.text_sites import text_sites
 from workbench.models.encoding import Encoding
+from workbench.models.wrapped import acting_weight
 
 T5_TOKENS = 512  # what the pipeline pads T5 to by default
 GUIDANCE = 3.5
@@ -63,7 +64,7 @@ class Flux(Architecture):
         """The map that lifts tokens into the transformer, or the one that lifts the pooled embedding. The keys and
         values of its blocks see the text only after a norm that depends on the timestep."""
         name = "context_embedder" if reads == "embeddings" else "time_text_embed.text_embedder.linear_1"
-        return {f"transformer.{name}.weight": self.pipe.transformer.get_submodule(name).weight}
+        return {f"transformer.{name}.weight": acting_weight(self.pipe.transformer.get_submodule(name))}
 
     def segments(self) -> list[Segment]:
         """T5 alone: CLIP only gives the pooled embedding."""

@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from workbench.hooks import AttentionSite, Site
+from workbench.models.wrapped import acting_weight, check_unfused
 
 PARTS = {  # what is read at a module's output, and of heads at the input of the map that joins them
     "attn1.heads": "attn1.to_out.0", "attn1": "attn1", "attn2.heads": "attn2.to_out.0", "attn2": "attn2", "mlp": "ff",
@@ -38,11 +39,16 @@ def unet_attention_sites(unet: Any, latent_size: int) -> list[AttentionSite]:
 
 
 def key_value_maps(unet: Any) -> dict[str, nn.Parameter]:
-    """Weights `[out, d_text]` of the key and value maps of every cross-attention, by name."""
+    """Weights `[out, d_text]` of the key and value maps of every cross-attention, by name, as they act.
+
+    Raises `WorkbenchError` where they are fused into one layer.
+    """
+    attentions = [(f"unet.{path}", module) for path, module in unet.named_modules() if path.endswith(".attn2")]
+    for path, module in attentions:
+        check_unfused(module, path, "be edited")
     return {
-        f"unet.{path}.{name}.weight": getattr(module, name).weight
-        for path, module in unet.named_modules()
-        if path.endswith(".attn2")
+        f"{path}.{name}.weight": acting_weight(getattr(module, name))
+        for path, module in attentions
         for name in ("to_k", "to_v")
     }
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from sae_lens import StandardSAE, StandardSAEConfig
 
-from saes.feature_stats import coactivation, feature_stats
+from saes.feature_activity import coactivation, feature_stats
 
 
 @pytest.fixture
