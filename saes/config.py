@@ -1,29 +1,33 @@
 """What a training run is asked to do: strict, so that a misspelt key is an error that names the nearest one."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
-from saes.errors import WorkbenchError, unknown_name
+from saes.errors import check_keys
+from saes.settings import does_not_fit
 
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Architecture = Literal["topk", "batchtopk", "matryoshka_batchtopk", "jumprelu", "standard", "gated"]
 
 
 class StrictConfig(BaseModel):
-    """A frozen configuration. Unknown keys and wrong values raise `WorkbenchError`, never pydantic's own error."""
+    """The base of all configurations: frozen, without unknown keys, with finite numbers only.
+
+    Raises:
+        WorkbenchError: an unknown key, a missing one, or a value of another type or out of range.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def __init__(self, **values: Any) -> None:
-        for key in values:
-            if key not in type(self).model_fields:
-                raise unknown_name("key", key, type(self).model_fields)
+        check_keys(values, type(self).model_fields)
         try:
             super().__init__(**values)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"])) or "the configuration"
-            raise WorkbenchError(f"{key}: {first['msg']}.", f"Got {first['input']!r}; change it.") from None
+            raise does_not_fit(error) from None
+
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]  # pydantic validates what is nested by itself
 
 
 class SAEConfig(StrictConfig):
@@ -47,8 +51,8 @@ class SAEConfig(StrictConfig):
     decay: float = Field(0.2, ge=0, le=0.5, description="share of the run, at its end, in which lr falls to zero")
     dead_window: int | None = Field(None, gt=0, description="steps without firing until a latent counts as dead")
     prune: bool = Field(False, description="at the end, take latents away that fire on no row of the training split")
-    seed: int = Field(0, ge=0, lt=2**63, description="seed of the first weights")
-    order: int | None = Field(None, ge=0, lt=2**63, description="seed of the order of rows; `seed` if left out")
+    seed: Seed = Field(0, description="seed of the first weights")
+    order: Seed | None = Field(None, description="seed of the order of rows; `seed` if left out")
 
     @model_validator(mode="after")
     def _fits(self) -> "SAEConfig":

@@ -1,7 +1,8 @@
 """The one error that users see: what is wrong, and what to do about it."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class WorkbenchError(Exception):
@@ -30,3 +31,20 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> WorkbenchError:
     else:
         remedy = f"There is no {kind} here at all."
     return WorkbenchError(f"Unknown {kind} {name!r}.", remedy)
+
+
+def check_keys(given: Iterable[Any], known: Collection[str], where: str = "") -> None:
+    """Looks for keys that nobody knows.
+
+    Args:
+        given: the keys.
+        known: those that there are.
+        where: the file or option to blame, if the user gave one.
+
+    Raises:
+        WorkbenchError: a key is not known; the nearest one is named.
+    """
+    for key in given:
+        if key not in known:
+            error = unknown_name("key", str(key), known)
+            raise WorkbenchError(f"{where}: {error.problem}" if where else error.problem, error.remedy)

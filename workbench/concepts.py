@@ -6,9 +6,9 @@ from dataclasses import KW_ONLY, dataclass, fields
 from html import escape
 from pathlib import Path
 
-from saes.errors import WorkbenchError, unknown_name
+from saes.errors import WorkbenchError, check_keys, unknown_name
+from saes.settings import build, field_names
 from saes.strict_yaml import read_yaml
-from workbench.configs import build, check_keys, field_names
 
 TEMPLATES = {  # kind → the sentences that name a concept of this kind
     "object": ("a photo of a {}", "a picture of a {}", "a {}", "there is a {}", "a {} on its own"),

@@ -5,22 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from saes.calibration import moments
-from saes.config import SAEConfig
+from saes.config import SAEConfig, Seed, StrictConfig
 from saes.disk import read_json, write_json
 from saes.errors import WorkbenchError
 from saes.files import load
 from saes.manifest import split_of
 from saes.metrics import SubstitutionLosses
 from saes.progress import SILENT, Progress
+from saes.settings import build
 from saes.store import ActivationStore
 from saes.strict_yaml import read_yaml
 from saes.sweep import grid, log_density, train_all, write_table
 from workbench.activations.harvest import harvest
 from workbench.activations.substitution import several_losses
-from workbench.configs import build
 from workbench.figures import saes as figures
 from workbench.models import Model
 from workbench.reports import pages
@@ -31,15 +31,13 @@ Value = bool | int | float | str
 STORE, SAES, RECOVERED, PAGE = "store", "saes", "recovered.json", "sweep.html"
 
 
-class Sweep(BaseModel):
+class Sweep(StrictConfig):
     """What a file says: every combination of the values in `vary`, over the settings in `base`, at every site.
 
     `prompts` is a text file with a prompt a line or, for the toy, how many of its captions to draw. `recovered` is the
     number of held-out prompts (those of the store's validation split) on which the loss recovered is measured; 0
     leaves it out. `steps` and `pixel_rate` are those of a harvest.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     question: str = ""
     model: str
@@ -50,7 +48,7 @@ class Sweep(BaseModel):
     recovered: int = Field(default=32, ge=0)
     steps: int | None = Field(default=None, ge=1)
     pixel_rate: float = 0.1
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
 
     def configs(self) -> dict[str, SAEConfig]:
         """The configurations by name. Raises `WorkbenchError` for an unknown setting, and one without values."""

@@ -39,7 +39,7 @@ def test_unknown_fields_and_torn_files_are_refused(tmp_path: Path) -> None:
     json_path, tensors_path = tmp_path / "evidence" / "evidence.json", tmp_path / "evidence" / "evidence.safetensors"
     whole, tensors = read_json(json_path), tensors_path.read_bytes()
     write_json(json_path, {**whole, "note": "hello"})
-    with pytest.raises(WorkbenchError, match=r"evidence\.json: note"):
+    with pytest.raises(WorkbenchError, match=r"evidence\.json: Unknown key 'note'"):
         read_evidence(tmp_path)
     write_json(json_path, whole)
     tensors_path.write_bytes(tensors[:-8])

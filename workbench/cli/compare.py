@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saes.errors import WorkbenchError
+from saes.settings import build
 from workbench.cli.lookup import concepts_of, suite_of
 from workbench.cli.options import Config, Device, Json, check_writable
 from workbench.cli.tables import show_comparison
-from workbench.configs import build, read_pairs
+from workbench.configs import read_pairs
 from workbench.progress import progress_bars
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ import typer
 from typer.core import TyperCommand
 
 from saes.progress import SILENT
+from saes.settings import build
 from workbench.cli.lookup import concepts_of
 from workbench.cli.methods import show_settings
 from workbench.cli.options import Config, Device, ModelName, Seed, check_new
-from workbench.configs import build, read_pairs
+from workbench.configs import read_pairs
 from workbench.progress import progress_bars
 
 WORDS = "workbench.words"

@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from saes.errors import WorkbenchError
+from saes.errors import WorkbenchError, check_keys
 from saes.strict_yaml import read_yaml
-from workbench.configs import check_keys
 
 
 def take_defaults(context: Any, path: Path | str | None) -> Path | str | None:

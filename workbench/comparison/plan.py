@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from saes.config import Seed, StrictConfig
 from saes.errors import WorkbenchError, unknown_name
+from saes.settings import build
 from saes.strict_yaml import read_yaml
 from workbench.concepts import Concept
-from workbench.configs import build
 from workbench.edits.conditions import CONTROLS, UNEDITED
 from workbench.erasure import find_method
 from workbench.erasure.method import Method
@@ -72,10 +73,10 @@ class Comparison:
             raise WorkbenchError("One concept cannot be erased jointly or in an order.", "Give at least two.")
 
 
-class MethodEntry(BaseModel):
+class MethodEntry(StrictConfig):
     """A method of the file: its name in METHODS, and beside it its settings."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow")  # the settings, which the method itself checks
 
     method: str
 
@@ -84,10 +85,8 @@ class MethodEntry(BaseModel):
         return build(find_method(self.method), self.__pydantic_extra__ or {}, where)
 
 
-class ComparisonFile(BaseModel):
+class ComparisonFile(StrictConfig):
     """What a file says: a `Comparison` in words. `per_role` prompts of each role are made for every concept."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     question: str
     model: str
@@ -95,7 +94,7 @@ class ComparisonFile(BaseModel):
     methods: dict[str, MethodEntry]
     ways: tuple[Way, ...] = ("single",)
     per_role: int = Field(default=16, ge=1)
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
 
     def comparison(
         self, concepts: Callable[[list[str]], Sequence[Concept]], suite: Callable[[Concept, int, int], Suite]

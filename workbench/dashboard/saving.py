@@ -8,7 +8,7 @@ import yaml
 
 from saes.disk import replacing
 from saes.errors import WorkbenchError
-from workbench.configs import build
+from saes.settings import build
 from workbench.dashboard.bench import Outcome
 from workbench.dashboard.cache import FOLDER
 from workbench.dashboard.changes import ALWAYS, Change, words_of

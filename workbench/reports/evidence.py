@@ -13,20 +13,17 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from jaxtyping import Float32, UInt8
-from pydantic import BaseModel, ConfigDict, ValidationError
 
+from saes.config import StrictConfig
 from saes.disk import read_json, read_tensors, replacing, sha256_of, write_json, write_tensors
 from saes.errors import WorkbenchError
+from saes.settings import build
 
 CONTENT, TENSORS = "evidence.json", "evidence.safetensors"
 _ARRAYS = ("before", "after", "map_before", "map_after")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Strip(_Strict):
+class Strip(StrictConfig):
     """One feature on one prompt: the tokens as a reader sees them and the activation on each."""
 
     prompt: str
@@ -34,7 +31,7 @@ class Strip(_Strict):
     activations: tuple[float, ...]
 
 
-class Ablation(_Strict):
+class Ablation(StrictConfig):
     """What the images lose when one feature alone is taken out: the target's detection rate with and without it.
 
     `low` and `high` bound the difference `without − with_it` (95 %); n images at equal prompts and seeds.
@@ -47,7 +44,7 @@ class Ablation(_Strict):
     n: int
 
 
-class FeatureCard(_Strict):
+class FeatureCard(StrictConfig):
     """One feature of a concept: how selective it is, where it fires, and what it does.
 
     `density` is the share of tokens on which it fires; `words` the words it fires on most, with the mean activation;
@@ -66,7 +63,7 @@ class FeatureCard(_Strict):
     ablation: Ablation | None
 
 
-class SAEFacts(_Strict):
+class SAEFacts(StrictConfig):
     """The autoencoder that the features come from, measured on held-out activations."""
 
     site: str
@@ -77,7 +74,7 @@ class SAEFacts(_Strict):
     dead_share: float
 
 
-class AttentionText(_Strict):
+class AttentionText(StrictConfig):
     """Which prompt, word and seed a pair of attention maps is about, and under which condition."""
 
     concept: str
@@ -115,7 +112,7 @@ class Evidence:
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
-class _File(_Strict):
+class _File(StrictConfig):
     format: Literal["erasure-workbench evidence 2"] = "erasure-workbench evidence 2"
     tensors: str  # SHA-256 of the file beside it
     tables: dict[str, str]  # name → SHA-256 of its file
@@ -151,12 +148,7 @@ def read_evidence(run_dir: Path | str) -> Evidence | None:
     folder = _folder(run_dir)
     if not (folder / CONTENT).exists():
         return None
-    try:
-        content = _File.model_validate(read_json(folder / CONTENT))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise WorkbenchError(f"{folder / CONTENT}: {where}: {first['msg']}.", "Collect the evidence anew.") from None
+    content = build(_File, read_json(folder / CONTENT), str(folder / CONTENT), "Collect the evidence anew.")
     arrays = {name: tensor.numpy() for name, tensor in read_tensors(folder / TENSORS).items()}
     _check(folder / TENSORS, content.tensors)
     pairs = tuple(

@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from saes.config import Seed, StrictConfig
 from saes.errors import WorkbenchError, unknown_name
 from workbench.concepts import Concept
 from workbench.studies.contexts import swapped
@@ -100,10 +99,8 @@ class Study:
             )
 
 
-class StudyFile(BaseModel):
+class StudyFile(StrictConfig):
     """What a file says: a `Study` in words. `prompts` is a number (drawn by the world of the concept) or a list."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     question: str
     model: str
@@ -118,7 +115,7 @@ class StudyFile(BaseModel):
     controls: int = 4
     alpha: float = 0.05
     smallest: float = 0.2
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
 
     def study(self, concept: Callable[[str], Concept], held_out: Callable[[Concept, int, int], Sequence[str]]) -> Study:
         """The study. `concept` finds one by its word, `held_out(concept, n, seed)` makes prompts that name it."""

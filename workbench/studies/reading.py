@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from saes.settings import build
 from saes.strict_yaml import read_yaml
-from workbench.configs import build
 from workbench.studies.hypothesis import StudyFile
 from workbench.studies.traced import TraceFile
 

@@ -2,18 +2,15 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from saes.config import StrictConfig
 from saes.errors import WorkbenchError
 
 Kind = Literal["features", "heads", "layers", "direction"]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Features(_Strict):
+class Features(StrictConfig):
     """Features of an SAE: those `listed`, or those found for the concept `of`: ItD's contrast, or the `top` ones."""
 
     sae: str
@@ -22,14 +19,14 @@ class Features(_Strict):
     top: int | None = Field(default=None, ge=1)
 
 
-class Direction(_Strict):
+class Direction(StrictConfig):
     """The difference of two means at a site: over prompts of the concept `of`, and the same with what it retains."""
 
     site: str
     of: str
 
 
-class Subject(_Strict):
+class Subject(StrictConfig):
     """Exactly one of: `features`; `heads`, numbers by the alias of an attention ({text.2.attn: [0, 3]}); `layers`,
     aliases of sites whose whole activation is meant; a `direction`."""
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from saes.config import Seed, StrictConfig
 from saes.disk import read_json, write_json
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
@@ -20,10 +21,8 @@ FILE, FORMAT = "trace.json", "erasure-workbench trace 1"
 _FIELDS = ("format", "asked", "rows")
 
 
-class TraceFile(BaseModel):
+class TraceFile(StrictConfig):
     """What a file says: in which `sites` the word of the concept is traced, and the words that corrupt its prompts."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     question: str
     model: str
@@ -33,7 +32,7 @@ class TraceFile(BaseModel):
     sites: tuple[str, ...] = Field(min_length=1)
     prompts: int | tuple[str, ...] = 12
     steps: int = Field(default=4, ge=1)
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
 
     def with_prompts(self, concept: Callable[[str], Concept], held_out: HeldOut) -> "TraceFile":
         """The same with its prompts listed, and the concept by its name."""
