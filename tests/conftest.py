@@ -15,6 +15,16 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "disabled"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test of a GPU is skipped, and listed as such, where there is none."""
+    asked = [item for item in items if item.get_closest_marker("gpu")]
+    if asked:
+        import torch
+
+        for item in asked:
+            item.add_marker(pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU"))
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], "Model"]:
     """`tiny("sdxl")` → a loaded model of that architecture with random weights; one for the whole session."""

@@ -33,10 +33,13 @@ from workbench.erasure.steerer import ConceptSteerer
 from workbench.erasure.trce import TRCE
 from workbench.erasure.uce import UCE
 from workbench.erasure.uce_debias import UCEDebias
-from workbench.testing import CHECKS, Case, check_method
+from workbench.testing import CHECKS, NEED_A_GPU, Case, check_method, images_in_another_process
 
 FOX = Concept("fox", anchor="cat", retain=["dog", "bear"], templates=["a photo of a {}", "{}"])
 CAT = Concept("cat", anchor="dog", retain=["dog", "bear"], templates=["a photo of a {}", "{}"])
+
+
+PROMISES = [pytest.param(name, marks=pytest.mark.gpu) if name in NEED_A_GPU else name for name in CHECKS]
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +119,7 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
     }
 
 
-@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("check", PROMISES)
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_keeps_its_promises(method, check, cases):
     CHECKS[check](cases[method])
@@ -200,6 +203,7 @@ def forgets_its_model(inner, model, concepts, seed, progress):
         (says_nothing, "reports_progress"),
         (accepts_everything, "refuses_what_it_does_not_support"),
         (forgets_its_model, "is_a_described_value"),
+        pytest.param(does_nothing, "acts_on_a_gpu", marks=pytest.mark.gpu),
     ],
 )
 def test_a_broken_promise_is_found(cases, breaks, check, tiny_sd1):
@@ -212,3 +216,12 @@ def test_a_broken_promise_is_found(cases, breaks, check, tiny_sd1):
 def test_all_checks_together_find_it_too(cases):
     with pytest.raises(AssertionError):
         check_method(replace(cases["itd"], method=Broken(cases["itd"].method, does_nothing)))
+
+
+def test_the_other_process_says_what_is_wrong_and_answers_again(cases, tiny_sd1, tmp_path):
+    case = cases["uce"]
+    with pytest.raises(WorkbenchError, match=r"could not use the edit \(WorkbenchError: .*nothing"):
+        images_in_another_process(tiny_sd1, tmp_path / "nothing", case.prompts, 1)
+    case.edit.save(tmp_path / "edit")
+    images = images_in_another_process(tiny_sd1, tmp_path / "edit", case.prompts, case.steps)
+    assert np.array_equal(images, case.images(case.edit))

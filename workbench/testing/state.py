@@ -1,10 +1,12 @@
 """What the conformance checks look at: the whole state of a model, its progress reports, and another process."""
 
 import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,13 +20,22 @@ from workbench.models.diffusion.autoencoder import Images
 
 Item = TypeVar("Item")
 _SCRIPT = """
+import json
 import sys
+
 import numpy as np
 import workbench as wb
-name, edit, out, steps, *prompts = sys.argv[1:]
-model = wb.load(name, device="cpu")
-with model.edited(wb.load_edit(edit)):
-    np.save(out, model.generate(prompts, range(len(prompts)), steps=int(steps)))
+
+answers, sys.stdout = sys.stdout, sys.stderr
+for line in sys.stdin:
+    name, edit, out, prompts, steps = json.loads(line)
+    try:
+        model = wb.load(name, device="cpu")
+        with model.edited(wb.load_edit(edit)):
+            np.save(out, model.generate(prompts, range(len(prompts)), steps=steps))
+        print("done", file=answers, flush=True)
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}".replace("\\n", " "), file=answers, flush=True)
 """
 
 
@@ -59,14 +70,34 @@ class Watch:
             yield item
 
 
+@cache
+def _other_process() -> "subprocess.Popen[str]":
+    """A fresh Python that answers one question after another and ends with this one: a start takes seconds."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+
+
 def images_in_another_process(model: Model, edit_dir: Path, prompts: Sequence[str], steps: int) -> Images:
-    """The images of a saved edit, made by a fresh Python that loads model and edit by their names; seeds 0, 1, …"""
+    """The images of a saved edit, made by a Python that loads model and edit by their names; seeds 0, 1, …
+
+    That Python serves all questions of this process; it has seen none of the objects that made the edit.
+
+    Raises:
+        WorkbenchError: The other process could not load or use the edit.
+    """
     out = edit_dir.with_name(f"{edit_dir.name}-images.npy")
-    command = [sys.executable, "-c", _SCRIPT, model.name, str(edit_dir), str(out), str(steps), *prompts]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
-    if done.returncode:
+    other = _other_process()
+    assert other.stdin is not None and other.stdout is not None
+    question = [model.name, str(edit_dir.absolute()), str(out.absolute()), list(prompts), steps]
+    print(json.dumps(question), file=other.stdin, flush=True)
+    answer = other.stdout.readline().strip()
+    if not answer:
+        _other_process.cache_clear()
+    if answer != "done":
         raise WorkbenchError(
-            f"Another process could not use the edit ({done.stderr.strip().splitlines()[-1]}).",
+            f"Another process could not use the edit ({answer or 'it ended'}).",
             "Check that `workbench.load` opens the model by its name alone.",
         )
     return np.load(out)
