@@ -23,7 +23,7 @@ from workbench.concepts import Concept
 from workbench.edits import Edit
 from workbench.erasure.sld import SLD
 from workbench.models import Model, load
-from workbench.models.loading import DEFAULTS_FILE
+from workbench.models.diffusion.loading import DEFAULTS_FILE
 from workbench.testing.timing import turns
 
 BOUND = 1.5

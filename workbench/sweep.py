@@ -23,6 +23,7 @@ from workbench.activations.harvest import harvest
 from workbench.activations.substitution import several_losses
 from workbench.figures import saes as figures
 from workbench.models import Model
+from workbench.models.diffusion.model import as_diffusion
 from workbench.reports import pages
 from workbench.toy.captions import Example
 from workbench.toy.checks import check_all
@@ -117,7 +118,9 @@ def loss_recovered(
     for site in progress(list(dict.fromkeys(left.values())), "loss recovered"):
         mean, _ = moments(store.batches(site, 1024))
         saes = {sae: load(saes_dir / sae, str(model.device)) for sae in left if left[sae] == site}
-        for sae, losses in several_losses(model, saes, site, mean, prompts, images).items():
+        for sae, losses in several_losses(
+            as_diffusion(model, "The loss recovered"), saes, site, mean, prompts, images
+        ).items():
             known[sae] = _share(losses)
             write_json(saes_dir / sae / RECOVERED, {"prompts": len(prompts), **_numbers(losses)})
     return known

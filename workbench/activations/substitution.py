@@ -19,10 +19,10 @@ from torch import Tensor
 from saes.files import SAE, check_width
 from saes.metrics import SubstitutionLosses, losses_of_several, substitution_losses
 from workbench.hooks import Clock, Session, Site, SiteEdit
-from workbench.models import Model
-from workbench.models.architecture import Latents
-from workbench.models.diffusion.autoencoder import Images
+from workbench.models import Diffusion
+from workbench.models.diffusion.architecture import Latents
 from workbench.models.diffusion.prediction import to_noise
+from workbench.models.images import Images
 
 Replace = Callable[[Tensor], Tensor]
 CONDITIONS = ("clean", "substituted", "ablated")
@@ -44,7 +44,7 @@ class Substitution:
 
 @torch.no_grad()
 def measure_substitution(
-    model: Model,
+    model: Diffusion,
     sae: SAE,
     site: str,
     mean: Float[Tensor, " d"],
@@ -84,7 +84,7 @@ def measure_substitution(
 
 @torch.no_grad()
 def several_losses(
-    model: Model,
+    model: Diffusion,
     saes: Mapping[str, SAE],
     site: str,
     mean: Float[Tensor, " d"],
@@ -114,7 +114,7 @@ def _middles(n: int) -> tuple[float, ...]:
     return tuple(1000 * (number + 0.5) / n for number in range(n))
 
 
-def _session(model: Model, site: Site, replace: Replace | None) -> Session:
+def _session(model: Diffusion, site: Site, replace: Replace | None) -> Session:
     def transform(activation: Tensor, clock: Clock) -> Tensor:
         assert replace is not None
         return torch.where(clock.mask("cond")[:, None, None], replace(activation), activation)
@@ -123,7 +123,7 @@ def _session(model: Model, site: Site, replace: Replace | None) -> Session:
 
 
 def _curve(
-    model: Model,
+    model: Diffusion,
     prompts: Sequence[str],
     latents: Latents,
     noise: Latents,

@@ -22,7 +22,7 @@ from workbench.edits.edit import html_table
 from workbench.edits.files import read_edit, write_edit
 from workbench.edits.gating import Gate, Gating, check_gate
 from workbench.hooks import Clock
-from workbench.models import Model
+from workbench.models import Diffusion
 from workbench.models.beside import Low, Mix, Term, beside
 
 DOWN, UP = ":down", ":up"
@@ -87,7 +87,7 @@ class AdapterEdit:
         targets, alphas = self.targets[number : number + 1], self.alphas[number : number + 1]
         return replace(self, tensors=tensors, targets=targets, alphas=alphas, combination="sum")
 
-    def check(self, model: Model) -> None:
+    def check(self, model: Diffusion) -> None:
         """Raises `WorkbenchError` for layers that the model lacks or has in another width, for other weights than those
         it was fitted on (see `transferred`), and for a gate that needs a text encoder that is not there."""
         check_layers(self, model)
@@ -100,7 +100,7 @@ class AdapterEdit:
         check_gate(self.gate, model)
 
     @contextmanager
-    def installed(self, model: Model) -> Iterator[None]:
+    def installed(self, model: Diffusion) -> Iterator[None]:
         """(1) or (2) at every layer. Raises `WorkbenchError` at the end if the denoiser ran and a layer did not."""
         self.check(model)
         terms = {layer: self._term_in(model, layer) for layer in self.layers}
@@ -115,7 +115,7 @@ class AdapterEdit:
                 "Use the model without fused attention projections.",
             )
 
-    def gates(self, model: Model, prompts: Sequence[str]) -> Float[Tensor, "prompts adapters"]:
+    def gates(self, model: Diffusion, prompts: Sequence[str]) -> Float[Tensor, "prompts adapters"]:
         """γ of each adapter for each prompt, times `factor`."""
         return self.factor * Gating(model, self.targets, self.gate).of(prompts)
 
@@ -140,12 +140,12 @@ class AdapterEdit:
     def _is_constant(self) -> bool:
         return self.gate == "always" and self.combination == "sum"
 
-    def _term_in(self, model: Model, layer: str) -> Term:
+    def _term_in(self, model: Diffusion, layer: str) -> Term:
         weight = model.module(layer).weight
         down, up = (one.to(weight.device, weight.dtype) for one in self.term(layer))  # type: ignore[arg-type]
         return Term(down, self.factor * up if self._is_constant else up)
 
-    def _mixing(self, model: Model) -> Callable[[], Mix]:
+    def _mixing(self, model: Diffusion) -> Callable[[], Mix]:
         if self._is_constant:
             return lambda: _as_it_is
         return _Mixing(self, model)
@@ -161,7 +161,7 @@ def _as_it_is(low: Low) -> Low:
 class _Mixing:
     """M of `beside` for the call that the denoiser is in: γ of its rows, worked out once a call."""
 
-    def __init__(self, edit: AdapterEdit, model: Model) -> None:
+    def __init__(self, edit: AdapterEdit, model: Diffusion) -> None:
         self.edit, self.calls = edit, model.wiring.calls
         self.denoiser = model.architecture.denoiser.path
         self.gating = Gating(model, edit.targets, edit.gate)
@@ -214,7 +214,7 @@ def combined(edits: Sequence[AdapterEdit]) -> AdapterEdit:
     )
 
 
-def transferred(edit: AdapterEdit, model: Model) -> AdapterEdit:
+def transferred(edit: AdapterEdit, model: Diffusion) -> AdapterEdit:
     """The same adapters for another model of the same architecture and width; its own text encoder opens them.
 
     Raises `WorkbenchError` if a layer does not fit.
@@ -224,7 +224,7 @@ def transferred(edit: AdapterEdit, model: Model) -> AdapterEdit:
     return replace(edit, base_fingerprint=model.fingerprint, settings=told)
 
 
-def check_layers(edit: AdapterEdit, model: Model) -> None:
+def check_layers(edit: AdapterEdit, model: Diffusion) -> None:
     """Raises `WorkbenchError` for the first layer that the model lacks or has in another width."""
     known = adaptable(model)
     missing = [layer for layer in edit.layers if layer not in known]
@@ -243,7 +243,7 @@ def check_layers(edit: AdapterEdit, model: Model) -> None:
             )
 
 
-def adaptable(model: Model) -> dict[str, nn.Linear | nn.Conv2d]:
+def adaptable(model: Diffusion) -> dict[str, nn.Linear | nn.Conv2d]:
     """The linear layers and plain convolutions of the denoiser, by their paths in the model."""
     component = model.architecture.denoiser.path
     named = model.module(component).named_modules()

@@ -27,8 +27,9 @@ from workbench.edits.edit import Edit
 from workbench.edits.exporting import to_weight_edit
 from workbench.edits.weight import WeightEdit
 from workbench.models import Model
-from workbench.models.loading import DEFAULTS_FILE, quiet
+from workbench.models.diffusion.loading import DEFAULTS_FILE
 from workbench.models.provenance import networks
+from workbench.models.quiet import quiet
 from workbench.models.weights import fingerprint, weight_files
 from workbench.models.wrapped import check_plain
 

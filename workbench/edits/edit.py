@@ -36,11 +36,11 @@ class Edit(Protocol):
     @property
     def seed(self) -> int: ...
 
-    def check(self, model: Model) -> None:
+    def check(self, model: Any) -> None:
         """Raises `WorkbenchError` if the edit was fitted on another model or does not fit its shapes."""
         ...
 
-    def installed(self, model: Model) -> AbstractContextManager:
+    def installed(self, model: Any) -> AbstractContextManager:
         """In place while the block runs. Checks the model first."""
         ...
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from saes.errors import WorkbenchError, unknown_name
 from workbench.edits.edit import Edit, check_fingerprint, html_table
 from workbench.edits.files import read_edit, write_edit
-from workbench.models import Model
+from workbench.models import Diffusion
 from workbench.models.diffusion.guiding import Guide, Joined, Prediction, Rule
 
 RULES = {  # a saved edit names its rule: a function of its text and settings that gives a guide
@@ -48,11 +48,11 @@ class GuidanceEdit:
             raise unknown_name("rule", self.rule, RULES)
         object.__setattr__(self, "concepts", tuple(self.concepts))
 
-    def check(self, model: Model) -> None:
+    def check(self, model: Diffusion) -> None:
         """Raises `WorkbenchError` for another model, and for one that is guided without unconditional rows."""
         check_guided(self, model)
 
-    def installed(self, model: Model) -> AbstractContextManager[None]:
+    def installed(self, model: Diffusion) -> AbstractContextManager[None]:
         """The rule is in place for every batch that the model generates, and starts anew with each."""
         self.check(model)
         module, function = RULES[self.rule].split(":")
@@ -84,13 +84,13 @@ def described(edit: Edit, names: Sequence[str]) -> dict[str, Any]:
             "settings": dict(edit.settings)}  # fmt: skip
 
 
-def check_guided(edit: Any, model: Model) -> None:
+def check_guided(edit: Any, model: Diffusion) -> None:
     """Raises `WorkbenchError` for another model, and for one that is guided without unconditional rows."""
     check_fingerprint(edit, model)
     check_branches(edit.method, model)
 
 
-def check_branches(method: str, model: Model) -> None:
+def check_branches(method: str, model: Diffusion) -> None:
     """Raises `WorkbenchError` for a model without unconditional rows: nothing is joined there."""
     if not model.architecture.doubles_rows:
         raise WorkbenchError(

@@ -12,7 +12,7 @@ from torch import Tensor
 from workbench.edits.edit import html_table
 from workbench.edits.files import read_edit, write_edit
 from workbench.edits.guidance import apply_turn, check_guided, described
-from workbench.models import Model
+from workbench.models import Diffusion
 from workbench.models.diffusion.guiding import Guide, Joined, Prediction, Rule
 
 
@@ -38,11 +38,11 @@ class PromptEdit:
     def __post_init__(self) -> None:
         object.__setattr__(self, "concepts", tuple(self.concepts))
 
-    def check(self, model: Model) -> None:
+    def check(self, model: Diffusion) -> None:
         """Raises `WorkbenchError` for another model, and for one that is guided without unconditional rows."""
         check_guided(self, model)
 
-    def installed(self, model: Model) -> AbstractContextManager[None]:
+    def installed(self, model: Diffusion) -> AbstractContextManager[None]:
         """The text is the negative prompt of all that the model generates."""
         self.check(model)
         turn = self.tensors.get("turn")

@@ -51,7 +51,7 @@ def parameters(edit: WeightEdit, model: Model | None = None) -> list[dict[str, A
     return rows
 
 
-def adapters(edit: AdapterEdit, model: Model | None = None) -> list[dict[str, Any]]:
+def adapters(edit: AdapterEdit, model: Any = None) -> list[dict[str, Any]]:
     """The same for what each adapter adds to the weight of each layer when it is wide open: a row for both."""
     if model is not None:
         edit.check(model)

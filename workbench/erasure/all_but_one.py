@@ -43,8 +43,9 @@ from workbench.fitting.selectors import select, wanted
 from workbench.fitting.training import Plan, check, train
 from workbench.fitting.trajectories import BATCH, partway
 from workbench.fitting.views import Seen, View, whole_trajectories
-from workbench.models import Model
-from workbench.models.architecture import Latents
+from workbench.models import Diffusion
+from workbench.models.capabilities import CROSS_ATTENTION, NOISE_SCHEDULE
+from workbench.models.diffusion.architecture import Latents
 from workbench.models.encoding import together
 
 
@@ -72,7 +73,7 @@ class AllButOne:
 
     paper: ClassVar[str] = "arXiv:2312.12807"
     family: ClassVar[str] = "fine-tuning"
-    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl"))
+    supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, NOISE_SCHEDULE})
     cost: ClassVar[str] = "100 images, then 1,000 iterations of one pass of two rows"
 
     def __post_init__(self) -> None:
@@ -83,7 +84,7 @@ class AllButOne:
             raise WorkbenchError(f"hold is {self.hold}.", "Choose 0 or more.")
 
     def fit(
-        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+        self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> WeightEdit:
         """Raises `WorkbenchError` before any work for what cannot be trained, and for an alternative that is the
         concept itself to the model."""
@@ -112,7 +113,7 @@ class AllButOne:
         """Adam at a constant rate."""
         return Plan(steps=self.iterations, lr=self.lr, weight_decay=0.0)
 
-    def losses(self, model: Model, student: Model, seen: Seen) -> dict[str, Float[Tensor, ""]]:
+    def losses(self, model: Diffusion, student: Diffusion, seen: Seen) -> dict[str, Float[Tensor, ""]]:
         """The two terms of (4), from one pass of the student over the latents with and without their prompts."""
         none = encoded(model, [""], role="uncond").expand(len(seen.prompts))
         both = together([encoded(model, seen.prompts), none])
@@ -131,7 +132,7 @@ class AllButOne:
         return torch.zeros_like(cond) if alternative is None else alternative - uncond
 
     @torch.no_grad()
-    def online(self, model: Model, student: Model, pairs: Sequence[Pair], generator: torch.Generator) -> Seen:
+    def online(self, model: Diffusion, student: Diffusion, pairs: Sequence[Pair], generator: torch.Generator) -> Seen:
         """Latents that θ* (or θ) draws for one prompt, all part of the way to one random timestep."""
         pair = pairs[int(torch.randint(len(pairs), (), generator=generator))]
         noise = torch.randn(self.batch, *model.noise([0]).shape[1:], generator=generator)
@@ -144,7 +145,7 @@ class AllButOne:
         return Seen(x, torch.tensor([t] * self.batch), [pair.unsafe] * self.batch, guidance, uncond)
 
     @torch.no_grad()
-    def frozen(self, model: Model, pairs: Sequence[Pair], seed: int, progress: Progress = SILENT) -> View:
+    def frozen(self, model: Diffusion, pairs: Sequence[Pair], seed: int, progress: Progress = SILENT) -> View:
         """Whole trajectories of θ*, and everything that it has to say along them."""
         chosen = [pairs[i % len(pairs)] for i in range(self.trajectories)]
         prompts = [pair.unsafe for pair in chosen]
@@ -158,14 +159,14 @@ class AllButOne:
         ]
         return View(path.latents, path.timesteps, prompts, torch.stack(guidance, dim=1), path.uncond)
 
-    def _alternatives(self, model: Model, x: Latents, t: int, pairs: Sequence[Pair]) -> Latents | None:
+    def _alternatives(self, model: Diffusion, x: Latents, t: int, pairs: Sequence[Pair]) -> Latents | None:
         """The same in batches, on the CPU."""
         starts = range(0, len(pairs), BATCH)
         parts = [self._alternative(model, x[i : i + BATCH], t, pairs[i : i + BATCH]) for i in starts]
         found = [part.cpu() for part in parts if part is not None]
         return torch.cat(found) if found else None
 
-    def _alternative(self, model: Model, x: Latents, t: int, pairs: Sequence[Pair]) -> Latents | None:
+    def _alternative(self, model: Diffusion, x: Latents, t: int, pairs: Sequence[Pair]) -> Latents | None:
         """ε*(c′), and ε*(∅) where there is no c′; None if ĝ does not ask for it."""
         if self.target != "alternative":
             return None

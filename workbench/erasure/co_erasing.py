@@ -36,10 +36,11 @@ from workbench.fitting.pictures import read_pictures
 from workbench.fitting.selectors import is_cross_attention, select
 from workbench.fitting.training import Plan, check, train
 from workbench.fitting.trajectories import partway
-from workbench.models import Model
-from workbench.models.architecture import Latents
-from workbench.models.diffusion.autoencoder import Images
+from workbench.models import Diffusion
+from workbench.models.capabilities import CROSS_ATTENTION, NOISE_SCHEDULE
+from workbench.models.diffusion.architecture import Latents
 from workbench.models.diffusion.image_prompt import Attached, ImagePrompt, Tokens
+from workbench.models.images import Images
 from workbench.shipped import ADAPTER
 
 
@@ -78,7 +79,7 @@ class CoErasing:
 
     paper: ClassVar[str] = "arXiv:2505.11131"
     family: ClassVar[str] = "fine-tuning"
-    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl"))
+    supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, NOISE_SCHEDULE})
     cost: ClassVar[str] = "200 images; some 28 passes an iteration, 2,500 of them; needs an IP-Adapter"
 
     def __post_init__(self) -> None:
@@ -96,7 +97,7 @@ class CoErasing:
             )
 
     def fit(
-        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+        self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> WeightEdit:
         """All concepts at once. What cannot be trained, read or loaded is refused with a `WorkbenchError` before any
         work."""
@@ -128,9 +129,9 @@ class CoErasing:
         )  # fmt: skip
 
     def _trained(
-        self, model: Model, concepts: Sequence[Concept], prompter: ImagePrompt, subjects: Sequence["Subject"],
+        self, model: Diffusion, concepts: Sequence[Concept], prompter: ImagePrompt, subjects: Sequence["Subject"],
         seed: int, progress: Progress,
-    ) -> tuple[Model, list[str]]:  # fmt: skip
+    ) -> tuple[Diffusion, list[str]]:  # fmt: skip
         """φ after both stages, and the names of all that it learnt. What stage T trains, the image stage does too."""
         start = own_denoiser(model)
         if self.text_iterations:
@@ -172,7 +173,7 @@ class CoErasing:
         answer = student.noise_prediction(z, t, condition, r)
         return (answer - target(cond, uncond, self.negative_guidance).to(answer)).square().mean()  # (5)
 
-    def _given(self, model: Model, concepts: Sequence[Concept], seed: int) -> Images | None:
+    def _given(self, model: Diffusion, concepts: Sequence[Concept], seed: int) -> Images | None:
         """Pictures of the folder, as many as are wanted or there; None without a folder."""
         if not self.folder:
             return None
@@ -185,7 +186,7 @@ class CoErasing:
         chosen = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))[: self.images]
         return pictures[chosen.numpy()]
 
-    def _drawn(self, model: Model, concept: Concept, seed: int, progress: Progress) -> Images:
+    def _drawn(self, model: Diffusion, concept: Concept, seed: int, progress: Progress) -> Images:
         """Pictures that the model itself makes of the concept's prompts."""
         prompts = concept.prompts()
         seeds = torch.randint(2**31, (self.images,), generator=torch.Generator().manual_seed(seed)).tolist()
@@ -193,7 +194,7 @@ class CoErasing:
 
 
 @torch.no_grad()
-def add(edit: WeightEdit, model: Model) -> None:
+def add(edit: WeightEdit, model: Diffusion) -> None:
     """Adds the edit to the parameters of a handle of one's own for good."""
     for name, delta in edit.weight_deltas(model).items():
         model.parameter(name).add_(delta)

@@ -39,8 +39,9 @@ from workbench.fitting.rows import refuse_same_tokens
 from workbench.fitting.selectors import is_key_or_value, select, wanted
 from workbench.fitting.training import Plan, check, train
 from workbench.fitting.wording import Wording, anchor_prompts, target_prompt
-from workbench.models import Model
-from workbench.models.architecture import Latents
+from workbench.models import Diffusion
+from workbench.models.capabilities import CROSS_ATTENTION, NOISE_SCHEDULE
+from workbench.models.diffusion.architecture import Latents
 
 TRAINED = {"cross-attn": "esd-strict", "attn": "attention", "full-weight": "full"}  # the paper's names → ours
 AS_THEY_ARE = ("style", "unsafe")  # kinds whose pictures are never resized, as in the published commands
@@ -69,7 +70,7 @@ class ConceptAblation:
 
     paper: ClassVar[str] = "arXiv:2303.13516"
     family: ClassVar[str] = "fine-tuning"
-    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl"), needs=("anchor",))
+    supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, NOISE_SCHEDULE}, needs=("anchor",))
     cost: ClassVar[str] = "200 images a concept, then 100 iterations on 8 of them"
 
     def __post_init__(self) -> None:
@@ -80,7 +81,7 @@ class ConceptAblation:
             raise WorkbenchError(f"prior is {self.prior}.", "Choose 0 or more.")
 
     def fit(
-        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+        self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> WeightEdit:
         """All concepts at once. Raises `WorkbenchError` before any work for pictures that cannot be used, weights that
         cannot be trained, and an anchor that is the concept itself to the model."""
@@ -111,7 +112,7 @@ class ConceptAblation:
         return Plan(steps=self.iterations, lr=self.lr, clip=1.0)
 
     def lessons(
-        self, model: Model, concept: Concept, given: Pictures | None, seed: int, progress: Progress = SILENT
+        self, model: Diffusion, concept: Concept, given: Pictures | None, seed: int, progress: Progress = SILENT
     ) -> list["Lesson"]:
         """Pictures of the anchor, each with its prompt: those given, or drawn by the model."""
         texts, n = anchor_prompts(concept, self.wording), self.images if given is None else len(given)
@@ -125,7 +126,7 @@ class ConceptAblation:
         return [Lesson(picture, prompt, concept) for picture, prompt in zip(given, prompts, strict=True)]
 
     def losses(
-        self, model: Model, student: Model, lessons: Sequence["Lesson"], generator: torch.Generator
+        self, model: Diffusion, student: Diffusion, lessons: Sequence["Lesson"], generator: torch.Generator
     ) -> dict[str, Float[Tensor, ""]]:
         """(1) or (2), and the second term of (3) if it counts."""
         terms = {"ablation": self.ablation(model, student, self.drawn(model, lessons, generator))}
@@ -135,7 +136,7 @@ class ConceptAblation:
             terms["prior"] = self.prior * (again - seen.aim.to(again)).square().mean()  # (3)
         return terms
 
-    def ablation(self, model: Model, student: Model, seen: "Seen") -> Float[Tensor, ""]:
+    def ablation(self, model: Diffusion, student: Diffusion, seen: "Seen") -> Float[Tensor, ""]:
         """(1) or (2)."""
         label = seen.aim
         if self.label == "model":
@@ -146,7 +147,7 @@ class ConceptAblation:
         return masked_loss(prediction, label.to(prediction), seen.mask.to(prediction))
 
     def drawn(
-        self, model: Model, lessons: Sequence["Lesson"], generator: torch.Generator, *, resize: bool = True
+        self, model: Diffusion, lessons: Sequence["Lesson"], generator: torch.Generator, *, resize: bool = True
     ) -> "Seen":
         """Random pictures, each flipped or not with even chances, resized or not, and noised to a time of its own."""
         chosen = [lessons[i] for i in torch.randint(len(lessons), (self.batch,), generator=generator).tolist()]
@@ -164,7 +165,7 @@ class ConceptAblation:
         mask = torch.stack([view.mask for view in views])
         return Seen(latents, times, [one.prompt for one in chosen], targets, aim, mask)
 
-    def _view(self, model: Model, one: "Lesson", generator: torch.Generator, resize: bool) -> Resized:
+    def _view(self, model: Diffusion, one: "Lesson", generator: torch.Generator, resize: bool) -> Resized:
         flipped = float(torch.rand((), generator=generator)) < 0.5
         picture, factor = one.picture[:, ::-1].copy() if flipped else one.picture, model.pipe.vae_scale_factor
         if resize and self.resize and one.concept.kind not in AS_THEY_ARE:
@@ -172,7 +173,7 @@ class ConceptAblation:
         side = model.image_size // factor
         return Resized(picture, torch.ones(1, side, side), "")
 
-    def _given(self, model: Model, concepts: Sequence[Concept]) -> Pictures | None:
+    def _given(self, model: Diffusion, concepts: Sequence[Concept]) -> Pictures | None:
         if not self.folder:
             return None
         if len(concepts) > 1:
@@ -209,7 +210,7 @@ def masked_loss(prediction: Latents, label: Latents, mask: Float[Tensor, "rows 1
 
 
 @contextmanager
-def protected(student: Model, wanted: bool = True) -> Iterator[None]:
+def protected(student: Diffusion, wanted: bool = True) -> Iterator[None]:
     """(4) while the block runs: at the first token, no gradient passes keys and values of cross-attention."""
 
     def first_detached(module: nn.Module, args: Any, output: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ from workbench.erasure.itd import ItD, deactivated
 from workbench.erasure.method import Supports
 from workbench.hooks import Activation, Clock, Site
 from workbench.models import Model
+from workbench.models.capabilities import CROSS_ATTENTION, TEXT_ENCODER
 
 WORD, END, PADDING = 0, 1, 2  # rows of the tables of means; padding at position l is row PADDING + l
 
@@ -51,7 +52,7 @@ class DetectReplace:
 
     paper: ClassVar[str] = "none; it detects as arXiv:2503.09446"
     family: ClassVar[str] = "deactivation"
-    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl"), needs=("anchor", "retain|captions"))
+    supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, TEXT_ENCODER}, needs=("anchor", "retain|captions"))
     cost: ClassVar[str] = "seconds; no images; needs an SAE"
 
     def __post_init__(self) -> None:

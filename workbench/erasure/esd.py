@@ -32,8 +32,9 @@ from workbench.fitting.selectors import select, wanted
 from workbench.fitting.training import Plan, check, train
 from workbench.fitting.trajectories import Trajectories, partway
 from workbench.fitting.views import Seen, View, whole_trajectories
-from workbench.models import Model
-from workbench.models.architecture import Latents
+from workbench.models import Diffusion
+from workbench.models.capabilities import CROSS_ATTENTION, NOISE_SCHEDULE
+from workbench.models.diffusion.architecture import Latents
 
 Prompts = Literal["name", "templates", "all"]
 Outputs = Float[Tensor, "*rows channels height width"]  # of the denoiser, raw
@@ -64,7 +65,7 @@ class ESD:
 
     paper: ClassVar[str] = "arXiv:2303.07345"
     family: ClassVar[str] = "fine-tuning"
-    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl"))
+    supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, NOISE_SCHEDULE})
     cost: ClassVar[str] = "some 50 passes an iteration, 1,000 of them; with frozen trajectories 100 images and one pass"
 
     def __post_init__(self) -> None:
@@ -74,7 +75,7 @@ class ESD:
         _ = self.plan
 
     def fit(
-        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+        self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> WeightEdit:
         """Raises `WorkbenchError` for what cannot be trained, before any work."""
         self.supports.check("ESD", model, concepts)
@@ -101,7 +102,7 @@ class ESD:
         """Adam at a constant rate."""
         return Plan(steps=self.iterations, lr=self.lr, weight_decay=0.0, micro_batches=self.micro_batches)
 
-    def loss(self, model: Model, student: Model, seen: Seen) -> Float[Tensor, ""]:
+    def loss(self, model: Diffusion, student: Diffusion, seen: Seen) -> Float[Tensor, ""]:
         """(1), with a timestep for each latent."""
         prediction = student.noise_prediction(seen.latents, seen.timesteps, encoded(model, seen.prompts))
         return (prediction - seen.target.to(prediction)).square().mean()  # (1)
@@ -112,7 +113,7 @@ class ESD:
         return start - self.negative_guidance * (cond - uncond)  # (2), (3)
 
     @torch.no_grad()
-    def online(self, model: Model, student: Model, texts: Sequence[str], generator: torch.Generator) -> Seen:
+    def online(self, model: Diffusion, student: Diffusion, texts: Sequence[str], generator: torch.Generator) -> Seen:
         """Latents that the model in training draws for one text, all part of the way to one random timestep."""
         text = texts[int(torch.randint(len(texts), (), generator=generator))]
         start = self.erase_from or text
@@ -121,7 +122,7 @@ class ESD:
         x, t = partway(student, start, noise, k, steps=self.steps, guidance_scale=self.start_guidance)
         return Seen(x, torch.tensor([t] * self.batch), [start] * self.batch, self._answer(model, x, t, text))
 
-    def _frozen(self, model: Model, texts: Sequence[str], seed: int, progress: Progress) -> View:
+    def _frozen(self, model: Diffusion, texts: Sequence[str], seed: int, progress: Progress) -> View:
         """Everything that the frozen model has to say, before training begins."""
         chosen = [texts[i % len(texts)] for i in range(self.trajectories)]
         starts = [self.erase_from or text for text in chosen]
@@ -133,7 +134,7 @@ class ESD:
         return View(path.latents, path.timesteps, starts, self.target(path.cond, cond, path.uncond), path.uncond)
 
     @torch.no_grad()
-    def _of_concept(self, model: Model, path: Trajectories, texts: Sequence[str], progress: Progress) -> Outputs:
+    def _of_concept(self, model: Diffusion, path: Trajectories, texts: Sequence[str], progress: Progress) -> Outputs:
         """ε*(x_t, c) along trajectories of another prompt."""
         found = []
         for k, t in enumerate(progress(path.timesteps, "targets")):
@@ -141,7 +142,7 @@ class ESD:
             found.append(torch.cat([model.noise_prediction(x, t, encoded(model, part)).cpu() for x, part in batches]))
         return torch.stack(found, dim=1)
 
-    def _answer(self, model: Model, x: Latents, t: int, text: str) -> Latents:
+    def _answer(self, model: Diffusion, x: Latents, t: int, text: str) -> Latents:
         """y of latents of one text, by the frozen model."""
         cond = model.noise_prediction(x, t, encoded(model, [text]))
         uncond = model.noise_prediction(x, t, encoded(model, [""], role="uncond"))

@@ -35,8 +35,9 @@ from workbench.fitting.copies import Wanted, changes, own_text_encoder, paramete
 from workbench.fitting.noising import noised_and_target
 from workbench.fitting.pictures import Pictures, read_pictures
 from workbench.fitting.training import Plan, check, train
-from workbench.models import Model
-from workbench.models.architecture import Latents
+from workbench.models import Diffusion
+from workbench.models.capabilities import NOISE_SCHEDULE, ONE_TEXT_ENCODER
+from workbench.models.diffusion.architecture import Latents
 
 ENCODER = "text_encoder"
 Group = Literal["mlp-final-attn", "mlp", "attn", "mlp-attn", "all"]
@@ -60,7 +61,7 @@ class FewShot:
 
     paper: ClassVar[str] = "arXiv:2405.07288"
     family: ClassVar[str] = "fine-tuning"
-    supports: ClassVar[Supports] = Supports(("sd1", "sd2"))
+    supports: ClassVar[Supports] = Supports({ONE_TEXT_ENCODER, NOISE_SCHEDULE})
     cost: ClassVar[str] = "4 pictures, given or drawn; 10 steps, each one pass forward and backward"
 
     def __post_init__(self) -> None:
@@ -69,7 +70,7 @@ class FewShot:
                 raise WorkbenchError(f"{name} is {value}.", "Choose 1 or more.")
 
     def fit(
-        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+        self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> WeightEdit:
         """All concepts at once. Pictures that cannot be read and weights that cannot be trained are refused with a
         `WorkbenchError` before any work."""
@@ -97,9 +98,9 @@ class FewShot:
         )  # fmt: skip
 
     def _trained(
-        self, model: Model, names: Sequence[str], shots: Sequence["Shot"], order: Sequence[Sequence[int]],
+        self, model: Diffusion, names: Sequence[str], shots: Sequence["Shot"], order: Sequence[Sequence[int]],
         seed: int, progress: Progress,
-    ) -> Model:  # fmt: skip
+    ) -> Diffusion:  # fmt: skip
         student = own_text_encoder(model, set(names).__contains__)
 
         def loss(step: int, generator: torch.Generator) -> Float[Tensor, ""]:
@@ -112,7 +113,7 @@ class FewShot:
         )  # fmt: skip
         return student
 
-    def _given(self, model: Model, concepts: Sequence[Concept]) -> Pictures | None:
+    def _given(self, model: Diffusion, concepts: Sequence[Concept]) -> Pictures | None:
         if not self.folder:
             return None
         if len(concepts) > 1:
@@ -122,7 +123,7 @@ class FewShot:
             )
         return read_pictures(self.folder, model.image_size)
 
-    def _drawn(self, model: Model, concept: Concept, generator: torch.Generator, progress: Progress) -> Pictures:
+    def _drawn(self, model: Diffusion, concept: Concept, generator: torch.Generator, progress: Progress) -> Pictures:
         """By the model, of the concept's prompts in turn."""
         texts = concept.prompts()
         seeds = torch.randint(2**31, (self.pictures,), generator=generator).tolist()
@@ -146,7 +147,7 @@ class Noised(NamedTuple):
     target: Latents  # u
 
 
-def shots_of(model: Model, concept: Concept, pictures: Pictures, generator: torch.Generator) -> list[Shot]:
+def shots_of(model: Diffusion, concept: Concept, pictures: Pictures, generator: torch.Generator) -> list[Shot]:
     """The pictures as latents, once and for all: each flipped or not, with even chances."""
     flipped = torch.rand(len(pictures), generator=generator) < 0.5
     turned = pictures.copy()
@@ -154,7 +155,7 @@ def shots_of(model: Model, concept: Concept, pictures: Pictures, generator: torc
     return [Shot(latent, concept.prompts()) for latent in model.latents(turned).cpu()]
 
 
-def trained_names(model: Model, group: Group) -> list[str]:
+def trained_names(model: Diffusion, group: Group) -> list[str]:
     """The names of the text encoder's parameters that belong to the group."""
     last = 1 + max(layer for name in parameters_of(model, ENCODER) if (layer := layer_of(name)) is not None)
     return list(parameters_of(model, ENCODER, member_of(group, last)))
@@ -196,7 +197,7 @@ def noised(shots: Sequence[Shot], scheduler: Any, generator: torch.Generator) ->
     return Noised(z, t, [shot.prompts[pick] for shot, pick in zip(shots, picks, strict=True)], u)
 
 
-def ascent(student: Model, seen: Noised) -> Float[Tensor, ""]:
+def ascent(student: Diffusion, seen: Noised) -> Float[Tensor, ""]:
     """(3), with a gradient to the text encoder."""
     prediction = student.noise_prediction(seen.latents, seen.timesteps, student.encode(seen.prompts))
     return -(prediction - seen.target.to(prediction)).square().mean()

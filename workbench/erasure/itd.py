@@ -34,6 +34,7 @@ from workbench.edits.programs import scaling
 from workbench.erasure.method import Supports
 from workbench.hooks import Activation, Clock, Site
 from workbench.models import Model
+from workbench.models.capabilities import CROSS_ATTENTION, TEXT_ENCODER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ class ItD:
 
     paper: ClassVar[str] = "arXiv:2503.09446"
     family: ClassVar[str] = "deactivation"
-    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl"), needs=("retain|captions",))
+    supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, TEXT_ENCODER}, needs=("retain|captions",))
     cost: ClassVar[str] = "seconds; no images; needs an SAE"
 
     def __post_init__(self) -> None:

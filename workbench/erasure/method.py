@@ -1,29 +1,42 @@
 """What every erasure method is, and what it may ask of models and concepts."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import Edit
 from workbench.models import Model
+from workbench.models.capabilities import kinds_with
 
 
 @dataclass(frozen=True)
 class Supports:
-    """Which models a method works on, and which fields a concept must fill. Checked before any work."""
+    """What a method needs of a model and of a concept. Checked before any work.
 
-    kinds: tuple[str, ...]
-    needs: tuple[str, ...] = ()  # each a field of Concept; "retain|captions" means at least one of the two
+    Args:
+        capabilities: Of `workbench.models.capabilities`; the method works on every kind of model that has them all.
+        needs: Fields that a concept must fill; "retain|captions" means at least one of the two.
+    """
+
+    capabilities: Set[str]
+    needs: tuple[str, ...] = ()
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of models that it works on, by name."""
+        return kinds_with(self.capabilities)
 
     def check(self, method: str, model: Model, concepts: Sequence[Concept]) -> None:
         """Raises `WorkbenchError` for the first thing that does not fit, and says what would."""
         model.check_unedited("A fit", unless_composing=True)
-        if model.kind not in self.kinds:
+        if missing := sorted(self.capabilities - model.capabilities):
+            lacking = " and ".join(missing).replace("_", " ")
             raise WorkbenchError(
-                f"{method} does not work on {model.name} ({model.kind}).", f"It works on {', '.join(self.kinds)}."
+                f"{method} does not work on {model.name} ({model.kind}), which has no {lacking}.",
+                f"It works on {', '.join(self.kinds)}.",
             )
         if not concepts:
             raise WorkbenchError("There is no concept to erase.", "Give at least one.")
@@ -49,6 +62,6 @@ class Method(Protocol):
     supports: ClassVar[Supports]
     cost: ClassVar[str]  # what a fit takes, in a few words, for `workbench methods`
 
-    def fit(self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT) -> Edit:
+    def fit(self, model: Any, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT) -> Edit:
         """An edit that erases all the concepts. Refuses what it does not support before any work."""
         ...

@@ -15,7 +15,8 @@ from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import PromptEdit
 from workbench.erasure.method import Supports
-from workbench.models import Model
+from workbench.models import Diffusion
+from workbench.models.capabilities import GUIDANCE_BRANCHES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +27,11 @@ class NegativePrompt:
 
     paper: ClassVar[str] = "arXiv:2207.12598"
     family: ClassVar[str] = "guidance"
-    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl", "sd3"))
+    supports: ClassVar[Supports] = Supports({GUIDANCE_BRANCHES})
     cost: ClassVar[str] = "nothing; no images"
 
     def fit(
-        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+        self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> PromptEdit:
         """Joins the names. Nothing is drawn at random, so `seed` is only recorded."""
         self.supports.check("NegativePrompt", model, concepts)

@@ -36,8 +36,9 @@ from workbench.fitting.least_squares import Ridge, Rows, deltas, one_dtype
 from workbench.fitting.lora import attach, factors, parameters_of
 from workbench.fitting.rows import last_subject
 from workbench.fitting.training import Plan, check_precision, train
-from workbench.models import Model
-from workbench.models.architecture import Latents
+from workbench.models import Diffusion
+from workbench.models.capabilities import CROSS_ATTENTION, NOISE_SCHEDULE
+from workbench.models.diffusion.architecture import Latents
 from workbench.models.encoding import Encoding, together
 
 Picture = Float[Tensor, "c h w"]  # latents of one
@@ -77,7 +78,7 @@ class RealEra:
 
     paper: ClassVar[str] = "arXiv:2410.09140"
     family: ClassVar[str] = "closed form"
-    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl"))
+    supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, NOISE_SCHEDULE})
     cost: ClassVar[str] = "seconds; with LoRA a minute and 8 images a concept"
 
     def __post_init__(self) -> None:
@@ -94,7 +95,7 @@ class RealEra:
         return Neighbourhood(s1=self.s1, s2=self.s2, d1=self.d1, d2=self.d2)
 
     def fit(
-        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+        self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> WeightEdit:
         """Solves (1) for all concepts at once, then trains (2). Raises `WorkbenchError` as UCE does, and for (2) where
         the model is in half precision."""
@@ -124,7 +125,7 @@ class RealEra:
         return UCE(tokens=self.tokens, templates=self.templates)
 
     def _solved(
-        self, model: Model, pairs: Sequence[Pair], kept: Sequence[Kept], seed: int, progress: Progress
+        self, model: Diffusion, pairs: Sequence[Pair], kept: Sequence[Kept], seed: int, progress: Progress
     ) -> dict[str, Tensor]:
         maps = model.prompt_maps()
         one_dtype(maps)
@@ -148,7 +149,7 @@ class RealEra:
         return System(*moved, beyond.flatten(0, 1))
 
     def _trained(
-        self, model: Model, solved: WeightEdit, concepts: Sequence[Concept], seed: int, progress: Progress
+        self, model: Diffusion, solved: WeightEdit, concepts: Sequence[Concept], seed: int, progress: Progress
     ) -> dict[str, tuple[Tensor, Tensor]]:
         """B and A of every map."""
         lessons = [self.lesson(model, concept, seed, progress) for concept in concepts]
@@ -165,7 +166,7 @@ class RealEra:
         return factors(adapters)
 
     @torch.no_grad()
-    def lesson(self, model: Model, concept: Concept, seed: int, progress: Progress = SILENT) -> "Lesson":
+    def lesson(self, model: Diffusion, concept: Concept, seed: int, progress: Progress = SILENT) -> "Lesson":
         """Pictures of the concept by the model itself, and its prompts with their counterparts."""
         pairs = paired_prompts(model, [concept], templates=True)
         prompts = [pairs[i % len(pairs)].prompt for i in range(self.lora_images)]
@@ -179,7 +180,7 @@ class RealEra:
             lines.append(Line(model.encode([pair.prompt, pair.anchor_prompt]), slice(first, last)))
         return Lesson(model.latents(images), lines)
 
-    def loss(self, model: Model, own: Model, lesson: "Lesson", generator: torch.Generator) -> Float[Tensor, ""]:
+    def loss(self, model: Diffusion, own: Diffusion, lesson: "Lesson", generator: torch.Generator) -> Float[Tensor, ""]:
         """(2) at a picture, prompt, time, noise, η and ξ drawn from `generator`; ε_φ is `own`'s, ε₀ the model's."""
         number, line = (int(torch.randint(n, (), generator=generator)) for n in (len(lesson.x0), len(lesson.lines)))
         encoding, rows = lesson.lines[line]
@@ -217,7 +218,7 @@ class Lesson(NamedTuple):
     lines: list[Line]
 
 
-def noised(model: Model, x0: Picture, generator: torch.Generator) -> tuple[Picture, int]:
+def noised(model: Diffusion, x0: Picture, generator: torch.Generator) -> tuple[Picture, int]:
     """x_t of one picture at a time drawn uniformly, and the time."""
     alphas = model.pipe.scheduler.alphas_cumprod
     time = int(torch.randint(len(alphas), (), generator=generator))
@@ -225,7 +226,7 @@ def noised(model: Model, x0: Picture, generator: torch.Generator) -> tuple[Pictu
     return alphas[time].sqrt().to(x0) * x0 + (1 - alphas[time]).sqrt().to(x0) * noise, time
 
 
-def noise_of(model: Model, x: Picture, time: int, prompts: Sequence[Encoding]) -> Float[Tensor, "prompts c h w"]:
+def noise_of(model: Diffusion, x: Picture, time: int, prompts: Sequence[Encoding]) -> Float[Tensor, "prompts c h w"]:
     """ε(x, t, C) of one picture for several prompts."""
     each = x.expand(len(prompts), -1, -1, -1)
     return model.predicted_noise(each, time, together(prompts))

@@ -25,7 +25,8 @@ from workbench.erasure.method import Supports
 from workbench.erasure.uce import UCE, Kept, kept_prompts, paired_prompts
 from workbench.fitting.embedding import embed, embed_in_batches
 from workbench.fitting.least_squares import Gram, Moves, Ridge, Shift, Square, damped, deltas, inverse
-from workbench.models import Model
+from workbench.models import Diffusion
+from workbench.models.capabilities import CROSS_ATTENTION
 
 
 class Rounds(NamedTuple):
@@ -58,7 +59,7 @@ class RECE:
     paper: ClassVar[str] = "arXiv:2407.12383"
     family: ClassVar[str] = "closed form"
     cost: ClassVar[str] = "seconds; no images"
-    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl"))
+    supports: ClassVar[Supports] = Supports({CROSS_ATTENTION})
 
     def __post_init__(self) -> None:
         for name in ("epochs", "erase_scale", "preserve_scale", "damping"):
@@ -73,7 +74,7 @@ class RECE:
             )
 
     def fit(
-        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+        self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> WeightEdit:
         """Solves for all concepts at once. Nothing is drawn at random, so `seed` is only recorded."""
         self.supports.check("RECE", model, concepts)
@@ -103,7 +104,7 @@ class RECE:
             epochs if self.epochs is None else self.epochs,
         )
 
-    def groups(self, model: Model, concepts: Sequence[Concept]) -> dict[Rounds, Moves]:
+    def groups(self, model: Diffusion, concepts: Sequence[Concept]) -> dict[Rounds, Moves]:
         """All rows of each concept and of its anchor; concepts that are treated alike together."""
         groups: dict[Rounds, Moves] = {}
         for concept in concepts:
@@ -113,7 +114,7 @@ class RECE:
                 group.add(rows, anchors, self.erase_scale)
         return groups
 
-    def kept_rows(self, model: Model, kept: Sequence[Kept], progress: Progress) -> Gram:
+    def kept_rows(self, model: Diffusion, kept: Sequence[Kept], progress: Progress) -> Gram:
         """s_p Σ k kᵀ over all rows of the kept prompts."""
         gram = Gram(next(iter(model.prompt_maps().values())).shape[1], model.device)
         for rows in embed_in_batches(model, [one.prompt for one in kept], progress=progress):

@@ -32,7 +32,8 @@ from workbench.concepts import Concept
 from workbench.edits import ActivationEdit
 from workbench.erasure.method import Supports
 from workbench.hooks import Activation, Clock, Site
-from workbench.models import Model
+from workbench.models import Diffusion
+from workbench.models.capabilities import DENOISER
 
 EPSILON = 1e-8
 
@@ -55,7 +56,7 @@ class SAeUron:
 
     paper: ClassVar[str] = "arXiv:2501.18052"
     family: ClassVar[str] = "deactivation"
-    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl", "sd3", "flux"), needs=("retain|captions",))
+    supports: ClassVar[Supports] = Supports({DENOISER}, needs=("retain|captions",))
     cost: ClassVar[str] = "an image of every prompt of the concept and of what it retains; needs an SAE"
 
     def __post_init__(self) -> None:
@@ -65,7 +66,7 @@ class SAeUron:
             )
 
     def fit(
-        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+        self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> ActivationEdit:
         """Finds F, μ and m. The pictures of each concept have the seeds seed, seed + 1, …, the same for all.
 
@@ -129,7 +130,7 @@ def prompt_groups(concepts: Sequence[Concept]) -> dict[str, tuple[str, ...]]:
 
 
 def activation_table(
-    model: Model, site: Site, dictionary: Dictionary, prompts: Sequence[str], seed: int, steps: int
+    model: Diffusion, site: Site, dictionary: Dictionary, prompts: Sequence[str], seed: int, steps: int
 ) -> ActivationTable:
     """Makes a picture of every prompt, with the seeds seed, seed + 1, …, and averages its code.
 

@@ -32,7 +32,8 @@ from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import GuidanceEdit
 from workbench.erasure.method import Supports
-from workbench.models import Model
+from workbench.models import Diffusion
+from workbench.models.capabilities import GUIDANCE_BRANCHES
 from workbench.models.diffusion.guiding import Guide, Joined, Prediction
 
 PRESETS = {  # strength → δ, s_S, λ, s_m, β
@@ -67,7 +68,7 @@ class SLD:
 
     paper: ClassVar[str] = "arXiv:2211.05105"
     family: ClassVar[str] = "guidance"
-    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl", "sd3"))
+    supports: ClassVar[Supports] = Supports({GUIDANCE_BRANCHES})
     cost: ClassVar[str] = "nothing; no images; every picture takes up to 1.5 times as long"
 
     def __post_init__(self) -> None:
@@ -85,7 +86,7 @@ class SLD:
         return PRESETS[self.strength] | {name: value for name, value in own.items() if value is not None}
 
     def fit(
-        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+        self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> GuidanceEdit:
         """Joins the names. Nothing is drawn at random, so `seed` is only recorded; the settings hold all numbers."""
         self.supports.check("SLD", model, concepts)

@@ -39,9 +39,10 @@ from workbench.fitting.memory import saving_memory
 from workbench.fitting.training import Plan, check, train
 from workbench.fitting.trajectories import BATCH, partway
 from workbench.fitting.views import Seen, View, whole_trajectories
-from workbench.models import Model
-from workbench.models.architecture import Latents
+from workbench.models import Diffusion
 from workbench.models.beside import Term, beside
+from workbench.models.capabilities import CROSS_ATTENTION, NOISE_SCHEDULE
+from workbench.models.diffusion.architecture import Latents
 from workbench.models.encoding import Encoding, together
 
 Predictions = Float[Tensor, "*rows channels height width"]
@@ -81,7 +82,7 @@ class SPM:
 
     paper: ClassVar[str] = "arXiv:2312.16145"
     family: ClassVar[str] = "fine-tuning"
-    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl"))
+    supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, NOISE_SCHEDULE})
     cost: ClassVar[str] = "some 40 passes an iteration, 3,000 of them; with frozen trajectories 13 and 100 images"
 
     def __post_init__(self) -> None:
@@ -98,7 +99,7 @@ class SPM:
             raise WorkbenchError("Frozen trajectories have one size.", "Choose the sampler 'student' for others.")
 
     def fit(
-        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+        self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> AdapterEdit:
         """Raises `WorkbenchError` for what cannot be trained, before any work."""
         self.supports.check("SPM", model, concepts)
@@ -119,7 +120,9 @@ class SPM:
             steps=self.iterations, lr=self.lr, schedule="cosine_with_restarts", warmup=self.warmup, cycles=3
         )  # fmt: skip
 
-    def _fit(self, model: Model, student: Model, concept: Concept, seed: int, progress: Progress) -> AdapterEdit:
+    def _fit(
+        self, model: Diffusion, student: Diffusion, concept: Concept, seed: int, progress: Progress
+    ) -> AdapterEdit:
         adapter = fresh(layers_of(student), self.rank, torch.Generator().manual_seed(seed))
         trained = parameters_of(adapter)
         check(trained, self.plan)
@@ -136,7 +139,7 @@ class SPM:
             train(trained, loss, self.plan, seed=seed, what=what, progress=progress, label=f"adapter of {concept.name}")
         return self._edit(model, concept, trained, seed)
 
-    def _edit(self, model: Model, concept: Concept, trained: dict[str, nn.Parameter], seed: int) -> AdapterEdit:
+    def _edit(self, model: Diffusion, concept: Concept, trained: dict[str, nn.Parameter], seed: int) -> AdapterEdit:
         return AdapterEdit(
             tensors={f"0:{name}": one.detach().cpu() for name, one in trained.items()},
             targets=[(concept.name, *(concept.synonyms if self.prompts == "all" else ()))], alphas=[self.alpha],
@@ -147,7 +150,7 @@ class SPM:
     def _scaled(self, low: Tensor) -> Tensor:
         return low * (self.alpha / self.rank)
 
-    def loss(self, model: Model, student: Model, seen: Seen, generator: torch.Generator) -> dict[str, Tensor]:
+    def loss(self, model: Diffusion, student: Diffusion, seen: Seen, generator: torch.Generator) -> dict[str, Tensor]:
         """The terms of (5), of one pass of the student over all rows."""
         cond = encoded(model, seen.prompts)
         if self.anchoring == 0:
@@ -178,7 +181,7 @@ class SPM:
         return neutral - self.negative_guidance * (cond - neutral)
 
     @torch.no_grad()
-    def online(self, model: Model, student: Model, concept: Concept, generator: torch.Generator) -> Seen:
+    def online(self, model: Diffusion, student: Diffusion, concept: Concept, generator: torch.Generator) -> Seen:
         """Latents that the model in training draws for one text, all part of the way to one random timestep."""
         texts = texts_of([concept], self.prompts)
         text = texts[int(torch.randint(len(texts), (), generator=generator))]
@@ -196,7 +199,7 @@ class SPM:
         return Seen(x, times, [text] * self.batch, self.target(cond, neutral), empty)
 
     @torch.no_grad()
-    def _frozen(self, model: Model, concept: Concept, seed: int, progress: Progress) -> View:
+    def _frozen(self, model: Diffusion, concept: Concept, seed: int, progress: Progress) -> View:
         """Everything that the frozen model has to say about the concept, before training begins."""
         texts = texts_of([concept], self.prompts)
         chosen = [texts[number % len(texts)] for number in range(self.trajectories)]
@@ -218,12 +221,12 @@ def squared(prediction: Latents, wanted: Latents) -> Float[Tensor, ""]:
     return (prediction - wanted.to(prediction)).square().mean()
 
 
-def _answers(model: Model, x: Latents, t: int, text: str) -> Latents:
+def _answers(model: Diffusion, x: Latents, t: int, text: str) -> Latents:
     encoding = encoded(model, [text])
     return torch.cat([model.noise_prediction(one.to(model.device), t, encoding).cpu() for one in x.split(BATCH)])
 
 
-def layers_of(model: Model) -> dict[str, nn.Linear | nn.Conv2d]:
+def layers_of(model: Diffusion) -> dict[str, nn.Linear | nn.Conv2d]:
     """Every linear layer and convolution below a `Transformer2DModel`, by its path: 10 a block, 2 around the blocks."""
     component = model.architecture.denoiser.path
     named = model.module(component).named_modules()
@@ -248,7 +251,7 @@ def parameters_of(adapter: Adapter) -> dict[str, nn.Parameter]:
     return {path + side: one for path, term in adapter.items() for side, one in ((DOWN, term.down), (UP, term.up))}  # type: ignore[misc]
 
 
-def sizes(model: Model) -> list[int]:
+def sizes(model: Diffusion) -> list[int]:
     """The sides of latents that are drawn from: 256 to 448 of 512 pixels. Raises `WorkbenchError` if there are none."""
     side = model.noise([0]).shape[-1]
     if side % 8:

@@ -28,6 +28,7 @@ from workbench.edits.programs import turned
 from workbench.erasure.method import Supports
 from workbench.hooks import Activation, Clock
 from workbench.models import Model
+from workbench.models.capabilities import TEXT_ENCODER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ class ConceptSteerer:
 
     paper: ClassVar[str] = "arXiv:2501.19066"
     family: ClassVar[str] = "deactivation"
-    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl", "sd3", "flux"))
+    supports: ClassVar[Supports] = Supports({TEXT_ENCODER})
     cost: ClassVar[str] = "one encoded phrase; no images; needs an SAE"
 
     def fit(

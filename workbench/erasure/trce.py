@@ -37,8 +37,9 @@ from workbench.fitting.pairs import Pair, safe_pairs
 from workbench.fitting.rows import ends_of_text, last_subject, refuse_same_tokens
 from workbench.fitting.training import Plan, check_precision, generator_of, train
 from workbench.fitting.trajectories import Trajectories, trajectories
-from workbench.models import Model
-from workbench.models.architecture import Latents
+from workbench.models import Diffusion
+from workbench.models.capabilities import CROSS_ATTENTION, NOISE_SCHEDULE
+from workbench.models.diffusion.architecture import Latents
 from workbench.models.encoding import together
 
 
@@ -70,7 +71,7 @@ class TRCE:
 
     paper: ClassVar[str] = "arXiv:2503.07389"
     family: ClassVar[str] = "closed form"
-    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl"), needs=("retain|captions",))
+    supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, NOISE_SCHEDULE}, needs=("retain|captions",))
     cost: ClassVar[str] = "stage 1 seconds; stage 2 minutes: 200 images half made, 300 training steps"
 
     def __post_init__(self) -> None:
@@ -84,7 +85,7 @@ class TRCE:
             raise WorkbenchError(f"{self.early} of {self.steps} steps cannot be early.", "Choose early below steps.")
 
     def fit(
-        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+        self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> WeightEdit:
         """All concepts at once. `seed` decides the trajectories and the order of training; stage 1 draws nothing."""
         self.supports.check("TRCE", model, concepts)
@@ -104,7 +105,7 @@ class TRCE:
         return replace(edit, tensors={**edit.tensors, **self.steered(model, edit, pairs, seed, progress)})
 
     def mapped(
-        self, model: Model, pairs: Sequence[Pair], kept: Sequence[str], progress: Progress = SILENT
+        self, model: Diffusion, pairs: Sequence[Pair], kept: Sequence[str], progress: Progress = SILENT
     ) -> dict[str, Tensor]:
         """Stage 1: the changes of all maps that read the prompt, by (1)."""
         maps = model.prompt_maps()
@@ -117,7 +118,7 @@ class TRCE:
         return {name: tensor.cpu() for name, tensor in deltas(maps, ridge.solve()).items()}
 
     def steered(
-        self, model: Model, stage_1: WeightEdit, pairs: Sequence[Pair], seed: int, progress: Progress = SILENT
+        self, model: Diffusion, stage_1: WeightEdit, pairs: Sequence[Pair], seed: int, progress: Progress = SILENT
     ) -> dict[str, Tensor]:
         """Stage 2: the changes of self-attention and of the queries of cross-attention."""
         with model.edited(stage_1):
@@ -144,7 +145,7 @@ class TRCE:
         return changes(model, models.student, trained)
 
     def paths(
-        self, model: Model, chosen: Sequence[Pair], seeds: Sequence[int], progress: Progress
+        self, model: Diffusion, chosen: Sequence[Pair], seeds: Sequence[int], progress: Progress
     ) -> tuple[Trajectories, Trajectories]:
         """Trajectories of the unedited model: of the unsafe sentences, and of the empty prompt."""
         cut = len(chosen)
@@ -177,9 +178,9 @@ class TRCE:
 class Models(NamedTuple):
     """ε, ε₁ and ε̂."""
 
-    base: Model
-    kept: Model
-    student: Model
+    base: Diffusion
+    kept: Diffusion
+    student: Diffusion
 
 
 def amplified(cond: Tensor, uncond: Tensor, amplification: float) -> Tensor:
@@ -204,7 +205,7 @@ def kept_prompts(concepts: Sequence[Concept]) -> list[str]:
     return list(dict.fromkeys(["", *(text for concept in concepts for text in concept.retain_prompts(erased))]))
 
 
-def check_words(model: Model, concepts: Sequence[Concept]) -> None:
+def check_words(model: Diffusion, concepts: Sequence[Concept]) -> None:
     """Raises `WorkbenchError` for a concept that is its anchor to the tokenizer, and for a prompt that does not reach
     its word."""
     for concept in concepts:

@@ -28,8 +28,9 @@ from workbench.erasure.method import Supports
 from workbench.fitting.embedding import embed, embed_in_batches
 from workbench.fitting.least_squares import Ridge, Rows, deltas, inverse, one_dtype, thin
 from workbench.fitting.rows import last_subject, refuse_same_tokens, subject_rows
-from workbench.models import Model
-from workbench.models.architecture import Reads
+from workbench.models import Diffusion
+from workbench.models.capabilities import PROMPT_MAPS
+from workbench.models.diffusion.architecture import Reads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ class UCE:
 
     paper: ClassVar[str] = "arXiv:2308.14761"
     family: ClassVar[str] = "closed form"
-    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl", "sd3", "flux"))
+    supports: ClassVar[Supports] = Supports({PROMPT_MAPS})
     cost: ClassVar[str] = "seconds; no images"
 
     def __post_init__(self) -> None:
@@ -59,7 +60,7 @@ class UCE:
                 raise WorkbenchError(f"{name} is {getattr(self, name)}.", "Choose 0 or more.")
 
     def fit(
-        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+        self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> WeightEdit:
         """Solves for all concepts at once. Nothing is drawn at random, so `seed` is only recorded."""
         self.supports.check("UCE", model, concepts)
@@ -86,7 +87,7 @@ class UCE:
         return max(0.1, 1 / max(kept, 1)) if self.tokens == "all" else 1.0
 
     def _tensors(
-        self, model: Model, reads: Reads, pairs: Sequence["Pair"], kept: Sequence["Kept"], progress: Progress
+        self, model: Diffusion, reads: Reads, pairs: Sequence["Pair"], kept: Sequence["Kept"], progress: Progress
     ) -> dict[str, Tensor]:
         maps = model.prompt_maps(reads)
         ridge = self.ridge(model, reads, pairs, kept, progress)
@@ -102,7 +103,7 @@ class UCE:
         return {name + DELTA: left @ right for name, left in lefts}
 
     def ridge(
-        self, model: Model, reads: Reads, pairs: Sequence["Pair"], kept: Sequence["Kept"], progress: Progress
+        self, model: Diffusion, reads: Reads, pairs: Sequence["Pair"], kept: Sequence["Kept"], progress: Progress
     ) -> Ridge:
         """All terms of the problem."""
         maps = model.prompt_maps(reads)
@@ -114,12 +115,12 @@ class UCE:
             ridge.keep(rows, self.scale_of(len(kept)))
         return ridge
 
-    def rows(self, model: Model, reads: Reads, pair: "Pair") -> tuple[Rows, Rows]:
+    def rows(self, model: Diffusion, reads: Reads, pair: "Pair") -> tuple[Rows, Rows]:
         """c_i and a_i of a pair of prompts."""
         prompts, words = (pair.prompt, pair.anchor_prompt), (pair.words, pair.anchor)
         return tuple(subject_rows(model, prompts, words, self.tokens, reads))  # type: ignore[return-value]
 
-    def kept_rows(self, model: Model, reads: Reads, kept: Sequence["Kept"], progress: Progress) -> Iterator[Rows]:
+    def kept_rows(self, model: Diffusion, reads: Reads, kept: Sequence["Kept"], progress: Progress) -> Iterator[Rows]:
         """k_j, a batch at a time."""
         if reads == "pooled":
             yield from embed_in_batches(model, [one.prompt for one in kept], reads, progress)
@@ -147,7 +148,7 @@ class Kept(NamedTuple):
     words: str
 
 
-def paired_prompts(model: Model, concepts: Sequence[Concept], templates: bool = False) -> list[Pair]:
+def paired_prompts(model: Diffusion, concepts: Sequence[Concept], templates: bool = False) -> list[Pair]:
     """One pair a concept, or one a template. Raises `WorkbenchError` where concept and anchor are the same tokens."""
     pairs = []
     for concept in concepts:

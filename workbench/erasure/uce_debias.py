@@ -33,7 +33,8 @@ from workbench.erasure.uce import UCE, kept_prompts, with_own_right
 from workbench.erasure.voters import Voter, find_voter
 from workbench.fitting.least_squares import Gram, Ridge, Rows, deltas, one_dtype
 from workbench.fitting.rows import same_tokens, subject_rows
-from workbench.models import Model
+from workbench.models import Diffusion
+from workbench.models.capabilities import PROMPT_MAPS
 
 Shares = Float64[Tensor, "words attributes"]
 
@@ -59,7 +60,7 @@ class UCEDebias:
 
     paper: ClassVar[str] = "arXiv:2308.14761"
     family: ClassVar[str] = "closed form"
-    supports: ClassVar[Supports] = Supports(("sd1", "sd2", "sdxl", "sd3", "flux"))
+    supports: ClassVar[Supports] = Supports({PROMPT_MAPS})
     cost: ClassVar[str] = "up to 300 images a concept"
 
     def __post_init__(self) -> None:
@@ -76,7 +77,7 @@ class UCEDebias:
                 raise WorkbenchError(f"{name} is {getattr(self, name)}.", "Choose 1 or more.")
 
     def fit(
-        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+        self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> WeightEdit:
         """Edits, looks, and edits again. Every round draws its images from seeds of its own, from `seed` on.
 
@@ -99,7 +100,7 @@ class UCEDebias:
             alpha = alpha + change  # (2)
         return self._edit(model, concepts, problems, alpha, observed, seed)
 
-    def _check_words(self, model: Model, concepts: Sequence[Concept]) -> None:
+    def _check_words(self, model: Diffusion, concepts: Sequence[Concept]) -> None:
         for concept in concepts:
             for attribute in self.attributes:
                 if same_tokens(model, concept.name, attribute):
@@ -111,7 +112,7 @@ class UCEDebias:
         n = len(self.attributes)
         return torch.tensor([1 / n] * n if self.shares is None else self.shares, dtype=torch.float64)
 
-    def _problems(self, model: Model, concepts: Sequence[Concept]) -> list["Problem"]:
+    def _problems(self, model: Diffusion, concepts: Sequence[Concept]) -> list["Problem"]:
         """What stays the same in all rounds, for the maps that read tokens and those that read pooled embeddings."""
         solver, kept = self._uce(), kept_prompts(concepts)
         problems = []
@@ -134,7 +135,7 @@ class UCEDebias:
         )
 
     def _edit(
-        self, model: Model, concepts: Sequence[Concept], problems: Sequence["Problem"],
+        self, model: Diffusion, concepts: Sequence[Concept], problems: Sequence["Problem"],
         alpha: Shares, observed: Sequence[Shares], seed: int,
     ) -> WeightEdit:  # fmt: skip
         tensors: dict[str, Tensor] = {}
@@ -152,7 +153,7 @@ class UCEDebias:
             method="uce_debias", concepts=names, base_fingerprint=model.fingerprint, seed=seed,
         )  # fmt: skip
 
-    def _observe(self, model: Model, voter: Voter, concepts: Sequence[Concept], first_seed: int) -> Shares:
+    def _observe(self, model: Diffusion, voter: Voter, concepts: Sequence[Concept], first_seed: int) -> Shares:
         seeds = range(first_seed, first_seed + self.images)
         rows = []
         for concept in concepts:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from saes.errors import WorkbenchError
 from workbench.edits.weight import DELTA
-from workbench.models import Model
+from workbench.models import Diffusion
 from workbench.models.wrapped import check_plain
 
 Wanted = Callable[[str], bool]  # of a parameter's name in the model
@@ -25,7 +25,7 @@ def everything(name: str) -> bool:
     return True
 
 
-def own_denoiser(model: Model, trained: Wanted = everything) -> Model:
+def own_denoiser(model: Diffusion, trained: Wanted = everything) -> Diffusion:
     """A handle that shares everything with `model` but those of its denoiser's parameters that are `trained`.
 
     Under `model.edited(…)` these start from the edited weights, and the others stay edited only while the block runs.
@@ -37,29 +37,29 @@ def own_denoiser(model: Model, trained: Wanted = everything) -> Model:
     return _own(model, model.architecture.denoiser.path, trained)
 
 
-def own_text_encoder(model: Model, trained: Wanted = everything) -> Model:
+def own_text_encoder(model: Diffusion, trained: Wanted = everything) -> Diffusion:
     """The same for the (first) text encoder."""
     return _own(model, next(one.path for one in model.architecture.components if one.kind == "prompt"), trained)
 
 
-def denoiser_parameters(model: Model, wanted: Wanted = everything) -> dict[str, nn.Parameter]:
+def denoiser_parameters(model: Diffusion, wanted: Wanted = everything) -> dict[str, nn.Parameter]:
     """The denoiser's parameters by their names in the model ("unet.mid_block.….attn1.to_q.weight"), those `wanted`."""
     return parameters_of(model, model.architecture.denoiser.path, wanted)
 
 
-def parameters_of(model: Model, component: str, wanted: Wanted = everything) -> dict[str, nn.Parameter]:
+def parameters_of(model: Diffusion, component: str, wanted: Wanted = everything) -> dict[str, nn.Parameter]:
     """A component's parameters by their names in the model, those `wanted`."""
     named = ((f"{component}.{name}", one) for name, one in getattr(model.pipe, component).named_parameters())
     return {name: one for name, one in named if wanted(name)}
 
 
 @torch.no_grad()
-def changes(model: Model, trained: Model, names: Iterable[str]) -> dict[str, Tensor]:
+def changes(model: Diffusion, trained: Diffusion, names: Iterable[str]) -> dict[str, Tensor]:
     """`trained` − `model` for each parameter, on the CPU, as the `NAME:delta` tensors of a `WeightEdit`."""
     return {name + DELTA: (trained.parameter(name) - model.parameter(name)).cpu() for name in names}
 
 
-def _own(model: Model, component: str, trained: Wanted) -> Model:
+def _own(model: Diffusion, component: str, trained: Wanted) -> Diffusion:
     original = getattr(model.pipe, component)
     check_plain(original, component, "be trained")
     parts = (part for part in original.modules() if part is not original)
@@ -83,7 +83,7 @@ def _own(model: Model, component: str, trained: Wanted) -> Model:
     return twin
 
 
-def _all_parameters(model: Model) -> Iterator[nn.Parameter]:
+def _all_parameters(model: Diffusion) -> Iterator[nn.Parameter]:
     """Of the denoiser and of all text encoders."""
     return chain.from_iterable(getattr(model.pipe, part.path).parameters() for part in model.architecture.components)
 

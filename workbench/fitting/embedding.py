@@ -11,8 +11,8 @@ from torch import Tensor
 
 from saes.progress import SILENT, Progress
 from workbench.hooks import Role
-from workbench.models import Model
-from workbench.models.architecture import Reads
+from workbench.models import Diffusion
+from workbench.models.diffusion.architecture import Reads
 from workbench.models.encoding import Encoding
 
 BATCH = 32
@@ -41,11 +41,11 @@ class Memory:
         return self.rows.get(prompt)
 
 
-MEMORIES: "WeakKeyDictionary[Model, Memory]" = WeakKeyDictionary()
+MEMORIES: "WeakKeyDictionary[Diffusion, Memory]" = WeakKeyDictionary()
 
 
 @torch.no_grad()
-def embed(model: Model, prompts: Sequence[str], reads: Reads = "embeddings") -> Float[Tensor, "prompts *row"]:
+def embed(model: Diffusion, prompts: Sequence[str], reads: Reads = "embeddings") -> Float[Tensor, "prompts *row"]:
     """Encoded prompts `[n, tokens, d_text]`, or pooled `[n, d_pooled]`, in float32 or finer, as the denoiser gets them.
 
     Every distinct prompt is encoded once and remembered (up to half a gigabyte a model), except inside
@@ -66,7 +66,7 @@ def embed(model: Model, prompts: Sequence[str], reads: Reads = "embeddings") -> 
 
 
 @torch.no_grad()
-def encoded(model: Model, prompts: Sequence[str], role: Role = "cond") -> Encoding:
+def encoded(model: Diffusion, prompts: Sequence[str], role: Role = "cond") -> Encoding:
     """Encoded prompts as `model.encode` gives them, each encoded once and remembered as those of `embed` are."""
     memory = _memory(model)
     rows = []
@@ -83,14 +83,14 @@ def encoded(model: Model, prompts: Sequence[str], role: Role = "cond") -> Encodi
 
 
 def embed_in_batches(
-    model: Model, prompts: Sequence[str], reads: Reads = "embeddings", progress: Progress = SILENT
+    model: Diffusion, prompts: Sequence[str], reads: Reads = "embeddings", progress: Progress = SILENT
 ) -> Iterator[Float[Tensor, "prompts *row"]]:
     """The same for any number of prompts in bounded memory, a batch at a time."""
     for start in progress(range(0, len(prompts), BATCH), "text embeddings"):
         yield embed(model, prompts[start : start + BATCH], reads)
 
 
-def _memory(model: Model) -> Memory:
+def _memory(model: Diffusion) -> Memory:
     """What is remembered of the model as it is now: another text encoder, adapter or vocabulary starts anew."""
     if model.is_edited:
         return Memory(REMEMBERED_BYTES)

@@ -15,14 +15,14 @@ import torch
 
 from workbench.fitting.embedding import encoded
 from workbench.fitting.trajectories import ddim
-from workbench.models import Model
-from workbench.models.architecture import Latents
-from workbench.models.diffusion.autoencoder import Images
+from workbench.models import Diffusion
+from workbench.models.diffusion.architecture import Latents
+from workbench.models.images import Images
 from workbench.models.model import Change
 
 
 def purified(
-    model: Model,
+    model: Diffusion,
     edits: Change | Sequence[Change],
     images: Images,
     prompt: str,
@@ -41,7 +41,7 @@ def purified(
 
 
 @torch.no_grad()
-def inverted(model: Model, latents: Latents, prompt: str, *, steps: int) -> Latents:
+def inverted(model: Diffusion, latents: Latents, prompt: str, *, steps: int) -> Latents:
     """x_T of pictures' latents by (1), without guidance. The picture itself is read at the first timestep."""
     scheduler, cond, x = ddim(model, steps), encoded(model, [prompt]), latents.to(model.device)
     times = scheduler.timesteps.flip(0).tolist()  # from the picture on
@@ -54,7 +54,7 @@ def inverted(model: Model, latents: Latents, prompt: str, *, steps: int) -> Late
 
 
 @torch.no_grad()
-def sampled(model: Model, noise: Latents, prompt: str, *, steps: int, guidance_scale: float = 1.0) -> Latents:
+def sampled(model: Diffusion, noise: Latents, prompt: str, *, steps: int, guidance_scale: float = 1.0) -> Latents:
     """Latents of pictures from x_T by (2)."""
     scheduler, x = ddim(model, steps), noise.to(model.device)
     cond, uncond = encoded(model, [prompt]), encoded(model, [""], role="uncond")

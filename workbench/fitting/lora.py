@@ -10,7 +10,7 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 
-from workbench.models import Model
+from workbench.models import Diffusion
 
 NAME = "default"  # of the one adapter
 
@@ -22,7 +22,7 @@ class Adapter(NamedTuple):
     right: nn.Parameter  # A
 
 
-def attach(own: Model, names: Sequence[str], rank: int, generator: torch.Generator) -> dict[str, Adapter]:
+def attach(own: Diffusion, names: Sequence[str], rank: int, generator: torch.Generator) -> dict[str, Adapter]:
     """Puts an adapter on each weight of linear maps in the denoiser, by their names ("unet.….attn2.to_k.weight").
 
     `own` is a handle of `copies.own_denoiser`: its denoiser is changed for good. Its predictions stay as they are until

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from workbench.models import Model
+from workbench.models import Diffusion
 
 
 @contextmanager
-def saving_memory(model: Model, student: Model, wanted: bool = True) -> Iterator[None]:
+def saving_memory(model: Diffusion, student: Diffusion, wanted: bool = True) -> Iterator[None]:
     """In the block, the student's denoiser keeps the borders of its blocks for the backward pass and computes what is
     between them again, a third more work; the autoencoder and the text encoders, one of a student too, are on the CPU.
 
@@ -29,7 +29,7 @@ def saving_memory(model: Model, student: Model, wanted: bool = True) -> Iterator
         yield
 
 
-def idle_parts(*models: Model) -> list[nn.Module]:
+def idle_parts(*models: Diffusion) -> list[nn.Module]:
     """What no step of a fine-tuned denoiser runs, each once: autoencoders and text encoders."""
     paths = [[one.path for one in model.architecture.components if one.kind == "prompt"] for model in models]
     parts = [getattr(model.pipe, path) for model, text in zip(models, paths, strict=True) for path in ("vae", *text)]

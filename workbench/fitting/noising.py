@@ -8,7 +8,7 @@ With z₀ the latent of a picture, ε noise and ᾱ the picture's share of the v
 from jaxtyping import Float
 from torch import Tensor
 
-from workbench.models.architecture import Latents
+from workbench.models.diffusion.architecture import Latents
 
 
 def noised_and_target(

@@ -14,11 +14,12 @@ from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.fitting.embedding import embed, embed_in_batches
-from workbench.models import Model
-from workbench.models.architecture import Reads, Segment
+from workbench.models import Diffusion
+from workbench.models.architecture import Segment
+from workbench.models.diffusion.architecture import Reads
 
 
-def last_subject(model: Model, prompt: str, words: str) -> tuple[int, ...]:
+def last_subject(model: Diffusion, prompt: str, words: str) -> tuple[int, ...]:
     """The row of the last token of `words` in the encoded prompt, one for each tokenizer that the encoding comes from.
 
     In an empty prompt, the begin token, as in UCE's code; with T5, which has none, the end token. Raises
@@ -27,32 +28,32 @@ def last_subject(model: Model, prompt: str, words: str) -> tuple[int, ...]:
     return tuple(part.start + _last_of(part, prompt, words) for part in model.architecture.segments())
 
 
-def end_of_text(model: Model, prompt: str) -> tuple[int, ...]:
+def end_of_text(model: Diffusion, prompt: str) -> tuple[int, ...]:
     """The row of the first end token, one for each tokenizer."""
     return tuple(part.start + len(_ids(part, prompt, cut=True)) - 1 for part in model.architecture.segments())
 
 
 def ends_of_text(
-    model: Model, prompts: Sequence[str], progress: Progress = SILENT
+    model: Diffusion, prompts: Sequence[str], progress: Progress = SILENT
 ) -> Float[Tensor, "prompts tokenizers d"]:
     """The rows of the first end tokens of each prompt, which sum it up: one for each tokenizer."""
     encoded = (rows for batch in embed_in_batches(model, prompts, progress=progress) for rows in batch)
     return torch.stack([rows[list(end_of_text(model, text))] for text, rows in zip(prompts, encoded, strict=True)])
 
 
-def subject_span(model: Model, prompt: str, words: str) -> range:
+def subject_span(model: Diffusion, prompt: str, words: str) -> range:
     """The rows of all tokens of `words` in the prompt, for a model with one tokenizer."""
     part = model.architecture.segments()[0]
     last = _last_of(part, prompt, words)
     return range(last - len(_content(part, words)) + 1, last + 1)
 
 
-def same_tokens(model: Model, first: str, second: str) -> bool:
+def same_tokens(model: Diffusion, first: str, second: str) -> bool:
     """Whether two words are the same to every tokenizer, as "Fox" and "fox" are to CLIP's."""
     return all(_content(part, first) == _content(part, second) for part in model.architecture.segments())
 
 
-def refuse_same_tokens(model: Model, concept: Concept, words: Sequence[str]) -> None:
+def refuse_same_tokens(model: Diffusion, concept: Concept, words: Sequence[str]) -> None:
     """Raises `WorkbenchError` if one of these words of the concept is its anchor to the tokenizers: nothing would
     change."""
     if concept.anchor and any(same_tokens(model, word, concept.anchor) for word in words):
@@ -62,7 +63,7 @@ def refuse_same_tokens(model: Model, concept: Concept, words: Sequence[str]) -> 
 
 
 def subject_rows(
-    model: Model,
+    model: Diffusion,
     prompts: Sequence[str],
     words: Sequence[str],
     tokens: Literal["all", "last"] = "all",

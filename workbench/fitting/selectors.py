@@ -11,7 +11,7 @@ from torch import nn
 
 from saes.errors import WorkbenchError, unknown_name
 from workbench.fitting.copies import Wanted, denoiser_parameters, everything
-from workbench.models import Model
+from workbench.models import Diffusion
 
 ENDS = ("conv_out", "conv_norm_out", "time_embedding", "add_embedding")
 
@@ -67,7 +67,7 @@ def wanted(name: str) -> Wanted:
     return DENOISER_SETS[name].wanted
 
 
-def select(model: Model, which: str | Callable[[str], bool]) -> dict[str, nn.Parameter]:
+def select(model: Diffusion, which: str | Callable[[str], bool]) -> dict[str, nn.Parameter]:
     """The denoiser's parameters of a set, by name. Raises `WorkbenchError` if there is none in this model."""
     chosen = denoiser_parameters(model, wanted(which) if isinstance(which, str) else which)
     if not chosen:

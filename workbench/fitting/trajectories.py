@@ -11,8 +11,8 @@ from torch import Tensor
 from saes.progress import SILENT, Progress
 from workbench.fitting.embedding import encoded
 from workbench.hooks import Role
-from workbench.models import Model
-from workbench.models.architecture import Latents
+from workbench.models import Diffusion
+from workbench.models.diffusion.architecture import Latents
 from workbench.models.encoding import Encoding
 
 BATCH = 16
@@ -32,7 +32,7 @@ class Trajectories(NamedTuple):
 
 @torch.no_grad()
 def trajectories(
-    model: Model,
+    model: Diffusion,
     prompts: Sequence[str],
     seeds: Sequence[int],
     *,
@@ -74,7 +74,9 @@ class Partway(NamedTuple):
 
 
 @torch.no_grad()
-def partway(model: Model, prompt: str, noise: Latents, k: int, *, steps: int, guidance_scale: float = 1.0) -> Partway:
+def partway(
+    model: Diffusion, prompt: str, noise: Latents, k: int, *, steps: int, guidance_scale: float = 1.0
+) -> Partway:
     """The `k`-th latent (from 0, the noise itself) of a trajectory of `steps` steps of DDIM from `noise`, at its own
     timestep: `k` passes of the model, without gradients."""
     scheduler = ddim(model, steps)
@@ -85,7 +87,7 @@ def partway(model: Model, prompt: str, noise: Latents, k: int, *, steps: int, gu
     return Partway(x, timesteps[k])
 
 
-def ddim(model: Model, steps: int) -> DDIMScheduler:
+def ddim(model: Diffusion, steps: int) -> DDIMScheduler:
     """A scheduler of one's own with the model's noise schedule, set to so many steps."""
     scheduler = DDIMScheduler.from_config(model.pipe.scheduler.config, clip_sample=False)
     scheduler.set_timesteps(steps)
@@ -103,7 +105,7 @@ class _Answer(NamedTuple):
         return self.cond if scale == 1 else self.uncond + scale * (self.cond - self.uncond)
 
 
-def _answer(model: Model, x: Latents, t: int, cond: Encoding, *, both: bool) -> _Answer:
+def _answer(model: Diffusion, x: Latents, t: int, cond: Encoding, *, both: bool) -> _Answer:
     prediction = model.noise_prediction(x, t, cond)
     return _Answer(
         prediction, model.noise_prediction(x, t, encoded(model, [""], role="uncond")) if both else prediction

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from saes.progress import SILENT, Progress
 from workbench.fitting.trajectories import Trajectories, trajectories
-from workbench.models import Model
-from workbench.models.architecture import Latents
+from workbench.models import Diffusion
+from workbench.models.diffusion.architecture import Latents
 
 
 class Seen(NamedTuple):
@@ -43,7 +43,7 @@ class View(NamedTuple):
 
 
 def whole_trajectories(
-    model: Model,
+    model: Diffusion,
     prompts: Sequence[str],
     *,
     steps: int,

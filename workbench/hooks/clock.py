@@ -1,7 +1,7 @@
 """When: which call of which component a hook is in, and what each row of the batch stands for."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Int
@@ -11,7 +11,8 @@ CPU = torch.device("cpu")
 Role = Literal["cond", "uncond"]
 
 
-class Step(NamedTuple):
+@dataclass(frozen=True)
+class Step:
     """How far the picture of a call is.
 
     Args:

@@ -18,7 +18,7 @@ from workbench.concepts import Concept
 from workbench.edits.interventions import ablation
 from workbench.hooks import Site
 from workbench.models import Model
-from workbench.models.diffusion.autoencoder import Images
+from workbench.models.images import Images
 
 
 def find_features(

@@ -25,7 +25,7 @@ from workbench.activations.autoencoders import check_origin, dictionary_on, open
 from workbench.activations.reading import Reading, evenly, read_batch
 from workbench.hooks import AttentionRecorder, AttentionSite, Clock, Site
 from workbench.hooks.replaying import replayed, taped
-from workbench.models import Model
+from workbench.models import Diffusion
 from workbench.models.diffusion.sampling import Cell, pair
 from workbench.models.encoding import token_row
 from workbench.models.model import Change
@@ -68,7 +68,7 @@ class Inside(NamedTuple):
 
 @torch.no_grad()
 def inside(
-    model: Model,
+    model: Diffusion,
     edit: Change,
     prompts: str | Sequence[str],
     seeds: int | Sequence[int],
@@ -118,7 +118,7 @@ def untouched(change: pd.DataFrame) -> str:
     return f"{said} in the rows of the prompt. A negative prompt, for one, acts in the other rows."
 
 
-def whole_layers(model: Model) -> list[str]:
+def whole_layers(model: Diffusion) -> list[str]:
     """The sites that are no part of a layer: what each layer or block hands on as a whole."""
     return [alias for alias in model.sites() if not PARTS & set(alias.split("."))]
 
@@ -142,7 +142,7 @@ class _Fired:
 class _Look:
     """One run of some pictures, and what is seen of it: conditional rows only."""
 
-    def __init__(self, model: Model, measured: Sequence[Site], followed: Mapping[str, _Followed]) -> None:
+    def __init__(self, model: Diffusion, measured: Sequence[Site], followed: Mapping[str, _Followed]) -> None:
         self.activations: Activations = {}
         self.fired = {alias: _Fired(*torch.zeros(2, sae.dictionary.d_sae)) for alias, sae in followed.items()}
         self.attention: dict[str, Float[Tensor, "rows tokens"]] = {}
@@ -181,7 +181,7 @@ class _Look:
         self._calls[site.alias] = self._calls.get(site.alias, 0) + 1
 
 
-def _followed(model: Model, saes: Sequence[SAE | str | Path]) -> dict[str, _Followed]:
+def _followed(model: Diffusion, saes: Sequence[SAE | str | Path]) -> dict[str, _Followed]:
     found: dict[str, _Followed] = {}
     for sae in map(open_sae, saes):
         check_origin(sae, model)
@@ -233,7 +233,7 @@ def _feature_table(fired: Sequence[tuple[dict[str, _Fired], dict[str, _Fired]]])
 
 
 def _attention(
-    model: Model, cells: Sequence[Cell], before: Mapping[str, Tensor], after: Mapping[str, Tensor]
+    model: Diffusion, cells: Sequence[Cell], before: Mapping[str, Tensor], after: Mapping[str, Tensor]
 ) -> list[pd.DataFrame]:
     """A table a picture and site; padding is one row, at the first position beyond the encoding."""
     tables = []
@@ -254,7 +254,7 @@ def _attention_table(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return joined.groupby(["site", "prompt", "position", "token"], sort=False, as_index=False).mean()
 
 
-def token_labels(model: Model, prompt: str) -> list[str]:
+def token_labels(model: Diffusion, prompt: str) -> list[str]:
     """What stands at each position of the encoded prompt, as a reader sees it."""
     labels: list[str] = []
     for segment in model.architecture.segments():

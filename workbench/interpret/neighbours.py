@@ -17,14 +17,14 @@ from workbench.concepts import Concept
 from workbench.fitting.rows import ends_of_text
 from workbench.fitting.trajectories import trajectories
 from workbench.interpret.find_features import feature_scores
-from workbench.models import Model
+from workbench.models import Diffusion
+from workbench.models.capabilities import NOISE_SCHEDULE
 
 LATENTS, BATCH = 4, 64
-DIFFUSION = ("sd1", "sd2", "sdxl")
 
 
 def find_neighbours(
-    model: Model,
+    model: Diffusion,
     concept: Concept,
     among: Sequence[str] | None = None,
     *,
@@ -60,7 +60,7 @@ def find_neighbours(
 
 @torch.no_grad()
 def noise_effects(
-    model: Model, prompts: Sequence[str], templates: int, progress: Progress = SILENT
+    model: Diffusion, prompts: Sequence[str], templates: int, progress: Progress = SILENT
 ) -> Float[Tensor, "prompts m"]:
     """The noise that the model predicts for each prompt at the same latents, less its mean over the prompts of the
     same template: what the words of the prompts do. The prompts come word by word, `templates` of each.
@@ -68,9 +68,9 @@ def noise_effects(
     The latents are `LATENTS` trajectories of the empty prompt after a third of the denoising, where noise still decides
     little and the prompt decides what there is to be seen.
     """
-    if model.kind not in DIFFUSION:
+    if NOISE_SCHEDULE not in model.capabilities:
         raise WorkbenchError(
-            f"Effects are compared along trajectories of {', '.join(DIFFUSION)}, and {model.name} is {model.kind}.",
+            f"Effects are compared along trajectories of noise, and {model.name} ({model.kind}) has no noise schedule.",
             "Leave the effects out.",
         )
     steps = model.defaults.steps

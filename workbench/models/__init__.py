@@ -1,7 +1,9 @@
-"""One handle over diffusers pipelines of Stable Diffusion 1, 2, XL, 3 and Flux."""
+"""Text-to-image models under one handle: diffusion pipelines of Stable Diffusion 1, 2, XL, 3 and Flux."""
 
+from workbench.models.diffusion.model import Diffusion
 from workbench.models.encoding import Encoding, TokenRow
 from workbench.models.loading import load
 from workbench.models.model import Model
+from workbench.models.prompts import TokenEmbeddings, TokenIds
 
-__all__ = ["Encoding", "Model", "TokenRow", "load"]
+__all__ = ["Diffusion", "Encoding", "Model", "TokenEmbeddings", "TokenIds", "TokenRow", "load"]

@@ -1,16 +1,15 @@
-"""What a family of pipelines declares about itself; the model handle does the rest for all of them."""
+"""What a family of models declares about itself; the model handle does the rest for all of them."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from workbench.hooks import AttentionSite, Component, Role, Site
+from workbench.models.capabilities import KINDS
 from workbench.models.encoding import Encoding
-
-Latents = Float[Tensor, "rows channels height width"]
-Reads = Literal["embeddings", "pooled"]  # the two fields of an encoding
+from workbench.models.prompts import Prompts, TokenIds
+from workbench.models.provenance import networks, structure
 
 
 class Defaults(NamedTuple):
@@ -30,18 +29,36 @@ class Segment(NamedTuple):
 
 
 class Architecture(ABC):
-    """One kind of pipeline: its components, its table of sites, and how its denoiser wants to be called."""
+    """One kind of model: its components, its table of sites, and how prompts are encoded.
+
+    Args:
+        pipe: The object that holds the components as attributes.
+    """
 
     kind: ClassVar[str]
-    doubles_rows: ClassVar[bool] = True  # guidance as a second, unconditional row in the same batch
 
     def __init__(self, pipe: Any) -> None:
         self.pipe = pipe
 
     @property
+    def capabilities(self) -> frozenset[str]:
+        """What methods may ask of it, of `workbench.models.capabilities`."""
+        return KINDS[self.kind]
+
+    @property
     @abstractmethod
     def components(self) -> tuple[Component, ...]:
-        """The text encoders and the denoiser."""
+        """The networks that read prompts and those that make pictures."""
+
+    @property
+    def image_side(self) -> Component:
+        """The component that makes pictures."""
+        return next(component for component in self.components if component.kind == "image")
+
+    @property
+    def prompt_sides(self) -> tuple[Component, ...]:
+        """The components that read prompts."""
+        return tuple(component for component in self.components if component.kind == "prompt")
 
     @abstractmethod
     def defaults(self) -> Defaults:
@@ -49,45 +66,29 @@ class Architecture(ABC):
 
     @abstractmethod
     def sites(self, image_size: int) -> list[Site]:
-        """The table of aliases, resolved for this pipeline."""
+        """The table of aliases, resolved for this model."""
 
     @abstractmethod
     def attention_sites(self, image_size: int) -> list[AttentionSite]:
         """Where the picture attends to the prompt."""
 
     @abstractmethod
-    def encode(self, prompts: list[str], role: Role) -> Encoding:
-        """One pass of all text encoders over padded prompts."""
+    def encode(self, prompts: Prompts, role: Role) -> Encoding:
+        """One pass of all that reads prompts, over padded prompts."""
 
     @abstractmethod
-    def predict(self, latents: Latents, timestep: Tensor, encoding: Encoding) -> Latents:
-        """The raw output of the denoiser, without guidance."""
-
-    @property
-    def denoiser(self) -> Component:
-        """The component that predicts noise."""
-        return next(component for component in self.components if component.kind == "image")
-
-    @property
-    def latent_channels(self) -> int:
-        """Channels of one latent picture."""
-        return self.pipe.vae.config.latent_channels
-
-    def pack(self, latents: Latents) -> Tensor:
-        """Latents in the order that the pipeline's `latents` argument wants them."""
-        return latents
-
-    def prompt_arguments(self, cond: Encoding, uncond: Encoding | None) -> dict[str, Any]:
-        """Encodings as the arguments of the pipeline's `__call__`."""
-        arguments = {"prompt_embeds": cond.embeddings, "pooled_prompt_embeds": cond.pooled}
-        if uncond is not None:
-            arguments |= {"negative_prompt_embeds": uncond.embeddings, "negative_pooled_prompt_embeds": uncond.pooled}
-        return {name: value for name, value in arguments.items() if value is not None}
-
-    @abstractmethod
-    def prompt_maps(self, reads: Reads) -> dict[str, nn.Parameter]:
-        """Weights `[out, d]` of the maps that are applied to an encoding as it is, without a norm before them."""
-
     def segments(self) -> list[Segment]:
         """How the rows of `Encoding.embeddings` come from tokenizers, in order."""
-        return [Segment(self.pipe.tokenizer, 0, self.pipe.tokenizer.model_max_length)]
+
+    @abstractmethod
+    def token_ids(self, texts: list[str]) -> TokenIds:
+        """The texts as ids for every tokenizer, padded to the full length and cut there."""
+
+    @abstractmethod
+    def looked_up(self, prompts: TokenIds) -> tuple[Tensor, ...]:
+        """The rows of every token table at the ids, `[rows, tokens, d]` each."""
+
+    def parts(self, image_size: int) -> dict[str, str]:
+        """What decides pictures besides weights, as a hash for each part: see `workbench.identity`."""
+        found = {name: structure(part) for name, part in networks(self.pipe)}
+        return {**found, "image size": str(image_size)}

@@ -89,15 +89,6 @@ def networks(pipe: Any) -> Iterator[tuple[str, nn.Module]]:
             yield name, part
 
 
-def parts_of(pipe: Any, image_size: int) -> dict[str, str]:
-    """What decides pictures besides weights: configurations and structure of all components, dtypes, and the size."""
-    parts = {name: structure(part) for name, part in networks(pipe)}
-    signal = getattr(pipe.scheduler, "alphas_cumprod", None)  # schedules of flow models have none
-    parts["scheduler"] = hashed([type(pipe.scheduler).__name__, _config(pipe.scheduler), digest_of(signal)])
-    parts["pipeline"] = hashed([type(pipe).__name__, _plain(vars(pipe)), _config(pipe.image_processor)])
-    return {**parts, "image size": str(image_size)}
-
-
 def tensors_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Parameters and buffers, also those that are not saved, by name."""
     yield from module.named_parameters()
@@ -124,7 +115,7 @@ def structure(module: nn.Module) -> str:
     """Hash of what a network computes apart from its tensors' numbers: classes, plain attributes, configuration,
     dtypes, and hooks that are neither ours nor a library's."""
     dtypes = sorted({str(tensor.dtype) for _, tensor in tensors_of(module)})
-    return hashed([type(module).__qualname__, _config(module), dtypes, list(_structure(module))])
+    return hashed([type(module).__qualname__, config_of(module), dtypes, list(_structure(module))])
 
 
 def tokenizer_hash(tokenizer: Any) -> str:
@@ -196,23 +187,23 @@ def _adapters(module: nn.Module) -> Iterator[Any]:
             yield name, hashed(digest_of({**state, "merged": list(getattr(part, "merged_adapters", []))}))
 
 
-def _config(part: Any) -> dict[str, Any]:
+def config_of(part: Any) -> dict[str, Any]:
     config = getattr(part, "config", None)
-    known = config.to_dict() if hasattr(config, "to_dict") else dict(config or {})
+    known = config.to_dict() if config is not None and hasattr(config, "to_dict") else dict(config or {})
     return {name: value for name, value in known.items() if not name.startswith("_") and name != "transformers_version"}
 
 
 def _structure(module: nn.Module) -> Iterator[Any]:
     for name, part in module.named_modules():
         said = vars(part)
-        plain = _plain(said)
+        plain = plain_of(said)
         processor = said.get("processor")
         if processor is not None:
-            plain["processor"] = [type(processor).__qualname__, _plain(vars(processor))]
+            plain["processor"] = [type(processor).__qualname__, plain_of(vars(processor))]
         yield name, type(part).__qualname__, digest_of(plain), list(_foreign_hooks(part))
 
 
-def _plain(said: Mapping[str, Any]) -> dict[str, Any]:
+def plain_of(said: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in said.items() if isinstance(value, PLAIN) and _decides(key)}
 
 

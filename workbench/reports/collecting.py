@@ -27,8 +27,8 @@ from workbench.evaluation.runs import Run, Sampling
 from workbench.interpret.attribution.pictures import chosen_values
 from workbench.interpret.attribution.words import word_maps
 from workbench.models import Model
-from workbench.models.diffusion.autoencoder import Images
 from workbench.models.encoding import TokenRow
+from workbench.models.images import Images
 from workbench.reports.evidence import Ablation, AttentionPair, AttentionText, Evidence, FeatureCard, SAEFacts, Strip
 
 

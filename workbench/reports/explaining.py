@@ -11,6 +11,7 @@ from workbench.edits import load_edit
 from workbench.evaluation.judges import Judge
 from workbench.evaluation.runs import EditSpec, Run, Trial
 from workbench.models import Model
+from workbench.models.diffusion.model import as_diffusion
 from workbench.reports.collecting import collect, joined
 from workbench.reports.evidence import Evidence, SAEFacts, read_evidence, write_evidence
 from workbench.reports.interpreting import Tables, interpret
@@ -69,7 +70,7 @@ def _tables(
     for sae in (*own, *saes):  # one a site, those of the edits first
         if (folder := sae_folder(sae)).exists():
             sites.setdefault(open_sae(folder).cfg.metadata.hook_name, folder)
-    return interpret(model, concept, edits, saes=list(sites.values()), progress=progress)
+    return interpret(as_diffusion(model, "Attribution"), concept, edits, saes=list(sites.values()), progress=progress)
 
 
 def facts(run: Run, edit: EditSpec) -> SAEFacts | None:

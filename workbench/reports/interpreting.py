@@ -23,8 +23,9 @@ from workbench.interpret.attribution.graph import feature_graph
 from workbench.interpret.attribution.lens import concept_lens
 from workbench.interpret.find_features import feature_scores
 from workbench.interpret.inside import Inside, inside
-from workbench.interpret.neighbours import DIFFUSION, find_neighbours
-from workbench.models import Model
+from workbench.interpret.neighbours import find_neighbours
+from workbench.models import Diffusion
+from workbench.models.capabilities import NOISE_SCHEDULE
 from workbench.shipped import sae_folder
 
 MOST_FEATURES = 48  # whose effects are measured: each costs a run of the model
@@ -33,7 +34,7 @@ Tables = dict[str, pd.DataFrame]
 
 
 def interpret(
-    model: Model,
+    model: Diffusion,
     concept: Concept,
     edits: Mapping[str, Edit],
     *,
@@ -60,13 +61,15 @@ def interpret(
                 edges = _edges(model, (text, other), sources.tolist(), prompts, seeds, progress)
                 tables["edges"] = edges.assign(concept=concept.name)
         if concept.retain or concept.synonyms:
-            near = find_neighbours(model, concept, sae=sae, effects=model.kind in DIFFUSION, progress=progress)
+            near = find_neighbours(
+                model, concept, sae=sae, effects=NOISE_SCHEDULE in model.capabilities, progress=progress
+            )
             tables["neighbours"] = near.assign(concept=concept.name)
     return tables
 
 
 def _edges(
-    model: Model,
+    model: Diffusion,
     folders: tuple[Path, Path],
     sources: Sequence[int],
     prompts: Sequence[str],
@@ -109,7 +112,7 @@ def _stacked(concept: Concept, found: Mapping[str, Inside]) -> Tables:
     }  # fmt: skip
 
 
-def _at(model: Model, saes: Sequence[str | Path], component: str) -> Path | None:
+def _at(model: Diffusion, saes: Sequence[str | Path], component: str) -> Path | None:
     """The folder of the first SAE at a site of the component."""
     folders = (sae_folder(sae) for sae in saes)
     return next((one for one in folders if site_of(open_sae(one), model).component == component), None)
@@ -125,7 +128,7 @@ def _erased(edits: Mapping[str, Edit], site: str) -> set[int]:
 
 
 def _effects(
-    model: Model,
+    model: Diffusion,
     sae: SAE,
     concept: Concept,
     cells: tuple[list[str], list[str], list[int]],

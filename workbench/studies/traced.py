@@ -14,6 +14,7 @@ from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.models import Model
+from workbench.models.diffusion.model import as_diffusion
 from workbench.studies.hypothesis import HeldOut, drawn
 from workbench.studies.tracing import COLUMNS, trace
 
@@ -91,7 +92,7 @@ def run_trace(model: Model, said: TraceFile, out_dir: Path | str, *, progress: P
         return known
     assert not isinstance(said.prompts, int), "prompts are listed by `with_prompts`"
     table = trace(
-        model, said.prompts, said.concept, said.sparing, said.sites,
+        as_diffusion(model, "Tracing"), said.prompts, said.concept, said.sparing, said.sites,
         steps=said.steps, seed=said.seed, progress=progress,
     )  # fmt: skip
     rows = table.astype(object).where(table.notna(), None).to_dict("records")

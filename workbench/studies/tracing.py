@@ -26,8 +26,8 @@ from saes.progress import SILENT, Progress
 from workbench.activations.reading import Reading, held, makes_pictures, watched
 from workbench.fitting.trajectories import trajectories
 from workbench.hooks import Clock, Site, SiteEdit
-from workbench.models import Model
-from workbench.models.architecture import Latents
+from workbench.models import Diffusion
+from workbench.models.diffusion.architecture import Latents
 from workbench.models.encoding import Encoding
 from workbench.studies.contexts import check_lengths, with_word
 
@@ -57,7 +57,7 @@ class Runs(NamedTuple):
 
 
 def trace(
-    model: Model,
+    model: Diffusion,
     prompts: Sequence[str],
     word: str,
     others: Sequence[str],
@@ -96,7 +96,7 @@ def restored(
 
 
 def token_parts(
-    model: Model, prompts: Sequence[str], word: str, positions: int
+    model: Diffusion, prompts: Sequence[str], word: str, positions: int
 ) -> dict[str, Bool[Tensor, "prompts positions"]]:
     """Which positions each of `TOKENS` covers: words before it, the word, those after it, the end token, the padding.
 
@@ -113,7 +113,7 @@ def token_parts(
     return found
 
 
-def _runs(model: Model, prompts: Sequence[str], word: str, others: list[str], steps: int, seed: int) -> Runs:
+def _runs(model: Diffusion, prompts: Sequence[str], word: str, others: list[str], steps: int, seed: int) -> Runs:
     read = {"clean": with_word(prompts, word, [word])}
     read["corrupted"] = with_word(prompts, word, others)
     read["unrelated"] = with_word(prompts, word, [*others[1:], others[0]])
@@ -126,7 +126,7 @@ def _runs(model: Model, prompts: Sequence[str], word: str, others: list[str], st
     return Runs(clean, corrupted, unrelated, read, [path.timesteps[i] for i in chosen], path.latents[:, chosen])
 
 
-def _text_cells(model: Model, site: Site, runs: Runs, word: str) -> Iterator[tuple[dict[str, Any], Cell]]:
+def _text_cells(model: Diffusion, site: Site, runs: Runs, word: str) -> Iterator[tuple[dict[str, Any], Cell]]:
     """Each part of the sentence, patched on all steps together."""
     clean, unrelated = (held(model, site, runs.prompts[name]) for name in ("clean", "unrelated"))
     expected = (_predictions(model, runs, runs.clean), _predictions(model, runs, runs.corrupted))
@@ -141,7 +141,7 @@ def _text_cells(model: Model, site: Site, runs: Runs, word: str) -> Iterator[tup
         yield {"step": float("nan"), "token": name}, Cell(patched[0], patched[1], *expected)
 
 
-def _step_cells(model: Model, site: Site, runs: Runs) -> Iterator[tuple[dict[str, Any], Cell]]:
+def _step_cells(model: Diffusion, site: Site, runs: Runs) -> Iterator[tuple[dict[str, Any], Cell]]:
     """Each observed step by itself, patched at all pixels."""
     for place, timestep in enumerate(runs.timesteps):
         latents, found = runs.latents[:, place], []
@@ -161,14 +161,14 @@ def _put(donor: Tensor, mask: Bool[Tensor, "prompts positions"]) -> Callable[[Te
     return lambda x, clock: torch.where(mask[..., None], donor.to(x.dtype), x)
 
 
-def _predictions(model: Model, runs: Runs, encoding: Encoding) -> Tensor:
+def _predictions(model: Diffusion, runs: Runs, encoding: Encoding) -> Tensor:
     """The predictions at all observed steps, `[prompts, steps, …]`."""
     parts = [_prediction(model, runs.latents[:, place], t, encoding) for place, t in enumerate(runs.timesteps)]
     return torch.stack(parts, dim=1)
 
 
 @torch.no_grad()
-def _prediction(model: Model, latents: Latents, timestep: int, encoding: Encoding) -> Tensor:
+def _prediction(model: Diffusion, latents: Latents, timestep: int, encoding: Encoding) -> Tensor:
     return model.noise_prediction(latents, timestep, encoding).cpu()
 
 

@@ -18,8 +18,8 @@ from workbench.concepts import Concept
 from workbench.edits import KINDS, Edit, WeightEdit, load_edit, no_op_like
 from workbench.edits.composed import leaves
 from workbench.erasure.method import Method
-from workbench.models import Model, load
-from workbench.models.diffusion.autoencoder import Images
+from workbench.models import Diffusion, load
+from workbench.models.images import Images
 from workbench.testing.state import Watch, images_in_another_process, state_of
 
 
@@ -33,10 +33,10 @@ class Case:
     """
 
     method: Method
-    model: Model
+    model: Diffusion
     concepts: Sequence[Concept]
-    other: Model
-    unsupported: Sequence[tuple[Model, Concept]] = ()
+    other: Diffusion
+    unsupported: Sequence[tuple[Diffusion, Concept]] = ()
     steps: int = 2
 
     @cached_property

@@ -16,7 +16,7 @@ from torch import nn
 
 from saes.errors import WorkbenchError
 from workbench.models import Model
-from workbench.models.diffusion.autoencoder import Images
+from workbench.models.images import Images
 
 Item = TypeVar("Item")
 _SCRIPT = """

@@ -16,7 +16,7 @@ from saes.files import SAE
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.interpret.neighbours import find_neighbours
-from workbench.models import Model
+from workbench.models import Diffusion
 from workbench.toy.vocabulary import concepts
 from workbench.toy.world import ARTISTS, CHARACTERS, THINGS
 
@@ -40,7 +40,7 @@ def relatives(name: str) -> tuple[str, ...]:
 
 
 def neighbour_precision(
-    model: Model, sae: SAE, *, kinds: Sequence[str] = tuple(KINDS), seed: int = 0, progress: Progress = SILENT
+    model: Diffusion, sae: SAE, *, kinds: Sequence[str] = tuple(KINDS), seed: int = 0, progress: Progress = SILENT
 ) -> pd.DataFrame:
     """(1) of every concept of these kinds by every ranking. Columns: kind, target, ranking, n, precision in [0, 1]."""
     rows = []

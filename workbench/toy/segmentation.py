@@ -21,7 +21,7 @@ from probes.statistics import bootstrap_means, middle_95
 from saes.progress import SILENT, Progress
 from workbench.activations.substitution import noised
 from workbench.interpret.attribution.words import BATCH, WordRecorder, positions_of
-from workbench.models import Model
+from workbench.models import Diffusion
 from workbench.toy.render import Picture, render
 from workbench.toy.scenes import Placed, Scene
 from workbench.toy.world import COLOURS, IMAGE_SIZE, THINGS
@@ -44,7 +44,7 @@ def captioned_scenes(n: int, seed: int = 0) -> list[Captioned]:
 
 @torch.no_grad()
 def segmentation(
-    model: Model, n: int = 48, *, timesteps: Sequence[float] = TIMESTEPS, seed: int = 0, progress: Progress = SILENT
+    model: Diffusion, n: int = 48, *, timesteps: Sequence[float] = TIMESTEPS, seed: int = 0, progress: Progress = SILENT
 ) -> pd.DataFrame:
     """A row for each object of `n` pictures of one object and `n` of two.
 
@@ -101,7 +101,7 @@ def _captioned(rng: np.random.Generator, objects: int) -> Captioned:
 
 
 def _maps(
-    model: Model,
+    model: Diffusion,
     scenes: Sequence[Captioned],
     pictures: Sequence[Picture],
     timesteps: Sequence[float],
@@ -122,7 +122,7 @@ def _maps(
     return np.concatenate(parts)
 
 
-def _places(model: Model, captioned: Captioned) -> list[list[int]]:
+def _places(model: Diffusion, captioned: Captioned) -> list[list[int]]:
     objects = [positions_of(model, captioned.caption, item.thing) for item in captioned.scene.objects]
     if len(objects) == 2:
         return objects

@@ -21,7 +21,7 @@ from workbench.evaluation.evaluate import evaluate_concepts
 from workbench.evaluation.judges import Judge
 from workbench.evaluation.suites import ROLES, Suite
 from workbench.evaluation.tables import RATES, metrics
-from workbench.models import Model
+from workbench.models import Diffusion
 from workbench.toy import concepts as known_concepts
 from workbench.toy import path as pipeline
 from workbench.toy.suites import suite
@@ -47,8 +47,8 @@ def shipped_relatives() -> list[Path]:
 
 
 def measure_transfer(
-    model: Model,
-    relatives: Sequence[Model],
+    model: Diffusion,
+    relatives: Sequence[Diffusion],
     method: SPM,
     concepts: Sequence[str],
     judge: Judge,
@@ -87,7 +87,7 @@ def measure_transfer(
     return _shown(pd.concat(tables, ignore_index=True))
 
 
-def _fitted(model: Model, method: SPM, concept: str, folder: Path, seed: int, progress: Progress) -> AdapterEdit:
+def _fitted(model: Diffusion, method: SPM, concept: str, folder: Path, seed: int, progress: Progress) -> AdapterEdit:
     """The edit of a concept, fitted unless it was before."""
     place = folder / concept.replace(" ", "-")
     if not place.exists():
@@ -99,7 +99,7 @@ def _fitted(model: Model, method: SPM, concept: str, folder: Path, seed: int, pr
     return edit
 
 
-def _gates(edit: AdapterEdit, model: Model, asked: Suite) -> dict[str, float]:
+def _gates(edit: AdapterEdit, model: Diffusion, asked: Suite) -> dict[str, float]:
     """Mean γ over the prompts of each rate, by the text encoder of this model."""
     gates = edit.gates(model, [row.prompt for row in asked.rows]).mean(dim=1).tolist()
     by_role = {role: [gate for gate, row in zip(gates, asked.rows, strict=True) if row.role == role] for role in ROLES}

@@ -24,14 +24,14 @@ from workbench.edits.interventions import ablation
 from workbench.hooks import Activation, Clock, Site, SiteEdit
 from workbench.interpret.attribution.lens import SEEN, Looks, looks_at
 from workbench.interpret.attribution.pictures import chosen_values
-from workbench.models import Model
+from workbench.models import Diffusion
 
 DRAWS = 3  # random directions for each source
 
 
 @torch.no_grad()
 def feature_graph(
-    model: Model,
+    model: Diffusion,
     source: SAE | str | Path,
     sources: Sequence[int],
     target: SAE | str | Path,
@@ -86,7 +86,7 @@ def without(
 
 
 def _means(
-    model: Model, site: Site, dictionary: Dictionary, targets: Sequence[int], prompts: Sequence[str], looks: Looks
+    model: Diffusion, site: Site, dictionary: Dictionary, targets: Sequence[int], prompts: Sequence[str], looks: Looks
 ) -> Callable[[Sequence[SiteEdit]], Float[Tensor, "rows targets"]]:
     """The function that gives the targets' mean activation over places and timesteps under some edits."""
     chosen = torch.tensor(list(targets), device=model.device)

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from saes.errors import WorkbenchError
 from workbench.activations.substitution import noised
-from workbench.models import Model
-from workbench.models.architecture import Latents
+from workbench.models import Diffusion
+from workbench.models.diffusion.architecture import Latents
 
 Looks = Sequence[tuple[Latents, float]]  # latents of all rows, and their timestep
 Lens = Callable[[], Float[Tensor, " rows"]]
@@ -24,7 +24,7 @@ SEEN = 4  # timesteps
 
 
 @torch.no_grad()
-def looks_at(model: Model, prompts: Sequence[str], seeds: Sequence[int], seen: int = SEEN) -> Looks:
+def looks_at(model: Diffusion, prompts: Sequence[str], seeds: Sequence[int], seen: int = SEEN) -> Looks:
     """Pictures that the model makes of the prompts, noised to `seen` timesteps evenly spread over the schedule."""
     pictures, noise = model.latents(model.generate(prompts, seeds)), model.noise(seeds).to(model.device)
     times = [1000 * (place + 0.5) / seen for place in range(seen)]
@@ -33,7 +33,7 @@ def looks_at(model: Model, prompts: Sequence[str], seeds: Sequence[int], seen: i
 
 @torch.no_grad()
 def concept_lens(
-    model: Model,
+    model: Diffusion,
     prompts: Sequence[str],
     anchors: Sequence[str],
     seeds: Sequence[int],

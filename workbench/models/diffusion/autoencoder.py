@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
-from workbench.models.architecture import Latents
-
-Images = UInt8[np.ndarray, "images image_height image_width 3"]
+from workbench.models.diffusion.architecture import Latents
+from workbench.models.images import Images
 
 
 @torch.no_grad()

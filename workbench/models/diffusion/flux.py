@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from workbench.hooks import AttentionSite, Component, Role, Site
-from workbench.models.architecture import Architecture, Defaults, Latents, Reads, Segment
+from workbench.models.architecture import Defaults, Segment
+from workbench.models.diffusion.architecture import DiffusionArchitecture, Latents, Reads
 from workbench.models.diffusion.joint_sites import Streams, double_stream_sites, single_stream_sites
 from workbench.models.diffusion.text_sites import text_sites
 from workbench.models.encoding import Encoding
@@ -19,7 +20,7 @@ T5_TOKENS = 512  # what the pipeline pads T5 to by default
 GUIDANCE = 3.5
 
 
-class Flux(Architecture):
+class Flux(DiffusionArchitecture):
     """`FluxPipeline`: dev, and schnell, which knows no guidance at all."""
 
     kind: ClassVar[str] = "flux"
@@ -70,12 +71,19 @@ class Flux(Architecture):
         """T5 alone: CLIP only gives the pooled embedding."""
         return [Segment(self.pipe.tokenizer_2, 0, self._t5_tokens())]
 
-    def encode(self, prompts: list[str], role: Role) -> Encoding:
+    def encode_texts(self, prompts: list[str], role: Role) -> Encoding:
         """T5's last hidden state; pooled is CLIP's."""
         embeddings, pooled, _ = self.pipe.encode_prompt(
             prompts, device=self.pipe.device, max_sequence_length=self._t5_tokens()
         )
         return Encoding(embeddings, pooled, (role,) * len(prompts))
+
+    def prompt_lengths(self) -> list[int]:
+        """CLIP's own lengths; T5 is padded further than its tokenizer says."""
+        return [
+            self._t5_tokens() if name == "tokenizer_2" else getattr(self.pipe, name).model_max_length
+            for name in self.tokenizers
+        ]
 
     def predict(self, latents: Latents, timestep: Tensor, encoding: Encoding) -> Latents:
         """The transformer's output, the velocity noise − image, at the guidance scale that the model was made for."""

@@ -26,10 +26,10 @@ from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
 from saes.disk import read_tensors
 from saes.errors import WorkbenchError
-from workbench.models.architecture import Latents
-from workbench.models.diffusion.autoencoder import Images
+from workbench.models.diffusion.architecture import Latents
+from workbench.models.diffusion.model import Diffusion
 from workbench.models.encoding import Encoding
-from workbench.models.model import Model
+from workbench.models.images import Images
 from workbench.shipped import adapter_path
 
 N_TOKENS = 4
@@ -87,7 +87,7 @@ class ImagePrompt:
     adapter: Adapter
 
     @classmethod
-    def open(cls, path: str | Path, model: Model) -> "ImagePrompt":
+    def open(cls, path: str | Path, model: Diffusion) -> "ImagePrompt":
         """Opens "toy/image_adapter", a folder, or one .safetensors file of a folder, for a UNet (SD1, SD2, SDXL).
 
         Raises `WorkbenchError` if something is missing, or does not fit the model.
@@ -122,7 +122,7 @@ class ImagePrompt:
         return self.adapter.projection(self.embeds(images))  # (1)
 
     @contextmanager
-    def attached(self, model: Model, scale: float = 1.0) -> Iterator["Attached"]:
+    def attached(self, model: Diffusion, scale: float = 1.0) -> Iterator["Attached"]:
         """The adapter beside the model's cross-attentions while the block runs, s = `scale`.
 
         The model's own calls stay as they are, bit for bit: only `Attached.noise_prediction` shows an image.
@@ -143,7 +143,7 @@ class ImagePrompt:
 class Attached:
     """A model with an adapter beside it."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Diffusion) -> None:
         self.model = model
         self.shown: Tensor | None = None
 

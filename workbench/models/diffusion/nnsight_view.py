@@ -19,21 +19,17 @@ costs about a tenth of a run; whatever is read again and again belongs into a se
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from threading import Lock
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
 from saes.errors import WorkbenchError
-from workbench.models.architecture import Latents
-from workbench.models.model import Model
-
-_locks: WeakKeyDictionary[Model, Lock] = WeakKeyDictionary()
+from workbench.models.diffusion.architecture import Latents
+from workbench.models.diffusion.traced import Traced, lock_of
 
 
 @contextmanager
-def nnsight_view(model: Model, component: str | None = None) -> Iterator[Any]:
+def nnsight_view(model: Traced, component: str | None = None) -> Iterator[Any]:
     """Gives nnsight's wrapper of the pipeline, or of the module at path `component`, to one user at a time.
 
     nnsight allows one trace at a time in a model, so a second thread waits here. Raises `WorkbenchError` if nnsight is
@@ -49,7 +45,7 @@ def nnsight_view(model: Model, component: str | None = None) -> Iterator[Any]:
             yield DiffusionModel(_PipelineModule(model.pipe))
 
 
-def trace(model: Model, prompts: Sequence[str], latents: Latents, timestep: int | float) -> Any:
+def trace(model: Traced, prompts: Sequence[str], latents: Latents, timestep: int | float) -> Any:
     """The context manager behind `Model.trace`; its `as` is a `SiteTracer`."""
     from workbench.models.diffusion.tracing import SiteTracer
 
@@ -59,7 +55,7 @@ def trace(model: Model, prompts: Sequence[str], latents: Latents, timestep: int 
 class OnePass(nn.Module):
     """All components of a pipeline below one module, whose call encodes prompts and predicts noise once."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Traced) -> None:
         super().__init__()
         for name, component in model.pipe.components.items():
             if isinstance(component, nn.Module):
@@ -70,11 +66,6 @@ class OnePass(nn.Module):
         """The denoiser's raw output; gradients flow from the prompts on."""
         (model,) = self._run
         return model.noise_prediction(latents, timestep, model.encode(prompts))
-
-
-def lock_of(model: Model) -> Lock:
-    """The lock that whoever traces this model holds."""
-    return _locks.setdefault(model, Lock())
 
 
 def _nnsight() -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from workbench.models.architecture import Latents
+from workbench.models.diffusion.architecture import Latents
 
 
 def noise_of_v(v: Latents, latents: Latents, alpha_bar: Tensor) -> Latents:

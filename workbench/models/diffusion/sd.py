@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from saes.errors import WorkbenchError
 from workbench.hooks import AttentionSite, Component, Role, Site
-from workbench.models.architecture import Architecture, Defaults, Latents, Reads
+from workbench.models.architecture import Defaults
+from workbench.models.diffusion.architecture import DiffusionArchitecture, Latents, Reads
 from workbench.models.diffusion.text_sites import text_sites
 from workbench.models.diffusion.unet_sites import key_value_maps, unet_attention_sites, unet_sites
 from workbench.models.encoding import Encoding
@@ -19,7 +20,7 @@ def stable_diffusion(pipe: Any) -> "SD1":
     return SD2(pipe) if pipe.unet.config.use_linear_projection else SD1(pipe)
 
 
-class SD1(Architecture):
+class SD1(DiffusionArchitecture):
     """`StableDiffusionPipeline` with the UNet of version 1."""
 
     kind: ClassVar[str] = "sd1"
@@ -47,7 +48,7 @@ class SD1(Architecture):
         """Key and value maps of the UNet's cross-attention."""
         return key_value_maps(self.pipe.unet) if reads == "embeddings" else {}
 
-    def encode(self, prompts: list[str], role: Role) -> Encoding:
+    def encode_texts(self, prompts: list[str], role: Role) -> Encoding:
         """The last hidden state after the final norm, as the pipeline takes it."""
         there = self.pipe.text_encoder.device  # not always that of the UNet: see workbench.fitting.memory
         embeddings, _ = self.pipe.encode_prompt(prompts, there, 1, do_classifier_free_guidance=False)

@@ -5,7 +5,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from workbench.hooks import AttentionSite, Component, Role, Site
-from workbench.models.architecture import Architecture, Defaults, Latents, Reads, Segment
+from workbench.models.architecture import Defaults, Segment
+from workbench.models.diffusion.architecture import DiffusionArchitecture, Latents, Reads
 from workbench.models.diffusion.joint_sites import Streams, double_stream_sites
 from workbench.models.diffusion.text_sites import text_sites
 from workbench.models.encoding import Encoding
@@ -14,7 +15,7 @@ from workbench.models.wrapped import acting_weight
 T5_TOKENS = 256  # what the pipeline pads T5 to by default
 
 
-class SD3(Architecture):
+class SD3(DiffusionArchitecture):
     """`StableDiffusion3Pipeline`, with or without its T5 encoder."""
 
     kind: ClassVar[str] = "sd3"
@@ -64,13 +65,20 @@ class SD3(Architecture):
             return [clip]
         return [clip, Segment(self.pipe.tokenizer_3, clip.length, self._t5_tokens())]
 
-    def encode(self, prompts: list[str], role: Role) -> Encoding:
+    def encode_texts(self, prompts: list[str], role: Role) -> Encoding:
         """CLIP tokens, then T5 tokens, padded to one width; pooled is both CLIP encoders' projection."""
         embeddings, _, pooled, _ = self.pipe.encode_prompt(
             prompts, None, None, device=self.pipe.device, do_classifier_free_guidance=False,
             max_sequence_length=self._t5_tokens(),
         )  # fmt: skip
         return Encoding(embeddings, pooled, (role,) * len(prompts))
+
+    def prompt_lengths(self) -> list[int]:
+        """CLIP's own lengths; T5 is padded further than its tokenizer says."""
+        return [
+            self._t5_tokens() if name == "tokenizer_3" else getattr(self.pipe, name).model_max_length
+            for name in self.tokenizers
+        ]
 
     def predict(self, latents: Latents, timestep: Tensor, encoding: Encoding) -> Latents:
         """The transformer's output: the velocity noise − image."""

@@ -6,13 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from workbench.hooks import AttentionSite, Component, Role, Site
-from workbench.models.architecture import Architecture, Defaults, Latents, Reads
+from workbench.models.architecture import Defaults
+from workbench.models.diffusion.architecture import DiffusionArchitecture, Latents, Reads
 from workbench.models.diffusion.text_sites import text_sites
 from workbench.models.diffusion.unet_sites import key_value_maps, unet_attention_sites, unet_sites
 from workbench.models.encoding import Encoding
 
 
-class SDXL(Architecture):
+class SDXL(DiffusionArchitecture):
     """`StableDiffusionXLPipeline`."""
 
     kind: ClassVar[str] = "sdxl"
@@ -37,7 +38,7 @@ class SDXL(Architecture):
         """Key and value maps of the UNet's cross-attention."""
         return key_value_maps(self.pipe.unet) if reads == "embeddings" else {}
 
-    def encode(self, prompts: list[str], role: Role) -> Encoding:
+    def encode_texts(self, prompts: list[str], role: Role) -> Encoding:
         """The penultimate hidden states of both encoders side by side; pooled is the second one's projection.
 
         The published base model was trained with zeros in place of an empty negative prompt; its configuration says so.

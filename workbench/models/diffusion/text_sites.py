@@ -1,5 +1,9 @@
-"""Site aliases of text encoders: `text.3` is the residual stream after layer 3, `text.3.attn` and `.mlp` its parts;
-`text.3.attn.heads` (CLIP) is what the attention's heads, side by side, hand to its output map."""
+"""Site aliases of text encoders.
+
+`text.in` is what the token table looks up, before positions are added; `text.3` is the residual stream after layer 3,
+`text.3.attn` and `.mlp` its parts; `text.3.attn.heads` (CLIP) is what the attention's heads, side by side, hand to its
+output map.
+"""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -44,10 +48,21 @@ def text_sites(pipe: Any, encoder: str, alias: str, positions: int | None = None
     ]
 
 
-def _clip_table(module: Any) -> list[Row]:
+def token_table(encoder: Any) -> str:
+    """The path of the module that looks tokens up, within a text encoder."""
+    is_t5 = hasattr(encoder.config, "d_model")
+    return "encoder.embed_tokens" if is_t5 else f"{_prefix(encoder)}embeddings.token_embedding"
+
+
+def _prefix(encoder: Any) -> str:
     # CLIPTextModel lost its inner `text_model` in transformers 5.6; CLIPTextModelWithProjection still has one.
-    inner, prefix = (module.text_model, "text_model.") if hasattr(module, "text_model") else (module, "")
-    rows: list[Row] = []
+    return "text_model." if hasattr(encoder, "text_model") else ""
+
+
+def _clip_table(module: Any) -> list[Row]:
+    prefix = _prefix(module)
+    inner = module.text_model if prefix else module
+    rows = [Row("in", token_table(module))]
     for layer in range(len(inner.encoder.layers)):
         path = f"{prefix}encoder.layers.{layer}"
         rows += [
@@ -60,7 +75,7 @@ def _clip_table(module: Any) -> list[Row]:
 
 
 def _t5_table(module: Any) -> list[Row]:
-    rows: list[Row] = []
+    rows = [Row("in", token_table(module))]
     for layer in range(len(module.encoder.block)):
         path = f"encoder.block.{layer}"
         rows += [Row(f"{layer}", path, 0), Row(f"{layer}.attn", f"{path}.layer.0.SelfAttention", 0)]

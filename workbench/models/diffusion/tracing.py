@@ -13,8 +13,7 @@ from torch import Tensor
 
 from saes.errors import WorkbenchError
 from workbench.hooks import Activation, Site
-from workbench.models.diffusion.nnsight_view import lock_of
-from workbench.models.model import Model
+from workbench.models.diffusion.traced import Traced, lock_of
 
 
 @no_type_check  # the block and the model take turns within these calls, and jaxtyping expects calls to end in order
@@ -24,7 +23,7 @@ class SiteTracer(InterleavingTracer):
     Sites are taken in the order of the forward pass; `.save()` keeps a value beyond the block.
     """
 
-    def __init__(self, model: Model, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, model: Traced, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._model = model
 
@@ -91,7 +90,7 @@ class SiteTracer(InterleavingTracer):
         return envoy.inputs[0] if self._site(alias).slot == "input" else envoy.output
 
 
-def _alias_at(model: Model, place: str) -> str:
+def _alias_at(model: Traced, place: str) -> str:
     """The alias of a module, from nnsight's name of a place in it."""
     found = [site for site in model.sites().values() if place.startswith(site.path + ".")]
     return repr(max(found, key=lambda site: len(site.path)).alias) if found else f"`{place}`"

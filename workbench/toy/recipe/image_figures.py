@@ -10,9 +10,9 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from saes.disk import sha256_of, write_json, write_tensors
 from saes.progress import SILENT, Progress
 from workbench.fitting.trajectories import ddim
-from workbench.models import Model
-from workbench.models.diffusion.autoencoder import Images
+from workbench.models import Diffusion
 from workbench.models.diffusion.image_prompt import ENCODER, Adapter, ImagePrompt
+from workbench.models.images import Images
 from workbench.toy.captions import Example, examples
 from workbench.toy.oracle import KINDS, Oracle
 from workbench.toy.recipe.diffusion import tokens
@@ -60,7 +60,7 @@ def pixels_of(asked: list[Example]) -> list[Tensor]:
     return [pixel_values(images[start : start + 100]) for start in range(0, len(images), 100)]
 
 
-def carried(model: Model, folder: Path, oracle: Oracle, progress: Progress = SILENT) -> list[dict]:
+def carried(model: Diffusion, folder: Path, oracle: Oracle, progress: Progress = SILENT) -> list[dict]:
     """With the empty prompt and a picture of a concept: in which share of the pictures the oracle finds that concept.
 
     Controls: pictures made with a picture of the concept's relative, and with none.
@@ -101,7 +101,7 @@ def pictures_of(names: list[str]) -> Images:
 
 
 @torch.no_grad()
-def generated(model: Model, prompter: ImagePrompt, images: Images, progress: Progress = SILENT) -> Images:
+def generated(model: Diffusion, prompter: ImagePrompt, images: Images, progress: Progress = SILENT) -> Images:
     """A new picture for each image, of the empty prompt, guided away from no image."""
     scheduler, none, parts = ddim(model, model.defaults.steps), model.encode("", role="uncond"), []
     with prompter.attached(model) as beside:

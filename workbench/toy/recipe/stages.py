@@ -17,7 +17,8 @@ from saes.errors import unknown_name
 from saes.progress import SILENT, Progress
 from workbench.activations.harvest import harvest
 from workbench.activations.substitution import measure_substitution
-from workbench.models import Model, load
+from workbench.models import Diffusion, load
+from workbench.models.diffusion.model import as_diffusion
 from workbench.toy import report, tokenizer
 from workbench.toy.captions import sample
 from workbench.toy.oracle import Oracle
@@ -176,7 +177,7 @@ def text_encoder_of(folder: Path) -> CLIPTextModel:
 def write_card(folder: Path, progress: Progress = SILENT) -> None:
     """Measures the model and writes down what was found beside the weights."""
     weights = shipped(folder)
-    model, oracle = load(weights / "pipeline"), Oracle.load(weights / "oracle")
+    model, oracle = as_diffusion(load(weights / "pipeline"), "The card"), Oracle.load(weights / "oracle")
     rows, images = report.figures(model, oracle, progress=progress)
     report.contact_sheet(images, [one.group for one in report.questions(150)], weights / "sheet.png")
     fresh = np.stack([render(random_scene(np.random.default_rng([31, i]))).image for i in range(256)])
@@ -187,7 +188,7 @@ def write_card(folder: Path, progress: Progress = SILENT) -> None:
     )  # fmt: skip
 
 
-def recovered(folder: Path, model: Model, site: str) -> dict[str, float]:
+def recovered(folder: Path, model: Diffusion, site: str) -> dict[str, float]:
     """Share of the denoising loss that the SAE's reconstruction recovers against the mean of its data, and how far
     pictures move under either."""
     sae = saes.load(shipped(folder) / "saes" / site)

@@ -1,0 +1,103 @@
+"""A folder in diffusers' layout as a model handle. Safetensors only, never code of others."""
+
+import logging
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from saes.disk import read_json
+from saes.errors import WorkbenchError, unknown_name
+from workbench.models.architecture import Architecture, Defaults
+from workbench.models.diffusion.architecture import DiffusionArchitecture
+from workbench.models.diffusion.model import Diffusion
+from workbench.models.provenance import Provenance
+from workbench.models.quiet import quiet
+from workbench.models.weights import check_complete, check_whole, weight_files
+
+PIPELINES = {
+    "StableDiffusionPipeline": "workbench.models.diffusion.sd:stable_diffusion",
+    "StableDiffusionXLPipeline": "workbench.models.diffusion.sdxl:SDXL",
+    "StableDiffusion3Pipeline": "workbench.models.diffusion.sd3:SD3",
+    "FluxPipeline": "workbench.models.diffusion.flux:Flux",
+}
+# What is left out, whatever the folder holds: a checker blanks images and hides what a method did.
+ABSENT: dict[str, dict[str, Any]] = {
+    "StableDiffusionPipeline": {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False},
+    "StableDiffusionXLPipeline": {"add_watermarker": False},
+}
+NEVER_LOADED = ("safety_checker", "feature_extractor", "image_encoder")
+DEFAULTS_FILE = "workbench.json"
+
+
+def open_folder(name: str, folder: Path, device: torch.device, dtype: torch.dtype | None) -> Diffusion:
+    """The pipeline in a folder. Raises `WorkbenchError` as `workbench.models.load` says."""
+    index = read_json(folder / "model_index.json")
+    pipeline_class = index.get("_class_name", "")
+    if pipeline_class not in PIPELINES:
+        raise unknown_name("kind of pipeline", str(pipeline_class), PIPELINES)
+    files = _weights(folder, index)
+    pipe = _pipeline(folder, pipeline_class, dtype or _dtype(pipeline_class, device), files, index).to(device)
+    home, attribute = PIPELINES[pipeline_class].split(":")
+    architecture: DiffusionArchitecture = getattr(import_module(home), attribute)(pipe)
+    return Diffusion(name, architecture, _defaults(folder, architecture), Provenance(files, pipe))
+
+
+def _weights(folder: Path, index: dict[str, Any]) -> dict[str, list[Path]]:
+    """The weight files of each component. Refuses components that are no class of diffusers or transformers."""
+    files = {}
+    for name, entry in index.items():
+        if name.startswith("_") or not isinstance(entry, list) or entry[0] is None or name in NEVER_LOADED:
+            continue
+        library, class_name = entry
+        if library not in ("diffusers", "transformers"):
+            raise WorkbenchError(
+                f"{folder} wants its component {name!r} from {library!r}, which is neither diffusers nor transformers.",
+                "Code that comes with a model is never run here; use a pipeline of standard components.",
+            )
+        if issubclass(getattr(import_module(library), class_name), torch.nn.Module):
+            files[name] = weight_files(folder, name)
+            check_whole(files[name])
+    return files
+
+
+def _pipeline(
+    folder: Path, pipeline_class: str, dtype: torch.dtype, files: dict[str, list[Path]], index: dict[str, Any]
+) -> Any:
+    import diffusers
+
+    logging.getLogger(getattr(diffusers, pipeline_class).__module__).setLevel(logging.ERROR)  # we warn of cut prompts
+    with quiet():
+        networks = {name: _network(folder, name, paths, index[name], dtype) for name, paths in files.items()}
+        pipe = getattr(diffusers, pipeline_class).from_pretrained(
+            folder, dtype=dtype, local_files_only=True, **networks, **ABSENT.get(pipeline_class, {})
+        )
+    pipe.set_progress_bar_config(disable=True)
+    for name in files:
+        getattr(pipe, name).requires_grad_(False)
+    return pipe
+
+
+def _network(folder: Path, name: str, files: list[Path], entry: list[str], dtype: torch.dtype) -> nn.Module:
+    """One network of a pipeline. Refuses files that lack some of its tensors, which would be filled with noise."""
+    library, class_name = entry
+    variant = "fp16" if any(".fp16." in path.name for path in files) else None
+    network, report = getattr(import_module(library), class_name).from_pretrained(
+        folder / name, dtype=dtype, use_safetensors=True, variant=variant, local_files_only=True,
+        output_loading_info=True,
+    )  # fmt: skip
+    check_complete(folder / name, report)
+    return network
+
+
+def _dtype(pipeline_class: str, device: torch.device) -> torch.dtype:
+    if device.type == "cpu":
+        return torch.float32
+    return torch.bfloat16 if pipeline_class in ("StableDiffusion3Pipeline", "FluxPipeline") else torch.float16
+
+
+def _defaults(folder: Path, architecture: Architecture) -> Defaults:
+    path = folder / DEFAULTS_FILE
+    return Defaults(**read_json(path, Defaults._fields)) if path.is_file() else architecture.defaults()
