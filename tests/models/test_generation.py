@@ -66,7 +66,7 @@ def test_prompts_and_seeds_are_paired_or_broadcast(tiny_sd1):
     assert grey_levels_apart(model.generate(["a fox", "a cat"], 5)[1], one_by_one[1]) <= 1
     with pytest.raises(WorkbenchError, match="2 prompts and 3 seeds"):
         model.generate(["a fox", "a cat"], [1, 2, 3])
-    with pytest.raises(WorkbenchError, match="nothing to generate"):
+    with pytest.raises(WorkbenchError, match="There are no prompts"):
         model.generate([], [])
     with pytest.raises(WorkbenchError, match="batch of 0"):
         model.generate("a fox", 1, batch_size=0)
@@ -111,6 +111,8 @@ def test_the_row_called_conditional_is_the_one_that_the_prompt_made(tiny, kind):
     for role, prompt in (("cond", "a photo of a fox"), ("uncond", "")):
         with model.session(record=[out]) as predicted:
             model.noise_prediction(latents, clock.timestep, model.encode(prompt, role=role))
+        step = predicted.records[out][0][0].step
+        assert (step.index, step.of) == (0, None), "a direct call belongs to no picture"
         if role in clock.roles:
             assert_close(activation[clock.mask(role)], predicted.records[out][0][1], atol=1e-4, rtol=1e-4)
 
@@ -122,6 +124,8 @@ def test_a_call_is_no_timestep_and_a_timestep_no_call(scheduled, tiny_sd1):
     assert pndm[1].timestep == pndm[2].timestep < pndm[0].timestep
     _, heun = clocks(scheduled(HeunDiscreteScheduler))
     assert [clock.call for clock in heun] == [0, 1, 2]
+    steps = [clock.step for clock in (*pndm, *heun)]
+    assert [(step.index, step.of) for step in steps] == [(0, 3), (1, 3), (2, 3)] * 2, "two steps were asked for"
     assert heun[0].timestep > heun[1].timestep == heun[2].timestep
 
 

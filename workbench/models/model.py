@@ -265,8 +265,9 @@ class Model(ABC):
         if isinstance(prompts, TokenEmbeddings):
             return None
         texts = self.pipe.tokenizer.batch_decode(prompts.ids[0], skip_special_tokens=True)
-        again = zip(self.token_ids(texts).ids, prompts.ids, strict=True)
-        return tuple(texts) if all(torch.equal(one, ids.cpu()) for one, ids in again) else None
+        again = self.token_ids(texts).ids
+        same = [torch.equal(one, ids.cpu()) for one, ids in zip(again, prompts.ids, strict=False)]
+        return tuple(texts) if all(same) else None
 
     def _warn_of_cuts(self, prompts: list[str]) -> None:
         limit = self.pipe.tokenizer.model_max_length

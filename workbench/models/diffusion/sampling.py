@@ -1,8 +1,9 @@
 """Prompts and seeds made into pairs, and the noise of each image drawn from its own seed."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -11,9 +12,9 @@ from saes.errors import WorkbenchError
 
 
 class Cell(NamedTuple):
-    """What makes an image, besides the settings that all share."""
+    """What makes an image, besides the settings that all share: a text, or ids or embeddings of one row, and a seed."""
 
-    prompt: str
+    prompt: Any
     seed: int
 
 
@@ -24,10 +25,18 @@ class Noise(NamedTuple):
     generators: list[torch.Generator]
 
 
-def pair(prompts: str | Sequence[str], seeds: int | Sequence[int]) -> list[Cell]:
-    """One prompt with each seed, each prompt with one seed, or one by one; else a `WorkbenchError`."""
+def pair(prompts: Any, seeds: Any) -> list[Cell]:
+    """One prompt with each seed, each prompt with one seed, or one by one.
+
+    Args:
+        prompts: A text, or a sequence of texts or of single prompts of another form.
+        seeds: Whole numbers 0 … 2⁶³ − 1: one, or a sequence, of Python's, NumPy's or torch's.
+
+    Raises:
+        WorkbenchError: For none, numbers of prompts and seeds that do not match, and what is no seed.
+    """
     prompts = [prompts] if isinstance(prompts, str) else list(prompts)
-    seeds = [seeds] if isinstance(seeds, int) else [int(seed) for seed in seeds]
+    seeds = [_seed(seed) for seed in (seeds if isinstance(seeds, Iterable) and np.ndim(seeds) else [seeds])]
     if not prompts or not seeds:
         raise WorkbenchError("There is nothing to generate.", "Give at least one prompt and one seed.")
     if len(prompts) != len(seeds) and 1 not in (len(prompts), len(seeds)):
@@ -39,6 +48,16 @@ def pair(prompts: str | Sequence[str], seeds: int | Sequence[int]) -> list[Cell]
     prompts = prompts * n_images if len(prompts) == 1 else prompts
     seeds = seeds * n_images if len(seeds) == 1 else seeds
     return [Cell(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+
+
+def _seed(given: Any) -> int:
+    try:
+        seed = int(given)
+    except (TypeError, ValueError, OverflowError):
+        seed = -1
+    if seed != given or not 0 <= seed < 2**63:
+        raise WorkbenchError(f"{given} is no seed.", "Give whole numbers from 0 to 9223372036854775807 (2⁶³ − 1).")
+    return seed
 
 
 def draw(seeds: Sequence[int], shape: tuple[int, int, int]) -> Noise:

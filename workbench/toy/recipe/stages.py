@@ -165,7 +165,8 @@ def train_image_adapter(folder: Path, progress: Progress = SILENT) -> None:
     home = shipped(folder) / "image_adapter"
     rows = image_figures.retrieval(matching.cpu(), text_encoder.cpu(), words)
     image_figures.export(matching, adapter, home)
-    model, oracle = load(shipped(folder) / "pipeline"), Oracle.load(shipped(folder) / "oracle")
+    oracle = Oracle.load(shipped(folder) / "oracle")
+    model = as_diffusion(load(shipped(folder) / "pipeline"), "The image adapter")
     image_figures.write(home, rows + image_figures.carried(model, home, oracle, progress))
     export.card_again(shipped(folder))
 
