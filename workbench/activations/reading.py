@@ -21,7 +21,7 @@ from saes.shuffling import keyed_generator
 from workbench.activations.positions import Frame, Place, Places, begin_columns, frame_of, marked, places
 from workbench.hooks import Clock, Site, SiteEdit, Step
 from workbench.models import Model
-from workbench.models.diffusion.autoencoder import Images
+from workbench.models.images import Images
 
 TEXT_BATCH, IMAGE_BATCH = 64, 16  # prompts encoded, and pictures made, at a time
 

@@ -1,6 +1,6 @@
 """Prompts and seeds made into pairs, and the noise of each image drawn from its own seed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,7 +36,7 @@ def pair(prompts: Any, seeds: Any) -> list[Cell]:
         WorkbenchError: For none, numbers of prompts and seeds that do not match, and what is no seed.
     """
     prompts = [prompts] if isinstance(prompts, str) else list(prompts)
-    seeds = [_seed(seed) for seed in (seeds if isinstance(seeds, Iterable) and np.ndim(seeds) else [seeds])]
+    seeds = [_seed(seed) for seed in (np.atleast_1d(np.asarray(seeds, object)))]
     if not prompts or not seeds:
         raise WorkbenchError("There is nothing to generate.", "Give at least one prompt and one seed.")
     if len(prompts) != len(seeds) and 1 not in (len(prompts), len(seeds)):
