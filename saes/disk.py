@@ -47,18 +47,19 @@ def read_text(path: Path | str) -> str:
     raise WorkbenchError(f"{path} is not UTF-8 text ({where}).", "Save it as UTF-8.")
 
 
-def write_json(path: Path | str, value: Any) -> None:
+def write_json(path: Path | str, value: Any, *, keep: bool = False) -> None:
     """Writes indented UTF-8 JSON atomically.
 
     Args:
         path: the file; folders above it are made.
         value: mappings with text keys, lists, texts, finite numbers, booleans and None.
+        keep: leave a file that is there already, if another process was faster.
 
     Raises:
         WorkbenchError: the file cannot be written, or `value` holds NaN, infinity or half a character.
     """
     text = to_json(value, path)
-    with replacing(path) as temporary:
+    with replacing(path, keep=keep) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -204,11 +205,12 @@ def _settle(folder: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path | str) -> Iterator[Path]:
+def replacing(path: Path | str, *, keep: bool = False) -> Iterator[Path]:
     """Writes one file of any format atomically.
 
     Args:
         path: the file; folders above it are made.
+        keep: leave a file that is there already, if another process was faster.
 
     Yields:
         A temporary file beside `path`, to be written. On a clean exit it is renamed over `path`, as readable as the
@@ -227,12 +229,26 @@ def replacing(path: Path | str) -> Iterator[Path]:
             yield temporary
             temporary.chmod(mode)
             _flush(temporary)
-            temporary.replace(path)
+            _put(temporary, path, keep)
             _flush(path.parent)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+def _put(temporary: Path, path: Path, keep: bool) -> None:
+    if not keep:
+        temporary.replace(path)
+        return
+    try:
+        os.link(temporary, path)  # unlike a rename, it fails where something is
+    except FileExistsError:
+        pass
+    except OSError:  # from a file system without links
+        temporary.replace(path)
+        return
+    temporary.unlink()
 
 
 def _flush(path: Path) -> None:

@@ -1,37 +1,28 @@
 """What an activation store says about itself: `manifest.json`, checked field by field when it is read."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field, PositiveInt
 
 from saes.disk import read_json, write_json
 from saes.errors import WorkbenchError
+from saes.settings import build
+from saes.shards import DAMAGED, Shard, read_records, shard_file
+from saes.strict_json import half_character
 
 FORMAT = 1
 FILE = "manifest.json"
 PROMPTS_FILE = "prompts.json"
+Share = Annotated[float, Field(ge=0, le=1)]
 Dtype = Literal["float16", "bfloat16", "float32"]
 Split = Literal["train", "validation"]
 SPLITS: tuple[Split, ...] = ("train", "validation")
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One file: the rows of one chunk of prompts at every site, rows of the train split first.
-
-    `rows[site] = (train rows, validation rows)`.
-    """
-
-    file: str
-    chunk: int
-    bytes: int
-    sha256: str
-    rows: dict[str, tuple[int, int]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +45,18 @@ class StoreSpec:
     def __post_init__(self) -> None:
         if not self.prompts:
             raise WorkbenchError("The list of prompts is empty.", "Give at least one prompt.")
+        if self.chunk_prompts < 1 or not 0 <= self.validation_share <= 1:
+            raise WorkbenchError(
+                f"A chunk of {self.chunk_prompts} prompts or a validation share of {self.validation_share} cannot be.",
+                "Give at least 1 and a share from 0 to 1.",
+            )
         if not self.sites:
             raise WorkbenchError("No site was asked for.", "Name at least one; `workbench sites MODEL` lists them.")
+        for number, prompt in enumerate(self.prompts):
+            try:
+                prompt.encode()
+            except UnicodeEncodeError as error:
+                raise half_character(f"Prompt {number}", error) from None
 
     @property
     def chunks(self) -> list[range]:
@@ -71,11 +72,11 @@ class Manifest:
     model: str
     sites: dict[str, dict[str, Any]]
     prompts_sha256: str
-    n_prompts: int
-    chunk_prompts: int
+    n_prompts: PositiveInt
+    chunk_prompts: PositiveInt
     dtype: Dtype
     recipe: dict[str, Any]
-    validation_share: float
+    validation_share: Share
     shards: tuple[Shard, ...] = ()
     format: int = FORMAT
 
@@ -95,31 +96,81 @@ class Manifest:
 
     @classmethod
     def read(cls, store_dir: Path) -> "Manifest":
-        """Raises `WorkbenchError` if there is none, or one of another format."""
+        """What a store says of itself, with the shards that are written so far in the order of their chunks.
+
+        Args:
+            store_dir: the folder of the store.
+
+        Returns:
+            The manifest, into which the records of an unfinished store are taken.
+
+        Raises:
+            WorkbenchError: there is no store, or one of another format, or what it says cannot be true.
+        """
         path = store_dir / FILE
         if not path.exists():
             raise WorkbenchError(f"{store_dir} is no activation store.", "Make one with `workbench harvest`.")
+        records = read_records(store_dir)  # first: they are removed only once the manifest has them
         values = read_json(path, cls.__dataclass_fields__)
         if values["format"] != FORMAT:
             raise WorkbenchError(f"{path} has format {values['format']}, not {FORMAT}.", "Harvest the store again.")
-        shards = tuple(_shard(values) for values in values.pop("shards"))
-        return cls(**values, shards=shards)
+        found = build(cls, values, str(path), DAMAGED)
+        shards = {shard.chunk: shard for shard in (*records, *found.shards)}
+        found = replace(found, shards=tuple(shards[chunk] for chunk in sorted(shards)))
+        found.check(path)
+        return found
 
-    def write(self, store_dir: Path) -> None:
-        write_json(store_dir / FILE, asdict(self))
+    def check(self, path: Path) -> None:
+        """Looks for what cannot be true.
+
+        Args:
+            path: the file to blame.
+
+        Raises:
+            WorkbenchError: a site has no width or labels, or a shard is none of this store.
+        """
+        for site, about in self.sites.items():
+            width, labels = about.get("width"), about.get("labels")
+            if not isinstance(width, int) or width < 1 or not isinstance(labels, list) or "prompt" not in labels:
+                raise WorkbenchError(f"{path}: sites.{site} has no width, or no labels.", DAMAGED)
+        for shard in self.shards:
+            is_named = shard.file == shard_file(shard.chunk) and shard.chunk < self.n_chunks
+            if not is_named or shard.rows.keys() != self.sites.keys():
+                raise WorkbenchError(f"{path}: {shard.file} is no shard of this store.", DAMAGED)
+
+    def write(self, store_dir: Path, *, keep: bool = False) -> None:
+        """Writes the manifest into the folder of a store; with `keep`, one that is there already stays."""
+        write_json(store_dir / FILE, asdict(self), keep=keep)
+
+    def check_spec(self, spec: StoreSpec, store_dir: Path) -> None:
+        """Compares a store with what is to be stored.
+
+        Args:
+            spec: what is to be stored.
+            store_dir: the folder of the store.
+
+        Raises:
+            WorkbenchError: the store is of another spec; the first difference is named.
+        """
+        if name := self.different_field(Manifest.of(spec)):
+            raise WorkbenchError(
+                f"{store_dir} holds a store with another {name}.", "Choose another folder, or remove that store."
+            )
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all chunks are there."""
+        return len(self.shards) == self.n_chunks
 
     @property
     def n_chunks(self) -> int:
+        """How many chunks the prompts make."""
         return -(-self.n_prompts // self.chunk_prompts)
 
     def different_field(self, other: "Manifest") -> str | None:
         """The first field, other than the shards, in which two manifests differ."""
         names = (name for name in self.__dataclass_fields__ if name != "shards")
         return next((name for name in names if getattr(self, name) != getattr(other, name)), None)
-
-
-def _shard(values: Mapping[str, Any]) -> Shard:
-    return Shard(**{**values, "rows": {site: tuple(counts) for site, counts in values["rows"].items()}})
 
 
 def prompts_sha256(prompts: Sequence[str]) -> str:

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from saes.disk import read_json, sha256_of
 from saes.errors import WorkbenchError, unknown_name
-from saes.manifest import DTYPES, PROMPTS_FILE, Manifest, Shard, Split, prompts_sha256
+from saes.manifest import DTYPES, PROMPTS_FILE, Manifest, Split, prompts_sha256
+from saes.shards import Shard
 from saes.shuffling import Piece, cut, groups
 
 PIECE_ROWS = 256
@@ -45,13 +46,14 @@ class ActivationStore:
         """Raises `WorkbenchError` if the folder holds no store, an unfinished one, or a damaged one."""
         store_dir = Path(store_dir)
         manifest = Manifest.read(store_dir)
-        done = len(manifest.shards)
-        if done < manifest.n_chunks:
+        if not manifest.is_whole:
             raise WorkbenchError(
-                f"{store_dir} is unfinished: {done} of {manifest.n_chunks} chunks are there.",
+                f"{store_dir} is unfinished: {len(manifest.shards)} of {manifest.n_chunks} chunks are there.",
                 "Run the same harvest again; it goes on where it stopped.",
             )
         prompts = read_json(store_dir / PROMPTS_FILE)
+        if not isinstance(prompts, list) or not all(isinstance(prompt, str) for prompt in prompts):
+            raise _damaged(store_dir / PROMPTS_FILE, "is no list of texts")
         if prompts_sha256(prompts) != manifest.prompts_sha256:
             raise _damaged(store_dir / PROMPTS_FILE, "was altered")
         store = cls(store_dir, manifest, prompts)

@@ -1,11 +1,11 @@
 """Writing an activation store so that a kill at any moment costs one chunk of prompts at most.
 
-A shard is written, flushed and renamed; only then does the manifest name it. What the manifest names is whole,
-and what it does not name is written again: no row can be lost or stored twice.
+A shard is written, flushed and renamed; only then does its record name it. What a record names is whole, and what none
+names is written again: no row can be lost or stored twice. Several processes may fill one store, each with chunks of
+its own.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,8 +15,30 @@ from torch import Tensor
 
 from saes.disk import sha256_of, write_json, write_tensors
 from saes.errors import WorkbenchError
-from saes.manifest import DTYPES, FILE, PROMPTS_FILE, Manifest, Shard, StoreSpec, split_of
+from saes.manifest import DTYPES, FILE, PROMPTS_FILE, Manifest, StoreSpec, split_of
+from saes.shards import Shard, read_records, remove_records, shard_file, write_record
 from saes.store import ActivationStore
+
+
+def finished(store_dir: Path | str, spec: StoreSpec) -> ActivationStore | None:
+    """Opens a store in which nothing is left to be done. Nothing is written.
+
+    Args:
+        store_dir: the folder of the store; it may be absent.
+        spec: what is to be stored.
+
+    Returns:
+        The store, or None if there is none or an unfinished one.
+
+    Raises:
+        WorkbenchError: the folder holds a store of another spec, or a damaged one.
+    """
+    store_dir = Path(store_dir)
+    if not (store_dir / FILE).exists():
+        return None
+    manifest = Manifest.read(store_dir)
+    manifest.check_spec(spec, store_dir)
+    return ActivationStore.open(store_dir) if manifest.is_whole and not read_records(store_dir) else None
 
 
 class SiteRows(NamedTuple):
@@ -30,50 +52,54 @@ class SiteRows(NamedTuple):
 
 
 class StoreWriter:
-    """Fills `store_dir`, or goes on filling it where an earlier writer of the same spec stopped.
+    """Fills `store_dir`, or goes on filling it where earlier writers of the same spec stopped.
 
-    Raises `WorkbenchError` if the folder holds a store of another spec (another model, other prompts, …).
+    Several may do so at once, each with chunks of its own. `working_in` keeps strangers out and sweeps.
+
+    Args:
+        store_dir: the folder of the store.
+        spec: what is to be stored.
+
+    Raises:
+        WorkbenchError: the folder holds a store of another spec (another model, …), or cannot be written.
     """
 
     def __init__(self, store_dir: Path | str, spec: StoreSpec) -> None:
         self.store_dir = Path(store_dir)
         self.spec = spec
-        self.manifest = Manifest.of(spec)
         self._validation = torch.tensor([split_of(p, spec.validation_share) == "validation" for p in spec.prompts])
-        if (self.store_dir / FILE).exists():
-            self._resume()
-        else:
+        if not (self.store_dir / FILE).exists():
+            Manifest.of(spec).write(self.store_dir, keep=True)
+        manifest = Manifest.read(self.store_dir)
+        manifest.check_spec(spec, self.store_dir)
+        if not (self.store_dir / PROMPTS_FILE).exists():
             write_json(self.store_dir / PROMPTS_FILE, list(spec.prompts))
-            self.manifest.write(self.store_dir)
-
-    def _resume(self) -> None:
-        found = Manifest.read(self.store_dir)
-        if name := found.different_field(self.manifest):
-            raise WorkbenchError(
-                f"{self.store_dir} holds a store with another {name}.", "Choose another folder, or remove that store."
-            )
-        self.manifest = found
-        for leftover in self.store_dir.glob(".*.part"):  # of a writer that was killed
-            leftover.unlink()
+        self._done = {shard.chunk for shard in manifest.shards}
 
     @property
     def done_chunks(self) -> frozenset[int]:
-        """Indices into `spec.chunks` that need no work."""
-        return frozenset(shard.chunk for shard in self.manifest.shards)
+        """Indices into `spec.chunks` that needed no work when this writer began, or that it wrote."""
+        return frozenset(self._done)
 
     def write(self, chunk: int, sites: Mapping[str, SiteRows]) -> None:
-        """Stores all sites of one chunk. Raises `WorkbenchError` if a value does not fit the store's dtype."""
-        assert sites.keys() == self.spec.sites.keys() and chunk not in self.done_chunks
+        """Stores all sites of one chunk.
+
+        Args:
+            chunk: index into `spec.chunks`, not among `done_chunks`, and no other writer's.
+            sites: rows and labels of every site of the spec.
+
+        Raises:
+            WorkbenchError: a value does not fit the store's dtype, or the shard cannot be written.
+        """
+        assert sites.keys() == self.spec.sites.keys() and chunk not in self._done
         tensors: dict[str, Tensor] = {}
         counts: dict[str, tuple[int, int]] = {}
         for site, site_rows in sites.items():
             counts[site] = self._add(tensors, site, site_rows)
-        path = self.store_dir / f"shard-{chunk:06d}.safetensors"
+        path = self.store_dir / shard_file(chunk)
         write_tensors(path, tensors)
-        shard = Shard(path.name, chunk, path.stat().st_size, sha256_of(path), counts)
-        in_order = tuple(sorted((*self.manifest.shards, shard), key=lambda shard: shard.chunk))
-        self.manifest = replace(self.manifest, shards=in_order)
-        self.manifest.write(self.store_dir)
+        write_record(self.store_dir, Shard(path.name, chunk, path.stat().st_size, sha256_of(path), counts))
+        self._done.add(chunk)
 
     def _add(self, tensors: dict[str, Tensor], site: str, site_rows: SiteRows) -> tuple[int, int]:
         info = self.spec.sites[site]
@@ -95,6 +121,16 @@ class StoreWriter:
         return stored
 
     def finish(self) -> ActivationStore:
-        """Opens what was written. Every chunk must have been."""
-        assert len(self.done_chunks) == len(self.spec.chunks)
+        """Takes the records of all writers into the manifest.
+
+        Returns:
+            The store, opened.
+
+        Raises:
+            WorkbenchError: chunks are missing.
+        """
+        manifest = Manifest.read(self.store_dir)
+        if manifest.is_whole and read_records(self.store_dir):
+            manifest.write(self.store_dir)
+            remove_records(self.store_dir, manifest.shards)
         return ActivationStore.open(self.store_dir)

@@ -127,6 +127,54 @@ def test_a_manifest_with_an_unknown_field_or_format_is_refused(make_store):
         ActivationStore.open(store.store_dir)
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"shards": 5}, "shards: Input should be a valid tuple"),
+        ({"shards": [{"chunk": 0}]}, r"shards\.0\.file: is missing"),
+        ({"chunk_prompts": 0}, "chunk_prompts: Input should be greater than 0"),
+        ({"n_prompts": -1}, "n_prompts: Input should be greater than 0"),
+        ({"dtype": "int4"}, "dtype: Input should be 'float16'"),
+        ({"validation_share": 7}, "validation_share: Input should be less than"),
+        ({"sites": []}, "sites: Input should be a valid dict"),
+        ({"sites": {"text.1": {"width": "6", "labels": ["prompt"]}}}, r"sites\.text\.1 has no width"),
+        ({"sites": {"text.3": {"width": 6, "labels": ["prompt"]}}}, "is no shard of this store"),
+        ({"model": 5}, "model: Input should be a valid string"),
+    ],
+)
+def test_a_damaged_manifest_is_one_sentence(make_store, change, says):
+    path = make_store().store_dir / "manifest.json"
+    write_json(path, {**read_json(path), **change})
+    with pytest.raises(WorkbenchError, match=rf"manifest\.json: .*{says}.*Remove the folder and harvest again"):
+        ActivationStore.open(path.parent)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"file": "../shard-000000.safetensors"}, "is no shard of this store"),
+        ({"chunk": 99, "file": "shard-000099.safetensors"}, "is no shard of this store"),
+        ({"sha256": "abc"}, r"shards\.0\.sha256"),
+        ({"bytes": -1}, r"shards\.0\.bytes"),
+        ({"rows": {"text.1": [1], "text.2": [1, 2]}}, r"shards\.0\.rows\.text\.1"),
+    ],
+)
+def test_a_shard_that_cannot_be_is_one_sentence(make_store, change, says):
+    path = make_store().store_dir / "manifest.json"
+    manifest = read_json(path)
+    write_json(path, {**manifest, "shards": [{**manifest["shards"][0], **change}, *manifest["shards"][1:]]})
+    with pytest.raises(WorkbenchError, match=says):
+        ActivationStore.open(path.parent)
+
+
+@pytest.mark.parametrize("content", [5, ["a", 5], {"a": "b"}])
+def test_prompts_that_are_no_texts_are_named(make_store, content):
+    store = make_store()
+    write_json(store.store_dir / "prompts.json", content)
+    with pytest.raises(WorkbenchError, match=r"prompts\.json is no list of texts"):
+        ActivationStore.open(store.store_dir)
+
+
 def test_wrong_site_wrong_model_and_an_empty_split_are_clear(make_store):
     store = make_store(validation_share=0.0)
     with pytest.raises(WorkbenchError, match=r"Did you mean 'text\.2'"):
