@@ -16,14 +16,16 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from saes.errors import WorkbenchError, unknown_name
+from saes.locks import working_in
 from saes.manifest import Dtype, StoreSpec
 from saes.progress import SILENT, Progress
 from saes.store import ActivationStore
-from saes.writing import SiteRows, StoreWriter
+from saes.writing import SiteRows, StoreWriter, finished
 from workbench.activations.positions import KEPT, marked, tokenizer_of
 from workbench.activations.reading import Reading, Thinning, drawn, makes_pictures, read_batch
 from workbench.hooks import Site
 from workbench.models import Model
+from workbench.processes import processes, shared_out
 
 TEXT_CHUNK, IMAGE_CHUNK = 64, 16  # prompts a pass, and what a kill can cost
 RECIPES: dict[str, str] = {  # how a store says which positions of a prompt it has
@@ -48,6 +50,7 @@ def harvest(
     """Fills the store `out_dir` with the activations of all sites.
 
     A finished store of the same request is opened without any work, an unfinished one goes on where it stopped.
+    Under `accelerate launch` the processes share the prompts out; the store has the bits that one would give it.
     Inside `model.edited` the store is filed under the model and the edits.
 
     Args:
@@ -66,7 +69,7 @@ def harvest(
 
     Raises:
         WorkbenchError: There are no prompts, a site is unknown, the rate is no share, or the folder holds a store of
-            another request.
+            another request, or another process is working there.
     """
     if not 0 < pixel_rate <= 1:
         raise WorkbenchError(f"A pixel rate of {pixel_rate} is no share.", "Choose one above 0 and up to 1.")
@@ -92,16 +95,22 @@ def harvest(
             **({"seed": seed, **sampling, "pixel_rate": pixel_rate} if pictures else {}),
         },
     )  # fmt: skip
-    writer, pixels = StoreWriter(out_dir, spec), drawn(pixel_rate, seed)
-    left = [chunk for chunk in range(len(spec.chunks)) if chunk not in writer.done_chunks]
-    for chunk in progress(left, "harvest"):
-        numbers, collector = spec.chunks[chunk], Collector(positions, pixels)
-        read_batch(
-            model, chosen, [spec.prompts[i] for i in numbers], collector.take, seeds=[seed + i for i in numbers],
-            first=numbers.start, dtype=None, **(sampling if pictures else {}),
-        )  # fmt: skip
-        writer.write(chunk, collector.rows())
-    return writer.finish()
+    if (done := finished(out_dir, spec)) is not None:
+        return done
+    team, pixels = processes(), drawn(pixel_rate, seed)
+    with working_in(out_dir, together=team.num_processes > 1):
+        writer = StoreWriter(out_dir, spec)
+        left = [chunk for chunk in shared_out(range(len(spec.chunks))) if chunk not in writer.done_chunks]
+        for chunk in progress(left, "harvest"):
+            numbers, collector = spec.chunks[chunk], Collector(positions, pixels)
+            read_batch(
+                model, chosen, [spec.prompts[i] for i in numbers], collector.take, seeds=[seed + i for i in numbers],
+                first=numbers.start, dtype=None, **(sampling if pictures else {}),
+            )  # fmt: skip
+            writer.write(chunk, collector.rows())
+        team.wait_for_everyone()  # all chunks are there
+        with team.main_process_first():
+            return writer.finish()
 
 
 def left_out(store: ActivationStore, site: str) -> float:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from saes.progress import SILENT
 from workbench.cli.lookup import read_prompts
 from workbench.cli.options import Config, Device, ModelName, Seed, check_writable
 from workbench.progress import progress_bars
@@ -31,20 +32,26 @@ def harvest(
 ) -> None:
     """Run prompts through a model once and keep the activations of all the sites.
 
+    Under `accelerate launch` several processes share the prompts out.
+
     Example:  workbench harvest toy text.2 --prompts-file captions.txt --out out/store
     """
     prompts = read_prompts(prompts_file)
     check_writable(out)
     import workbench as wb
+    from workbench.processes import processes
 
-    with progress_bars() as progress:
+    launched = processes()
+    with progress_bars() as bars:
+        progress = bars if launched.is_main_process else SILENT
         loaded = wb.load(model, device=device)
         store = wb.harvest(
             loaded, prompts, sites, out,
             seed=seed, steps=steps, pixel_rate=pixel_rate, positions=positions, progress=progress,
         )  # fmt: skip
         about = [_said(store, loaded, site) for site in store.sites]
-    typer.echo(f"Saved {', '.join(about)} in {out}. Next: workbench train {out} {sites[0]} --out out/sae")
+    if launched.is_main_process:
+        typer.echo(f"Saved {', '.join(about)} in {out}. Next: workbench train {out} {sites[0]} --out out/sae")
 
 
 def _said(store: "ActivationStore", model: "Model", site: str) -> str:
