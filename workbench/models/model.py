@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,9 @@ class Change(Protocol):
     def installed(self, model: Any) -> AbstractContextManager:
         """In place while the block runs; afterwards the model is exactly as before."""
         ...
+
+
+Handle = TypeVar("Handle", bound="Model")  # and no Self, which the shape checker of the tests refuses in a method
 
 
 class Model(ABC):
@@ -103,7 +106,7 @@ class Model(ABC):
         found = components(self.pipe)
         return tuple((name, *state_of(part)) for name, part in found if name in encoders or "tokenizer" in name)
 
-    def twin(self, architecture: Any) -> Self:
+    def twin(self: Handle, architecture: Any) -> Handle:
         """A second handle, on a pipeline that shares components with this one; edits in place count for both."""
         twin = type(self)(self.name, architecture, self.defaults, self.provenance.of_twin())
         twin._in_place, twin._weights, twin._composing = self._in_place, self._weights, self._composing
