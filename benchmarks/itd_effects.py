@@ -10,7 +10,6 @@ from pathlib import Path
 import workbench as wb
 from saes.progress import Progress
 from workbench import toy
-from workbench.edits import no_op_like, random_like
 from workbench.evaluation.evaluate import Conditions
 from workbench.evaluation.suites import Suite
 from workbench.progress import progress_bars
@@ -21,7 +20,7 @@ CONCEPTS = ("fox", "church", "yara pell", "oskar lind", "velda moor")
 def trial(model: wb.Model, name: str, per_role: int, progress: Progress) -> tuple[Suite, Conditions]:
     """The suite of a concept, and its conditions: the edit, one that does nothing, one of as many random features."""
     edit = wb.ItD().fit(model, [toy.concepts()[name]], seed=0, progress=progress)
-    controls = {"no-op": no_op_like(edit), "random features": random_like(edit, seed=0)}
+    controls = {"no-op": edit.no_op(), "random features": edit.random(seed=0)}
     return toy.suite(name, per_role, 0), {"ItD": edit, **controls}
 
 

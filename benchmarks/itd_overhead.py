@@ -47,7 +47,8 @@ def whole_generations(model: Model, d_sae: int, rounds: int) -> None:
     sites = [site for alias, site in model.sites().items() if alias.removeprefix("text.").isdigit()]
     site = sites[len(sites) * 2 // 3]
     edit = ActivationEdit(
-        site=site.alias, width=site.channels, program="itd", tensors=random_tensors(site.channels, d_sae),
+        site=site.alias, width=site.channels, program="workbench.erasure.itd:PROGRAM",
+        tensors=random_tensors(site.channels, d_sae),
         settings={**SETTINGS, "end": model.pipe.tokenizer.eos_token_id},
         method="itd", concepts=("everything",), base_fingerprint=model.fingerprint,
     )  # fmt: skip

@@ -33,8 +33,6 @@ PUBLIC = {
     "bake": "workbench.edits.bake",
     "unbake": "workbench.edits.bake",
     "purified": "workbench.fitting.inversion",
-    "no_op_like": "workbench.edits",
-    "random_like": "workbench.edits",
     "METHODS": "workbench.erasure",
     "find_method": "workbench.erasure",
     "ItD": "workbench.erasure.itd",

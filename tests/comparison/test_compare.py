@@ -83,6 +83,7 @@ def test_another_autoencoder_in_the_same_folder_is_another_fit(tiny_sd1, tmp_pat
     fit_all(tiny_sd1, comparison(methods), tmp_path / "run")
     tensors = load_file(sae / "sae_weights.safetensors")
     save_file({name: tensor + 1e-3 for name, tensor in tensors.items()}, sae / "sae_weights.safetensors")
+    (sae / "hashes.json").unlink()  # changed on purpose
     first = set(files(tmp_path / "run", "fits/*.json"))
     fit_all(tiny_sd1, comparison(methods), tmp_path / "run")
     assert len(set(files(tmp_path / "run", "fits/*.json")) - first) == len(first)

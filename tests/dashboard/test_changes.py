@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from saes.errors import WorkbenchError
-from workbench.dashboard.changes import Change, control_of, edit_of, read_change, read_numbers, read_request, words_of
-from workbench.edits.composed import leaves
+from workbench.dashboard.changes import Change, edit_of, read_change, read_numbers, read_request, words_of
 from workbench.edits.interventions import intervention
 
 ROW = {"sae": "pixels", "features": "3, 5-6", "action": "scale", "strength": 0, "high": 800, "low": None}
@@ -62,14 +61,14 @@ def test_several_changes_act_one_after_the_other(library, tiny_sd1, root):
         together = tiny_sd1.generate("a photo of a fox", [0], steps=3)
     with tiny_sd1.edited(*parts):
         assert np.array_equal(tiny_sd1.generate("a photo of a fox", [0], steps=3), together)
-    assert [leaf.settings["sae"] for leaf in leaves(edit)] == [str(root / "words"), str(root / "pixels")]
+    assert [leaf.settings["sae"] for leaf in edit.leaves()] == [str(root / "words"), str(root / "pixels")]
 
 
 def test_the_control_changes_other_features_of_like_density_in_the_same_way(library, tiny_sd1):
     changes = [Change("words", (1, 2, 3), "scale", 0.0), Change("pixels", (3, 4), "add", 2.0)]
     edit = edit_of(library, tiny_sd1, changes)
-    control = control_of(library, edit, changes, seed=1)
-    for own, other, change in zip(leaves(edit), leaves(control), changes, strict=True):
+    control = edit.random(seed=1)
+    for own, other, change in zip(edit.leaves(), control.leaves(), changes, strict=True):
         drawn = other.tensors["features"].tolist()
         assert len(drawn) == len(change.features) and not set(drawn) & set(change.features)
         assert {**other.settings} == {**own.settings}

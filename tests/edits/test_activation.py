@@ -8,8 +8,7 @@ import torch
 
 from saes.disk import sha256_of, write_tensors
 from saes.errors import WorkbenchError
-from workbench.edits import KINDS, PROGRAMS, Edit, load_edit, no_op_like
-from workbench.edits.activation import _program
+from workbench.edits import KINDS, Edit, load_edit
 
 PROMPTS = ["a photo of a fox", "red dog"]
 
@@ -24,15 +23,14 @@ def embeddings(model, *edits):
         return model.encode(PROMPTS).embeddings
 
 
-def test_an_edit_is_an_edit_and_every_program_and_kind_can_be_imported(edit):
+def test_an_edit_is_an_edit_of_a_kind_that_can_be_loaded(edit):
     assert isinstance(edit, Edit)
-    assert all(callable(_program(name)) for name in PROGRAMS)
     assert KINDS[edit.kind].endswith(":ActivationEdit")
 
 
 def test_a_no_op_edit_gives_bit_equal_images_where_the_edit_itself_does_not(tiny_sd1, edit):
     plain = images(tiny_sd1)
-    assert (images(tiny_sd1, no_op_like(edit)) == plain).all()
+    assert (images(tiny_sd1, edit.no_op()) == plain).all()
     assert not (images(tiny_sd1, edit) == plain).all()
 
 
@@ -81,15 +79,23 @@ def test_other_sites_and_widths_are_refused(tiny_sd1, edit, change, said):
         replace(edit, **change).check(tiny_sd1)
 
 
-def test_an_unknown_program_names_the_nearest(edit):
-    with pytest.raises(WorkbenchError, match="'change_features'"):
-        replace(edit, program="change_feature")
-
-
-def test_an_edit_saved_before_there_were_actions_still_scales(tiny_sd1, edit, tmp_path):
-    settings = {name: edit.settings[name] for name in ("architecture", "k", "strength")}
-    replace(edit, program="scale_features", settings=settings).save(tmp_path / "old")
-    assert torch.equal(embeddings(tiny_sd1, load_edit(tmp_path / "old")), embeddings(tiny_sd1, edit))
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("workbench.edits.programs:CHANGE_FEATURE", "Did you mean 'workbench.edits.programs:CHANGE_FEATURES'"),
+        ("workbench.edits.programs:change_features", "Unknown program"),  # a function, not a program
+        ("workbench.edits.guidance:IDENTITY", "Unknown program"),  # a rule
+        ("os:system", "No installed package declares"),
+        ("scale_features", "saved by older versions"),
+    ],
+)
+def test_a_program_is_one_that_a_package_declares(edit, tmp_path, program, said):
+    with pytest.raises(WorkbenchError, match=said):
+        replace(edit, program=program)
+    edit.save(tmp_path / "edit")
+    edited_json(tmp_path / "edit", program=program)
+    with pytest.raises(WorkbenchError, match=said):
+        load_edit(tmp_path / "edit")
 
 
 def edited_json(folder, **changes):

@@ -10,12 +10,11 @@ from torch import nn
 
 from saes.disk import read_tensors
 from saes.errors import WorkbenchError
-from workbench.edits import AdapterEdit, combined, load_edit, no_op_like, random_like, transferred
+from workbench.edits import AdapterEdit, combined, load_edit, transferred
 from workbench.edits.adapter import adaptable
 from workbench.edits.bake import bake
-from workbench.edits.exporting import to_peft, to_weight_edit
+from workbench.edits.exporting import to_peft
 from workbench.edits.gating import check_gate
-from workbench.edits.tables import contents
 from workbench.models import load
 from workbench.models.beside import Term, beside
 
@@ -105,7 +104,7 @@ def test_a_shut_or_fresh_adapter_leaves_the_model_as_it_is_to_the_bit(tiny_sd1):
     plain = prediction(tiny_sd1, prompts=("a red cat",))
     assert torch.equal(prediction(tiny_sd1, edit, prompts=("a red cat",)), plain)  # no token of the target: γ = 0
     assert torch.equal(prediction(tiny_sd1, replace(edit, factor=0.0)), prediction(tiny_sd1))
-    assert torch.equal(prediction(tiny_sd1, no_op_like(edit)), prediction(tiny_sd1))
+    assert torch.equal(prediction(tiny_sd1, edit.no_op()), prediction(tiny_sd1))
     assert not torch.allclose(prediction(tiny_sd1, edit, prompts=("a fox",)), prediction(tiny_sd1, prompts=("a fox",)))
 
 
@@ -114,8 +113,8 @@ def test_adapters_add_up_and_their_order_does_not_matter(tiny_sd1):
     together = prediction(tiny_sd1, combined([one, two]))
     torch.testing.assert_close(together, prediction(tiny_sd1, combined([two, one])))
     torch.testing.assert_close(together, prediction(tiny_sd1, one, two))
-    torch.testing.assert_close(together, prediction(tiny_sd1, to_weight_edit(combined([one, two]))))
-    torch.testing.assert_close(together, prediction(tiny_sd1, to_weight_edit(two), to_weight_edit(one)))
+    torch.testing.assert_close(together, prediction(tiny_sd1, combined([one, two]).opened()))
+    torch.testing.assert_close(together, prediction(tiny_sd1, two.opened(), one.opened()))
     assert not torch.allclose(together, prediction(tiny_sd1, one))
 
 
@@ -174,7 +173,7 @@ def test_an_adapter_survives_the_disk_and_the_table_shows_each(tiny_sd1, tmp_pat
     edit.save(tmp_path / "edit")
     loaded = load_edit(tmp_path / "edit")
     assert torch.equal(prediction(tiny_sd1, loaded), prediction(tiny_sd1, edit))
-    rows = contents(loaded, tiny_sd1)
+    rows = loaded.rows(tiny_sd1)
     assert [(row["adapter"], row["rank"]) for row in rows] == [("fox", 1)] * 3 + [("cat", 1)] * 3
     down, up = edit.only(1).term(LAYER)
     row = next(row for row in rows if row["adapter"] == "cat" and row["parameter"] == f"{LAYER}.weight")
@@ -183,8 +182,8 @@ def test_an_adapter_survives_the_disk_and_the_table_shows_each(tiny_sd1, tmp_pat
 
 def test_the_control_has_other_directions_of_equal_norm_behind_the_same_gate(tiny_sd1):
     edit = adapter(tiny_sd1, "fox", rank=2, gate="tokens")
-    control = random_like(edit, seed=3)
-    for own, other in zip(contents(edit), contents(control), strict=True):
+    control = edit.random(seed=3)
+    for own, other in zip(edit.rows(), control.rows(), strict=True):
         assert own["singular_values"] == pytest.approx(other["singular_values"], rel=1e-4, abs=1e-5)
     down, turned = edit.tensors[f"0:{LAYER}:down"], control.tensors[f"0:{LAYER}:down"]
     assert float((down * turned).sum().abs() / (down.norm() * turned.norm())) < 0.9
@@ -216,7 +215,7 @@ def test_only_an_ungated_edit_is_baked(tiny_sd1, tmp_path):
 
 def test_an_adapter_is_carried_over_to_a_model_of_its_shapes_alone(tiny_sd1, tiny_sd2, tiny_flux, tmp_path):
     edit = adapter(tiny_sd1, "fox", gate="both")
-    with tiny_sd1.edited(to_weight_edit(adapter(tiny_sd1, "fox", layers=[CONV], seed=9))):
+    with tiny_sd1.edited(adapter(tiny_sd1, "fox", layers=[CONV], seed=9).opened()):
         tiny_sd1.pipe.save_pretrained(tmp_path / "relative")
     other = load(str(tmp_path / "relative"))
     with pytest.raises(WorkbenchError, match=r"another model.*transferred"):

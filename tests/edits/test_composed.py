@@ -6,7 +6,7 @@ import torch
 
 from saes.errors import WorkbenchError
 from workbench.concepts import Concept
-from workbench.edits import ComposedEdit, load_edit, no_op_like, random_like
+from workbench.edits import ComposedEdit, load_edit
 from workbench.erasure.uce import UCE
 
 PROMPTS, SEEDS = ["a photo of a fox", "a red dog"], [1, 2]
@@ -45,8 +45,8 @@ def test_it_is_the_same_after_the_disk(tiny_sd1, edit, shift, tmp_path):
 
 def test_controls_are_those_of_the_parts(tiny_sd1, shift):
     composed = ComposedEdit([shift, shift])
-    np.testing.assert_array_equal(images(tiny_sd1, no_op_like(composed)), images(tiny_sd1))
-    name, control = shift.names[0], random_like(composed, seed=1).parts[0]
+    np.testing.assert_array_equal(images(tiny_sd1, composed.no_op()), images(tiny_sd1))
+    name, control = shift.names[0], composed.random(seed=1).parts[0]
     torch.testing.assert_close(control.delta(name).norm(), shift.delta(name).norm())
     assert not torch.allclose(control.delta(name), shift.delta(name))
 

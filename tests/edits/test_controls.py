@@ -1,10 +1,11 @@
 """Controls are matched: as many features, about as dense, none of the edit's own."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from saes.errors import WorkbenchError
-from workbench.edits import no_op_like, random_features_like
 from workbench.edits.controls import matched_features
 
 
@@ -51,16 +52,17 @@ def test_too_few_living_features_are_named():
 
 def test_the_control_keeps_everything_but_the_features_and_gates_as_before(edit):
     own = edit.tensors["features"]
-    control = random_features_like(edit, seed=5, density=torch.ones(96))
+    edit = replace(edit, tensors={**edit.tensors, "density": torch.ones(96)})
+    control = edit.random(seed=5)
     assert len(control.tensors["features"]) == len(own)
     assert torch.equal(control.tensors["gate_features"], own)
     assert control.seed == 5 and control.settings == edit.settings and control.program == edit.program
-    twice = random_features_like(control, seed=6, density=torch.ones(96))
+    twice = control.random(seed=6)
     assert torch.equal(twice.tensors["gate_features"], own)
 
 
 def test_an_edit_that_cannot_be_matched_says_why(edit):
     with pytest.raises(WorkbenchError, match="how often"):
-        random_features_like(edit)
+        edit.random()
     with pytest.raises(WorkbenchError, match="no features"):
-        random_features_like(no_op_like(edit))
+        edit.no_op().random()

@@ -7,12 +7,11 @@ from torch.testing import assert_close
 
 from saes.errors import WorkbenchError
 from workbench.concepts import Concept
-from workbench.edits import ComposedEdit, load_edit, no_op_like, random_like
+from workbench.edits import ComposedEdit, load_edit
 from workbench.edits.bake import bake
 from workbench.edits.controls import right_angle, rotation
 from workbench.edits.guidance import GuidanceEdit, turned
 from workbench.edits.prompt import turned_prompt
-from workbench.edits.tables import contents
 from workbench.erasure.negative_prompt import NegativePrompt
 from workbench.erasure.sld import SLD
 from workbench.models.diffusion.guiding import Guide, Joined
@@ -44,7 +43,7 @@ def test_a_right_angle_keeps_every_length_and_is_orthogonal_to_every_vector(widt
 
 def test_the_control_moves_a_prediction_as_far_at_every_place_and_at_a_right_angle(tiny_sd1):
     edit = SLD(strength="max").fit(tiny_sd1, [FOX])
-    turn = random_like(edit, seed=3).tensors["turn"]
+    turn = edit.random(seed=3).tensors["turn"]
     draw = torch.Generator().manual_seed(0)
     uncond, cond, safe = (torch.randn(1, 4, 3, 3, generator=draw) for _ in range(3))
     guide = Guide(lambda steps: lambda joined, safe, call: joined._replace(cond=joined.cond - safe), "fox")
@@ -67,17 +66,17 @@ def test_the_control_moves_a_prediction_as_far_at_every_place_and_at_a_right_ang
 
 def test_controls_in_pictures(tiny_sd1, edit):
     plain = tiny_sd1.generate("a red dog", [1, 2], guidance_scale=30.0)
-    assert np.array_equal(images(tiny_sd1, no_op_like(edit)), plain)
-    control = random_like(edit, seed=1)
+    assert np.array_equal(images(tiny_sd1, edit.no_op()), plain)
+    control = edit.random(seed=1)
     assert control.method.startswith("random directions like") and control.text == edit.text
-    made = [images(tiny_sd1, one) for one in (edit, control, random_like(edit, seed=2))]
+    made = [images(tiny_sd1, one) for one in (edit, control, edit.random(seed=2))]
     for first, second in ((0, 1), (0, 2), (1, 2)):
         assert not np.array_equal(made[first], made[second])
     assert not any(np.array_equal(one, plain) for one in made)
 
 
 def test_a_control_survives_the_disk_within_a_composed_edit(tiny_sd1, edit, tmp_path):
-    whole = ComposedEdit([random_like(edit, seed=1), edit])
+    whole = ComposedEdit([edit.random(seed=1), edit])
     whole.save(tmp_path / "edit")
     loaded = load_edit(tmp_path / "edit")
     assert torch.equal(loaded.parts[0].tensors["turn"], whole.parts[0].tensors["turn"])
@@ -86,7 +85,7 @@ def test_a_control_survives_the_disk_within_a_composed_edit(tiny_sd1, edit, tmp_
 
 
 def test_contents_name_the_branch_and_nothing_can_be_baked(tiny_sd1, edit, tmp_path):
-    (row,) = contents(edit, tiny_sd1)
+    (row,) = edit.rows(tiny_sd1)
     assert row["text"] == "fox"
     with pytest.raises(WorkbenchError, match="acts while the model runs and is not in weights"):
         bake(tiny_sd1, edit, tmp_path / "baked")
@@ -100,5 +99,5 @@ def test_other_models_and_unknown_rules_are_refused(tiny_sd2, tiny_flux, edit):
     with pytest.raises(WorkbenchError, match="without unconditional rows"):
         there.check(tiny_flux)
     if isinstance(edit, GuidanceEdit):
-        with pytest.raises(WorkbenchError, match="'sld'"):
-            GuidanceEdit(**{**vars(edit), "rule": "sldd"})
+        with pytest.raises(WorkbenchError, match="sld:RULE'"):
+            GuidanceEdit(**{**vars(edit), "rule": "workbench.erasure.sld:RULES"})

@@ -19,7 +19,9 @@ WORDS = torch.tensor([[0, 1, END, END]])  # begin, one word, end, padding
 
 
 def scaled(clock: Clock, strength: float) -> torch.Tensor:
-    return change_features(X, clock, TENSORS, {**PLANE.settings, "strength": strength})
+    return change_features(
+        X, clock, TENSORS, {**PLANE.settings, "action": "scale", "strength": strength, "window": None}
+    )
 
 
 def changed(x: torch.Tensor, clock: Clock, features=(0,), tensors=PLANE.tensors, **settings) -> torch.Tensor:

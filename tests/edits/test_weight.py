@@ -6,7 +6,7 @@ import torch
 from torch.testing import assert_close
 
 from saes.errors import WorkbenchError
-from workbench.edits import WeightEdit, load_edit, no_op_like, random_like
+from workbench.edits import WeightEdit, load_edit
 from workbench.edits.weight import spectrum
 from workbench.models.shifting import shifted
 
@@ -54,7 +54,7 @@ def test_factors_multiply_to_the_delta(weights):
 
 
 def test_the_order_of_weight_edits_does_not_matter_and_minus_one_takes_an_edit_back(tiny_sd1, weights):
-    other = random_like(weights, seed=5)
+    other = weights.random(seed=5)
     np.testing.assert_allclose(images(tiny_sd1, weights, other), images(tiny_sd1, other, weights), atol=1)
     np.testing.assert_allclose(images(tiny_sd1, weights, weights.scaled(-1.0)), images(tiny_sd1), atol=1)
     assert not np.array_equal(images(tiny_sd1, weights), images(tiny_sd1))
@@ -102,16 +102,16 @@ def test_the_spectrum_is_that_of_the_whole_delta(weights):
 
 
 def test_a_no_op_changes_nothing(tiny_sd1, weights):
-    assert np.array_equal(images(tiny_sd1, no_op_like(weights)), images(tiny_sd1))
+    assert np.array_equal(images(tiny_sd1, weights.no_op()), images(tiny_sd1))
 
 
 def test_random_directions_have_the_same_singular_values_and_are_others(weights):
-    turned = random_like(weights, seed=1)
+    turned = weights.random(seed=1)
     for name in weights.names:
         assert_close(turned.delta(name).norm(), weights.delta(name).norm(), rtol=1e-5, atol=0)
         assert not torch.allclose(turned.delta(name), weights.delta(name))
     assert_close(spectrum(turned, DENSE), spectrum(weights, DENSE), rtol=1e-4, atol=1e-6)
-    again, third = random_like(weights, seed=1), random_like(weights, seed=2)
+    again, third = weights.random(seed=1), weights.random(seed=2)
     assert torch.equal(again.delta(DENSE), turned.delta(DENSE)) and not torch.equal(
         third.delta(DENSE), turned.delta(DENSE)
     )

@@ -11,7 +11,7 @@ from saes.errors import WorkbenchError
 from tests.tiny_saes import memorising_sae, save_tiny_sae
 from workbench.activations.positions import Frame, token_places
 from workbench.concepts import Concept
-from workbench.edits import ActivationEdit, ComposedEdit, load_edit, random_like
+from workbench.edits import ActivationEdit, ComposedEdit, load_edit
 from workbench.erasure.detect_replace import DetectReplace, replaced, role_means, roles_of, standing_anchors
 
 BEGIN, END = 98, 99
@@ -137,7 +137,7 @@ def test_several_concepts_become_one_composed_edit_with_an_anchor_that_stays(tin
 
 def test_the_control_moves_the_same_positions_as_far_and_elsewhere(tiny_sd1, method, tmp_path):
     edit = method.fit(tiny_sd1, [FOX])
-    control = random_like(edit, seed=3)
+    control = edit.random(seed=3)
     control.save(tmp_path / "control")
     plain = at_site(tiny_sd1, ["a photo of a fox", NEUTRAL])
     own, other = (at_site(tiny_sd1, ["a photo of a fox", NEUTRAL], one) - plain for one in (edit, control))

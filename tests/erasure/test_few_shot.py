@@ -10,7 +10,6 @@ from saes.errors import WorkbenchError
 from tests.tiny_pipelines import save_tiny
 from workbench import toy
 from workbench.concepts import Concept
-from workbench.edits import random_like
 from workbench.erasure.few_shot import (
     FewShot,
     Noised,
@@ -249,4 +248,4 @@ def test_four_pictures_that_the_toy_draws_take_the_concept_from_it_and_a_random_
     assert min(shares()) > 0.7
     fox_left, cat_left = shares(edit)
     assert fox_left < 0.3 and cat_left > 0.7
-    assert shares(random_like(edit, seed=0))[0] > fox_left + 0.4
+    assert shares(edit.random(seed=0))[0] > fox_left + 0.4

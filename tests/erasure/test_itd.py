@@ -13,7 +13,7 @@ from tests.tiny_saes import memorising_sae, random_sae, save_tiny_sae
 from workbench.activations.autoencoders import dictionary_on, open_sae
 from workbench.activations.positions import Frame, token_places
 from workbench.concepts import Concept
-from workbench.edits import load_edit, no_op_like, random_features_like
+from workbench.edits import load_edit
 from workbench.erasure.itd import ItD, deactivated, gated_deactivation, prompt_delta, threshold
 from workbench.hooks import Clock
 from workbench.interpret.find_features import feature_scores
@@ -124,7 +124,7 @@ def test_equation_5_touches_the_prompt_above_the_threshold_and_leaves_the_other_
 
 def test_unconditional_rows_keep_their_bits_although_their_score_is_above_the_threshold():
     dictionary, x, token_ids = problem()
-    tensors = tensors_of(dictionary, tau=torch.tensor(-torch.inf))
+    tensors = tensors_of(dictionary, tau=torch.tensor(0.0))
     out = gated_deactivation(x, clock(token_ids, "uncond", "cond"), tensors, SETTINGS)
     assert torch.equal(out[0], x[0])
     assert not torch.allclose(out[1], x[1])
@@ -139,7 +139,7 @@ def test_an_infinite_threshold_returns_the_very_activation():
 
 def test_gradients_reach_the_activation_through_the_edit():
     dictionary, x, token_ids = problem()
-    tensors = tensors_of(dictionary, tau=torch.tensor(-torch.inf))
+    tensors = tensors_of(dictionary, tau=torch.tensor(0.0))
     x = x[:1].requires_grad_()
     assert torch.autograd.gradcheck(
         lambda x: gated_deactivation(x, clock(token_ids[:1], "cond"), tensors, SETTINGS), (x,)
@@ -256,9 +256,9 @@ def test_without_a_threshold_every_prompt_is_touched(tiny_sd1, itd):
 
 
 def test_a_threshold_of_infinity_is_no_edit_and_so_is_the_no_op(tiny_sd1, edit):
-    never = replace(edit, tensors={**edit.tensors, "tau": torch.tensor(torch.inf)})
+    never = replace(edit, tensors={**edit.tensors, "tau": torch.tensor(1e30)})
     prompt = FOX.prompts()[0]
-    for idle in (never, no_op_like(edit)):
+    for idle in (never, edit.no_op()):
         assert torch.equal(embeddings(tiny_sd1, prompt, idle), embeddings(tiny_sd1, prompt))
 
 
@@ -271,7 +271,7 @@ def test_the_model_is_as_before_after_the_edit_also_when_the_body_raises(tiny_sd
 
 
 def test_random_features_act_on_the_same_prompts_but_move_them_elsewhere(tiny_sd1, edit):
-    control = random_features_like(edit, seed=1)
+    control = edit.random(seed=1)
     prompts = [FOX.prompts()[0], NEUTRAL]
     plain, edited, moved = (embeddings(tiny_sd1, prompts, *edits) for edits in ((), (edit,), (control,)))
     assert not torch.equal(moved[0], plain[0])

@@ -6,7 +6,7 @@ import torch
 
 from saes.errors import WorkbenchError
 from workbench.concepts import Concept
-from workbench.edits import ComposedEdit, no_op_like
+from workbench.edits import ComposedEdit
 from workbench.erasure.negative_prompt import NegativePrompt
 
 FOX = Concept("fox", synonyms=["red dog"])
@@ -32,7 +32,7 @@ def test_it_is_the_argument_of_generate_and_an_empty_text_is_plain_guidance(tiny
         edited, both = tiny_sd1.generate("a cat", 1), tiny_sd1.generate("a cat", 1, negative_prompt="blue")
     assert np.array_equal(edited, tiny_sd1.generate("a cat", 1, negative_prompt="fox"))
     assert np.array_equal(both, tiny_sd1.generate("a cat", 1, negative_prompt="blue, fox"))
-    with tiny_sd1.edited(no_op_like(edit)):
+    with tiny_sd1.edited(edit.no_op()):
         assert np.array_equal(tiny_sd1.generate("a cat", 1), tiny_sd1.generate("a cat", 1))
 
 

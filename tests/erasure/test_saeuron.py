@@ -12,7 +12,7 @@ from saes.errors import WorkbenchError
 from tests.tiny_saes import random_sae, save_tiny_sae
 from workbench.activations.autoencoders import dictionary_on, open_sae
 from workbench.concepts import Concept
-from workbench.edits import load_edit, no_op_like, random_like
+from workbench.edits import load_edit
 from workbench.erasure.saeuron import (
     ActivationTable,
     SAeUron,
@@ -243,7 +243,7 @@ def test_two_pictures_after_each_other_are_equal_and_without_the_edit_the_model_
         first, second = (tiny_sd1.generate("a photo of a fox", [0, 1], steps=3) for _ in range(2))
     assert np.array_equal(first, second) and not np.array_equal(first, plain)
     assert np.array_equal(images(tiny_sd1), plain)
-    assert np.array_equal(images(tiny_sd1, no_op_like(edit)), plain)
+    assert np.array_equal(images(tiny_sd1, edit.no_op()), plain)
 
 
 @pytest.mark.parametrize("told", [{"steps": 7}, {"guidance_scale": 1.0}])
@@ -259,7 +259,7 @@ def test_the_edit_says_what_its_tables_were_made_with(tiny_sd1, edit, tmp_path):
 
 
 def test_the_control_takes_the_same_steps_along_other_features(tiny_sd1, edit):
-    control = random_like(edit, seed=1)
+    control = edit.random(seed=1)
     assert not set(control.tensors["features"].tolist()) & set(edit.tensors["features"].tolist())
     clock = Clock("image", 0, Step(0, None, float(edit.tensors["timesteps"][0])), ("cond",))
     x = torch.randn(1, 30, edit.width, generator=torch.Generator().manual_seed(0))

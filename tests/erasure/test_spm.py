@@ -10,8 +10,6 @@ from saes.errors import WorkbenchError
 from saes.progress import SILENT
 from workbench.concepts import Concept
 from workbench.edits import AdapterEdit, combined
-from workbench.edits.exporting import to_weight_edit
-from workbench.edits.tables import contents
 from workbench.erasure.spm import SPM, anchors_of, drawn_anchors, fresh, layers_of, parameters_of, sizes
 from workbench.fitting.copies import own_denoiser
 from workbench.fitting.views import Seen
@@ -87,7 +85,7 @@ def test_the_loss_is_the_one_written_out_on_a_model_with_merged_weights(exact, t
 
             return of(texts), [of(one) for one in (exact.encode(["", ""]), *anchors)]
 
-    base, moved = predictions(), predictions(to_weight_edit(edit_of(exact, method, adapter)))
+    base, moved = predictions(), predictions(edit_of(exact, method, adapter).opened())
     erasure = (moved[0] - seen.target).square().mean()
     changes = [(there - here).square().mean() for there, here in zip(moved[1], base[1], strict=True)]
     if method.official_anchors:  # ∅, e_3, ∅, e_4
@@ -150,7 +148,7 @@ def test_a_fresh_d_is_uniform_over_one_by_the_root_of_its_inputs():
 def test_every_change_of_a_trained_adapter_has_rank_1_and_the_weights_stay(tiny_sd1):
     before = {name: one.detach().clone() for name, one in tiny_sd1.pipe.unet.named_parameters()}
     edit = QUICK.fit(tiny_sd1, [FOX])
-    assert {row["rank"] for row in contents(edit)} == {1}
+    assert {row["rank"] for row in edit.rows()} == {1}
     assert all(torch.equal(one, before[name]) for name, one in tiny_sd1.pipe.unet.named_parameters())
 
 

@@ -11,7 +11,6 @@ from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from tests.tiny_saes import random_sae, save_tiny_sae
 from workbench.concepts import Concept
-from workbench.edits import random_like
 from workbench.erasure.steerer import ConceptSteerer, direction, steering
 from workbench.hooks import Clock
 
@@ -102,7 +101,7 @@ def test_every_prompt_is_steered_since_there_is_no_gate(tiny_sd1, steerer):
 def test_the_control_is_as_long_at_every_position_and_points_elsewhere(tiny_sd1, steerer):
     edit = steerer.fit(tiny_sd1, [FOX])
     plain = at_site(tiny_sd1, "cond")
-    own, other = (at_site(tiny_sd1, "cond", one) - plain for one in (edit, random_like(edit, seed=2)))
+    own, other = (at_site(tiny_sd1, "cond", one) - plain for one in (edit, edit.random(seed=2)))
     assert_close(own.norm(dim=-1), other.norm(dim=-1), atol=1e-4, rtol=1e-4)
     assert torch.cosine_similarity(own, other, dim=-1).abs().max() < 0.95
 

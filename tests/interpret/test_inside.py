@@ -12,7 +12,7 @@ from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from tests.tiny_saes import KNOWN, memorising_sae, random_sae
 from workbench.concepts import Concept
-from workbench.edits import ActivationEdit, WeightEdit, no_op_like
+from workbench.edits import ActivationEdit, WeightEdit
 from workbench.edits.interventions import ablation
 from workbench.erasure.negative_prompt import NegativePrompt
 from workbench.erasure.sld import SLD
@@ -46,7 +46,7 @@ def text_edit(model: Model) -> ActivationEdit:
 def test_a_no_op_is_exactly_nothing_and_an_edit_is_not(tiny, kind, make):
     model = tiny(kind)
     edit, sae = make(model), random_sae(model, "text.0")
-    nothing = inside(model, no_op_like(edit), PROMPTS, SEEDS, saes=[sae], steps=2)
+    nothing = inside(model, edit.no_op(), PROMPTS, SEEDS, saes=[sae], steps=2)
     assert (nothing.change[["relative", "low", "high"]] == 0).all(axis=None)
     assert set(nothing.change["site"]) == set(whole_layers(model))
     for table, columns in ((nothing.features, ["before", "fires_before"]), (nothing.attention, ["before"])):

@@ -7,7 +7,6 @@ import torch
 from probes.drift import DriftMeter
 from saes.errors import WorkbenchError
 from tests.tiny_saes import random_sae
-from workbench.edits import no_op_like
 from workbench.edits.interventions import intervention
 from workbench.interpret.drift import measure_drift
 
@@ -20,7 +19,7 @@ def edits(tiny_sd1):
     sae = random_sae(tiny_sd1, "text.0")
     made = {name: intervention(tiny_sd1, sae, [0, 1, 2], action="add", strength=s)
             for name, s in {"weak": 0.2, "strong": 20.0}.items()}  # fmt: skip
-    return {**made, "no-op": no_op_like(made["weak"])}
+    return {**made, "no-op": made["weak"].no_op()}
 
 
 def test_a_stronger_edit_drifts_farther_and_no_edit_not_at_all(tiny_sd1, edits):

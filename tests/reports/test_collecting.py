@@ -11,7 +11,8 @@ from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from tests.evaluation.small import Brightness, suite
 from workbench.concepts import Concept
-from workbench.edits import ActivationEdit, no_op_like
+from workbench.edits import ActivationEdit
+from workbench.edits.interventions import CHANGE_FEATURES
 from workbench.evaluation.evaluate import evaluate
 from workbench.evaluation.judges import Scores
 from workbench.evaluation.runs import Run
@@ -38,8 +39,9 @@ def edit(model: Model) -> ActivationEdit:
     features = codes(model, ["a photo of a fox"])[0, 1:].sum(dim=0).topk(3).indices
     own = dictionary(model)
     return ActivationEdit(
-        site="text.0", width=own.W_dec.shape[1], program="scale_features", method="scaled", concepts=("fox",),
-        tensors={**own.tensors, "features": features}, settings={**own.settings, "strength": -8.0},
+        site="text.0", width=own.W_dec.shape[1], program=CHANGE_FEATURES, method="scaled", concepts=("fox",),
+        tensors={**own.tensors, "features": features},
+        settings={**own.settings, "action": "scale", "strength": -8.0, "window": None},
         base_fingerprint=model.fingerprint,
     )  # fmt: skip
 
@@ -48,7 +50,7 @@ def edit(model: Model) -> ActivationEdit:
 def run(tiny_sd1: Model, tmp_path_factory: pytest.TempPathFactory) -> Run:
     strong = edit(tiny_sd1)
     out = tmp_path_factory.mktemp("collect") / "run"
-    return evaluate(tiny_sd1, {"strong": strong, "no-op": no_op_like(strong)}, suite(), Brightness(), out, steps=2)
+    return evaluate(tiny_sd1, {"strong": strong, "no-op": strong.no_op()}, suite(), Brightness(), out, steps=2)
 
 
 @pytest.fixture(scope="module")

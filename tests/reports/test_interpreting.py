@@ -4,7 +4,6 @@ import pytest
 
 from tests.tiny_saes import memorising_sae, save_tiny_sae
 from workbench.concepts import Concept
-from workbench.edits import no_op_like, random_like
 from workbench.erasure.itd import ItD
 from workbench.erasure.uce import UCE
 from workbench.models import Model
@@ -23,7 +22,7 @@ def saes(tiny_sd1: Model, tmp_path_factory: pytest.TempPathFactory) -> list:
 def tables(tiny_sd1: Model, saes: list) -> Tables:
     edit = ItD(sae=str(saes[0])).fit(tiny_sd1, [FOX])
     return interpret(
-        tiny_sd1, FOX, {"ItD": edit, "no-op": no_op_like(edit), "random features": random_like(edit)},
+        tiny_sd1, FOX, {"ItD": edit, "no-op": edit.no_op(), "random features": edit.random()},
         saes=saes, pictures=2,
     )  # fmt: skip
 

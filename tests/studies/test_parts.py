@@ -27,7 +27,7 @@ def test_features_moved_to_0_are_ablated_features():
     x, part = activations(3, 4, 5), Part("site", dictionary(), torch.tensor([1, 4]))
     for dose in (0.5, 1.0, 2.0):
         got = move_part(x, CLOCK, part.tensors, {**part.settings, "dose": dose, "scale": 1.0})
-        scaled = {**part.settings, "action": "scale", "strength": 1 - dose}
+        scaled = {**part.settings, "action": "scale", "strength": 1 - dose, "window": None}
         assert_close(got, change_features(x, CLOCK, part.tensors, scaled))
         assert not torch.equal(got, x)
 

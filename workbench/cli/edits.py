@@ -47,14 +47,12 @@ def show(
     Example:  workbench edits show edits/fox-uce --model toy
     """
     import workbench as wb
-    from workbench.edits.composed import leaves
-    from workbench.edits.tables import contents
 
     edit = wb.load_edit(folder)
     handle = None if model is None else wb.load(model)
     if handle is not None:
         edit.check(handle)
-    parts = [(part, contents(part, handle)) for part in leaves(edit)]
+    parts = [(part, part.rows(handle)) for part in edit.leaves()]
     if json:
         whole = [{**described(folder, part), "settings": dict(part.settings), "contents": rows} for part, rows in parts]
         show_rows(whole, json=True)

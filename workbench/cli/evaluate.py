@@ -59,6 +59,5 @@ def _conditions(folders: list[Path], controls: bool, seed: int) -> "dict[str, Ed
         raise WorkbenchError("Two edits have folders of one name.", "Rename one of the folders.")
     if controls:
         first = wb.load_edit(folders[0])
-        control = wb.random_like(first, seed=seed)
-        found |= {"no-op": wb.no_op_like(first), control.method.partition(" like ")[0]: control}
+        found |= {"no-op": first.no_op(), first.summary().control: first.random(seed)}
     return found

@@ -43,7 +43,7 @@ def inside(
     with progress_bars() as progress:
         handle = wb.load(model, device=device)
         seen = look_inside(handle, found, *cells, saes=sae or [], progress=progress)
-        control = look_inside(handle, wb.random_like(found), *cells, progress=progress)
+        control = look_inside(handle, found.random(), *cells, progress=progress)
     said = untouched(seen.change)
     parts = {
         **({"In short": said} if said else {}),

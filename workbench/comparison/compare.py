@@ -8,7 +8,7 @@ from saes.progress import SILENT, Progress
 from workbench.comparison.fits import Fitter
 from workbench.comparison.plan import Comparison, Way
 from workbench.concepts import Concept
-from workbench.edits import ActivationEdit, ComposedEdit, Edit, no_op_like, random_like
+from workbench.edits import Edit
 from workbench.evaluation.evaluate import evaluate_concepts
 from workbench.evaluation.judges import Judge, check_knows
 from workbench.evaluation.runs import Run
@@ -51,7 +51,8 @@ def fit_all(
     """The suite of each concept, with the edits of all its conditions: the methods in every way, then the controls.
 
     Controls are an edit that does nothing and, for each kind of edit, the first method's with random features or
-    directions in the place of its own. Edits of activations are of one kind if they run the same program.
+    directions in the place of its own. Edits are of one kind if they act
+    by the same program, by the same rule, or in the same way.
     """
     for name, method in comparison.methods.items():
         method.supports.check(name, model, comparison.concepts)
@@ -106,21 +107,15 @@ def _conditions(comparison: Comparison, concept: Concept, found: dict[Job, Edit]
 
 def _controls(own: dict[Job, Edit], seed: int) -> Iterator[tuple[str, Edit]]:
     """For single and joint edits; for edits in an order only where there are no others."""
-    yield "no-op", no_op_like(next(iter(own.values())))
+    yield "no-op", next(iter(own.values())).no_op()
     ways = [way for way in ("single", "joint") if any(job.way == way for job in own)] or ["ordered"]
     for way in ways:
         first: dict[tuple[str, ...], Edit] = {}
         named: set[str] = set()
         for job, edit in own.items():
             if job.way == way:
-                first.setdefault(_kinds(edit), edit)
+                first.setdefault(edit.summary().acts_by, edit)
         for edit in first.values():
-            control = random_like(edit, seed=seed)
-            name = control.method.partition(" like ")[0]
+            control, name = edit.random(seed), edit.summary().control
             yield (control.method if name in named else name) + JOINTLY * (way == "joint"), control
             named.add(name)
-
-
-def _kinds(edit: Edit) -> tuple[str, ...]:
-    parts = edit.parts if isinstance(edit, ComposedEdit) else [edit]
-    return tuple(dict.fromkeys(part.program if isinstance(part, ActivationEdit) else part.kind for part in parts))

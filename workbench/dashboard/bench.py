@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from saes.progress import Progress
-from workbench.dashboard.changes import Request, control_of, edit_of
+from workbench.dashboard.changes import Request, edit_of
 from workbench.dashboard.jobs import Jobs
 from workbench.dashboard.library import Library
 from workbench.dashboard.opening import right_model
@@ -67,8 +67,7 @@ class Bench:
             AFTER: self._with(edit, request.pairs, progress, AFTER),
         }
         if request.control:
-            control = control_of(self.library, edit, request.changes)
-            pictures[CONTROL] = self._with(control, request.pairs, progress, CONTROL)
+            pictures[CONTROL] = self._with(edit.random(), request.pairs, progress, CONTROL)
         return Outcome(request, edit, pictures)
 
     def _before(self, pairs: Sequence[tuple[str, int]], progress: Progress) -> Pictures:

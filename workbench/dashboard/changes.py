@@ -118,31 +118,20 @@ def edit_of(library: Library, model: "Model", changes: Sequence[Change]) -> "Edi
     return parts[0] if len(parts) == 1 else ComposedEdit(parts)
 
 
-def control_of(library: Library, edit: "Edit", changes: Sequence[Change], seed: int = 0) -> "Edit":
-    """The same changes to other features that fire about as often: what changing just any features does."""
+def _part(library: Library, model: "Model", change: Change) -> "ActivationEdit":
+    """An intervention that says how often features fire, so that it has a control."""
     import torch
 
-    from workbench.edits.composed import ComposedEdit, leaves
-    from workbench.edits.controls import random_features_like
-
-    densities = [
-        torch.tensor(library.cache(change.sae).features["density"].to_numpy(float).copy()) for change in changes
-    ]
-    parts = [
-        random_features_like(leaf, seed=seed, density=density)  # type: ignore[arg-type]
-        for leaf, density in zip(leaves(edit), densities, strict=True)
-    ]
-    return parts[0] if len(parts) == 1 else ComposedEdit(parts)
-
-
-def _part(library: Library, model: "Model", change: Change) -> "ActivationEdit":
     from workbench.edits.interventions import intervention
 
-    source = library.cache(change.sae).source
+    cache = library.cache(change.sae)
     made = intervention(
-        model, source.folder, change.features, action=change.action, strength=change.strength, window=change.window
-    )
-    return replace(made, settings={**made.settings, "sae": source.given})
+        model, cache.source.folder, change.features,
+        action=change.action, strength=change.strength, window=change.window,
+    )  # fmt: skip
+    density = torch.tensor(cache.features["density"].to_numpy(float).copy())
+    tensors = {**made.tensors, "density": density}
+    return replace(made, tensors=tensors, settings={**made.settings, "sae": cache.source.given})
 
 
 def words_of(change: Change) -> str:

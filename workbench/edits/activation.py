@@ -1,60 +1,57 @@
 """Edits that rewrite an activation while the model runs; the weights stay as they are."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from importlib import import_module
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from torch import Tensor
+import torch
 
-from saes.errors import WorkbenchError, unknown_name
-from workbench.edits.edit import check_fingerprint, html_table
-from workbench.edits.files import read_edit, write_edit
-from workbench.hooks import Clock, Session, SiteEdit
+from saes.dictionary import NAMES, Dictionary
+from saes.errors import WorkbenchError
+from workbench.edits.controls import DIRECTIONS, FEATURES, matched_features, rotation
+from workbench.edits.edit import ActedOn, Summary, named
+from workbench.edits.fields import EditFields
+from workbench.edits.programs import ActivationProgram
+from workbench.hooks import Session, SiteEdit
 from workbench.models import Model
+from workbench.plugins import declared
 
-Program = Callable[[Tensor, Clock, Mapping[str, Tensor], Mapping[str, Any]], Tensor]
-PROGRAMS = {  # a saved edit names its program, a pure function of activation, clock, tensors and settings
-    "identity": "workbench.edits.programs:identity",
-    "change_features": "workbench.edits.programs:change_features",
-    "scale_features": "workbench.edits.programs:change_features",  # what edits were saved as before there were actions
-    "itd": "workbench.erasure.itd:gated_deactivation",
-    "detect_replace": "workbench.erasure.detect_replace:detection",
-    "steerer": "workbench.erasure.steerer:steering",
-    "saeuron": "workbench.erasure.saeuron:deactivation",
-    "move_part": "workbench.studies.parts:move_part",
-}
+NOTHING = "workbench.edits.programs:IDENTITY"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ActivationEdit:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ActivationEdit(EditFields):
     """A program at a site, with all tensors that it needs, so that no other file is.
 
-    `site` is an alias of the model's sites and `width` its channels. `settings` (JSON) holds what the program reads
-    and everything else that the method was told. Equal by identity, since tensors have no single equality.
+    `site` is an alias of the model's sites and `width` its channels. `program` is where an `ActivationProgram` lies,
+    as "module:NAME": of this package, or of a module that an installed package declares as an entry point.
+    `tensors["features"]` are features of a sparse autoencoder that it changes, `tensors["density"]` the share of rows
+    on which each feature of that autoencoder fires. Raises `WorkbenchError` for a program that is not to be found, and
+    if what it needs is missing.
     """
 
     site: str
     width: int
     program: str
-    tensors: Mapping[str, Tensor]
-    settings: Mapping[str, Any]
-    method: str
-    concepts: Sequence[str]
-    base_fingerprint: str
-    seed: int = 0
 
     kind: ClassVar[str] = "activation"
+    shown: ClassVar[tuple[str, ...]] = ("shapes",)
 
     def __post_init__(self) -> None:
-        if self.program not in PROGRAMS:
-            raise unknown_name("program", self.program, PROGRAMS)
-        object.__setattr__(self, "concepts", tuple(self.concepts))
+        super().__post_init__()
+        program = self._program
+        for what, needed, there in (
+            ("tensor", program.tensors, self.tensors),
+            ("setting", program.settings, self.settings),
+        ):
+            if missing := [name for name in needed if name not in there]:
+                raise WorkbenchError(
+                    f"{named(self)} lacks the {what} {missing[0]!r}, which its program {self.program} needs.",
+                    "Fit it again, or take another copy.",
+                )
 
     def check(self, model: Model) -> None:
         """Raises `WorkbenchError` for another model, a site that it lacks, and a site of another width."""
-        check_fingerprint(self, model)
+        super().check(model)
         site = model.site(self.site)
         if site.channels != self.width:
             raise WorkbenchError(
@@ -66,34 +63,72 @@ class ActivationEdit:
         """One hook at the site; its tensors are on the model's device."""
         self.check(model)
         tensors = {name: tensor.to(model.device) for name, tensor in self.tensors.items()}
-        program = _program(self.program)
-        edit = SiteEdit(model.site(self.site), lambda x, clock: program(x, clock, tensors, self.settings))
+        apply = self._program.apply
+        edit = SiteEdit(model.site(self.site), lambda x, clock: apply(x, clock, tensors, self.settings))
         return model.session(edits=[edit])
 
-    def save(self, path: Path | str) -> None:
-        """Writes a new folder with `edit.json` and `tensors.safetensors`; refused if it exists."""
-        saved = {name: getattr(self, name) for name in _SAVED}
-        saved |= {"concepts": list(self.concepts), "settings": dict(self.settings)}
-        saved["shapes"] = {name: list(tensor.shape) for name, tensor in sorted(self.tensors.items())}
-        write_edit(path, self.kind, saved, self.tensors)
+    def no_op(self) -> "ActivationEdit":
+        """A hook at the same site that hands on what it is given."""
+        return replace(self, program=NOTHING, tensors={}, settings={}, method="no-op")
 
-    @classmethod
-    def read(cls, path: Path) -> "ActivationEdit":
-        """Reads what `save` wrote; use `load_edit`, which knows all kinds."""
-        saved, tensors = read_edit(path, (*_SAVED, "shapes"))
-        if saved.pop("shapes") != {name: list(tensor.shape) for name, tensor in tensors.items()}:
-            raise WorkbenchError(f"The tensors of {path} have other shapes than its description.", "Fit it again.")
-        return cls(**{**saved, "tensors": tensors})
+    def random(self, seed: int = 0) -> "ActivationEdit":
+        """The same edit on other features, or with what it adds turned by a random rotation, as its program has it.
 
-    def _repr_html_(self) -> str:
+        Other features: as many, each drawn among those that fire about as often as the one it replaces. Whatever
+        decides when the edit acts stays, so both act on the same prompts. Turned: at the same positions, and everywhere
+        as far. Raises `WorkbenchError` if the edit is of no features or does not say how often features fire, and if
+        too few others ever fire.
+        """
+        if self._program.control == "turn":
+            turn = rotation(self.width, torch.Generator().manual_seed(seed)).float()
+            return replace(self, tensors={**self.tensors, "turn": turn}, method=self._named(), seed=seed)
+        own, fires = self.tensors.get("features"), self.tensors.get("density")
+        if own is None:
+            raise WorkbenchError(f"{named(self)} has no features to exchange.", "Use another control for it.")
+        if fires is None:
+            raise WorkbenchError(
+                f"{named(self)} does not say how often features fire.",
+                "Give its tensors a `density`: the share of rows on which each feature fires.",
+            )
+        tensors = {"gate_features": own, **self.tensors, "features": matched_features(own, fires, seed)}
+        return replace(self, tensors=tensors, method=self._named(), seed=seed)
+
+    def rows(self, model: Model | None = None) -> list[dict[str, Any]]:
+        """A row for each feature: its number, and the share of the fit's rows on which it fires (None if not known)."""
+        if model is not None:
+            self.check(model)
+        density = self.tensors.get("density")
+        return [
+            {"site": self.site, "feature": one, "fires": None if density is None else float(density[one])}
+            for one in self.tensors.get("features", torch.empty(0)).tolist()
+        ]
+
+    def summary(self) -> Summary:
+        """Where it acts, and on which features."""
+        return Summary(f"activations at {self.site}", self._control, (self.program,), self._acted_on())
+
+    def described(self) -> dict[str, Any]:
+        """The shape of each tensor."""
+        return {"shapes": {name: list(tensor.shape) for name, tensor in sorted(self.tensors.items())}}
+
+    @property
+    def _program(self) -> ActivationProgram:
+        return declared(self.program, ActivationProgram, "program")
+
+    @property
+    def _control(self) -> str:
+        return DIRECTIONS if self._program.control == "turn" else FEATURES
+
+    def _named(self) -> str:
+        return f"{self._control} like {self.method}"
+
+    def _acted_on(self) -> tuple[ActedOn, ...]:
+        if not {*NAMES, "features"} <= self.tensors.keys():
+            return ()
+        dictionary = Dictionary.from_tensors(self.tensors, self.settings)
+        return (ActedOn(self.site, self.tensors["features"], dictionary, self.tensors.get("density")),)
+
+    def _told(self) -> dict[str, Any]:
         sizes = {name: "×".join(map(str, tensor.shape)) or "1" for name, tensor in self.tensors.items()}
         shown = ", ".join(f"{name} {size}" for name, size in sizes.items())
-        return html_table(self, {"site": self.site, "program": self.program, "tensors": shown})
-
-
-_SAVED = tuple(field.name for field in fields(ActivationEdit) if field.name != "tensors")
-
-
-def _program(name: str) -> Program:
-    module, function = PROGRAMS[name].split(":")
-    return getattr(import_module(module), function)
+        return {"site": self.site, "program": self.program, "tensors": shown}

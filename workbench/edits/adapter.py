@@ -1,16 +1,18 @@
 """Edits beside weights: adapters of low rank, each of which opens as far as the prompt of a picture asks for.
 
-For adapters i with factors u_i [out, q], d_i [q, in], α_i, and γ_i of the picture's prompt (`workbench.edits.gating`):
+For adapters i with factors u_i [out, q], d_i [q, in], α_i, γ_i of the picture's prompt (`workbench.edits.gating`), and
+the edit's factor f, which multiplies every γ_i:
     (1)  y = W x + Σ_i γ_i (α_i / q) u_i (d_i x)
     (2)  y = W x + (Σ_i γ_i (α_i / q) u_i) (Σ_j γ_j d_j x)
+    (3)  Δ = f Σ_i (α_i / q) u_i d_i        (1) always open, as a change of W
 (2) is what SPM's official code does instead: its cross terms u_i d_j were never trained, and one adapter acts with γ².
 A convolution has d_i with its own kernel and u_i as 1 × 1.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -18,18 +20,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from saes.errors import WorkbenchError
-from workbench.edits.edit import html_table
-from workbench.edits.files import read_edit, write_edit
+from workbench.edits.checks import check_tensors
+from workbench.edits.controls import DIRECTIONS, redrawn
+from workbench.edits.edit import Summary, named
+from workbench.edits.fields import EditFields
 from workbench.edits.gating import Gate, Gating, check_gate
-from workbench.hooks import Clock
+from workbench.edits.mixing import Mixing, as_it_is
+from workbench.edits.weight import DELTA, LEFT, RIGHT, WeightEdit
 from workbench.models import Diffusion
-from workbench.models.beside import Low, Mix, Term, beside
+from workbench.models.beside import Mix, Term, beside
 
 DOWN, UP = ":down", ":up"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class AdapterEdit:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class AdapterEdit(EditFields):
     """Adapters beside the layers of a denoiser. Exact to remove: the weights are never touched.
 
     `tensors` are `N:PATH:down` and `N:PATH:up`, N the number of the adapter and PATH that of the layer in the model;
@@ -40,23 +45,17 @@ class AdapterEdit:
     "official" for (2).
     """
 
-    tensors: Mapping[str, Tensor]
     targets: Sequence[Sequence[str]]
     alphas: Sequence[float]
     gate: Gate
-    settings: Mapping[str, Any]
-    method: str
-    concepts: Sequence[str]
-    base_fingerprint: str
     factor: float = 1.0
     combination: Literal["sum", "official"] = "sum"
-    seed: int = 0
 
     kind: ClassVar[str] = "adapter"
 
     def __post_init__(self) -> None:
-        for name in ("concepts", "alphas"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        super().__post_init__()
+        object.__setattr__(self, "alphas", tuple(self.alphas))
         object.__setattr__(self, "targets", tuple(tuple(targets) for targets in self.targets))
         _check_whole(self)
 
@@ -90,14 +89,33 @@ class AdapterEdit:
     def check(self, model: Diffusion) -> None:
         """Raises `WorkbenchError` for layers that the model lacks or has in another width, for other weights than those
         it was fitted on (see `transferred`), and for a gate that needs a text encoder that is not there."""
-        check_layers(self, model)
+        self.check_layers(model)
         if self.base_fingerprint != model.fingerprint:
             raise WorkbenchError(
-                f"The {self.method} edit of {', '.join(self.concepts)} was fitted on another model "
+                f"{named(self)} was fitted on another model "
                 f"({self.base_fingerprint[:12]}…) than {model.name} ({model.fingerprint[:12]}…).",
                 "Its layers fit: workbench.edits.transferred(edit, model) carries it over.",
             )
+        check_tensors(self.tensors, named(self))
         check_gate(self.gate, model)
+
+    def check_layers(self, model: Diffusion) -> None:
+        """Raises `WorkbenchError` for the first layer that the model lacks or has in another width."""
+        known = adaptable(model)
+        missing = [layer for layer in self.layers if layer not in known]
+        if missing:
+            raise WorkbenchError(
+                f"The edit has adapters for {len(self.layers)} layers, and {model.name} ({model.kind}) lacks "
+                f"{len(missing)} of them, first {missing[0]}.",
+                "Adapters fit models of the architecture that they were fitted on.",
+            )
+        for layer in self.layers:
+            own, there = _shape(self.term(layer)), tuple(known[layer].weight.shape)
+            if own != there:
+                raise WorkbenchError(
+                    f"The adapter beside {layer} is for a weight of {own} and that of {model.name} is {there}.",
+                    "Fit the method on this model: adapters go from one model to another of the same width.",
+                )
 
     @contextmanager
     def installed(self, model: Diffusion) -> Iterator[None]:
@@ -119,22 +137,71 @@ class AdapterEdit:
         """γ of each adapter for each prompt, times `factor`."""
         return self.factor * Gating(model, self.targets, self.gate).of(prompts)
 
-    def save(self, path: Path | str) -> None:
-        """Writes a new folder with `edit.json` and `tensors.safetensors`; refused if it exists."""
-        saved = {name: getattr(self, name) for name in _SAVED}
-        saved |= {"concepts": list(self.concepts), "settings": dict(self.settings)}
-        saved |= {"alphas": list(self.alphas), "targets": [list(targets) for targets in self.targets]}
-        write_edit(path, self.kind, saved, self.tensors)
+    def opened(self) -> WeightEdit:
+        """(3): thin factors of linear layers, whole convolutions. What the gate spares is spared no longer.
 
-    @classmethod
-    def read(cls, path: Path) -> "AdapterEdit":
-        """Reads what `save` wrote; use `load_edit`, which knows all kinds."""
-        saved, tensors = read_edit(path, _SAVED)
-        return cls(**saved, tensors=tensors)
+        Raises `WorkbenchError` for the combination of the official code, which is no sum.
+        """
+        self.check_sum()
+        tensors: dict[str, Tensor] = {}
+        for layer in self.layers:
+            down, up = self.term(layer)
+            if down.ndim == 4:
+                tensors[f"{layer}.weight{DELTA}"] = self.factor * (up @ down.flatten(1)).view(len(up), *down.shape[1:])
+            else:
+                tensors |= {f"{layer}.weight{LEFT}": self.factor * up, f"{layer}.weight{RIGHT}": down}
+        return WeightEdit(
+            tensors=tensors, settings=self.settings, method=self.method, concepts=self.concepts,
+            base_fingerprint=self.base_fingerprint, seed=self.seed,
+        )  # fmt: skip
 
-    def _repr_html_(self) -> str:
-        targets = "; ".join(", ".join(targets) for targets in self.targets)
-        return html_table(self, {"layers": len(self.layers), "opens for": targets, "gate": self.gate})
+    def check_sum(self) -> None:
+        """Raises `WorkbenchError` for the combination of the official code."""
+        if self.combination != "sum":
+            raise WorkbenchError("Adapters that are combined as in the official code are no sum.", "Combine by 'sum'.")
+
+    def no_op(self) -> "AdapterEdit":
+        """The same adapters with u = 0."""
+        none = {key: torch.zeros_like(one) if key.endswith(UP) else one for key, one in self.tensors.items()}
+        return replace(self, tensors=none, settings={}, method="no-op")
+
+    def random(self, seed: int = 0) -> "AdapterEdit":
+        """The same adapters with random inputs: each d becomes R Q, Q random orthonormal rows and R that of d's own.
+
+        Norm, rank and singular values of every product u d stay, and so does what it can add and when it opens; what it
+        reacts to is another direction, drawn anew for each adapter and layer.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        tensors = {
+            key: redrawn(one, generator) if key.endswith(DOWN) else one for key, one in sorted(self.tensors.items())
+        }
+        return replace(self, tensors=tensors, method=f"{DIRECTIONS} like {self.method}", seed=seed)
+
+    def rows(self, model: Diffusion | None = None) -> list[dict[str, Any]]:
+        """What each adapter adds to the weight of each layer when wide open, as `WeightEdit.rows`: a row for both."""
+        if model is not None:
+            self.check(model)
+        return [
+            {"adapter": ", ".join(one.targets[0]), **row}
+            for one in (self.only(number) for number in range(len(self.targets)))
+            for row in one.opened().rows(model)
+        ]
+
+    def summary(self) -> Summary:
+        """How many layers, and whether the prompt opens them."""
+        opens = "open" if self.gate == "always" else "by prompt"
+        changes = f"adapters beside {len(self.layers)} layers, {opens}"
+        return Summary(changes, DIRECTIONS, (self.kind,), in_weights=self.gate == "always")
+
+    def in_weights(self) -> Sequence[WeightEdit]:
+        """(3), if it is always open. Raises `WorkbenchError` if a prompt opens it."""
+        if self.gate != "always":
+            raise WorkbenchError(
+                f"{named(self)} opens by the prompt of each picture, which weights cannot do.",
+                "Use it with `model.edited(…)` or `--edit`, or bake it open for every prompt: "
+                "dataclasses.replace(edit, gate='always').",
+            )
+        return (self.opened(),)
 
     @property
     def _is_constant(self) -> bool:
@@ -147,109 +214,22 @@ class AdapterEdit:
 
     def _mixing(self, model: Diffusion) -> Callable[[], Mix]:
         if self._is_constant:
-            return lambda: _as_it_is
-        return _Mixing(self, model)
+            return lambda: as_it_is
+        gating = Gating(model, self.targets, self.gate)
+        return Mixing(model, gating, self.ranks, self.factor, summed=self.combination == "sum")
 
-
-_SAVED = tuple(one.name for one in fields(AdapterEdit) if one.name != "tensors")
-
-
-def _as_it_is(low: Low) -> Low:
-    return low
-
-
-class _Mixing:
-    """M of `beside` for the call that the denoiser is in: γ of its rows, worked out once a call."""
-
-    def __init__(self, edit: AdapterEdit, model: Diffusion) -> None:
-        self.edit, self.calls = edit, model.wiring.calls
-        self.denoiser = model.architecture.denoiser.path
-        self.gating = Gating(model, edit.targets, edit.gate)
-        self.ranks = torch.tensor(edit.ranks)
-        self._clock: Clock | None = None
-        self._mix: Mix = _as_it_is
-
-    def __call__(self) -> Mix:
-        clock = self.calls.now(self.denoiser)
-        if clock is not None and clock is not self._clock:  # None: a block run again for its gradients
-            self._clock, self._mix = clock, self._of(clock)
-        return self._mix
-
-    def _of(self, clock: Clock) -> Mix:
-        ones = torch.ones(len(clock.roles), len(self.ranks), dtype=torch.float64)
-        gates = ones if clock.prompts is None else self.gating.of(clock.prompts)
-        gates = (self.edit.factor * gates).repeat_interleave(self.ranks, dim=1).to(clock.device)
-        if self.edit.combination == "sum":
-            return lambda low: low * gates[:, None].to(low.dtype)  # (1)
-        place = torch.cat([torch.arange(rank) for rank in self.ranks.tolist()]).to(clock.device)
-        crossed = gates[:, :, None] * gates[:, None] * (place[:, None] == place)
-        return lambda low: low @ crossed.to(low.dtype)  # (2)
-
-
-def combined(edits: Sequence[AdapterEdit]) -> AdapterEdit:
-    """The adapters of several edits in one, as cheap as one: (1) over all of them.
-
-    Raises `WorkbenchError` for no edits, and for edits of different models, gates, factors or combinations.
-    """
-    alike = {(one.base_fingerprint, one.gate, one.factor, one.combination) for one in edits}
-    if len(alike) != 1:
-        raise WorkbenchError(
-            "Adapters of different models, gates, factors or combinations cannot be one edit."
-            if edits
-            else "There are no adapters to combine.",
-            "Give edits that are alike, or compose them: ComposedEdit(edits).",
-        )
-    tensors: dict[str, Tensor] = {}
-    for edit in edits:
-        before = len({key.split(":")[0] for key in tensors})
-        for key, tensor in edit.tensors.items():
-            number, rest = key.split(":", 1)
-            tensors[f"{int(number) + before}:{rest}"] = tensor
-    return replace(
-        edits[0],
-        tensors=tensors,
-        targets=[one for edit in edits for one in edit.targets],
-        alphas=[one for edit in edits for one in edit.alphas],
-        concepts=list(dict.fromkeys(one for edit in edits for one in edit.concepts)),
-    )
-
-
-def transferred(edit: AdapterEdit, model: Diffusion) -> AdapterEdit:
-    """The same adapters for another model of the same architecture and width; its own text encoder opens them.
-
-    Raises `WorkbenchError` if a layer does not fit.
-    """
-    check_layers(edit, model)
-    told = {**edit.settings, "transferred_from": edit.base_fingerprint}
-    return replace(edit, base_fingerprint=model.fingerprint, settings=told)
-
-
-def check_layers(edit: AdapterEdit, model: Diffusion) -> None:
-    """Raises `WorkbenchError` for the first layer that the model lacks or has in another width."""
-    known = adaptable(model)
-    missing = [layer for layer in edit.layers if layer not in known]
-    if missing:
-        raise WorkbenchError(
-            f"The edit has adapters for {len(edit.layers)} layers, and {model.name} ({model.kind}) lacks "
-            f"{len(missing)} of them, first {missing[0]}.",
-            "Adapters fit models of the architecture that they were fitted on.",
-        )
-    for layer in edit.layers:
-        own, there = _shape(edit.term(layer)), tuple(known[layer].weight.shape)
-        if own != there:
-            raise WorkbenchError(
-                f"The adapter beside {layer} is for a weight of {own} and that of {model.name} is {there}.",
-                "Fit the method on this model: adapters go from one model to another of the same width.",
-            )
+    def _told(self) -> dict[str, Any]:
+        targets = "; ".join(", ".join(targets) for targets in self.targets)
+        return {"layers": len(self.layers), "opens for": targets, "gate": self.gate}
 
 
 def adaptable(model: Diffusion) -> dict[str, nn.Linear | nn.Conv2d]:
     """The linear layers and plain convolutions of the denoiser, by their paths in the model."""
     component = model.architecture.denoiser.path
-    named = model.module(component).named_modules()
+    named_modules = model.module(component).named_modules()
     return {
         f"{component}.{name}": layer
-        for name, layer in named
+        for name, layer in named_modules
         if isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1)
     }
 
@@ -259,16 +239,38 @@ def _shape(term: Term) -> tuple[int, ...]:
 
 
 def _check_whole(edit: AdapterEdit) -> None:
+    """Raises `WorkbenchError` unless every adapter has its texts, its α and both factors at every layer."""
+    if not all(map(math.isfinite, (edit.factor, *edit.alphas))):
+        raise WorkbenchError(f"{named(edit)} has a factor or an α that is not finite.", "Give finite numbers.")
+    if not edit.targets or not all(edit.targets):
+        raise WorkbenchError(f"{named(edit)} has an adapter that no text opens.", "Give each adapter its targets.")
+    if odd := sorted(key for key in edit.tensors if key.count(":") != 2):
+        raise WorkbenchError(
+            f"{named(edit)} has the tensor {odd[0]!r}, which names no factor.", "Name each N:PATH:down or N:PATH:up."
+        )
     numbers = range(len(edit.targets))
     wanted = {f"{number}:{layer}{side}" for number in numbers for layer in edit.layers for side in (DOWN, UP)}
-    odd = wanted ^ edit.tensors.keys()
-    if odd or not wanted or len(edit.alphas) != len(numbers):
+    unpaired = wanted ^ edit.tensors.keys()
+    if unpaired or not wanted or len(edit.alphas) != len(numbers):
         raise WorkbenchError(
             f"{len(numbers)} adapters beside {len(edit.layers)} layers with {len(edit.alphas)} α do not go with their "
-            f"tensors" + (f", first {min(odd)}." if odd else "."),
+            f"tensors" + (f", first {min(unpaired)}." if unpaired else "."),
             "Give every adapter a target, an α, and both factors at every layer.",
         )
-    if any(len({len(edit.tensors[f"{number}:{layer}{DOWN}"]) for layer in edit.layers}) > 1 for number in numbers):
+    _check_ranks(edit)
+
+
+def _check_ranks(edit: AdapterEdit) -> None:
+    ranks = [
+        {n for layer in edit.layers for n in _ranks(edit.tensors, f"{number}:{layer}")}
+        for number in range(len(edit.targets))
+    ]
+    if any(len(one) > 1 for one in ranks):
         raise WorkbenchError("An adapter has different ranks beside different layers.", "Give each adapter one rank.")
     if edit.combination == "official" and len(set(edit.ranks)) > 1:
         raise WorkbenchError("Adapters of different ranks cannot be added factor by factor.", "Combine by 'sum'.")
+
+
+def _ranks(tensors: Mapping[str, Tensor], adapter: str) -> tuple[int, int]:
+    """q by each of the two factors."""
+    return tensors[adapter + DOWN].shape[0], tensors[adapter + UP].shape[-1]

@@ -21,10 +21,7 @@ from torch import Tensor
 
 from saes.disk import new_folder, read_json, write_json
 from saes.errors import WorkbenchError
-from workbench.edits.adapter import AdapterEdit
-from workbench.edits.composed import leaves
 from workbench.edits.edit import Edit
-from workbench.edits.exporting import to_weight_edit
 from workbench.edits.weight import WeightEdit
 from workbench.models import Model
 from workbench.models.diffusion.loading import DEFAULTS_FILE
@@ -89,25 +86,7 @@ def _weight_edits(edits: Edit | Sequence[Edit]) -> list[WeightEdit]:
     given = list(edits) if isinstance(edits, Sequence) else [edits]
     if not given:
         raise WorkbenchError("There is no edit to bake.", "Give at least one.")
-    return [_in_weights(leaf) for edit in given for leaf in leaves(edit)]
-
-
-def _in_weights(edit: Edit) -> WeightEdit:
-    if isinstance(edit, WeightEdit):
-        return edit
-    if isinstance(edit, AdapterEdit) and edit.gate == "always":
-        return to_weight_edit(edit)
-    if isinstance(edit, AdapterEdit):
-        raise WorkbenchError(
-            f"The {edit.method} edit of {', '.join(edit.concepts)} opens by the prompt of each picture, which weights "
-            "cannot do.",
-            "Use it with `model.edited(…)` or `--edit`, or bake it open for every prompt: "
-            "dataclasses.replace(edit, gate='always').",
-        )
-    raise WorkbenchError(
-        f"The {edit.method} edit of {', '.join(edit.concepts)} acts while the model runs and is not in weights.",
-        "Use it with `model.edited(…)` or `--edit`, or bake one of a method that changes weights, such as uce.",
-    )
+    return [weights for edit in given for weights in edit.in_weights()]
 
 
 def _save(model: Model, edits: Sequence[WeightEdit], folder: Path | str, lineage: dict[str, Any]) -> Path:

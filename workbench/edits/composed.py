@@ -1,6 +1,6 @@
 """Several edits as one: what was erased one after another is saved, evaluated and taken back as a single value."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 
 from saes.disk import new_folder, read_json, write_json
 from saes.errors import WorkbenchError
-from workbench.edits.edit import Edit, html_table
-from workbench.edits.files import DESCRIPTION, FORMAT, load_edit
+from workbench.edits.edit import Edit, Summary, html_table
+from workbench.edits.files import DESCRIPTION, FORMAT, check_kind, load_edit
+from workbench.edits.weight import WeightEdit
 from workbench.models import Model
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ComposedEdit:
     """The parts in place together, in their order: the same as `model.edited(*parts)`.
 
@@ -57,6 +58,10 @@ class ComposedEdit:
     def seed(self) -> int:
         return self.parts[0].seed
 
+    def leaves(self) -> tuple[Edit, ...]:
+        """The parts, and in the place of composed ones their leaves."""
+        return tuple(leaf for part in self.parts for leaf in part.leaves())
+
     def check(self, model: Model) -> None:
         """Raises what the first part raises that does not fit the model."""
         for part in self.parts:
@@ -70,6 +75,33 @@ class ComposedEdit:
                 stack.enter_context(part.installed(model))
             yield
 
+    def no_op(self) -> "ComposedEdit":
+        """The no-op of each part."""
+        return ComposedEdit([part.no_op() for part in self.parts])
+
+    def random(self, seed: int = 0) -> "ComposedEdit":
+        """The random control of each part, all with the same seed."""
+        return ComposedEdit([part.random(seed) for part in self.parts])
+
+    def rows(self, model: Model | None = None) -> list[dict[str, Any]]:
+        """The rows of all parts, in their order."""
+        return [row for part in self.parts for row in part.rows(model)]
+
+    def summary(self) -> Summary:
+        """What the parts change; the control is called as that of the first."""
+        parts = [part.summary() for part in self.parts]
+        return Summary(
+            changes=f"{len(parts)} edits: " + "; ".join(dict.fromkeys(part.changes for part in parts)),
+            control=parts[0].control,
+            acts_by=tuple(dict.fromkeys(name for part in parts for name in part.acts_by)),
+            features=tuple(one for part in parts for one in part.features),
+            in_weights=all(part.in_weights for part in parts),
+        )
+
+    def in_weights(self) -> list[WeightEdit]:
+        """Those of all parts. Raises `WorkbenchError` if one acts while the model runs."""
+        return [edit for part in self.parts for edit in part.in_weights()]
+
     def save(self, path: Path | str) -> None:
         """Writes a new folder with `edit.json` and a folder for each part; refused if it exists."""
         with new_folder(path) as folder:
@@ -79,16 +111,18 @@ class ComposedEdit:
 
     @classmethod
     def read(cls, path: Path) -> "ComposedEdit":
-        """Reads what `save` wrote; use `load_edit`, which knows all kinds."""
-        described: Mapping[str, Any] = read_json(path / DESCRIPTION, ("format", "kind", "parts"))
-        return cls([load_edit(path / str(place)) for place in range(described["parts"])])
+        """Reads what `save` wrote; use `load_edit`, which knows all kinds. Raises `WorkbenchError` if it is damaged."""
+        check_kind(path, cls.kind)
+        described = read_json(path / DESCRIPTION, ("format", "kind", "parts"))
+        parts = described["parts"]
+        if not isinstance(parts, int) or isinstance(parts, bool) or parts < 1:
+            raise WorkbenchError(f"{path / DESCRIPTION}: parts is {parts!r}.", "Take another copy, or fit it again.")
+        return cls([load_edit(path / str(place)) for place in range(parts)])
+
+    def __repr__(self) -> str:
+        return f"<ComposedEdit: {self.method} of {', '.join(self.concepts)}, {self.summary().changes}>"
 
     def _repr_html_(self) -> str:
         return html_table(
             self, {"parts": " → ".join(f"{part.method} of {', '.join(part.concepts)}" for part in self.parts)}
         )
-
-
-def leaves(edit: Edit) -> list[Edit]:
-    """The edits that are composed, in their order, without any composition; an edit that is none is its own leaf."""
-    return [leaf for part in edit.parts for leaf in leaves(part)] if isinstance(edit, ComposedEdit) else [edit]

@@ -1,13 +1,39 @@
-"""What every edit is, whatever it changes."""
+"""What every edit is, whatever it changes, and what it says about itself."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from html import escape
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from workbench.models import Model
+
+if TYPE_CHECKING:
+    from workbench.edits.weight import WeightEdit
+
+
+class ActedOn(NamedTuple):
+    """The features of a sparse autoencoder that an edit acts on at one site."""
+
+    site: str
+    features: Int64[Tensor, " found"]
+    dictionary: Dictionary
+    density: Float[Tensor, " d_sae"] | None  # share of the fit's rows on which each feature fires; None: not known
+
+
+class Summary(NamedTuple):
+    """What reports, comparisons and costs ask of an edit."""
+
+    changes: str  # what it changes, in words: "12 weights, low rank"
+    control: str  # what its `random` draws: "random features", "random directions"
+    acts_by: tuple[str, ...]  # its kind, program or rule, of a composed edit those of its parts; alike: one control
+    features: tuple[ActedOn, ...] = ()
+    in_weights: bool = False  # whether `Edit.in_weights` gives it, so that it can be baked
 
 
 @runtime_checkable
@@ -36,6 +62,10 @@ class Edit(Protocol):
     @property
     def seed(self) -> int: ...
 
+    def leaves(self) -> "Sequence[Edit]":
+        """The edits that it is composed of, in their order, none of them composed; itself if it is not composed."""
+        ...
+
     def check(self, model: Any) -> None:
         """Raises `WorkbenchError` if the edit was fitted on another model or does not fit its shapes."""
         ...
@@ -44,16 +74,66 @@ class Edit(Protocol):
         """In place while the block runs. Checks the model first."""
         ...
 
+    def no_op(self) -> "Edit":
+        """An edit in the same place that changes nothing: images are equal bit for bit to those of the model itself."""
+        ...
+
+    def random(self, seed: int = 0) -> "Edit":
+        """The control that separates what an edit is about from how much it changes.
+
+        Args:
+            seed: Decides what is drawn; recorded as the control's `seed`.
+
+        Returns:
+            An edit of the same kind and size, about something drawn at random: as many other features, or the same
+            change in another direction.
+
+        Raises:
+            WorkbenchError: If there is nothing to draw from.
+        """
+        ...
+
+    def rows(self, model: Any = None) -> list[dict[str, Any]]:
+        """What is inside, as a table: a row for each parameter, feature or branch of guidance.
+
+        Args:
+            model: The model that it was fitted on, to compare with its weights; columns about it are None without.
+
+        Returns:
+            Rows with the same columns; of a composed edit, the rows of its leaves after one another.
+
+        Raises:
+            WorkbenchError: If the edit does not fit the model.
+        """
+        ...
+
+    def summary(self) -> Summary:
+        """What others ask without knowing the kind of edit."""
+        ...
+
+    def in_weights(self) -> "Sequence[WeightEdit]":
+        """The same as changes of weights, which can be baked, in their order.
+
+        Raises:
+            WorkbenchError: If it acts while the model runs, which weights cannot do.
+        """
+        ...
+
     def save(self, path: Path | str) -> None:
         """Writes a new folder, whole or not at all; refused if it exists."""
         ...
+
+
+def named(edit: Edit) -> str:
+    """An edit in an error message: "The uce edit of fox, cat"."""
+    return f"The {edit.method} edit of {', '.join(edit.concepts)}" if edit.concepts else f"The {edit.method} edit"
 
 
 def check_fingerprint(edit: Edit, model: Model) -> None:
     """Raises `WorkbenchError` unless the edit was fitted on exactly these weights."""
     if edit.base_fingerprint != model.fingerprint:
         raise WorkbenchError(
-            f"The {edit.method} edit of {', '.join(edit.concepts)} was fitted on another model "
+            f"{named(edit)} was fitted on another model "
             f"({edit.base_fingerprint[:12]}…) than {model.name} ({model.fingerprint[:12]}…).",
             "Load the model that it was fitted on, or fit the method on this one.",
         )

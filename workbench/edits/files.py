@@ -1,16 +1,16 @@
 """Edits on disk: a folder with `edit.json` (what it is) and `tensors.safetensors` (what it needs)."""
 
 from collections.abc import Mapping
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 from torch import Tensor
 
 from saes.disk import new_folder, read_json, read_tensors, sha256_of, write_json, write_tensors
-from saes.errors import WorkbenchError, unknown_name
+from saes.errors import WorkbenchError
 from workbench.edits.edit import Edit
+from workbench.plugins import Table
 
 FORMAT = "erasure-workbench edit 1"
 KINDS = {  # kind → the class that has `read(folder)`
@@ -21,6 +21,7 @@ KINDS = {  # kind → the class that has `read(folder)`
     "prompt": "workbench.edits.prompt:PromptEdit",
     "weight": "workbench.edits.weight:WeightEdit",
 }
+TABLE = Table("kind of edit", "workbench.edits", KINDS)
 DESCRIPTION, TENSORS = "edit.json", "tensors.safetensors"
 HEAD = ("format", "kind", "versions", "tensors_sha256")
 
@@ -35,13 +36,7 @@ class Stored(NamedTuple):
 def load_edit(path: Path | str) -> Edit:
     """Reads a saved edit of any kind. Raises `WorkbenchError` if it is absent, damaged, or of another version."""
     path = Path(path)
-    description = read_json(path / DESCRIPTION)
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise WorkbenchError(f"{path} is no edit of this version ({FORMAT}).", "Fit the method again.")
-    if description.get("kind") not in KINDS:
-        raise unknown_name("kind of edit", str(description.get("kind")), KINDS)
-    module, name = KINDS[description["kind"]].split(":")
-    return getattr(import_module(module), name).read(path)
+    return TABLE.find(_kind(path)).read(path)
 
 
 def write_edit(path: Path | str, kind: str, fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -53,10 +48,44 @@ def write_edit(path: Path | str, kind: str, fields: Mapping[str, Any], tensors: 
         write_json(folder / DESCRIPTION, {**described, **fields})
 
 
-def read_edit(path: Path, fields: tuple[str, ...]) -> Stored:
-    """What `write_edit` wrote. Raises `WorkbenchError` for other fields, and if the tensors are not those saved."""
+def read_edit(path: Path, kind: str, fields: tuple[str, ...]) -> Stored:
+    """What `write_edit` wrote. Raises `WorkbenchError` for another kind, other fields, and other tensors than saved."""
+    check_kind(path, kind)
     description = read_json(path / DESCRIPTION, (*HEAD, *fields))
     tensors = read_tensors(path / TENSORS)
     if sha256_of(path / TENSORS) != description["tensors_sha256"]:
         raise WorkbenchError(f"{path / TENSORS} was changed after it was saved.", "Take another copy, or fit it again.")
     return Stored({name: description[name] for name in fields}, tensors)
+
+
+def check_kind(path: Path, kind: str) -> None:
+    """Raises `WorkbenchError` if a folder holds another kind of edit."""
+    found = _kind(path)
+    if found != kind:
+        raise WorkbenchError(f"{path} holds a {found} edit, where a {kind} edit is wanted.", "Give another folder.")
+
+
+def typed(kind: type, fields: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The fields of a description as the class has them: 1 becomes 1.0 where a float is wanted, and nothing else moves.
+
+    Raises `WorkbenchError` for the first field that is of another type than the class says.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    hints, found = get_type_hints(kind), {}
+    for name, value in fields.items():
+        try:
+            found[name] = TypeAdapter(hints[name]).validate_python(value, strict=True)
+        except ValidationError as error:
+            said = error.errors()[0]["msg"]
+            raise WorkbenchError(
+                f"{path / DESCRIPTION}: {name}: {said}.", "Take another copy, or fit the method again."
+            ) from None
+    return found
+
+
+def _kind(path: Path) -> str:
+    description = read_json(path / DESCRIPTION)
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise WorkbenchError(f"{path} is no edit of this version ({FORMAT}).", "Fit the method again.")
+    return str(description.get("kind"))

@@ -1,93 +1,110 @@
 """Edits of guidance: how its branches are joined. Neither weights nor activations change; the sampler does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, fields
-from importlib import import_module
-from pathlib import Path
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from saes.errors import WorkbenchError, unknown_name
-from workbench.edits.edit import Edit, check_fingerprint, html_table
-from workbench.edits.files import read_edit, write_edit
+from saes.errors import WorkbenchError
+from workbench.edits.controls import DIRECTIONS, right_angle, rotation
+from workbench.edits.edit import Summary, named
+from workbench.edits.fields import EditFields
 from workbench.models import Diffusion
 from workbench.models.diffusion.guiding import Guide, Joined, Prediction, Rule
+from workbench.plugins import declared
 
-RULES = {  # a saved edit names its rule: a function of its text and settings that gives a guide
-    "identity": "workbench.edits.guidance:identity",
-    "sld": "workbench.erasure.sld:safe_guidance",
-}
+NOTHING = "workbench.edits.guidance:IDENTITY"
+Own = TypeVar("Own", bound="BranchFields")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class GuidanceEdit:
-    """A rule for the branches of guidance, with one more branch for `text`.
+@dataclass(frozen=True)
+class GuidanceRule:
+    """How a `GuidanceEdit` joins the branches of guidance. A saved edit names it as "module:NAME".
 
-    `width` is the channels of the model's latents. `settings` (JSON) holds what the rule reads and everything else that
-    the method was told. `tensors` is empty but for the control, whose `turn` turns what the rule adds to each branch.
+    Args:
+        guide: Gives the guide of an edit, from its text and its settings.
+    """
+
+    guide: Callable[[str, Mapping[str, Any]], Guide]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class BranchFields(EditFields):
+    """What edits of a branch of guidance hold: the `text` of the branch, and `width`, the channels of the latents.
+
+    `tensors` is empty but for the control, whose `turn` turns what the edit adds to each prediction.
     """
 
     text: str
     width: int
-    rule: str
-    settings: Mapping[str, Any]
-    method: str
-    concepts: Sequence[str]
-    base_fingerprint: str
-    seed: int = 0
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def check(self, model: Diffusion) -> None:
+        """Raises `WorkbenchError` for another model, other latents, and guidance without unconditional rows."""
+        super().check(model)
+        check_branches(self.method, model)
+        if self.width != model.architecture.latent_channels:
+            raise WorkbenchError(
+                f"{named(self)} is for latents of {self.width} channels, and those of {model.name} have "
+                f"{model.architecture.latent_channels}.",
+                "Fit the method on this model.",
+            )
+
+    def random(self: Own, seed: int = 0) -> Own:
+        """The same edit, what it adds to a prediction turned by one random right angle in the channels of the latents.
+
+        It acts on the same pictures, places and steps and moves as far (how much), everywhere at a right angle to the
+        edit (about what). Another text in the place of the edit's own would change both.
+        """
+        turn = right_angle(rotation(self.width, torch.Generator().manual_seed(seed))).float()
+        return replace(self, tensors={"turn": turn}, method=f"{DIRECTIONS} like {self.method}", seed=seed)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class GuidanceEdit(BranchFields):
+    """A rule for the branches of guidance, with one more branch for `text`.
+
+    `rule` is where a `GuidanceRule` lies, as "module:NAME": of this package, or of a module that an installed package
+    declares as an entry point. `settings` holds what the rule reads. Raises `WorkbenchError` for a rule that is not to
+    be found.
+    """
+
+    rule: str
 
     kind: ClassVar[str] = "guidance"
 
     def __post_init__(self) -> None:
-        if self.rule not in RULES:
-            raise unknown_name("rule", self.rule, RULES)
-        object.__setattr__(self, "concepts", tuple(self.concepts))
-
-    def check(self, model: Diffusion) -> None:
-        """Raises `WorkbenchError` for another model, and for one that is guided without unconditional rows."""
-        check_guided(self, model)
+        super().__post_init__()
+        declared(self.rule, GuidanceRule, "rule")
 
     def installed(self, model: Diffusion) -> AbstractContextManager[None]:
         """The rule is in place for every batch that the model generates, and starts anew with each."""
         self.check(model)
-        module, function = RULES[self.rule].split(":")
-        guide: Guide = getattr(import_module(module), function)(self.text, self.settings)
+        guide = declared(self.rule, GuidanceRule, "rule").guide(self.text, self.settings)
         if "turn" in self.tensors:
             guide = turned(guide, self.tensors["turn"].to(model.device))
         return model.guiding.installed(guide)
 
-    def save(self, path: Path | str) -> None:
-        """Writes a new folder with `edit.json` and `tensors.safetensors`; refused if it exists."""
-        write_edit(path, self.kind, described(self, _SAVED), self.tensors)
+    def no_op(self) -> "GuidanceEdit":
+        """A rule that hands on what it is given: the control that shows what stepping in costs."""
+        return replace(self, rule=NOTHING, tensors={}, settings={}, method="no-op")
 
-    @classmethod
-    def read(cls, path: Path) -> "GuidanceEdit":
-        """Reads what `save` wrote; use `load_edit`, which knows all kinds."""
-        saved, tensors = read_edit(path, _SAVED)
-        return cls(**saved, tensors=tensors)
+    def rows(self, model: Diffusion | None = None) -> list[dict[str, Any]]:
+        """A row for the branch that the edit adds. Nothing inside the network changes."""
+        if model is not None:
+            self.check(model)
+        return [{"branch": "one more, of the text", "text": self.text, "rule": self.rule}]
 
-    def _repr_html_(self) -> str:
-        return html_table(self, {"text": self.text, "rule": self.rule})
+    def summary(self) -> Summary:
+        """One more branch."""
+        return Summary("guidance, by one more branch", DIRECTIONS, (self.rule,))
 
-
-_SAVED = tuple(one.name for one in fields(GuidanceEdit) if one.name != "tensors")
-
-
-def described(edit: Edit, names: Sequence[str]) -> dict[str, Any]:
-    """The fields of an edit that go into its description, as JSON has them."""
-    return {**{name: getattr(edit, name) for name in names}, "concepts": list(edit.concepts),
-            "settings": dict(edit.settings)}  # fmt: skip
-
-
-def check_guided(edit: Any, model: Diffusion) -> None:
-    """Raises `WorkbenchError` for another model, and for one that is guided without unconditional rows."""
-    check_fingerprint(edit, model)
-    check_branches(edit.method, model)
+    def _told(self) -> dict[str, Any]:
+        return {"text": self.text, "rule": self.rule}
 
 
 def check_branches(method: str, model: Diffusion) -> None:
@@ -101,8 +118,11 @@ def check_branches(method: str, model: Diffusion) -> None:
 
 
 def identity(text: str, settings: Mapping[str, Any]) -> Guide:
-    """Hands over what it is given and wants no branch: the control that shows what stepping in costs."""
+    """Returns both branches unchanged and wants none of its own."""
     return Guide(lambda steps: lambda joined, safe, call: joined)
+
+
+IDENTITY = GuidanceRule(identity)
 
 
 def turned(guide: Guide, turn: Float[Tensor, "channels channels"]) -> Guide:

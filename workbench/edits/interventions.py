@@ -16,6 +16,7 @@ from workbench.edits.programs import ACTIONS
 from workbench.hooks import Site
 from workbench.models import Model
 
+CHANGE_FEATURES = "workbench.edits.programs:CHANGE_FEATURES"
 ALWAYS = (1000.0, 0.0)  # the window of a whole denoising
 
 
@@ -34,8 +35,8 @@ def intervention(
     "scale" multiplies them by `strength` wherever they fire; "clamp" sets them to it, and "add" adds it, at all
     positions of a picture or at the words of a prompt, whether they fire or not. Conditional rows only, never the begin
     token. `window` is the highest and the lowest timestep (1000 … 0, both included) at which a denoiser site is
-    changed. Raises `WorkbenchError` for features that the SAE lacks, an SAE of another model or width, an unknown
-    action, and a window that no denoising passes or that belongs to a text site.
+    changed. Raises `WorkbenchError` for no features and for features that the SAE lacks, an SAE of another model or
+    width, an unknown action, and a window that no denoising passes or that belongs to a text site.
     """
     if action not in ACTIONS:
         raise unknown_name("action", action, ACTIONS)
@@ -44,11 +45,13 @@ def intervention(
     site, dictionary = site_of(opened, model), Dictionary.of(opened)
     _check_window(window, site)
     chosen = torch.tensor(sorted(set(features)), dtype=torch.int64)
+    if not len(chosen):
+        raise WorkbenchError("There are no features to change.", f"Choose some of 0 to {dictionary.d_sae - 1}.")
     if ((chosen < 0) | (chosen >= dictionary.d_sae)).any():
         raise WorkbenchError(f"The SAE has features 0 to {dictionary.d_sae - 1}.", "Choose among these.")
     needs_end = site.component == "prompt" and action != "scale"
     return ActivationEdit(
-        site=site.alias, width=site.channels, program="change_features",
+        site=site.alias, width=site.channels, program=CHANGE_FEATURES,
         tensors={**dictionary.tensors, "features": chosen},
         settings={
             **dictionary.settings, "action": action, "strength": strength, "window": list(window),

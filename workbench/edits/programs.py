@@ -1,4 +1,4 @@
-"""Programs that belong to no single method.
+"""Programs of activation edits, and those of them that belong to no single method.
 
     (1)  x′ = x + Σ_{f∈F} (z′_f − z_f) d_f      z the code of x, d_f the decoder row of feature f
     (2)  z′_f = s·z_f    scale | s    clamp | z_f + s    add
@@ -7,18 +7,43 @@ Written as a difference, so that what the dictionary does not explain of x stays
 feature fires; the other two also where it does not, so they keep to the positions that carry a prompt's own words.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from saes.dictionary import Code, Dictionary
+from saes.dictionary import NAMES, Code, Dictionary
 from workbench.activations.positions import Frame, Place, marked, places
 from workbench.hooks import Activation, Clock
 
 ACTIONS = ("scale", "clamp", "add")
+
+
+@dataclass(frozen=True)
+class ActivationProgram:
+    """What an `ActivationEdit` does at its site. A saved edit names it as "module:NAME".
+
+    Args:
+        apply: A pure function of the activation `[rows, positions, channels]`, the clock of the call, the edit's
+            tensors and its settings. It returns the new activation, or the very same where it changes nothing.
+        control: What `edit.random()` exchanges. "features": it changes `tensors["features"]`, and decides by
+            `tensors["gate_features"]`, where these are given, when it acts. "turn": what it adds is multiplied by
+            `tensors["turn"]`, where that is given (`turned` does it).
+        tensors: The names of the tensors that it cannot do without.
+        settings: The names of the settings that it cannot do without.
+    """
+
+    apply: Callable[[Activation, Clock, Mapping[str, Tensor], Mapping[str, Any]], Activation]
+    control: Literal["features", "turn"] = "features"
+    tensors: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+
+
+DICTIONARY = NAMES  # tensors of a dictionary, and
+OF_DICTIONARY = ("architecture", "k")  # its settings
 
 
 def identity(x: Activation, clock: Clock, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Activation:
@@ -33,15 +58,15 @@ def change_features(
 
     Tensors: a dictionary and `features`. Settings: those of the dictionary, `action` (of `ACTIONS`), `strength`, s,
     `window`, the highest and the lowest timestep at which it acts (None: always), and `end`, the id of the token that
-    ends a prompt. An edit that holds no `action` scales.
+    ends a prompt (of no use to scaling).
     """
     rows = clock.mask("cond")
-    if not rows.any() or not in_window(clock, settings.get("window")):
+    if not rows.any() or not in_window(clock, settings["window"]):
         return x
     found = places(clock, x.shape[1], Frame(settings.get("end")))[rows]
     dictionary = Dictionary.from_tensors(tensors, settings)
     chosen = x[rows].to(dictionary.W_dec.dtype)
-    action, strength, features = settings.get("action", "scale"), settings["strength"], tensors["features"]
+    action, strength, features = settings["action"], settings["strength"], tensors["features"]
     if action == "scale":
         touched = found != Place.BEGIN
         new = chosen + scaling(dictionary, dictionary.encode(chosen), features, touched, strength)
@@ -77,3 +102,11 @@ def scaling(
 def turned(change: Float[Tensor, "*rows d"], tensors: Mapping[str, Tensor]) -> Float[Tensor, "*rows d"]:
     """The change, turned by the rotation `turn` if there is one: a control that moves as far, and somewhere else."""
     return change @ tensors["turn"] if "turn" in tensors else change
+
+
+IDENTITY = ActivationProgram(identity)
+CHANGE_FEATURES = ActivationProgram(
+    change_features,
+    tensors=(*DICTIONARY, "features"),
+    settings=(*OF_DICTIONARY, "action", "strength", "window"),
+)

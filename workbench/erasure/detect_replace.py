@@ -26,7 +26,8 @@ from workbench.activations.positions import Frame, Place, Places, token_places, 
 from workbench.activations.reading import held
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit, ComposedEdit, Edit
-from workbench.edits.programs import turned
+from workbench.edits.programs import ActivationProgram, turned
+from workbench.erasure import itd
 from workbench.erasure.itd import ItD, deactivated
 from workbench.erasure.method import Supports
 from workbench.hooks import Activation, Clock, Site
@@ -85,7 +86,9 @@ class DetectReplace:
             means["own"] = role_means(model, site, concept.prompts(), concept.name)
         tensors = {**found.tensors, **{name: tensor.cpu() for name, tensor in means.items()}}
         settings = {**found.settings, **asdict(self), "m": found.settings["m"]}
-        return replace(found, program="detect_replace", method="detect_replace", tensors=tensors, settings=settings)
+        return replace(
+            found, program=f"{__name__}:PROGRAM", method="detect_replace", tensors=tensors, settings=settings
+        )
 
 
 def standing_anchors(concepts: Sequence[Concept]) -> dict[str, str]:
@@ -173,3 +176,11 @@ def detection(x: Activation, clock: Clock, tensors: Mapping[str, Tensor], settin
     changed = x.clone()
     changed[rows[flagged]] = replaced(chosen[flagged], found[flagged], tensors, settings).to(x.dtype)
     return changed
+
+
+PROGRAM = ActivationProgram(
+    detection,
+    control="turn",
+    tensors=(*itd.PROGRAM.tensors, "anchor"),
+    settings=(*itd.PROGRAM.settings, "by"),
+)

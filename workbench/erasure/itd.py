@@ -30,7 +30,7 @@ from workbench.activations.positions import Frame, Place, Places, end_token, mar
 from workbench.activations.reading import Reading, score_prompts
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit
-from workbench.edits.programs import scaling
+from workbench.edits.programs import DICTIONARY, OF_DICTIONARY, ActivationProgram, scaling
 from workbench.erasure.method import Supports
 from workbench.hooks import Activation, Clock, Site
 from workbench.models import Model
@@ -83,7 +83,7 @@ class ItD:
         tensors = {**dictionary.tensors, **found._asdict()}
         tensors["tau"] = self._threshold(model, site, tensors, settings, target, progress)
         return ActivationEdit(
-            site=site.alias, width=site.channels, program="itd",
+            site=site.alias, width=site.channels, program=f"{__name__}:PROGRAM",
             tensors={name: tensor.cpu() for name, tensor in tensors.items()}, settings=settings,
             method="itd", concepts=[concept.name for concept in concepts],
             base_fingerprint=model.fingerprint, seed=seed,
@@ -110,7 +110,7 @@ class ItD:
         target: Sequence[str], progress: Progress,
     ) -> Float[Tensor, ""]:  # fmt: skip
         if self.threshold_factor is None:
-            return torch.tensor(-torch.inf)
+            return torch.tensor(0.0)  # no δ is below it
 
         def delta(reading: Reading) -> Tensor:
             return deactivated(reading.x, reading.places, tensors, settings).delta.cpu()
@@ -220,3 +220,10 @@ def gated_deactivation(
     changed = x.clone()
     changed[rows[flagged]] = new[flagged].to(x.dtype)  # (5)
     return changed
+
+
+PROGRAM = ActivationProgram(
+    gated_deactivation,
+    tensors=(*DICTIONARY, "features", "tau"),
+    settings=(*OF_DICTIONARY, "strength", "keep_error", "score_tokens", "end"),
+)

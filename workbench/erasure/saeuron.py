@@ -30,6 +30,7 @@ from workbench.activations.autoencoders import dictionary_on, open_sae, site_of
 from workbench.activations.reading import Reading, read
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit
+from workbench.edits.programs import DICTIONARY, OF_DICTIONARY, ActivationProgram
 from workbench.erasure.method import Supports
 from workbench.hooks import Activation, Clock, Site
 from workbench.models import Diffusion
@@ -83,7 +84,7 @@ class SAeUron:
         found = locate(tables, [concept.name for concept in concepts], self.percentile)
         about = {"steps": steps, "scheduler": type(model.pipe.scheduler).__name__}
         return ActivationEdit(
-            site=site.alias, width=site.channels, program="saeuron",
+            site=site.alias, width=site.channels, program=f"{__name__}:PROGRAM",
             tensors={name: tensor.cpu() for name, tensor in {**dictionary.tensors, **found._asdict()}.items()},
             settings={**asdict(self), **about, **dictionary.settings},
             method="saeuron", concepts=[concept.name for concept in concepts],
@@ -237,3 +238,10 @@ def code_change(
     """z′ − z of the features, from their multiples γμ and their gates m."""
     z = torch.stack([(code.values * (code.indices == feature)).sum(dim=-1) for feature in features], dim=-1)
     return torch.where(z > gate, (multiples - 1) * z, 0)  # (3)
+
+
+PROGRAM = ActivationProgram(
+    deactivation,
+    tensors=(*DICTIONARY, "timesteps", "features", "active", "mu", "gate"),
+    settings=(*OF_DICTIONARY, "rows", "multiplier"),
+)

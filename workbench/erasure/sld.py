@@ -30,7 +30,7 @@ from torch import Tensor
 from saes.errors import WorkbenchError, unknown_name
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
-from workbench.edits import GuidanceEdit
+from workbench.edits import GuidanceEdit, GuidanceRule
 from workbench.erasure.method import Supports
 from workbench.models import Diffusion
 from workbench.models.capabilities import GUIDANCE_BRANCHES
@@ -93,7 +93,7 @@ class SLD:
         names = [concept.name for concept in progress(concepts, "names")]
         return GuidanceEdit(
             text=OFFICIAL if self.official else ", ".join(names), width=model.architecture.latent_channels,
-            rule="sld", settings=asdict(self) | self.numbers,
+            rule=f"{__name__}:RULE", settings=asdict(self) | self.numbers,
             method="sld", concepts=names, base_fingerprint=model.fingerprint, seed=seed,
         )  # fmt: skip
 
@@ -157,3 +157,6 @@ class SafeGuidance:
 def safe_guidance(text: str, settings: Mapping[str, Any]) -> Guide:
     """The guide of an edit. Disabled (s_S < 1), it wants no branch."""
     return Guide(lambda steps: SafeGuidance(settings, steps), text if settings["scale"] >= 1 else None)
+
+
+RULE = GuidanceRule(safe_guidance)

@@ -29,7 +29,8 @@ from torch import Tensor, nn
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
-from workbench.edits.adapter import DOWN, UP, AdapterEdit, adaptable, combined
+from workbench.edits.adapter import DOWN, UP, AdapterEdit, adaptable
+from workbench.edits.combining import combined
 from workbench.edits.gating import Gate, check_gate
 from workbench.erasure.esd import Prompts, texts_of
 from workbench.erasure.method import Supports

@@ -24,7 +24,7 @@ from workbench.activations.autoencoders import dictionary_on, open_sae, site_of
 from workbench.activations.reading import held
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit
-from workbench.edits.programs import turned
+from workbench.edits.programs import ActivationProgram, turned
 from workbench.erasure.method import Supports
 from workbench.hooks import Activation, Clock
 from workbench.models import Model
@@ -58,7 +58,7 @@ class ConceptSteerer:
         phrases = [", ".join(concept.words()) if self.synonyms else concept.name for concept in concepts]
         x = torch.cat([held(model, site, [phrase]).x for phrase in progress(phrases, "phrases")])
         return ActivationEdit(
-            site=site.alias, width=site.channels, program="steerer",
+            site=site.alias, width=site.channels, program=f"{__name__}:PROGRAM",
             tensors={"steering": direction(x, dictionary, self.alpha).cpu()},
             settings={**asdict(self), "phrases": phrases},
             method="steerer", concepts=[concept.name for concept in concepts],
@@ -78,3 +78,6 @@ def steering(x: Activation, clock: Clock, tensors: Mapping[str, Tensor], setting
     """(2): the rows' roles decide the sign."""
     sign = torch.where(clock.mask("cond"), 1.0, -1.0)[:, None, None]
     return (x + sign * turned(tensors["steering"], tensors)).to(x.dtype)  # (2)
+
+
+PROGRAM = ActivationProgram(steering, control="turn", tensors=("steering",))

@@ -17,9 +17,9 @@ end-of-text is found by token ids, not by counting words; a latent has its own t
 gradients do not pile up over the training (`accumulate` brings that back).
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import ClassVar, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -94,15 +94,19 @@ class TRCE:
             check_precision(denoiser_parameters(model).values())
         pairs = [pair for concept in concepts for pair in safe_pairs(concept, self.contexts)]
         kept = kept_prompts(concepts)
-        edit = WeightEdit(
-            tensors={} if self.stages == "2" else self.mapped(model, pairs, kept, progress),
-            settings={**asdict(self), "eta": self.preserve_scale**2, "pairs": len(pairs), "kept": len(kept)},
-            method="trce", concepts=[concept.name for concept in concepts],
-            base_fingerprint=model.fingerprint, seed=seed,
-        )  # fmt: skip
+        settings = {**asdict(self), "eta": self.preserve_scale**2, "pairs": len(pairs), "kept": len(kept)}
+
+        def edit_of(tensors: dict[str, Tensor]) -> WeightEdit:
+            return WeightEdit(
+                tensors=tensors, settings=settings, method="trce", concepts=[concept.name for concept in concepts],
+                base_fingerprint=model.fingerprint, seed=seed,
+            )  # fmt: skip
+
+        mapped = {} if self.stages == "2" else self.mapped(model, pairs, kept, progress)
         if self.stages == "1":
-            return edit
-        return replace(edit, tensors={**edit.tensors, **self.steered(model, edit, pairs, seed, progress)})
+            return edit_of(mapped)
+        start = [edit_of(mapped)] if mapped else []
+        return edit_of({**mapped, **self.steered(model, start, settings, pairs, seed, progress)})
 
     def mapped(
         self, model: Diffusion, pairs: Sequence[Pair], kept: Sequence[str], progress: Progress = SILENT
@@ -118,10 +122,11 @@ class TRCE:
         return {name: tensor.cpu() for name, tensor in deltas(maps, ridge.solve()).items()}
 
     def steered(
-        self, model: Diffusion, stage_1: WeightEdit, pairs: Sequence[Pair], seed: int, progress: Progress = SILENT
-    ) -> dict[str, Tensor]:
-        """Stage 2: the changes of self-attention and of the queries of cross-attention."""
-        with model.edited(stage_1):
+        self, model: Diffusion, start: Sequence[WeightEdit], settings: Mapping[str, Any], pairs: Sequence[Pair],
+        seed: int, progress: Progress = SILENT,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """Stage 2: the changes of self-attention and of the queries of cross-attention, from the model with `start`."""
+        with model.edited(*start):
             kept = own_denoiser(model)
         models = Models(model, kept, own_denoiser(kept, is_trained))
         generator = generator_of(seed, 0)
@@ -140,7 +145,7 @@ class TRCE:
 
         trained = denoiser_parameters(models.student, is_trained)
         plan = Plan(steps=self.epochs * self.trajectories, lr=self.lr, keep_gradients=self.accumulate)
-        what = [stage_1.settings, [tuple(pair) for pair in pairs], model.fingerprint]
+        what = [settings, [tuple(pair) for pair in pairs], model.fingerprint]
         train(trained, loss_of, plan, seed=seed, what=what, progress=progress, label="steering")
         return changes(model, models.student, trained)
 

@@ -4,7 +4,7 @@ It is done once, after the evaluation, with the edits that lie in the run folder
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -15,13 +15,13 @@ from torch import Tensor
 from probes.attribution import activation_by_word, word_positions
 from probes.features import selectivity_auc
 from probes.statistics import bootstrap_means, middle_95
-from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.activations.reading import Reading, read
 from workbench.concepts import Concept
-from workbench.edits import ActivationEdit, Edit, load_edit
+from workbench.edits import ActedOn, ActivationEdit, Edit, load_edit
 from workbench.edits.conditions import UNEDITED
+from workbench.edits.interventions import CHANGE_FEATURES
 from workbench.evaluation.judges import Judge, shown
 from workbench.evaluation.runs import Run, Sampling
 from workbench.interpret.attribution.pictures import chosen_values
@@ -54,13 +54,15 @@ def collect(
     edit = _edit_of(run, concept.name, condition)
     rows = run.rows(UNEDITED, concept.name)
     target = rows[rows["role"] == "target"]
-    made, densities = [], {}
-    if isinstance(edit, ActivationEdit) and "features" in edit.tensors and edit.site.startswith("text"):
-        firing = _firing(model, edit, concept)
-        densities = {edit.site: firing.density.numpy()}
+    made: list[FeatureCard] = []
+    densities: dict[str, Any] = {}
+    for acted in (one for one in edit.summary().features if model.site(one.site).component == "prompt"):
+        firing = _firing(model, acted, concept)
+        densities[acted.site] = firing.density.numpy()
         for place in progress(firing.most_selective(cards), f"feature cards of {concept.name}"):
-            ablation = _ablation(run, model, edit, int(firing.features[place]), target.head(images), judge)
-            made.append(_card(firing, place, concept.name, edit.site, ablation))
+            alone = _ablation_of(edit, acted, int(firing.features[place]))
+            ablation = _ablation(run, model, alone, target.head(images), judge)
+            made.append(_card(firing, place, concept.name, acted.site, ablation))
     named = [row for row in target.itertuples() if word_positions(model.tokens(row.prompt)[0].words, concept.name)]
     pairs = [
         _pair(run, model, edit, AttentionText(**about, prompt=row.prompt, seed=row.seed))
@@ -119,10 +121,10 @@ class _Firing:
         return sorted(range(len(auc)), key=lambda place: (-float(auc[place]), -float(mean[place])))[:n]
 
 
-def _firing(model: Model, edit: ActivationEdit, concept: Concept) -> _Firing:
+def _firing(model: Model, acted: ActedOn, concept: Concept) -> _Firing:
     own = [*concept.prompts(), *concept.synonym_prompts()]
     prompts = [*own, *(concept.retain_prompts() or ("",))]
-    dictionary, features = Dictionary.from_tensors(edit.tensors, edit.settings), edit.tensors["features"].cpu()
+    dictionary, features = acted.dictionary, acted.features.cpu()
     counts, n_tokens = torch.zeros(dictionary.d_sae), 0
     z: list[Tensor] = []
     content: list[Tensor] = []
@@ -135,8 +137,8 @@ def _firing(model: Model, edit: ActivationEdit, concept: Concept) -> _Firing:
         counts.add_(torch.bincount(code.indices[code.values > 0], minlength=dictionary.d_sae))
         n_tokens += code.values[..., 0].numel()
 
-    read(model, [model.site(edit.site)], prompts, take)
-    density = edit.tensors.get("density", counts / n_tokens).cpu().float()
+    read(model, [model.site(acted.site)], prompts, take)
+    density = (counts / n_tokens if acted.density is None else acted.density).cpu().float()
     rows = model.tokens(prompts)
     return _Firing(features, torch.cat(z), torch.cat(content), rows, prompts, len(own), density)
 
@@ -159,16 +161,20 @@ def _card(firing: _Firing, place: int, concept: str, site: str, ablation: Ablati
     )  # fmt: skip
 
 
-def _ablation(
-    run: Run, model: Model, edit: ActivationEdit, feature: int, rows: pd.DataFrame, judge: Judge
-) -> Ablation | None:
+def _ablation_of(edit: Edit, acted: ActedOn, feature: int) -> ActivationEdit:
+    """One feature of those that the edit acts on, taken out alone."""
+    return ActivationEdit(
+        site=acted.site, width=acted.dictionary.W_dec.shape[1], program=CHANGE_FEATURES,
+        tensors={**acted.dictionary.tensors, "features": torch.tensor([feature])},
+        settings={**acted.dictionary.settings, "action": "scale", "strength": 0.0, "window": None},
+        method="ablation", concepts=edit.concepts, base_fingerprint=edit.base_fingerprint,
+    )  # fmt: skip
+
+
+def _ablation(run: Run, model: Model, alone: Edit, rows: pd.DataFrame, judge: Judge) -> Ablation | None:
     """Makes the images of these rows without one feature and compares them with the run's own."""
     if rows.empty:
         return None
-    alone = replace(
-        edit, program="change_features", tensors={**edit.tensors, "features": torch.tensor([feature])},
-        settings={**edit.settings, "action": "scale", "strength": 0.0, "window": None},
-    )  # fmt: skip
     with model.edited(alone):
         images = _generate(model, run.spec.sampling, rows["prompt"].tolist(), rows["seed"].tolist())
     target = rows["expected"].iloc[0]

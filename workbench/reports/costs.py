@@ -7,16 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from workbench.comparison.fits import fit_seconds
-from workbench.edits import (
-    ActivationEdit,
-    AdapterEdit,
-    ComposedEdit,
-    Edit,
-    GuidanceEdit,
-    PromptEdit,
-    WeightEdit,
-    load_edit,
-)
+from workbench.edits import Edit, load_edit
 from workbench.edits.conditions import UNEDITED, is_method
 from workbench.evaluation.runs import EditSpec, Run
 
@@ -68,23 +59,7 @@ def _cost(run: Run, name: str, edits: list[EditSpec], seconds: list[float], imag
 
 def changes(edits: Iterable[Edit]) -> str:
     """What edits of one method change, in words."""
-    return "; ".join(dict.fromkeys(_changes(edit) for edit in edits))
-
-
-def _changes(edit: Edit) -> str:
-    if isinstance(edit, ComposedEdit):
-        return f"{len(edit.parts)} edits: " + changes(edit.parts)
-    if isinstance(edit, ActivationEdit):
-        return f"activations at {edit.site}"
-    if isinstance(edit, GuidanceEdit):
-        return "guidance, by one more branch"
-    if isinstance(edit, PromptEdit):
-        return "the negative prompt"
-    if isinstance(edit, AdapterEdit):
-        return f"adapters beside {len(edit.layers)} layers, " + ("open" if edit.gate == "always" else "by prompt")
-    assert isinstance(edit, WeightEdit)
-    dense = any(edit.factors(name) is None for name in edit.names)
-    return f"{len(edit.names)} weights, " + ("dense" if dense else "low rank")
+    return "; ".join(dict.fromkeys(edit.summary().changes for edit in edits))
 
 
 def duration(seconds: float) -> str:

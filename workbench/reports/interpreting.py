@@ -17,7 +17,7 @@ from saes.names import read_names
 from saes.progress import SILENT, Progress
 from workbench.activations.autoencoders import dictionary_on, open_sae, site_of
 from workbench.concepts import Concept
-from workbench.edits import ActivationEdit, Edit
+from workbench.edits import Edit
 from workbench.interpret.attribution.effects import HOWS, feature_effects
 from workbench.interpret.attribution.graph import feature_graph
 from workbench.interpret.attribution.lens import concept_lens
@@ -122,8 +122,8 @@ def _erased(edits: Mapping[str, Edit], site: str) -> set[int]:
     """The features that the methods take away at a site."""
     features: set[int] = set()
     for name, edit in edits.items():
-        if isinstance(edit, ActivationEdit) and edit.site == site and not name.startswith("random"):
-            features |= set(edit.tensors["features"].flatten().tolist()) if "features" in edit.tensors else set()
+        if not name.startswith("random"):
+            features.update(*(one.features.tolist() for one in edit.summary().features if one.site == site))
     return features
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from workbench.edits import ComposedEdit, Edit, no_op_like
+from workbench.edits import ComposedEdit, Edit
 from workbench.edits.conditions import UNEDITED
 from workbench.evaluation.suites import Suite, SuiteRow
 from workbench.models import Model
@@ -63,7 +63,7 @@ def edits(
         elif condition.whose == "random":
             found[condition.name] = edit(controls[condition.draw - 1], condition.dose, f"random like {study.claim}")
         elif condition.whose == "no-op":
-            found[condition.name] = no_op_like(edit(subject, study.dose, study.claim))
+            found[condition.name] = edit(subject, study.dose, study.claim).no_op()
     return found
 
 

@@ -21,10 +21,9 @@ from torch import Tensor
 from saes.dictionary import Dictionary
 from workbench.activations.positions import Frame, Place, places
 from workbench.edits import ActivationEdit
+from workbench.edits.programs import ActivationProgram
 from workbench.hooks import Activation, Clock
 from workbench.models import Model
-
-PROGRAM = "move_part"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +73,7 @@ def move(
     if target.to is not None:
         tensors |= {"to": target.to.contiguous(), "keys": cast(Tensor, target.keys)}
     return ActivationEdit(
-        site=part.site, width=model.site(part.site).channels, program=PROGRAM, tensors=tensors,
+        site=part.site, width=model.site(part.site).channels, program=f"{__name__}:PROGRAM", tensors=tensors,
         settings={**part.settings, "dose": dose, "scale": scale}, method=method, concepts=[concept],
         base_fingerprint=model.fingerprint,
     )  # fmt: skip
@@ -94,6 +93,9 @@ def move_part(x: Activation, clock: Clock, tensors: Mapping[str, Tensor], settin
     changed = x.clone()
     changed[rows] = (chosen + step).to(x.dtype)
     return changed
+
+
+PROGRAM = ActivationProgram(move_part, settings=("dose", "scale"))
 
 
 def coordinates(

@@ -15,8 +15,8 @@ import torch
 
 from saes.errors import WorkbenchError
 from workbench.concepts import Concept
-from workbench.edits import KINDS, Edit, WeightEdit, load_edit, no_op_like
-from workbench.edits.composed import leaves
+from workbench.edits import Edit, load_edit
+from workbench.edits.files import TABLE
 from workbench.erasure.method import Method
 from workbench.models import Diffusion, load
 from workbench.models.images import Images
@@ -69,7 +69,7 @@ def is_a_described_value(case: Case) -> None:
     assert is_dataclass(method) and type(method).__dataclass_params__.frozen, "a method is a frozen dataclass"  # type: ignore[attr-defined]
     assert isinstance(method, Method) and isinstance(edit, Edit), "a method has all of its facts, and an Edit comes out"
     assert method == type(method)(**{field.name: getattr(method, field.name) for field in fields(method)})
-    assert edit.kind in KINDS, f"{edit.kind!r} cannot be loaded"
+    assert edit.kind in TABLE.names(), f"{edit.kind!r} cannot be loaded"
     assert tuple(edit.concepts) == (case.concepts[0].name,), "an edit names its concepts"
     assert edit.base_fingerprint == case.model.fingerprint, "an edit names its model"
     missing = {field.name for field in fields(method)} - set(edit.settings)
@@ -131,7 +131,7 @@ def composes(case: Case) -> None:
     together = case.images(case.edit, other)
     with case.model.edited(case.edit):
         assert np.array_equal(case.images(other), together), "nested edits differ from edits given together"
-    idle = no_op_like(case.edit)
+    idle = case.edit.no_op()
     assert np.array_equal(case.images(idle), case.images()), "a no-op changes images"
     assert np.array_equal(case.images(case.edit, idle), case.images(case.edit)), "a no-op changes an edit"
 
@@ -139,11 +139,11 @@ def composes(case: Case) -> None:
 def fits_any_device(case: Case) -> None:
     """Its tensors are on the CPU, so that an edit from a GPU opens where there is none; what it adds is where the model
     is."""
-    for part in leaves(case.edit):
+    for part in case.edit.leaves():
         places = {tensor.device.type for tensor in getattr(part, "tensors", {}).values()}
         assert places <= {"cpu"}, f"tensors of the edit are on {places}"
-        if isinstance(part, WeightEdit):
-            for name, delta in part.weight_deltas(case.model).items():
+        for weights in part.in_weights() if part.summary().in_weights else ():
+            for name, delta in weights.weight_deltas(case.model).items():
                 assert delta.device == case.model.device, f"the change of {name} is on {delta.device}"
 
 

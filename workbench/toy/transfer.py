@@ -14,8 +14,7 @@ import pandas as pd
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
-from workbench.edits import AdapterEdit, load_edit, random_like, transferred
-from workbench.edits.adapter import check_layers
+from workbench.edits import AdapterEdit, transferred
 from workbench.erasure.spm import SPM
 from workbench.evaluation.evaluate import evaluate_concepts
 from workbench.evaluation.judges import Judge
@@ -72,13 +71,13 @@ def measure_transfer(
     edits = {name: _fitted(model, method, name, out_dir / EDITS, seed, progress) for name in concepts}
     for one in relatives:
         for edit in edits.values():
-            check_layers(edit, one)
+            edit.check_layers(one)
     tables = []
     for name, one in zip(names, (model, *relatives), strict=True):
         trials = []
         for concept, edit in edits.items():
             moved = edit if one is model else transferred(edit, one)
-            conditions = {SPM_: moved, RANDOM: random_like(moved, seed=seed)}
+            conditions = {SPM_: moved, RANDOM: moved.random(seed)}
             trials.append((suite(concept, per_role, seed), conditions))
         run = evaluate_concepts(one, trials, judge, out_dir / name, progress=progress)
         gates = {concept: _gates(edit, one, suite(concept, per_role, seed)) for concept, edit in edits.items()}
@@ -92,8 +91,8 @@ def _fitted(model: Diffusion, method: SPM, concept: str, folder: Path, seed: int
     place = folder / concept.replace(" ", "-")
     if not place.exists():
         method.fit(model, [known_concepts()[concept]], seed=seed, progress=progress).save(place)
-    edit = load_edit(place)
-    if not isinstance(edit, AdapterEdit) or dict(edit.settings) != asdict(method) or edit.seed != seed:
+    edit = AdapterEdit.read(place)
+    if dict(edit.settings) != asdict(method) or edit.seed != seed:
         raise WorkbenchError(f"{place} was fitted with other settings or another seed.", "Choose another folder.")
     edit.check(model)
     return edit

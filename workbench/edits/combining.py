@@ -1,0 +1,48 @@
+"""Adapters of several edits as one, and of one model for another."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from saes.errors import WorkbenchError
+from workbench.edits.adapter import AdapterEdit
+from workbench.models import Diffusion
+
+
+def combined(edits: Sequence[AdapterEdit]) -> AdapterEdit:
+    """The adapters of several edits in one, as cheap as one: (1) over all of them.
+
+    Raises `WorkbenchError` for no edits, and for edits of different models, gates, factors or combinations.
+    """
+    alike = {(one.base_fingerprint, one.gate, one.factor, one.combination) for one in edits}
+    if len(alike) != 1:
+        raise WorkbenchError(
+            "Adapters of different models, gates, factors or combinations cannot be one edit."
+            if edits
+            else "There are no adapters to combine.",
+            "Give edits that are alike, or compose them: ComposedEdit(edits).",
+        )
+    tensors: dict[str, Tensor] = {}
+    for edit in edits:
+        before = len({key.split(":")[0] for key in tensors})
+        for key, tensor in edit.tensors.items():
+            number, rest = key.split(":", 1)
+            tensors[f"{int(number) + before}:{rest}"] = tensor
+    return replace(
+        edits[0],
+        tensors=tensors,
+        targets=[one for edit in edits for one in edit.targets],
+        alphas=[one for edit in edits for one in edit.alphas],
+        concepts=list(dict.fromkeys(one for edit in edits for one in edit.concepts)),
+    )
+
+
+def transferred(edit: AdapterEdit, model: Diffusion) -> AdapterEdit:
+    """The same adapters for another model of the same architecture and width; its own text encoder opens them.
+
+    Raises `WorkbenchError` if a layer does not fit.
+    """
+    edit.check_layers(model)
+    told = {**edit.settings, "transferred_from": edit.base_fingerprint}
+    return replace(edit, base_fingerprint=model.fingerprint, settings=told)
