@@ -2,24 +2,22 @@
 
 A·: share of images that show the concept they should; E target prompts, G synonyms, S others; b the unedited model.
     (1)  efficacy = 1 − A(E),  generality = 1 − A(G),  specificity = A(S)
-    (2)  Wilson:  (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n)
+    (2)  Wilson's interval of a rate
     (3)  bootstrap over prompts: prompts are drawn with replacement, with all their images; the same draw for both
-         conditions of a difference
-    (4)  McNemar, exact: 2·P(X ≤ min(b, c)), X ~ Binomial(b + c, ½), b and c the two kinds of discordant pairs
+         conditions of a difference. Own work: scipy's bootstrap knows neither groups nor shared draws
+    (4)  McNemar, exact: X ~ Binomial(b + c, ½), b and c the two kinds of discordant pairs
     (5)  harmonic mean H = k / Σ 1/xᵢ, and 0 if any xᵢ is 0
     (6)  pixel drift = √mean((x − x')²),  feature drift = 1 − cos(f, f')
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
-from math import sqrt
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
-from scipy.stats import binom, norm
+from scipy.stats import binomtest, hmean
 
-Z = float(norm.ppf(0.975))
 DRAWS = 1000  # bootstrap samples
 
 
@@ -37,10 +35,8 @@ def wilson(hits: int, n: int) -> Interval:
     """
     if n == 0:
         return Interval(float("nan"), float("nan"))
-    p = hits / n
-    middle, reach = p + Z**2 / (2 * n), Z * sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))  # (2)
-    low, high = (middle - reach) / (1 + Z**2 / n), (middle + reach) / (1 + Z**2 / n)
-    return Interval(0.0 if hits == 0 else low, 1.0 if hits == n else high)  # exact at the ends, not off by rounding
+    found = binomtest(hits, n).proportion_ci(method="wilson")  # (2)
+    return Interval(float(found.low), float(found.high))
 
 
 def bootstrap_means(
@@ -58,7 +54,7 @@ def bootstrap_means(
     return (times @ sums) / (times @ counts)  # (3)
 
 
-@lru_cache(maxsize=8)  # the conditions of a run ask for the same ones
+@lru_cache(maxsize=64)  # the conditions of a run ask for the same ones, some for each metric and concept
 def resamplings(n_prompts: int, seed: int, draws: int) -> Float[np.ndarray, "draws prompts"]:
     """How often each prompt is drawn in each resampling."""
     rng = np.random.default_rng(seed)
@@ -74,14 +70,12 @@ def middle_95(draws: Float[np.ndarray, "draws"]) -> Interval:
 def mcnemar(before: Bool[np.ndarray, "n"], after: Bool[np.ndarray, "n"]) -> float:
     """Exact two-sided p-value of both conditions having one rate; pairs of images at equal prompts and seeds. (4)"""
     lost, gained = int(np.sum(before & ~after)), int(np.sum(~before & after))
-    return min(1.0, 2 * float(binom.cdf(min(lost, gained), lost + gained, 0.5)))  # (4)
+    return float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0  # (4)
 
 
-def harmonic_mean(values: Sequence[float]) -> float:
-    """The harmonic mean of values in [0, 1]: 0 if any of them is 0, nan for none. (5)"""
-    if not len(values):
-        return float("nan")
-    return 0.0 if min(values) == 0 else len(values) / sum(1 / value for value in values)  # (5)
+def harmonic_mean(values: Sequence[float] | Sequence[Float[np.ndarray, "n"]]) -> Float[np.ndarray, "*n"]:
+    """The harmonic mean of values in [0, 1], of arrays place by place: 0 if any of them is 0, nan for none. (5)"""
+    return np.asarray(hmean(np.asarray(values), axis=0) if len(values) else np.nan)  # (5)
 
 
 def pixel_drift(before: UInt8[np.ndarray, "n h w 3"], after: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n"]:

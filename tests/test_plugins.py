@@ -47,7 +47,7 @@ def test_a_name_that_leads_nowhere_is_refused(installed, name, said):
 
 def test_a_file_may_name_what_is_ours_and_what_a_package_declares(installed):
     assert declared("mine.method:ANSWER", int, "number") == 42
-    assert isinstance(declared("workbench.edits.conditions:CONTROLS", tuple, "tuple"), tuple)
+    assert isinstance(declared("workbench.conditions:CONTROLS", tuple, "tuple"), tuple)
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_a_study_ends_with_a_table_and_a_report_and_is_continued(capsys, tmp_pat
     assert f"The report is at {tmp_path / 'run/report.html'}" in error
     assert "Does all of the prompt matter?" in (tmp_path / "run/report.html").read_text()
     run = Run.open(tmp_path / "run")
-    assert run.spec.sampling.steps == 4 and run.spec.trials[0].conditions["last token"].settings["tokens"] == "last"
+    assert run.spec.settings["steps"] == 4 and run.spec.trials[0].conditions["last token"].settings["tokens"] == "last"
     made = {path: path.stat().st_mtime_ns for path in run.dir.rglob("*.png")}
 
     code, out, _ = told(capsys, *words, "--json")

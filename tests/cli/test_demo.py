@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from workbench.comparison.fits import fit_seconds
-from workbench.edits.conditions import UNEDITED
+from workbench.conditions import UNEDITED
 from workbench.evaluation.runs import Run
 
 pytestmark = pytest.mark.slow

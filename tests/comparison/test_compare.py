@@ -15,8 +15,8 @@ from tests.evaluation.small import Brightness
 from tests.killing import kill_and_go_on
 from workbench.comparison.compare import compare, fit_all
 from workbench.comparison.fits import Fitter, fit_seconds
+from workbench.conditions import UNEDITED
 from workbench.edits import ComposedEdit, WeightEdit
-from workbench.edits.conditions import UNEDITED
 from workbench.erasure.detect_replace import DetectReplace
 from workbench.erasure.esd import ESD
 from workbench.erasure.few_shot import FewShot

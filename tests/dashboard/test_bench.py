@@ -50,8 +50,7 @@ def silent(items, label="", total=None):
 
 def test_pictures_are_those_of_the_model_without_and_with_the_edit(bench, tiny_sd1):
     found = bench.generate(Request((CHANGE,), PROMPTS, (1, 2)), silent)
-    sampling = bench.library.run.spec.sampling
-    arguments = {"steps": sampling.steps, "guidance_scale": sampling.guidance_scale}
+    arguments = bench.library.run.spec.settings
     prompts, seeds = zip(*found.request.pairs, strict=True)
     assert np.array_equal(found.pictures[BEFORE], tiny_sd1.generate(prompts, seeds, **arguments))
     with tiny_sd1.edited(found.edit):
@@ -148,8 +147,7 @@ def test_an_edit_is_saved_as_it_was_seen(bench, tiny_sd1):
     path = bench.library.run.dir / "dashboard" / "edits" / "seen-7"
     assert "Saved" in said and str(path) in said
     with tiny_sd1.edited(load_edit(path)):
-        again = tiny_sd1.generate("a photo of a fox", [7], steps=bench.library.run.spec.sampling.steps,
-                                  guidance_scale=bench.library.run.spec.sampling.guidance_scale)  # fmt: skip
+        again = tiny_sd1.generate("a photo of a fox", [7], **bench.library.run.spec.settings)
     assert np.array_equal(again, bench.jobs.look(id).result.pictures[AFTER])
     assert "exists already" in texts(saved(bench, id, lambda found: saving.save_edit(bench.library, found, "seen-7")))
 

@@ -8,7 +8,8 @@ import pytest
 from saes.errors import WorkbenchError
 from tests.evaluation.drawn import MODEL, spec, suite
 from workbench.dashboard.sources import short_names, sources_of
-from workbench.evaluation.runs import EditSpec, Run
+from workbench.evaluation.runs import Run
+from workbench.evaluation.spec import EditSpec
 
 
 def run_with(folder, **settings):

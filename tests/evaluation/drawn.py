@@ -4,15 +4,17 @@ What each condition does to each picture is decided here, so that every number i
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from workbench.edits.conditions import UNEDITED
+from workbench.conditions import UNEDITED
 from workbench.evaluation.judges import Scores
 from workbench.evaluation.judging import rejudge
-from workbench.evaluation.runs import EditSpec, ModelSpec, Row, Run, RunSpec, Sampling, Trial, cell
+from workbench.evaluation.roles import joined_roles
+from workbench.evaluation.runs import Run
+from workbench.evaluation.spec import EditSpec, ModelSpec, Row, RunSpec, Trial
 from workbench.evaluation.suites import Suite, SuiteRow
 
 COLOURS = {"red": (220, 40, 40), "orange": (240, 150, 30), "green": (40, 160, 70), "blue": (40, 80, 220)}
@@ -75,8 +77,8 @@ def drawn_run(dir: Path, paints: Mapping[str, Paint], *suites: Suite, size: int 
     run = Run.begin(dir, spec(edits, *(suites or (suite(),))))
     for trial in run.spec.trials:
         for name, edit in trial.conditions.items():
-            for row in trial.rows:
-                one = cell(run.spec.model, run.spec.sampling, edit, row.prompt, row.seed)
+            for row in trial.rows_of(name).values():
+                one = run.spec.cell(edit, row)
                 paint = row.expected if name == UNEDITED else paints[name](row)
                 run.write_image(one, picture(paint, row.seed, size), seconds=0.25)
     return rejudge(run, ColourJudge())
@@ -90,13 +92,13 @@ def spec(edits: Mapping[str, EditSpec], *suites: Suite) -> RunSpec:
             concept=one.target,
             anchor=one.anchor,
             dropped=one.dropped,
-            rows=tuple(Row(prompt=r.prompt, role=r.role, expected=r.expected, seed=r.seed) for r in one.rows),
+            rows=tuple(Row(**asdict(row)) for row in one.rows),
             conditions={UNEDITED: None, **edits},
         )
         for one in suites
     )
-    sampling = Sampling(steps=10, guidance_scale=3.0)
-    environment = {"python": "3.11", "torch": "2.13"}
+    roles = joined_roles(one.known_roles[row.role] for one in suites for row in one.rows)
     return RunSpec(
-        model=MODEL, sampling=sampling, trials=trials, environment=environment, command="pytest", started="2026-01-01"
-    )
+        model=MODEL, settings={"steps": 10, "guidance_scale": 3.0}, roles=tuple(roles.values()), trials=trials,
+        environment={"python": "3.11", "torch": "2.13"}, command="pytest", started="2026-01-01",
+    )  # fmt: skip

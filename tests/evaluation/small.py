@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from workbench.edits import WeightEdit
+from workbench.edits.edit import Summary
 from workbench.evaluation.judges import Scores
 from workbench.evaluation.suites import Suite, SuiteRow
 from workbench.hooks import Session, SiteEdit
@@ -29,6 +31,24 @@ class Scaled:
 
     def check(self, model: Model) -> None:
         model.site("text.0")
+
+    def leaves(self) -> "list[Scaled]":
+        return [self]
+
+    def no_op(self) -> "Scaled":
+        return Scaled(1.0)
+
+    def random(self, seed: int = 0) -> "Scaled":
+        return Scaled(2 - self.factor, method="random scale", seed=seed)  # as far from 1, on the other side
+
+    def rows(self, model: object = None) -> list[dict[str, float]]:
+        return [{"factor": self.factor}]
+
+    def summary(self) -> Summary:
+        return Summary("a factor", "random scale", ("activation",))
+
+    def in_weights(self) -> "list[WeightEdit]":
+        return []
 
     def installed(self, model: Model) -> Session:
         return model.session(edits=[SiteEdit(model.site("text.0"), lambda x, clock: x * self.factor)])

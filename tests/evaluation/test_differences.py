@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from tests.evaluation.drawn import ColourJudge, drawn_run, picture, spec, suite
-from workbench.edits.conditions import UNEDITED
+from workbench.conditions import UNEDITED
 from workbench.evaluation.differences import among_best, best_methods, order_effects
 from workbench.evaluation.judging import rejudge
-from workbench.evaluation.runs import EditSpec, Run, cell
-from workbench.evaluation.tables import METRICS, metrics
+from workbench.evaluation.roles import in_order
+from workbench.evaluation.runs import Run
+from workbench.evaluation.spec import EditSpec
+from workbench.evaluation.tables import metrics
 
 
 def leaves(*numbers: int):
@@ -103,14 +105,14 @@ def ordered_run(folder):
     run = Run.begin(folder, spec(edits, suite(n=8)))
     for name, edit in run.spec.trials[0].conditions.items():
         for row in run.spec.trials[0].rows:
-            one = cell(run.spec.model, run.spec.sampling, edit, row.prompt, row.seed)
+            one = run.spec.cell(edit, row)
             run.write_image(one, picture(row.expected if name == UNEDITED else paints[name](row), row.seed), 0.1)
     return rejudge(run, ColourJudge())
 
 
 def test_the_effect_of_an_order_is_a_paired_difference(tmp_path):
     table = order_effects(ordered_run(tmp_path / "run")).set_index("metric")
-    assert list(table.index) == [metric for metric in METRICS if metric in table.index], "no order of a hash"
+    assert list(table.index) == in_order(table.index), "no order of a hash"
     assert set(table["there"]) == {"uce: red then blue"} and set(table["back"]) == {"uce: blue then red"}
     row = table.loc["efficacy"]
     assert row["difference"] == pytest.approx(0.5) and 0 < row["low"] < 0.5 < row["high"]
@@ -131,7 +133,7 @@ def test_edits_of_several_concepts_compete_among_themselves(tmp_path):
     for name, edit in conditions.items():
         for row in trial.rows:
             paint = "red" if name == "uce" and row.expected == "red" else row.expected
-            one = cell(spec.model, spec.sampling, edit, row.prompt, row.seed)
+            one = spec.cell(edit, row)
             other.write_image(one, picture(paint if name in ("uce", UNEDITED) else leaves()(row), row.seed), 0.1)
     efficacy = rows(best_methods(rejudge(other, ColourJudge())), "efficacy")
     assert efficacy.loc["uce", "among_best"] and efficacy.loc["uce", "gap"] == 0  # the worst, but of another task

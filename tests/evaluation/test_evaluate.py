@@ -2,18 +2,24 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from saes.errors import WorkbenchError
+from tests.evaluation.counting import counted
 from tests.evaluation.small import Brightness, Scaled, suite
 from workbench.evaluation.evaluate import evaluate, evaluate_concepts
 from workbench.evaluation.runs import Run
+from workbench.evaluation.suites import Suite, SuiteRow
 from workbench.evaluation.tables import metrics
-from workbench.models import Model
+from workbench.models import Diffusion, Model
 
 
 def times(run_dir: Path) -> dict[str, int]:
@@ -65,7 +71,7 @@ def test_the_images_are_those_that_the_model_makes(run: Run, tiny_sd1: Model) ->
 def test_the_run_says_all_that_it_takes_to_repeat_it(run: Run, tiny_sd1: Model) -> None:
     spec = Run.open(run.dir).spec
     assert spec.model.fingerprint == tiny_sd1.fingerprint
-    assert (spec.sampling.steps, spec.sampling.guidance_scale) == (2, tiny_sd1.defaults.guidance_scale)
+    assert spec.settings == {**tiny_sd1.settings, "steps": 2}
     assert {"python", "torch", "diffusers"} <= set(spec.environment)
     edit = spec.trials[0].conditions["negated"]
     assert edit is not None and edit.settings == {"factor": -1.0}
@@ -125,3 +131,66 @@ def test_the_model_is_as_before(tiny_sd1: Model, tmp_path: Path) -> None:
     before = tiny_sd1.generate("a fox", 1, steps=1)
     evaluate(tiny_sd1, {"negated": Scaled(-1.0)}, suite(), Brightness(), tmp_path / "run", steps=1)
     np.testing.assert_array_equal(tiny_sd1.generate("a fox", 1, steps=1), before)
+
+
+def test_pictures_that_were_just_made_are_not_decoded_and_others_once(tiny_sd1: Model, tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"steps": 1, "batch_size": 4}
+    edits = {"negated": Scaled(-1.0), "no-op": Scaled(1.0)}
+    with counted(Run, "read_image") as decoded:
+        evaluate(tiny_sd1, edits, suite(), Brightness(), tmp_path / "run", **arguments)
+    assert not decoded
+    records = Run.open(tmp_path / "run").records()
+    with counted(Run, "read_image") as decoded:
+        run = evaluate(tiny_sd1, edits, suite(), Brightness(), tmp_path / "run", **arguments)
+    assert sorted(key for _, key in decoded) == sorted(one.key for one in run.spec.cells())
+    pd.testing.assert_frame_equal(run.records(), records)
+
+
+def test_pixels_are_kept_within_bounds(tiny_sd1: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not fit is decoded when it is compared with, and the figures are the same."""
+    arguments = (tiny_sd1, {"negated": Scaled(-1.0)}, suite(), Brightness())
+    first = evaluate(*arguments, tmp_path / "first", steps=1)
+    monkeypatch.setattr("workbench.evaluation.judging.KEPT", 2 * first.images("unedited")[0].nbytes)
+    with counted(Run, "read_image") as decoded:
+        second = evaluate(*arguments, tmp_path / "second", steps=1)
+    assert len(decoded) == 6 - 2
+    pd.testing.assert_series_equal(first.records()["pixel_drift"], second.records()["pixel_drift"])
+
+
+def test_what_is_missing_is_made_again_in_the_batch_that_it_was_in(tiny_sd1: Model, tmp_path: Path) -> None:
+    """Numbers round differently in batches of other sizes, so a resumed run would have other bits."""
+    arguments = (tiny_sd1, {"negated": Scaled(-1.0)}, suite(), Brightness(), tmp_path / "run")
+    run = evaluate(*arguments, steps=1, batch_size=4)
+    lost = [one for one in run.spec.cells() if one.edit][1]
+    content = run.image_path(lost.key).read_bytes()
+    kept = times(run.dir)
+    run.image_path(lost.key).unlink()
+    with counted(Diffusion, "generate") as generated:
+        evaluate(*arguments, steps=1, batch_size=4)
+    (batch,) = [list(zip(prompts, seeds, strict=True)) for _, prompts, seeds in generated]
+    assert batch == [(one.prompt, one.seed) for one in run.spec.cells() if one.edit][:4]
+    assert np.array_equal(*(np.asarray(Image.open(BytesIO(each))) for each in
+                            (content, run.image_path(lost.key).read_bytes())))  # fmt: skip
+    del kept[lost.key]
+    assert kept.items() <= times(run.dir).items(), "what was there is left as it was"
+
+
+def test_how_to_sample_is_what_the_model_declares(tiny_sd1: Model, tmp_path: Path) -> None:
+    arguments = (tiny_sd1, {}, suite(), Brightness(), tmp_path / "run")
+    with pytest.raises(WorkbenchError, match=r"Unknown sampling setting 'stepps'\. Did you mean 'steps'"):
+        evaluate(*arguments, stepps=1)
+    for value in (float("nan"), "high", True):
+        with pytest.raises(WorkbenchError, match="guidance_scale cannot be"):
+            evaluate(*arguments, guidance_scale=value)
+    assert not (tmp_path / "run").exists()
+    run = evaluate(*arguments, steps=1, guidance_scale=3)
+    assert run.spec.settings == {"steps": 1, "guidance_scale": 3.0, "negative_prompt": ""}
+
+
+def test_rows_for_a_condition_that_is_not_there_are_refused(tiny_sd1: Model, tmp_path: Path) -> None:
+    own = Suite("fox", (*suite().rows, SuiteRow("a fox", "target", "fox", 9, "negatd")))
+    with pytest.raises(WorkbenchError, match=r"'negatd'\. Did you mean 'negated'"):
+        evaluate(tiny_sd1, {"negated": Scaled(-1.0)}, own, Brightness(), tmp_path / "run", steps=1)
+    only = Suite("fox", tuple(replace(row, condition="negated") for row in suite().rows))
+    with pytest.raises(WorkbenchError, match="has no prompts for 'no-op'"):
+        evaluate(tiny_sd1, {"negated": Scaled(-1.0), "no-op": Scaled(1.0)}, only, Brightness(), tmp_path / "run")

@@ -15,7 +15,8 @@ from saes.disk import read_json, write_json
 from saes.errors import WorkbenchError
 from tests.evaluation.drawn import MODEL, ColourJudge, drawn_run, picture, spec, suite
 from workbench.evaluation.judging import rejudge
-from workbench.evaluation.runs import COLUMNS, EditSpec, Run, Sampling, cell
+from workbench.evaluation.runs import COLUMNS, Run
+from workbench.evaluation.spec import EditSpec, Row, cell
 
 PAINTS = {"itd": lambda row: "nothing" if row.expected == "red" else row.expected}
 EDIT = EditSpec(hash="abc", kind="activation", method="itd", concepts=("red",), settings={"strength": -8.0}, seed=0)
@@ -35,19 +36,24 @@ def test_a_run_reads_back_what_was_written(tmp_path: Path) -> None:
 
 
 def test_a_cell_depends_on_all_that_decides_its_pixels_and_on_nothing_else() -> None:
-    sampling = Sampling(steps=10, guidance_scale=3.0)
-    same = cell(MODEL, sampling, EDIT, "a red disc", 1)
-    assert cell(MODEL.model_copy(update={"name": "renamed"}), sampling, EDIT, "a red disc", 1) == same
+    settings, row = (
+        {"steps": 10, "guidance_scale": 3.0},
+        Row(prompt="a red disc", role="target", expected="red", seed=1),
+    )
+    same = cell(MODEL, settings, EDIT, row)
+    assert cell(MODEL.model_copy(update={"name": "renamed"}), settings, EDIT, row) == same
+    assert cell(MODEL, settings, EDIT, row.model_copy(update={"role": "synonym", "expected": "blue"})) == same
     others = [
-        cell(MODEL.model_copy(update={"fingerprint": "0"}), sampling, EDIT, "a red disc", 1),
-        cell(MODEL, Sampling(steps=11, guidance_scale=3.0), EDIT, "a red disc", 1),
-        cell(MODEL, Sampling(steps=10, guidance_scale=3.5), EDIT, "a red disc", 1),
-        cell(MODEL, Sampling(steps=10, guidance_scale=3.0, negative_prompt="blur"), EDIT, "a red disc", 1),
-        cell(MODEL, sampling, None, "a red disc", 1),
-        cell(MODEL, sampling, EDIT, "a red disc.", 1),
-        cell(MODEL, sampling, EDIT, "a red disc", 2),
+        cell(MODEL.model_copy(update={"fingerprint": "0"}), settings, EDIT, row),
+        cell(MODEL, {**settings, "steps": 11}, EDIT, row),
+        cell(MODEL, {**settings, "guidance_scale": 3.5}, EDIT, row),
+        cell(MODEL, {**settings, "negative_prompt": "blur"}, EDIT, row),
+        cell(MODEL, settings, None, row),
+        cell(MODEL, settings, EDIT, row.model_copy(update={"prompt": "a red disc."})),
+        cell(MODEL, settings, EDIT, row.model_copy(update={"seed": 2})),
     ]
     assert len({same.key, *(other.key for other in others)}) == 8
+    assert same.unedited == cell(MODEL, settings, None, row).key == cell(MODEL, settings, None, row).unedited
 
 
 def test_trials_share_the_unedited_images_on_which_they_agree(tmp_path: Path) -> None:
@@ -109,6 +115,19 @@ def test_an_unknown_field_of_run_json_is_refused(tmp_path: Path) -> None:
         Run.open(tmp_path / "run")
     with pytest.raises(WorkbenchError, match="is not a run folder"):
         Run.open(tmp_path)
+
+
+def test_a_run_of_another_version_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    """Version 1 knew steps, guidance and negative prompt alone, and its images have other names."""
+    Run.begin(tmp_path / "run", spec({}, suite()))
+    path = tmp_path / "run" / "run.json"
+    content = read_json(path)
+    old = {**content, "format": "erasure-workbench run 1", "sampling": content["settings"]}
+    del old["settings"], old["roles"]
+    write_json(path, old)
+    for again in (lambda: Run.open(tmp_path / "run"), lambda: Run.begin(tmp_path / "run", spec({}, suite()))):
+        with pytest.raises(WorkbenchError, match=r"another version \(erasure-workbench run 1.*into a new folder"):
+            again()
 
 
 def test_truncated_records_are_named_and_can_be_judged_again(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from saes.errors import WorkbenchError
+from workbench.evaluation.roles import ROLES, Role, joined_roles, rates
 from workbench.evaluation.suites import Suite, SuiteRow, adults_only, read_suite, write_suite
 
 ROWS = (
@@ -44,12 +45,42 @@ def test_a_published_list_is_about_the_named_target(tmp_path: Path) -> None:
         ("prompt,evaluation_seed\na fox,one\n", "'one' is no seed"),
         ("prompt,evaluation_seed\na fox,1\na fox,1\n", "asks for an image twice"),
         ("prompt,evaluation_seed\na girl with a fox,1\n", "no prompts left after the filter"),
+        ("prompt,evaluation_seed\na fox,1\na fox, a cat,2\n", "line 3 has more fields than there are columns"),
+        ("prompt,evaluation_seed,role\na fox,1\n", "line 2 has fewer fields"),
+        ("prompt,evaluation_seed\n ,1\n", "line 2 has no prompt"),
+        ("prompt,evaluation_seed\na fox,-1\n", "-1 is no seed"),
+        (f"prompt,evaluation_seed\na fox,{2**63}\n", f"{2**63} is no seed"),
+        ("prompt,prompt,evaluation_seed\na fox,a cat,1\n", "two columns 'prompt'"),
+        ("prompt,evaluation_seed\n" + "x " * 100_000 + ",1\n", "is no CSV file"),
+        ("prompt,evaluation_seed,role,expected\na cat,1,target,cat\n", "is about 'cat', and not about 'fox'"),
+        ("prompt,evaluation_seed,role\na fox,1,attack\n", "Unknown role 'attack'"),
     ],
 )
 def test_bad_lists_are_refused_with_the_reason(tmp_path: Path, text: str, problem: str) -> None:
     (tmp_path / "list.csv").write_text(text)
     with pytest.raises(WorkbenchError, match=problem):
         read_suite(tmp_path / "list.csv", target="fox")
+
+
+def test_a_suite_may_bring_roles_and_give_rows_to_one_condition(tmp_path: Path) -> None:
+    attack = Role(name="attack", metric="robustness", wanted="absent", named=False)
+    rows = (*ROWS, SuiteRow("xq fx", "attack", "fox", 5, "ItD"), SuiteRow("xq fx", "attack", "fox", 5, "UCE"))
+    suite = Suite("foxes", rows, roles=(attack,))
+    write_suite(suite, tmp_path / "foxes.csv")
+    assert read_suite(tmp_path / "foxes.csv", target="fox", roles=[attack]) == suite
+    assert suite.target == "fox"
+
+
+def test_roles_that_contradict_others_are_refused() -> None:
+    with pytest.raises(WorkbenchError, match="Two roles are called 'target'"):
+        Suite("foxes", ROWS, roles=(Role(name="target", metric="efficacy", wanted="present"),))
+    for metric in ("efficacy", "intact"):
+        with pytest.raises(WorkbenchError, match=f"'other' cannot count in '{metric}'"):
+            Suite("foxes", ROWS, roles=(Role(name="other", metric=metric, wanted="present"),))
+    paraphrase = Role(name="paraphrase", metric="generality", wanted="absent")
+    assert [role.name for role in rates(joined_roles([*ROLES.values(), paraphrase]).values())["generality"]] == [
+        "synonym", "paraphrase"
+    ]  # fmt: skip
 
 
 def test_an_absent_list_is_named(tmp_path: Path) -> None:
@@ -63,7 +94,7 @@ def test_empty_and_ambiguous_suites_are_refused() -> None:
     with pytest.raises(WorkbenchError, match=r"several targets \(fox, cat\)"):
         Suite("two", (ROWS[0], SuiteRow("a cat", "synonym", "cat", 1)))
     with pytest.raises(WorkbenchError, match=r"'targets'.*'target'"):
-        SuiteRow("a fox", "targets", "fox", 1)
+        Suite("one", (SuiteRow("a fox", "targets", "fox", 1),))
 
 
 @pytest.mark.parametrize("prompt", ["a boy", "Two Children at sea", "a 15-year-old", "portrait, 7 yo", "TEENAGE idol"])

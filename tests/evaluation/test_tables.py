@@ -8,7 +8,8 @@ import pytest
 
 from probes.statistics import harmonic_mean, wilson
 from tests.evaluation.drawn import drawn_run, suite
-from workbench.evaluation.runs import Row, Run
+from workbench.evaluation.runs import Run
+from workbench.evaluation.spec import Row
 from workbench.evaluation.tables import concept_matrix, metrics, verdict_shares
 
 

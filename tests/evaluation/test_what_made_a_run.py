@@ -24,7 +24,7 @@ def folder(tmp_path):
 
 
 def evaluated(model, out):
-    return evaluate(model, {}, toy.suite("fox", 1, 0), toy.Oracle.load(), out, steps=1, floor=0)
+    return evaluate(model, {}, toy.suite("fox", 1, 0), toy.Oracle.load(), out, steps=1, floor=0.0)
 
 
 def another_scheduler(model):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.evaluation.drawn import drawn_run
-from workbench.edits.conditions import UNEDITED
+from workbench.conditions import UNEDITED
 from workbench.evaluation.tables import metrics
 from workbench.figures import method_intervals, method_scatter
 from workbench.figures.template import QUIET

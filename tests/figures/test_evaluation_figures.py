@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.evaluation.drawn import drawn_run, suite
-from workbench.evaluation.runs import Row, Run
+from workbench.evaluation.runs import Run
+from workbench.evaluation.spec import Row
 from workbench.evaluation.tables import concept_matrix, metrics, verdict_shares
 from workbench.figures import evaluation as figures
 

@@ -10,6 +10,7 @@ from tests.evaluation.drawn import drawn_run, suite
 from tests.evaluation.test_differences import leaves, ordered_run
 from tests.reports.test_report import loads, without_scripts
 from workbench.evaluation.differences import best_methods, order_effects
+from workbench.evaluation.results import Results
 from workbench.evaluation.tables import metrics_with_all
 from workbench.reports.comparing import order_headings, order_rows, ranking
 from workbench.reports.costs import costs, duration
@@ -81,7 +82,7 @@ def test_the_page_shows_methods_side_by_side(body):
 
 
 def test_costs_are_those_of_the_fits(run):
-    first, second = costs(run, run.records())
+    first, second = costs(Results.of(run))
     assert (first.condition, first.fit, first.image) == ("good", "2 s", "1.00 ×")
     assert (second.condition, second.fit) == ("worse", "2.5 min")
     assert [duration(seconds) for seconds in (0.0421, 12.3, 600.0)] == ["0.042 s", "12 s", "10 min"]
@@ -89,11 +90,11 @@ def test_costs_are_those_of_the_fits(run):
 
 def test_what_was_not_timed_is_a_dash(tmp_path):
     run = drawn_run(tmp_path / "run", {"a": leaves(), "b": leaves()})
-    assert [cost.fit for cost in costs(run, run.records())] == ["–", "–"]
+    assert [cost.fit for cost in costs(Results.of(run))] == ["–", "–"]
 
 
 def test_a_grid_has_prompts_of_every_role_under_every_condition(run):
-    shown = grid(run, "red", run.records())
+    shown = grid(Results.of(run), run.spec.trials[0])
     assert shown.conditions == ["unedited", "good", "worse", "no-op", "random features"]
     assert [row.role for row in shown.rows] == [
         role for role in ("target", "synonym", "neighbour", "unrelated") for _ in range(A_ROLE)

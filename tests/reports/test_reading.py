@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.evaluation.drawn import Paint, drawn_run, suite
-from workbench.evaluation.runs import Row
+from workbench.evaluation.spec import Row
 from workbench.evaluation.tables import metrics
 from workbench.reports.reading import Reading, conditions, idle, listed, reading
 
@@ -51,6 +51,7 @@ def test_an_edit_that_did_not_act_is_told_from_one_that_failed(tmp_path: Path) -
     (sentence,) = idle(run.records())
     left = run.records().query("condition == 'itd' and verdict == 'target'")
     assert sentence.startswith(f"Of the {len(left)} images that show the target under itd, {len(left)} are those of")
+    assert not list(idle(run.records().query("verdict != 'target'"))), "no picture is left to say anything of"
     moved = run.records().assign(pixel_drift=0.5)
     assert not list(idle(moved)), "an image that moved and still shows the target is a failure of another kind"
 

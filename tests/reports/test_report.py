@@ -12,7 +12,10 @@ from PIL import Image
 
 from tests.evaluation.drawn import drawn_run, picture, suite
 from tests.reports.made_up import evidence
-from workbench.evaluation.runs import Row, Run
+from workbench.evaluation.results import Results
+from workbench.evaluation.runs import Run
+from workbench.evaluation.spec import Row
+from workbench.evaluation.suites import Suite
 from workbench.evaluation.tables import metrics, pooled_metrics
 from workbench.reports.evidence import Evidence, write_evidence
 from workbench.reports.report import report
@@ -144,7 +147,7 @@ def test_the_citations_and_the_way_to_repeat_it_are_there(page: str) -> None:
 
 
 def test_a_column_of_a_contact_sheet_is_one_prompt_and_seed(run: Run) -> None:
-    sheet = sheets(run, "red", run.records())[0]
+    sheet = sheets(Results.of(run), run.spec.trials[0])[0]
     assert sheet.role == "target"
     assert [name for name, _ in sheet.rows] == ["unedited", "itd", "no-op"]
     unedited, itd = sheet.rows[0][1], sheet.rows[1][1]
@@ -161,3 +164,10 @@ def test_pictures_are_inlined_close_to_lossless_and_never_enlarged() -> None:
     assert shown.size == (48, 48)
     assert np.abs(np.asarray(shown.convert("RGB")).astype(int) - image).mean() < 6
     assert Image.open(BytesIO(b64decode(data_uri(picture("red", 1, size=400)).split(",")[1]))).size == (160, 160)
+
+
+@pytest.mark.parametrize("roles", [("neighbour", "unrelated"), ("target",)])
+def test_a_suite_may_lack_roles(tmp_path: Path, roles: tuple[str, ...]) -> None:
+    own = Suite("red", tuple(row for row in suite().rows if row.role in roles))
+    run = drawn_run(tmp_path / "run", {"a": lambda row: "nothing", "b": lambda row: row.expected}, own)
+    assert "Erasing red" in report(run, tmp_path / "report.html").read_text(encoding="utf-8")

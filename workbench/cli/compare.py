@@ -71,7 +71,7 @@ def compare(
     comparison = plan.comparison(concepts_of, lambda concept, per_role, seed: suite_of(concept, None, per_role, seed))
     judge, handle = toy.Oracle.load(), wb.load(plan.model, device=device)
     with progress_bars() as progress:
-        run = wb.compare(handle, comparison, judge, out, steps=steps, batch_size=batch_size, progress=progress)
+        run = wb.compare(handle, comparison, judge, out, batch_size=batch_size, progress=progress, steps=steps)
         wb.explain(run, handle, comparison.concepts[:1], judge, progress=progress)
     show_comparison(metrics_with_all(run), best_methods(run), json=json)
     if everything:

@@ -60,12 +60,12 @@ def measurements() -> list[dict[str, Any]]:
 def rates_of(measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The measured conditions as rows of the table; a rate that none of them has is no column."""
     from workbench.comparison.measured import RATES
-    from workbench.reports.summary import COLUMNS
+    from workbench.evaluation.roles import heading
 
     asked = [name for name in RATES if any(one[name] for one in measured)]
     return [
         {"condition": one["condition"], "method": one["method"] or None}
-        | {COLUMNS[name]: per_cent(one[name]) for name in asked}
+        | {heading(name): per_cent(one[name]) for name in asked}
         for one in measured
     ]
 

@@ -53,7 +53,7 @@ def show_metrics(rows: Sequence[Mapping[str, Any]], *, json: bool, title: str = 
 def show_comparison(table: "pd.DataFrame", best: "pd.DataFrame", *, json: bool) -> None:
     """Prints `metrics_with_all(run)` and `best_methods(run)`: all of both as JSON; for people a row for each condition,
     a column for each rate in per cent with its 95 % interval, and a star where it cannot be told from the best."""
-    from workbench.reports.summary import COLUMNS
+    from workbench.evaluation.roles import heading
 
     joined = table.merge(best, on=["concept", "condition", "metric"], how="left")
     if json:
@@ -64,7 +64,7 @@ def show_comparison(table: "pd.DataFrame", best: "pd.DataFrame", *, json: bool) 
         line = lines.setdefault((row.concept, row.condition), {"concept": row.concept, "condition": row.condition})
         shares = [f"{100 * share:.0f}" for share in (row.value, row.low, row.high) if share == share]
         number = f"{shares[0]} ({shares[1]}–{shares[2]})" if shares else row.mark
-        line[COLUMNS[row.metric]] = f"{number}{' *' if row.among_best is True else ''}"
+        line[heading(row.metric)] = f"{number}{' *' if row.among_best is True else ''}"
         if row.mark == "damaged":
             line["condition"] = f"{row.condition} (damaged)"
     names = dict.fromkeys(name for line in lines.values() for name in line)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from saes.progress import SILENT, Progress
 from workbench.comparison.fits import Fitter
@@ -26,9 +26,9 @@ def compare(
     judge: Judge,
     out_dir: Path | str,
     *,
-    steps: int | None = None,
     batch_size: int = 16,
     progress: Progress = SILENT,
+    **settings: Any,
 ) -> Run:
     """Fits all methods, then evaluates all edits and controls in one run.
 
@@ -40,8 +40,8 @@ def compare(
         check_knows(judge, subject.suite.concepts)
     trials = fit_all(model, comparison, out_dir, progress=progress)
     return evaluate_concepts(
-        model, trials, judge, out_dir, steps=steps, batch_size=batch_size, question=comparison.question,
-        progress=progress,
+        model, trials, judge, out_dir, batch_size=batch_size, question=comparison.question, progress=progress,
+        **settings,
     )  # fmt: skip
 
 

@@ -10,12 +10,13 @@ import pandas as pd
 
 from saes.disk import read_json, write_json
 from workbench.comparison.plan import ComparisonFile
+from workbench.evaluation.roles import ROLES, rates
 from workbench.evaluation.runs import Run
 from workbench.evaluation.tables import ALL, metrics_with_all
 
 FILE = "methods.json"
 FIELDS = ("fingerprint", "concepts", "rows")
-RATES = ("efficacy", "generality", "implied_efficacy", "neighbour_specificity", "unrelated_specificity")
+RATES = tuple(rates(ROLES.values()))
 
 
 def measured(run: Run, methods: dict[str, str]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from saes.errors import WorkbenchError, unknown_name
 from saes.settings import build
 from saes.strict_yaml import read_yaml
 from workbench.concepts import Concept
-from workbench.edits.conditions import CONTROLS, UNEDITED
+from workbench.conditions import CONTROLS, UNEDITED
 from workbench.erasure import find_method
 from workbench.erasure.method import Method
 from workbench.evaluation.suites import Suite

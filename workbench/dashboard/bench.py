@@ -85,14 +85,11 @@ class Bench:
             return self._made(pairs, progress, label)
 
     def _made(self, pairs: Sequence[tuple[str, int]], progress: Progress, label: str) -> Pictures:
-        sampling = self.library.run.spec.sampling
+        settings = self.library.run.spec.settings
         batches = [pairs[start : start + BATCH] for start in range(0, len(pairs), BATCH)]
         return np.concatenate(
             [
-                self.model.generate(
-                    [prompt for prompt, _ in batch], [seed for _, seed in batch], steps=sampling.steps,
-                    guidance_scale=sampling.guidance_scale, negative_prompt=sampling.negative_prompt,
-                )
+                self.model.generate([prompt for prompt, _ in batch], [seed for _, seed in batch], **settings)
                 for batch in progress(batches, f"pictures {label}")
             ]
-        )  # fmt: skip
+        )

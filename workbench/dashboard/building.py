@@ -21,7 +21,7 @@ from workbench.dashboard.cache import ABOUT, ARRAYS, FORMAT
 from workbench.dashboard.gathering import N_TOP, Gatherer
 from workbench.dashboard.prompts import Shown, names_concept
 from workbench.dashboard.sources import Source
-from workbench.evaluation.runs import Sampling
+from workbench.evaluation.spec import Settings
 from workbench.hooks import Site
 from workbench.models import Model
 
@@ -36,7 +36,7 @@ def build_caches(
     wanted: Mapping[Source, Path],
     prompts: Sequence[Shown],
     concepts: Sequence[Concept],
-    sampling: Sampling,
+    settings: Settings,
     *,
     progress: Progress = SILENT,
 ) -> None:
@@ -54,7 +54,7 @@ def build_caches(
         if group:
             gatherers = {source: _gatherer(model, sae, tokens) for source, sae in group.items()}
             sites = {source: site_of(sae, model) for source, sae in group.items()}
-            pictures = _observe(model, sites, gatherers, prompts, sampling, progress)
+            pictures = _observe(model, sites, gatherers, prompts, settings, progress)
             for source, gatherer in progress(gatherers.items(), "feature tables"):
                 with new_folder(wanted[source]) as folder:
                     _write(folder, source, saes[source], gatherer, prompts, tokens, concepts, pictures)
@@ -71,13 +71,12 @@ def _observe(
     sites: Mapping[Source, Site],
     gatherers: Mapping[Source, Gatherer],
     prompts: Sequence[Shown],
-    sampling: Sampling,
+    settings: Settings,
     progress: Progress,
 ) -> list[UInt8[np.ndarray, "h w 3"]]:
     """Runs the prompts batch by batch through whatever calls the sites; returns the small pictures, if any."""
     drawing = makes_pictures(sites.values())
     size = IMAGE_BATCH if drawing else TEXT_BATCH
-    settings = {name: getattr(sampling, name) for name in ("steps", "guidance_scale", "negative_prompt")}
     small: list[UInt8[np.ndarray, "h w 3"]] = []
 
     def take(reading: Reading) -> None:

@@ -127,7 +127,7 @@ def cache_folder(run: Run, source: Source, prompts: Sequence[Shown], concepts: S
     """Where the cache of an SAE is or will be: named by the hash of all that decides its content."""
     content = {
         "format": FORMAT, "weights": sha256_of(source.folder / WEIGHTS), "config": sha256_of(source.folder / CONFIG),
-        "model": run.spec.model.identity.hash, "sampling": run.spec.sampling.model_dump(), "prompts": prompts,
+        "model": run.spec.model.identity.hash, "settings": run.spec.settings, "prompts": prompts,
         "concepts": [concept.words() for concept in concepts],
     }  # fmt: skip
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]

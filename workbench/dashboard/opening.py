@@ -41,7 +41,7 @@ def open_library(
     if missing:
         from workbench.dashboard.building import build_caches  # here, since only building needs torch
 
-        build_caches(right_model(run, model()), missing, prompts, known, run.spec.sampling, progress=progress)
+        build_caches(right_model(run, model()), missing, prompts, known, run.spec.settings, progress=progress)
     caches = {source.name: FeatureCache.open(source, folder) for source, folder in folders.items()}
     names = {source.name: read_names(source.folder) for source in sources}
     return Library(run, caches, known, names)

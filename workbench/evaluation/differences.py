@@ -20,52 +20,63 @@ import pandas as pd
 from jaxtyping import Float
 
 from probes.statistics import mcnemar, middle_95
-from workbench.edits.conditions import is_method
-from workbench.evaluation.runs import EditSpec, Run, RunSpec
-from workbench.evaluation.tables import ALL, measured, paired, pooled, shared_conditions
+from workbench.conditions import is_method
+from workbench.evaluation.measuring import Figure
+from workbench.evaluation.results import Results
+from workbench.evaluation.runs import Run
+from workbench.evaluation.spec import EditSpec, RunSpec
+from workbench.evaluation.tables import ALL
 
 LESS_IS_BETTER = ("pixel_drift", "feature_drift")
 LEVEL, ROUNDING = 0.05, 1e-9
-Measured = Mapping[str, dict[str, Any]]  # metric → the row of `measured`
+Measured = Mapping[str, Figure]  # of one condition, by metric
+_ORDERS = ["suite", "concept", "there", "back", "metric", "difference", "low", "high"]
+_BEST = ["suite", "concept", "metric", "several", "condition", "gap", "gap_low", "gap_high", "among_best"]
 
 
-def best_methods(run: Run) -> pd.DataFrame:
+def best_methods(run: Run | Results) -> pd.DataFrame:
     """How far each method is behind the best of its metric.
 
-    A row for each concept (first "all", where there are several), method and metric: `gap` ≥ 0 with gap_low and
-    gap_high (95 %, paired), and whether the method is `among_best` (2). The interval of a gap takes the best as known
-    beforehand, so it is no test: that is what `among_best` is for. Void metrics and damaged conditions do not compete,
-    nor do controls; edits of `several` concepts compete among themselves.
+    Args:
+        run: A finished run, or its results.
+
+    Returns:
+        A row for each suite and concept (first "all", where there are several), method and metric: `gap` ≥ 0 with
+        gap_low and gap_high (95 %, paired), and whether the method is `among_best` (2). The interval of a gap takes the
+        best as known beforehand, so it is no test: that is what `among_best` is for. Void metrics and damaged
+        conditions do not compete, nor do controls; edits of `several` concepts compete among themselves.
     """
-    rows = []
-    for concept, conditions in _by_concept(run):
+    results, rows = Results.of(run), []
+    for about, conditions in _by_suite(results):
         for metric in dict.fromkeys(metric for table in conditions.values() for metric in table):
-            for several, group in enumerate(_rivals(run.spec, list(conditions))):
+            for several, group in enumerate(_rivals(results.spec, list(conditions))):
                 own = {name: conditions[name][metric] for name in group if metric in conditions[name]}
                 own = {name: row for name, row in own.items() if row["mark"] == ""}
-                about = {"concept": concept, "metric": metric, "several": bool(several)}
-                rows += [{**about, **row} for row in _gaps(own, metric)]
-    return pd.DataFrame(rows)
+                rows += [{**about, "metric": metric, "several": bool(several), **row} for row in _gaps(own, metric)]
+    return pd.DataFrame(rows, columns=_BEST)
 
 
-def order_effects(run: Run) -> pd.DataFrame:
+def order_effects(run: Run | Results) -> pd.DataFrame:
     """What it changes to erase the same concepts in another order.
 
-    A row for each concept, metric, and pair of conditions `there` and `back`: their difference with low and high
-    (95 %, paired over prompts; each row by itself, so of 20 rows without any effect one is expected to exclude 0).
-    Empty for a run without such conditions.
+    Args:
+        run: A finished run, or its results.
+
+    Returns:
+        A row for each suite, concept, metric, and pair of conditions `there` and `back`: their difference with low and
+        high (95 %, paired over prompts; each row by itself, so of 20 rows without any effect one is expected to
+        exclude 0). Empty for a run without such conditions.
     """
-    rows = []
-    for concept, conditions in _by_concept(run):
-        for there, back in _orders(run.spec):
+    results, rows = Results.of(run), []
+    for about, conditions in _by_suite(results):
+        for there, back in _orders(results.spec):
             for metric, first in conditions.get(there, {}).items():
                 second = conditions.get(back, {}).get(metric, {})
                 if "draws" in first and "draws" in second:
                     low, high = middle_95(first["draws"][0] - second["draws"][0])
-                    difference = first["value"] - second["value"]
-                    about = {"concept": concept, "there": there, "back": back, "metric": metric}
-                    rows.append({**about, "difference": difference, "low": low, "high": high})
-    return pd.DataFrame(rows, columns=["concept", "there", "back", "metric", "difference", "low", "high"])
+                    change = {"difference": first["value"] - second["value"], "low": low, "high": high}
+                    rows.append({**about, "there": there, "back": back, "metric": metric, **change})
+    return pd.DataFrame(rows, columns=_ORDERS)
 
 
 def among_best(values: Float[np.ndarray, "methods"], draws: Float[np.ndarray, "methods draws"]) -> list[bool]:
@@ -107,15 +118,16 @@ def _alike(best: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
     return "hits" in row and mcnemar(best["hits"], row["hits"]) > 2 * LEVEL  # two-sided, for a one-sided question
 
 
-def _by_concept(run: Run) -> Iterator[tuple[str, dict[str, Measured]]]:
-    """The metrics of the methods, over all concepts and for each."""
-    records, spec = run.records(), run.spec
-    shared = [name for name in shared_conditions(spec) if is_method(name)]
-    if len(spec.trials) > 1:
-        yield ALL, {name: measured(*pooled(records, spec, name)) for name in shared}
-    for trial in spec.trials:
+def _by_suite(results: Results) -> Iterator[tuple[dict[str, str], dict[str, Measured]]]:
+    """The figures of the methods, over all suites and for each; first how rows of tables name it."""
+    trials = results.spec.trials
+    if len(trials) > 1:
+        shared = [name for name in results.spec.shared_conditions if is_method(name)]
+        yield {"suite": ALL, "concept": ALL}, {name: results.pooled(name) for name in shared}
+    for trial in trials:
         methods = [name for name in trial.conditions if is_method(name)]
-        yield trial.concept, {name: measured(*paired(records, trial, name)) for name in methods}
+        about = {"suite": trial.suite, "concept": trial.concept}
+        yield about, {name: results.measured(trial, name) for name in methods}
 
 
 def _rivals(spec: RunSpec, names: Sequence[str]) -> list[list[str]]:
@@ -126,7 +138,7 @@ def _rivals(spec: RunSpec, names: Sequence[str]) -> list[list[str]]:
 
 def _orders(spec: RunSpec) -> Iterator[tuple[str, str]]:
     """Pairs of conditions that compose the same concepts in different orders, by one method."""
-    for there, back in combinations(filter(is_method, shared_conditions(spec)), 2):
+    for there, back in combinations(filter(is_method, spec.shared_conditions), 2):
         edits = [*_edits(spec, there), *_edits(spec, back)]
         alike = {(edit.kind, *sorted(edit.concepts)) for edit in edits}
         if len(alike) == 1 and edits[0].kind == "composed" and there.partition(": ")[0] == back.partition(": ")[0]:

@@ -9,24 +9,28 @@ import platform
 import shlex
 import shutil
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 
 from saes.disk import sha256_of
-from saes.errors import WorkbenchError
+from saes.errors import WorkbenchError, unknown_name
 from saes.progress import SILENT, Progress
+from workbench.conditions import UNEDITED
 from workbench.edits import Edit
-from workbench.edits.conditions import UNEDITED
 from workbench.evaluation.judges import Judge, check_floor, check_knows, shown
-from workbench.evaluation.judging import Scored, score_images, write_records
-from workbench.evaluation.runs import Cell, EditSpec, ModelSpec, Row, Run, RunSpec, Sampling, Trial, cell
+from workbench.evaluation.judging import Scored, write_records
+from workbench.evaluation.making import make_missing
+from workbench.evaluation.roles import joined_roles
+from workbench.evaluation.runs import Run
+from workbench.evaluation.settings import settled
+from workbench.evaluation.spec import EditSpec, ModelSpec, Row, RunSpec, Settings, Trial
 from workbench.evaluation.suites import Suite
 from workbench.models import Model
 
@@ -42,17 +46,15 @@ def evaluate(
     judge: Judge,
     out_dir: Path | str,
     *,
-    steps: int | None = None,
-    guidance_scale: float | None = None,
     batch_size: int = 16,
     floor: float = FLOOR,
     progress: Progress = SILENT,
+    **settings: Any,
 ) -> Run:
     """Evaluates edits that erase one concept. See `evaluate_concepts`."""
     return evaluate_concepts(
-        model, [(suite, edits)], judge, out_dir,
-        steps=steps, guidance_scale=guidance_scale, batch_size=batch_size, floor=floor, progress=progress,
-    )  # fmt: skip
+        model, [(suite, edits)], judge, out_dir, batch_size=batch_size, floor=floor, progress=progress, **settings
+    )
 
 
 def evaluate_concepts(
@@ -61,85 +63,78 @@ def evaluate_concepts(
     judge: Judge,
     out_dir: Path | str,
     *,
-    steps: int | None = None,
-    guidance_scale: float | None = None,
     batch_size: int = 16,
     floor: float = FLOOR,
     question: str = "",
     progress: Progress = SILENT,
+    **settings: Any,
 ) -> Run:
     """Evaluates several concepts in one run, each with its own suite and conditions.
 
-    The condition "unedited" is always there, first. Images on which trials or conditions agree are made once. Steps
-    and guidance are the model's defaults unless given. Repeated after a kill with the same arguments and folder, it
-    goes on where it stopped. `floor` is the least share of unedited images in which the judge must find what the
-    prompts name (prompts that only imply it are not counted). `question` is what the run is to answer, for its report.
+    Images on which trials or conditions agree are made once. Repeated after a kill with the same arguments and folder,
+    it goes on where it stopped, and makes the same bits.
+
+    Args:
+        model: The model, without any edit.
+        trials: Suites, each with its edits by the names of their conditions. The condition "unedited" is always there,
+            first. Two suites may be about one concept, if their names differ.
+        judge: Who looks at the images. It must know every concept of the suites.
+        out_dir: Folder of the run.
+        batch_size: Images made at once.
+        floor: The least share of unedited images in which the judge must find what the prompts name, 0 to 1. Prompts
+            that only imply it are not counted.
+        question: What the run is to answer, for its report.
+        progress: Shows what is being made.
+        **settings: How images are sampled, such as `steps` and `guidance_scale`: what `model.settings` declares, which
+            also has the defaults.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        WorkbenchError: Something does not fit together, before any image is made; or the judge is below the floor.
     """
     model.check_unedited("An evaluation")
     for suite, _ in trials:
         check_knows(judge, suite.concepts)
     if len({(suite.name, suite.target) for suite, _ in trials}) < len(trials):
         raise WorkbenchError("Two suites have one name and one target.", "Name each suite differently.")
-    specs = _save_edits(Path(out_dir), model, trials)
-    run = Run.begin(out_dir, _run_spec(model, trials, specs, steps, guidance_scale, question))
-    edits: dict[str, Edit | None] = {"": None}
-    edits |= {specs[id(edit)].hash: edit for _, some in trials for edit in some.values() if edit is not None}
-    cells = run.spec.cells()
-    scored = Scored()
-    for edit_hash, edit in edits.items():
-        own = [c for c in cells if c.edit == edit_hash]
-        _generate(model, run, edit, run.missing(own), batch_size, progress)
-        score_images(run, [c.key for c in own], judge, scored, progress)
+    known = settled(model.settings, settings)
+    conditions, edits = _save_edits(Path(out_dir), model, [some for _, some in trials])
+    run = Run.begin(out_dir, _run_spec(model, [suite for suite, _ in trials], conditions, known, question))
+    cells, scored = run.spec.cells(), Scored(run, judge)
+    for edit_hash, edit in {"": None, **edits}.items():
+        own = [one for one in cells if one.edit == edit_hash]
+        make_missing(model, run, edit, own, batch_size, scored.look, progress)
+        scored.read(own, progress)
         if edit is None:
             _check_judge(run, judge, scored, floor)
-    write_records(run, judge, scored)
+    write_records(scored)
     return run
 
 
-def _generate(
-    model: Model, run: Run, edit: Edit | None, missing: list[Cell], batch_size: int, progress: Progress
-) -> None:
-    label = "unedited images" if edit is None else f"images with {edit.method}"
-    sampling, starts = run.spec.sampling, range(0, len(missing), batch_size)
-    with model.edited(edit) if edit is not None and missing else nullcontext():
-        for start in progress(starts, label) if missing else ():
-            batch = missing[start : start + batch_size]
-            began = time.perf_counter()
-            images = model.generate(
-                [c.prompt for c in batch], [c.seed for c in batch],
-                steps=sampling.steps, guidance_scale=sampling.guidance_scale,
-                negative_prompt=sampling.negative_prompt, batch_size=batch_size,
-            )  # fmt: skip
-            seconds = (time.perf_counter() - began) / len(batch)
-            for one, image in zip(batch, np.asarray(images), strict=True):
-                run.write_image(one, image, seconds)
-
-
 def _check_judge(run: Run, judge: Judge, scored: Scored, floor: float) -> None:
-    spec, found = run.spec, []
-    for trial in spec.trials:
-        for row in trial.rows:
-            if row.expected and row.role != "implied":
-                key = cell(spec.model, spec.sampling, None, row.prompt, row.seed).key
-                found.append(shown(scored.of([key]), judge, row.expected, intact_only=True)[0])
+    found, roles = [], run.spec.roles_by_name
+    for row in (row for trial in run.spec.trials for row in trial.rows):
+        if row.expected and roles[row.role].named:
+            key = run.spec.cell(None, row).key
+            found.append(shown(scored.of([key]), judge, row.expected, intact_only=True)[0])
     check_floor(judge, np.array(found, dtype=bool), floor)
 
 
 def _run_spec(
     model: Model,
-    trials: Sequence[tuple[Suite, Conditions]],
-    specs: Mapping[int, EditSpec],
-    steps: int | None,
-    guidance_scale: float | None,
+    suites: Sequence[Suite],
+    conditions: Sequence[dict[str, EditSpec | None]],
+    settings: Settings,
     question: str,
 ) -> RunSpec:
+    roles = joined_roles(suite.known_roles[row.role] for suite in suites for row in suite.rows)
     return RunSpec(
         model=ModelSpec.of(model),
-        sampling=Sampling(
-            steps=model.defaults.steps if steps is None else steps,
-            guidance_scale=model.defaults.guidance_scale if guidance_scale is None else guidance_scale,
-        ),
-        trials=tuple(_trial(suite, edits, specs) for suite, edits in trials),
+        settings=dict(settings),
+        roles=tuple(roles.values()),
+        trials=tuple(_trial(suite, own) for suite, own in zip(suites, conditions, strict=True)),
         question=question,
         environment=environment(),
         command=shlex.join(sys.argv),
@@ -147,23 +142,31 @@ def _run_spec(
     )
 
 
-def _trial(suite: Suite, edits: Conditions, specs: Mapping[int, EditSpec]) -> Trial:
-    if edits.get(UNEDITED) is not None:
-        raise WorkbenchError(f"The condition {UNEDITED!r} cannot have an edit.", "Give the edit another name.")
-    conditions = {name: specs[id(edit)] if edit is not None else None for name, edit in edits.items()}
-    rows = tuple(Row(prompt=r.prompt, role=r.role, expected=r.expected, seed=r.seed) for r in suite.rows)
+def _trial(suite: Suite, conditions: dict[str, EditSpec | None]) -> Trial:
+    for row in suite.rows:
+        if row.condition and row.condition not in conditions:
+            raise unknown_name(f"condition of the suite {suite.name}", row.condition, conditions)
+    for name in conditions:
+        if all(row.condition not in ("", name) for row in suite.rows):
+            raise WorkbenchError(f"The suite {suite.name!r} has no prompts for {name!r}.", "Add some, or leave it out.")
     return Trial(
-        suite=suite.name, concept=suite.target, anchor=suite.anchor, dropped=suite.dropped, rows=rows,
-        conditions={UNEDITED: None, **conditions},
+        suite=suite.name, concept=suite.target, anchor=suite.anchor, dropped=suite.dropped,
+        rows=tuple(Row(**asdict(row)) for row in suite.rows), conditions={UNEDITED: None, **conditions},
     )  # fmt: skip
 
 
-def _save_edits(out_dir: Path, model: Model, trials: Sequence[tuple[Suite, Conditions]]) -> dict[int, EditSpec]:
-    """Saves each edit under the hash of its files. By `id`, for edits hold tensors and need not be hashable."""
-    edits = {id(edit): edit for _, some in trials for edit in some.values() if edit is not None}
+def _save_edits(
+    out_dir: Path, model: Model, trials: Sequence[Conditions]
+) -> tuple[list[dict[str, EditSpec | None]], dict[str, Edit]]:
+    """Saves each edit once, under the hash of its files. Gives the conditions of each trial, and the edits by hash."""
+    if any(conditions.get(UNEDITED) is not None for conditions in trials):
+        raise WorkbenchError(f"The condition {UNEDITED!r} cannot have an edit.", "Give the edit another name.")
+    edits = {id(edit): edit for conditions in trials for edit in conditions.values() if edit is not None}
     for edit in edits.values():
         edit.check(model)
-    return {key: save_edit(out_dir / "edits", edit) for key, edit in edits.items()}
+    saved: dict[int, EditSpec | None] = {key: save_edit(out_dir / "edits", edit) for key, edit in edits.items()}
+    specs = [{name: saved.get(id(edit)) for name, edit in conditions.items()} for conditions in trials]
+    return specs, {spec.hash: edits[key] for key, spec in saved.items() if spec}
 
 
 def save_edit(edits_dir: Path, edit: Edit) -> EditSpec:

@@ -1,22 +1,20 @@
 """The run folder: what was asked for, the images, and a row about each of them.
 
-    run.json          everything needed to repeat the run: model, sampling, trials, edits, environment
+    run.json          everything needed to repeat the run: model, settings, trials, edits, environment
     edits/<hash>/     each edit as `Edit.save` wrote it
     fits/<key>.json   what a comparison fitted, and how long it took
     images/??/<key>.png   lossless; the text fields of the file say what it is and how long it took
     records.parquet   a row an image with the judge's scores; its metadata names the judge
 
-A *cell* is one image to make: (model, edit, prompt, seed, sampling). Its key is the hash of these five, so trials and
-conditions share the cells on which they agree, and an image that exists is finished: it was renamed into place whole.
-That is all the bookkeeping there is, hence a killed run goes on where it stopped and judging again makes no image.
+An image that exists is finished: it was renamed into place whole. That is all the bookkeeping there is, hence a killed
+run goes on where it stopped and judging again makes no image.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,11 +22,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import UInt8
 from PIL import Image, PngImagePlugin
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from saes.disk import read_json, replacing, write_json
 from saes.errors import WorkbenchError, unknown_name
-from workbench.identity import Identity
+from saes.leftovers import contents
+from workbench.evaluation.spec import FORMAT, Cell, RunSpec, listed_parts
 
 if TYPE_CHECKING:
     from workbench.models import Model
@@ -36,119 +35,11 @@ if TYPE_CHECKING:
 BEFORE = {"edits", "fits", "unfinished"}  # what a comparison puts into a folder before it is a run
 SCORE = "score."  # prefix of the columns that hold one concept's score
 COLUMNS = {  # of records.parquet, beside one float32 column `score.<concept>` for each concept the judge knows
-    "model": "str", "concept": "str", "condition": "str", "method": "str", "edit": "str", "suite": "str",
-    "prompt": "str", "role": "str", "expected": "str", "seed": "int64", "image": "str", "bytes": "int64",
-    "seconds": "float64", "judge": "str", "judge_version": "str", "threshold": "float64", "shown": "bool",
-    "verdict": "str", "intact": "bool", "pixel_drift": "float64", "feature_drift": "float64",
+    "model": "str", "suite": "str", "concept": "str", "condition": "str", "method": "str", "edit": "str",
+    "row": "int64", "prompt": "str", "role": "str", "expected": "str", "seed": "int64", "image": "str",
+    "bytes": "int64", "seconds": "float64", "judge": "str", "judge_version": "str", "threshold": "float64",
+    "shown": "bool", "verdict": "str", "intact": "bool", "pixel_drift": "float64", "feature_drift": "float64",
 }  # fmt: skip
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class ModelSpec(_Strict):
-    """Which model, as it was: the parts of `workbench.models.identity.Identity`.
-
-    `fingerprint` identifies the weights, `parts` all else that decides a picture.
-    """
-
-    name: str
-    kind: str
-    fingerprint: str
-    parts: dict[str, str]
-
-    @classmethod
-    def of(cls, model: "Model") -> "ModelSpec":
-        """That of a model as it is now."""
-        identity = model.identity
-        return cls(name=model.name, kind=model.kind, fingerprint=identity.fingerprint, parts=dict(identity.parts))
-
-    @property
-    def identity(self) -> Identity:
-        return Identity(self.fingerprint, self.parts)
-
-
-class Sampling(_Strict):
-    """How every image of the run is sampled."""
-
-    steps: int
-    guidance_scale: float
-    negative_prompt: str = ""
-
-
-class Row(_Strict):
-    """One prompt of a trial; `expected` is the concept that the unedited model should show."""
-
-    prompt: str
-    role: str
-    expected: str
-    seed: int
-
-
-class EditSpec(_Strict):
-    """Which edit: `hash` is the hash of its saved files and the name of its folder under `edits/`."""
-
-    hash: str
-    kind: str
-    method: str
-    concepts: tuple[str, ...]
-    settings: dict[str, Any]
-    seed: int
-
-
-class Trial(_Strict):
-    """One suite under several conditions; None is the unedited model. `concept` is the one to be erased."""
-
-    suite: str
-    concept: str
-    anchor: str
-    dropped: int  # prompts left out of the suite because they may involve a minor
-    rows: tuple[Row, ...]
-    conditions: dict[str, EditSpec | None]
-
-
-class RunSpec(_Strict):
-    """The content of run.json."""
-
-    format: Literal["erasure-workbench run 1"] = "erasure-workbench run 1"
-    model: ModelSpec
-    sampling: Sampling
-    trials: tuple[Trial, ...]
-    question: str = ""
-    environment: dict[str, str]
-    command: str
-    started: str
-
-    def asks_the_same(self, other: "RunSpec") -> bool:
-        """Whether both describe the same images, wherever and whenever they were asked for."""
-        return (self.model, self.sampling, self.trials) == (other.model, other.sampling, other.trials)
-
-    def cells(self) -> list["Cell"]:
-        """Every image that the run asks for, each once: the unedited ones of all trials first."""
-        cells = [
-            cell(self.model, self.sampling, edit, row.prompt, row.seed)
-            for trial in self.trials
-            for edit in trial.conditions.values()
-            for row in trial.rows
-        ]
-        return sorted(dict.fromkeys(cells), key=lambda c: c.edit != "")
-
-
-class Cell(NamedTuple):
-    """One image to make. `edit` is the hash of the edit, "" for the unedited model."""
-
-    key: str
-    edit: str
-    prompt: str
-    seed: int
-
-
-def cell(model: ModelSpec, sampling: Sampling, edit: EditSpec | None, prompt: str, seed: int) -> Cell:
-    """The cell of one image; its key is 80 bits of the SHA-256 of all that decides the pixels."""
-    edit_hash = edit.hash if edit else ""
-    content = json.dumps([model.identity.hash, edit_hash, prompt, seed, sampling.model_dump()], sort_keys=True)
-    return Cell(hashlib.sha256(content.encode()).hexdigest()[:20], edit_hash, prompt, seed)
 
 
 class StoredImage(NamedTuple):
@@ -171,14 +62,14 @@ class Run:
         """Makes the folder, or continues the one that asks for the same images; any other is refused."""
         dir = Path(dir)
         if not (dir / "run.json").exists():
-            if dir.is_dir() and {path.name for path in dir.iterdir()} - BEFORE:
+            if contents(dir) - BEFORE:
                 raise WorkbenchError(f"{dir} holds other files and is no run.", "Choose a new or an empty folder.")
             write_json(dir / "run.json", spec.model_dump(mode="json"))
             return cls(dir, spec)
         run = cls.open(dir)
-        if not run.spec.asks_the_same(spec):
+        if difference := run.spec.difference(spec):
             raise WorkbenchError(
-                f"{dir} holds another run ({_difference(run.spec, spec)}).",
+                f"{dir} holds another run ({difference}).",
                 "Choose another folder, or repeat that run's settings to continue it.",
             )
         return run
@@ -189,8 +80,10 @@ class Run:
         path = Path(dir) / "run.json"
         if not path.is_file():
             raise WorkbenchError(f"{dir} is not a run folder: it has no run.json.", "List yours: workbench runs.")
+        content = read_json(path)
+        _check_format(path, content)
         try:
-            return cls(Path(dir), RunSpec.model_validate(read_json(path)))
+            return cls(Path(dir), RunSpec.model_validate(content))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
@@ -212,13 +105,15 @@ class Run:
         """The cells without an image, each once, in their order."""
         return [c for c in {c.key: c for c in cells}.values() if not self.image_path(c.key).exists()]
 
-    def write_image(self, cell: Cell, pixels: UInt8[np.ndarray, "h w 3"], seconds: float) -> None:
+    def write_image(self, cell: Cell, pixels: UInt8[np.ndarray, "h w 3"], seconds: float) -> StoredImage:
         """Stores the image of a cell; `seconds` is its share of the time its batch took."""
-        text = PngImagePlugin.PngInfo()
-        for name, value in {**cell._asdict(), "seconds": f"{seconds:.6f}"}.items():
+        text, path, seconds = PngImagePlugin.PngInfo(), self.image_path(cell.key), round(seconds, 6)
+        about = {"key": cell.key, "edit": cell.edit, "prompt": cell.prompt, "seed": cell.seed}
+        for name, value in {**about, "seconds": seconds}.items():
             text.add_itxt(name, str(value))
-        with replacing(self.image_path(cell.key)) as temporary:
+        with replacing(path) as temporary:
             Image.fromarray(pixels).save(temporary, format="png", pnginfo=text)
+        return StoredImage(pixels, seconds, path.stat().st_size)
 
     def read_image(self, key: str) -> StoredImage:
         """Reads the image of a cell; one that is absent or damaged is named in the error."""
@@ -233,14 +128,16 @@ class Run:
             raise WorkbenchError(problem, "Delete this file and evaluate again: only it is made anew.") from None
         raise WorkbenchError(problem, "Evaluate again with the same settings and folder: it goes on where it stopped.")
 
-    def images(self, condition: str, concept: str | None = None) -> UInt8[np.ndarray, "n h w 3"]:
-        """The images of a condition in the order of its records, of one concept's trial or of all."""
-        return self.pictures(self.rows(condition, concept))
+    def images(
+        self, condition: str, concept: str | None = None, suite: str | None = None
+    ) -> UInt8[np.ndarray, "n h w 3"]:
+        """The images of a condition in the order of its records, of one concept or suite or of all."""
+        return self.pictures(self.rows(condition, concept, suite))
 
-    def rows(self, condition: str, concept: str | None = None) -> pd.DataFrame:
-        """The records of a condition, of one concept's trial or of all. Unknown names are errors."""
+    def rows(self, condition: str, concept: str | None = None, suite: str | None = None) -> pd.DataFrame:
+        """The records of a condition, of one concept or suite or of all. Unknown names are errors."""
         records = self.records()
-        wanted = {"condition": condition, "concept": concept}
+        wanted = {"condition": condition, "concept": concept, "suite": suite}
         for column, name in wanted.items():
             if name is not None and name not in set(records[column]):
                 raise unknown_name(column, name, set(records[column]))
@@ -300,14 +197,11 @@ def _check_columns(path: Path, columns: Sequence[str], judge: Mapping[str, Any])
             raise WorkbenchError(f"{path} lacks the column {column!r}.", "Judge the run again with this version.")
 
 
-def listed_parts(parts: Sequence[str]) -> str:
-    """Parts in which two models differ, as the end of a sentence."""
-    differ = "differ" if len(parts) > 1 or parts == ["weights"] else "differs"
-    return f"{' and '.join(parts)} {differ}"
-
-
-def _difference(ours: RunSpec, theirs: RunSpec) -> str:
-    if parts := theirs.model.identity.differences(ours.model.identity):
-        return f"of another model: {listed_parts(parts)}"
-    name = next(name for name in ("model", "sampling", "trials") if getattr(ours, name) != getattr(theirs, name))
-    return f"{name} differs" if name != "trials" else "trials differ"
+def _check_format(path: Path, content: Any) -> None:
+    """Raises `WorkbenchError` for a run of another version, whose images have other names."""
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise WorkbenchError(
+            f"{path} is of another version ({found}, where this one reads “{FORMAT}”).",
+            "Its images and edits can still be looked at and loaded; evaluate the edits again into a new folder.",
+        )

@@ -1,30 +1,31 @@
 """Suites: prompts with a role and a seed, read from and written to the CSV lists that published protocols use.
 
 The columns `case_number, prompt, evaluation_seed` are those of the lists of ESD, UCE, MACE and UnlearnDiffAtk; the
-workbench adds `role` and `expected`. Prompts that may involve a minor never enter a suite, whatever list they are from.
+workbench adds `role` and `expected`, and `condition` where rows belong to one. Prompts that may involve a minor never
+enter a suite, whatever list they are from.
 """
 
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from saes.disk import read_text, replacing
 from saes.errors import WorkbenchError, unknown_name
+from workbench.evaluation.roles import ROLES, Role, joined_roles
 
-ABOUT_THE_TARGET = ("target", "synonym", "implied")  # the concept that is erased, named, paraphrased, or only meant
-ABOUT_OTHERS = ("neighbour", "unrelated")  # what should survive
-ROLES = ABOUT_THE_TARGET + ABOUT_OTHERS
-
-_OWN_COLUMNS = ("case_number", "prompt", "evaluation_seed", "role", "expected")
+_COLUMNS = ("case_number", "prompt", "evaluation_seed", "role", "expected")
+_OWN_COLUMNS = (*_COLUMNS, "condition")
 _PUBLISHED_COLUMNS = (  # of I2P, MACE, UnlearnDiffAtk and COCO lists: known, of no use here
     "", "Unnamed: 0", "artist", "categories", "class", "coco_id", "concept", "evaluation_guidance", "file_name",
     "hard", "image_id", "inappropriate_percentage", "lexica_url", "model", "nudity_percentage", "prompt_toxicity",
     "q16_percentage", "sd_guidance_scale", "sd_image_height", "sd_image_width", "sd_model", "sd_safety_percentage",
     "sd_seed", "source", "type",
 )  # fmt: skip
+_SURPLUS = "surplus fields"  # where the reader puts what has no column
+SEEDS = 2**63  # a seed is below
 _MINOR = re.compile(
     r"\b(child(ren|hood|like)?|kids?|kiddo|boys?|girls?|school(boy|girl)s?|teen(s|age|aged|ager|agers)?|pre-?teens?"
     r"|adolescents?|toddlers?|bab(y|ies)|infants?|newborns?|minors?|under-?aged?|juveniles?|youths?|lolis?|lolita|shotas?"
@@ -35,40 +36,71 @@ _MINOR = re.compile(
 
 @dataclass(frozen=True)
 class SuiteRow:
-    """One image to ask for. `expected` names the concept that the unedited model should show, "" for none known."""
+    """One image to ask for.
+
+    Args:
+        prompt: The prompt.
+        role: A name of `ROLES`, or of the suite's own roles.
+        expected: The concept that the unedited model should show, "" for none known.
+        seed: The seed of the image, 0 to 2⁶³ − 1.
+        condition: The only condition that makes this row beside the unedited model: a prompt that attacks one edit
+            belongs to that edit. "" for all conditions.
+
+    Raises:
+        WorkbenchError: The seed is negative or too large.
+    """
 
     prompt: str
     role: str
     expected: str
     seed: int
+    condition: str = ""
 
     def __post_init__(self) -> None:
-        if self.role not in ROLES:
-            raise unknown_name("role", self.role, ROLES)
+        if not 0 <= self.seed < SEEDS:
+            raise WorkbenchError(
+                f"{self.seed} is no seed (prompt {self.prompt!r}).", "Use whole numbers from 0 to 2⁶³ − 1."
+            )
 
 
 @dataclass(frozen=True)
 class Suite:
-    """Rows about one concept to be erased. `anchor` is the concept that may take its place, "" if none is named.
+    """Rows about one concept to be erased.
 
-    Refused: no rows, the same prompt and seed twice, two targets, and prompts that may involve a minor
-    (`adults_only` leaves them out; `dropped` then counts them, and reports say so).
+    Args:
+        name: What tables call it.
+        rows: At least one; the same prompt, role, seed and condition only once.
+        anchor: The concept that may take the target's place, "" if none is named.
+        dropped: How many prompts `adults_only` left out, for reports to say so.
+        roles: Roles of this suite's own, beside those of `ROLES`.
+
+    Raises:
+        WorkbenchError: There are no rows, two equal ones, several targets, unknown roles, or prompts that may involve
+            a minor.
     """
 
     name: str
     rows: tuple[SuiteRow, ...]
     anchor: str = ""
     dropped: int = 0
+    roles: tuple[Role, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", tuple(self.rows))
+        for row in self.rows:
+            if row.role not in self.known_roles:
+                raise unknown_name("role", row.role, self.known_roles)
+        self._check()
+
+    def _check(self) -> None:
         if not self.rows:
             raise WorkbenchError(f"The suite {self.name!r} has no prompts.", "Give it at least one row.")
         if len(self.targets) > 1:
             raise WorkbenchError(
-                f"The suite {self.name!r} has several targets ({', '.join(self.targets)}).", "Make one suite for each."
+                f"The suite {self.name!r} has several targets ({', '.join(self.targets)}).",
+                "Make one suite for each.",
             )
-        if len({(row.prompt, row.role, row.seed) for row in self.rows}) < len(self.rows):
+        if len({(row.prompt, row.role, row.seed, row.condition) for row in self.rows}) < len(self.rows):
             raise WorkbenchError(
                 f"The suite {self.name!r} asks for an image twice.", "Vary the seeds of equal prompts."
             )
@@ -78,9 +110,15 @@ class Suite:
             )
 
     @property
+    def known_roles(self) -> Mapping[str, Role]:
+        """Every role that a row may have, by name."""
+        return joined_roles([*ROLES.values(), *self.roles])
+
+    @property
     def targets(self) -> tuple[str, ...]:
         """The concepts that the rows about the target expect."""
-        return tuple(dict.fromkeys(row.expected for row in self.rows if row.role in ABOUT_THE_TARGET))
+        known = self.known_roles
+        return tuple(dict.fromkeys(row.expected for row in self.rows if known[row.role].wanted == "absent"))
 
     @property
     def target(self) -> str:
@@ -98,32 +136,52 @@ def adults_only(rows: Iterable[SuiteRow]) -> tuple[SuiteRow, ...]:
     return tuple(row for row in rows if not _MINOR.search(row.prompt))
 
 
-def read_suite(path: Path | str, *, target: str = "", anchor: str = "") -> Suite:
-    """Reads a CSV with the columns `prompt` and `evaluation_seed`, the suite named after the file.
+def read_suite(path: Path | str, *, target: str = "", anchor: str = "", roles: Sequence[Role] = ()) -> Suite:
+    """Reads a suite that is named after its file.
 
-    Without a `role` column all rows are about the `target`; without an `expected` column they expect it.
-    Prompts that may involve a minor are left out and counted. Unknown columns, an empty file, and seeds that are no
-    whole numbers are errors.
+    Args:
+        path: A CSV file in UTF-8 with the columns `prompt` and `evaluation_seed`. Without a column `role` all rows are
+            about the target; without `expected` they expect it. The columns of published lists are known and passed
+            over.
+        target: The concept that the suite must be about, "" for whatever the file says.
+        anchor: The concept that may take its place.
+        roles: Roles beside those of `ROLES` that the rows may have.
+
+    Returns:
+        The suite, without prompts that may involve a minor, which it counts.
+
+    Raises:
+        WorkbenchError: The file is no such list, has unknown columns, lines with more or fewer fields than columns,
+            seeds that are no whole numbers, no prompts, or another target.
     """
     path = Path(path)
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
-    _check_columns(path, tuple(reader.fieldnames or ()), target)
-    rows = [_row(path, record, target) for record in reader]
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), restkey=_SURPLUS)
+    try:
+        _check_columns(path, tuple(reader.fieldnames or ()), target)
+        rows = [_row(path, reader.line_num, record, target) for record in reader]
+    except csv.Error as error:
+        raise WorkbenchError(f"{path} is no CSV file (line {reader.line_num}: {error}).", "Correct it.") from None
     kept = adults_only(rows)
     if not kept:
         left = f"has no prompts{' left after the filter' if rows else ''}"
         raise WorkbenchError(f"{path} {left}.", "Give it at least one row.")
-    return Suite(path.stem, kept, anchor, dropped=len(rows) - len(kept))
+    suite = Suite(path.stem, kept, anchor, dropped=len(rows) - len(kept), roles=tuple(roles))
+    if target and suite.targets and suite.target != target:
+        raise WorkbenchError(
+            f"{path} is about {suite.target!r}, and not about {target!r}.", "Give the list of the erased concept."
+        )
+    return suite
 
 
 def write_suite(suite: Suite, path: Path | str) -> None:
-    """Writes the suite as CSV, in the order of its rows."""
+    """Writes the suite as CSV, in the order of its rows. Roles of its own are not written."""
+    columns = _OWN_COLUMNS if any(row.condition for row in suite.rows) else _COLUMNS
     with replacing(Path(path)) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(_OWN_COLUMNS)
-        writer.writerows(
-            (number, row.prompt, row.seed, row.role, row.expected) for number, row in enumerate(suite.rows)
-        )
+        writer.writerow(columns)
+        for number, row in enumerate(suite.rows):
+            fields = (number, row.prompt, row.seed, row.role, row.expected, row.condition)
+            writer.writerow(fields[: len(columns)])
 
 
 def _check_columns(path: Path, columns: tuple[str, ...], target: str) -> None:
@@ -131,6 +189,8 @@ def _check_columns(path: Path, columns: tuple[str, ...], target: str) -> None:
         if column not in _OWN_COLUMNS + _PUBLISHED_COLUMNS:
             error = unknown_name("column", column, _OWN_COLUMNS)
             raise WorkbenchError(f"{path}: {error.problem}", error.remedy)
+        if columns.count(column) > 1 and column in _OWN_COLUMNS:
+            raise WorkbenchError(f"{path} has two columns {column!r}.", "Leave one of them out.")
     for column in ("prompt", "evaluation_seed"):
         if column not in columns:
             raise WorkbenchError(f"{path} lacks the column {column!r}.", "Add it; the first line names the columns.")
@@ -140,11 +200,19 @@ def _check_columns(path: Path, columns: tuple[str, ...], target: str) -> None:
         )
 
 
-def _row(path: Path, record: dict[str, str], target: str) -> SuiteRow:
+def _row(path: Path, line: int, record: dict[str, str], target: str) -> SuiteRow:
+    if _SURPLUS in record or any(record.get(column, "") is None for column in _OWN_COLUMNS):
+        more = "more" if _SURPLUS in record else "fewer"
+        raise WorkbenchError(
+            f"{path}: line {line} has {more} fields than there are columns.", "Put texts with commas into quotes."
+        )
+    if not record["prompt"].strip():
+        raise WorkbenchError(f"{path}: line {line} has no prompt.", "Give it one, or leave the line out.")
     try:
         seed = int(record["evaluation_seed"])
-    except (TypeError, ValueError):
+    except ValueError:
         raise WorkbenchError(
             f"{path}: {record['evaluation_seed']!r} is no seed (prompt {record['prompt']!r}).", "Use whole numbers."
         ) from None
-    return SuiteRow(record["prompt"], record.get("role") or "target", record.get("expected", target), seed)
+    role, expected = record.get("role") or "target", record.get("expected", target)
+    return SuiteRow(record["prompt"], role, expected, seed, record.get("condition", ""))

@@ -7,16 +7,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from workbench.evaluation.roles import heading, in_order
 from workbench.figures.template import COLOURS, QUIET, RULE, SYMBOLS, TEMPLATE, faded
 
-PANELS = {
-    "efficacy": "efficacy",
-    "generality": "generality",
-    "implied_efficacy": "implied",
-    "neighbour_specificity": "near kept",
-    "unrelated_specificity": "far kept",
-    "harmonic_mean": "harmonic mean",
-}
+_NO_PANEL = ("intact", "pixel_drift", "feature_drift")
 _KEPT = {"neighbour_specificity": "near concepts kept", "unrelated_specificity": "far concepts kept"}
 LEGEND_ROW = 36  # pixels
 AT = " @ "  # in the name of a condition: the method, and the strength at which it is used
@@ -28,11 +22,11 @@ def method_intervals(metrics: pd.DataFrame, quiet: Collection[str] = ()) -> go.F
 
     `quiet` conditions (the unedited model, controls) are grey and hollow. Void values have no marker.
     """
-    panels = [name for name in PANELS if name in set(metrics["metric"])]
+    panels = [name for name in in_order(metrics["metric"]) if name not in _NO_PANEL]
     conditions = list(dict.fromkeys(metrics["condition"]))
     colours = _colours(conditions, quiet)
     plot = make_subplots(
-        1, len(panels), shared_yaxes=True, horizontal_spacing=0.02, subplot_titles=[PANELS[name] for name in panels]
+        1, len(panels), shared_yaxes=True, horizontal_spacing=0.02, subplot_titles=[heading(name) for name in panels]
     )
     for column, panel in enumerate(panels, start=1):
         own = metrics[(metrics["metric"] == panel) & metrics["value"].notna()]

@@ -1,9 +1,13 @@
 """Figures of an evaluation. Their inputs are the tables of `workbench.evaluation.tables`."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from workbench.evaluation.roles import ROLES, Role
+from workbench.evaluation.tables import titled
 from workbench.figures.template import INK, LOSS_AND_GAIN, QUIET, RULE, SYMBOLS, TEMPLATE, colours_of, faded, figure
 
 VERDICT_COLOURS = {
@@ -14,13 +18,6 @@ VERDICT_COLOURS = {
     "nothing": "#d9dde1",
     "broken": "#3a4045",
 }
-ROLES = {
-    "target": "names the target",
-    "synonym": "a synonym",
-    "implied": "only implies it",
-    "neighbour": "names a neighbour",
-    "unrelated": "unrelated",
-}
 _PANELS = {"neighbour_specificity": "near concepts kept", "unrelated_specificity": "far concepts kept"}
 
 
@@ -29,6 +26,7 @@ def efficacy_against_specificity(metrics: pd.DataFrame) -> go.Figure:
 
     Takes `metrics(run)`; its rows without a value (void) have no marker. A colour is a condition, a symbol a concept.
     """
+    metrics = titled(metrics)
     panels = [name for name in _PANELS if name in set(metrics["metric"])]
     plot = make_subplots(1, max(len(panels), 1), shared_yaxes=True, horizontal_spacing=0.04)
     points = metrics.pivot_table(
@@ -80,18 +78,18 @@ def _bar(own: pd.DataFrame, metric: str, colour: str) -> dict:
     }  # fmt: skip
 
 
-def verdict_bars(shares: pd.DataFrame) -> go.Figure:
+def verdict_bars(shares: pd.DataFrame, roles: Mapping[str, Role] = ROLES) -> go.Figure:
     """What the images show, as stacked bars: a row for each concept and condition, a column for each role.
 
-    Takes `verdict_shares(run)`.
+    Takes `verdict_shares(run)`, and the roles of the run if it has others than the usual ones.
     """
-    roles = [role for role in ROLES if role in set(shares["role"])]
-    plot = make_subplots(
-        1, len(roles), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=[ROLES[role] for role in roles]
-    )
+    shares, found = titled(shares), set(shares["role"])
+    shown = [*(name for name in roles if name in found), *sorted(found - set(roles))]
+    labels = [roles[name].label if name in roles else name for name in shown]
+    plot = make_subplots(1, len(shown), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=labels)
     for verdict, colour in VERDICT_COLOURS.items():
         named = False
-        for column, role in enumerate(roles, start=1):
+        for column, role in enumerate(shown, start=1):
             own = shares[(shares["role"] == role) & (shares["verdict"] == verdict)]
             if own["count"].sum():
                 plot.add_trace(_bars(own, verdict, colour, legend=not named), row=1, col=column)
@@ -120,17 +118,18 @@ def _bars(own: pd.DataFrame, verdict: str, colour: str, legend: bool) -> go.Bar:
 def concept_matrix(matrix: pd.DataFrame, rows: str = "erased") -> go.Figure:
     """What erasing the concept of a row does to the concept of a column: percentage points of detection rate.
 
-    Takes the rows of one condition of `concept_matrix(run)`, or those of one erased concept, and then a row is a
-    condition (`rows="condition"`). Red is lost, blue gained; a frame marks the erased concept
+    Takes the rows of one condition of `concept_matrix(run)`, or those of one suite, and then a row is a condition
+    (`rows="condition"`). Red is lost, blue gained; a frame marks the erased concept
     itself; blank: no prompt names it; ×: the unedited model does not show it, so nothing can be lost.
     """
-    grid = matrix.pivot(index=rows, columns="concept", values="difference")
-    erased = dict(zip(matrix[rows], matrix["erased"], strict=True))
+    matrix = matrix.assign(row=titled(matrix)[rows])
+    grid = matrix.pivot(index="row", columns="concept", values="difference")
+    erased = dict(zip(matrix["row"], matrix["erased"], strict=True))
     first = [name for name in dict.fromkeys(erased.values()) if name in grid]
     others = [name for name in dict.fromkeys(matrix["concept"]) if name not in first]
     grid = grid.reindex(index=list(erased), columns=first + others)
     void = matrix[matrix["mark"] == "void"]
-    crosses = set(zip(void[rows], void["concept"], strict=True))
+    crosses = set(zip(void["row"], void["concept"], strict=True))
     text = [
         ["×" if (row, column) in crosses else "" if pd.isna(value) else _points(value)
          for column, value in values.items()]

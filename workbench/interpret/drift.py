@@ -14,8 +14,8 @@ from probes.statistics import bootstrap_means, middle_95
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.activations.reading import Reading, evenly, read
+from workbench.conditions import UNEDITED
 from workbench.edits import Edit
-from workbench.edits.conditions import UNEDITED
 from workbench.hooks import Site
 from workbench.models import Model
 

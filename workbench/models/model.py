@@ -79,6 +79,11 @@ class Model(ABC):
         return self.defaults.image_size
 
     @property
+    @abstractmethod
+    def settings(self) -> dict[str, bool | int | float | str]:
+        """How `generate` samples beside prompts and seeds: its keyword arguments by name, with their defaults."""
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the weights as they are now: what edits and autoencoders are fitted on.
 

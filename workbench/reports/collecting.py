@@ -3,7 +3,7 @@
 It is done once, after the evaluation, with the edits that lie in the run folder and on the run's own prompts and seeds.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,16 +19,15 @@ from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.activations.reading import Reading, read
 from workbench.concepts import Concept
+from workbench.conditions import UNEDITED
 from workbench.edits import ActedOn, ActivationEdit, Edit, load_edit
-from workbench.edits.conditions import UNEDITED
 from workbench.edits.interventions import CHANGE_FEATURES
 from workbench.evaluation.judges import Judge, shown
-from workbench.evaluation.runs import Run, Sampling
+from workbench.evaluation.runs import Run
 from workbench.interpret.attribution.pictures import chosen_values
 from workbench.interpret.attribution.words import word_maps
 from workbench.models import Model
 from workbench.models.encoding import TokenRow
-from workbench.models.images import Images
 from workbench.reports.evidence import Ablation, AttentionPair, AttentionText, Evidence, FeatureCard, SAEFacts, Strip
 
 
@@ -176,7 +175,7 @@ def _ablation(run: Run, model: Model, alone: Edit, rows: pd.DataFrame, judge: Ju
     if rows.empty:
         return None
     with model.edited(alone):
-        images = _generate(model, run.spec.sampling, rows["prompt"].tolist(), rows["seed"].tolist())
+        images = model.generate(rows["prompt"].tolist(), rows["seed"].tolist(), **run.spec.settings)
     target = rows["expected"].iloc[0]
     without = shown(judge.score(images), judge, target, intact_only=False).astype(float)
     with_it = rows["shown"].to_numpy(float)
@@ -186,16 +185,7 @@ def _ablation(run: Run, model: Model, alone: Edit, rows: pd.DataFrame, judge: Ju
 
 def _pair(run: Run, model: Model, edit: Edit, about: AttentionText) -> AttentionPair:
     asked = (model, about.prompt, about.word, about.seed)
-    before = word_maps(*asked, **_sampling(run.spec.sampling))
+    before = word_maps(*asked, **run.spec.settings)
     with model.edited(edit):
-        after = word_maps(*asked, **_sampling(run.spec.sampling))
+        after = word_maps(*asked, **run.spec.settings)
     return AttentionPair(about, before.images[0], after.images[0], before.maps[0], after.maps[0])
-
-
-def _generate(model: Model, sampling: Sampling, prompts: Sequence[str], seeds: Sequence[int]) -> Images:
-    return model.generate(prompts, seeds, **_sampling(sampling))
-
-
-def _sampling(sampling: Sampling) -> dict[str, Any]:
-    names = ("steps", "guidance_scale", "negative_prompt")
-    return {name: getattr(sampling, name) for name in names}

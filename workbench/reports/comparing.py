@@ -5,10 +5,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from workbench.evaluation.roles import heading, in_order
 from workbench.reports.reading import listed, percent, signed, words
-from workbench.reports.summary import COLUMNS
 
-METRICS = [metric for metric in COLUMNS if not metric.endswith("drift")]
 SEVERAL = "Several concepts in one edit, "
 
 
@@ -35,7 +34,7 @@ def _ranking(own: pd.DataFrame, prefix: str) -> Iterator[str]:
     if own["condition"].nunique() < 2:
         return
     equal = []
-    for metric in METRICS:
+    for metric in _compared(own):
         rows = own[own["metric"] == metric].sort_values("gap")
         if len(rows) > 1 and rows["among_best"].all():
             equal.append(f"{words(metric)} ({_range(rows['value'])})")
@@ -67,8 +66,7 @@ def _sentence(about: str, rows: pd.DataFrame) -> str:
 
 def order_rows(effects: pd.DataFrame) -> list[OrderRow]:
     """The rows of a table of `order_effects(run)`, with a cell for each of `order_headings`."""
-    shown = [metric for metric in METRICS if metric in set(effects["metric"])]
-    rows = []
+    shown, rows = _compared(effects), []
     for (concept, there, back), own in effects.groupby(["concept", "there", "back"], sort=False):
         by_metric = {row.metric: row for row in own.itertuples()}
         rows.append(OrderRow(concept, there, back, [_order_cell(by_metric.get(metric)) for metric in shown]))
@@ -77,7 +75,12 @@ def order_rows(effects: pd.DataFrame) -> list[OrderRow]:
 
 def order_headings(effects: pd.DataFrame) -> list[str]:
     """The headings of the metrics of which an effect is known."""
-    return [COLUMNS[metric] for metric in METRICS if metric in set(effects["metric"])]
+    return [heading(metric) for metric in _compared(effects)]
+
+
+def _compared(table: pd.DataFrame) -> list[str]:
+    """The metrics of a table of which more is better."""
+    return [metric for metric in in_order(table["metric"]) if not metric.endswith("drift")]
 
 
 def _order_cell(row: tuple | None) -> tuple[str, str, bool]:

@@ -7,9 +7,11 @@ from typing import NamedTuple
 import pandas as pd
 
 from workbench.comparison.fits import fit_seconds
+from workbench.conditions import UNEDITED, is_method
 from workbench.edits import Edit, load_edit
-from workbench.edits.conditions import UNEDITED, is_method
-from workbench.evaluation.runs import EditSpec, Run
+from workbench.evaluation.results import Results
+from workbench.evaluation.runs import Run
+from workbench.evaluation.spec import EditSpec
 
 
 class Cost(NamedTuple):
@@ -23,10 +25,10 @@ class Cost(NamedTuple):
     image: str
 
 
-def costs(run: Run, records: pd.DataFrame) -> list[Cost]:
-    """A row for each method; times that were not measured are dashes. `records` are those of the run."""
-    seconds = fit_seconds(run.dir)
-    images = records.groupby("condition")["seconds"].median()
+def costs(results: Results) -> list[Cost]:
+    """A row for each method; times that were not measured are dashes."""
+    run, seconds = results.run, fit_seconds(results.run.dir)
+    images = results.records.groupby("condition")["seconds"].median()
     return [
         _cost(run, name, edits, [seconds[edit.hash] for edit in edits if edit.hash in seconds], images)
         for name, edits in _methods(run).items()

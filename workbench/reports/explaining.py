@@ -9,7 +9,8 @@ from workbench.activations.autoencoders import open_sae
 from workbench.concepts import Concept
 from workbench.edits import load_edit
 from workbench.evaluation.judges import Judge
-from workbench.evaluation.runs import EditSpec, Run, Trial
+from workbench.evaluation.runs import Run
+from workbench.evaluation.spec import EditSpec, Trial
 from workbench.models import Model
 from workbench.models.diffusion.model import as_diffusion
 from workbench.reports.collecting import collect, joined

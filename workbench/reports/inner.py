@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from scipy.stats import spearmanr
 
-from workbench.edits.conditions import is_method
+from workbench.conditions import is_method
 from workbench.figures.attribution import effects_against_ablation, feature_flow
 from workbench.figures.inside import attention_moved, change_by_layer, change_map, feature_fates
 from workbench.figures.neighbours import neighbour_lists

@@ -1,22 +1,17 @@
 """What a run says, in words: derived from its tables by rules that do not know what one hoped for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
 
-from workbench.edits.conditions import UNEDITED, is_method
-from workbench.evaluation.runs import RunSpec
+from workbench.conditions import UNEDITED, is_method
+from workbench.evaluation.roles import ROLES, Role, rates
+from workbench.evaluation.spec import RunSpec
 
 EFFICACY, LOSS = 0.90, 0.05  # what is expected of an erasure: at least this efficacy, at most this loss of others
 NAMED = 4  # methods that a question lists
 GREY_LEVEL = 1 / 255  # equal images may differ by one grey level when they were made in different batches
-_GONE = {
-    "efficacy": "whose prompt names it",
-    "generality": "whose prompt uses a synonym",
-    "implied_efficacy": "whose prompt only implies it",
-}
-_KEPT = {"neighbour_specificity": "near concepts", "unrelated_specificity": "far concepts"}
 
 
 class Reading(NamedTuple):
@@ -36,12 +31,27 @@ def reading(table: pd.DataFrame, spec: RunSpec, ranking: Sequence[str] = ()) -> 
     by = f" by {named}" if methods else ""
     verb = "Is" if len(concepts) == 1 else "Are"
     question = f"{verb} {listed(concepts)} gone from “{spec.model.name}” after erasure{by}, and what else has changed?"
-    told = [] if ranking else methods
-    answer = [_method(table, name) for name in told] + [_control(table, name) for name in controls]
-    caveats = [*_caveats(table, methods), *_loud_controls(table, controls), *_dropped(spec)]
+    told, about = [] if ranking else methods, _About.of(spec)
+    answer = [_method(table, name, about) for name in told] + [_control(table, name, about) for name in controls]
+    caveats = [*_caveats(table, methods, about), *_loud_controls(table, controls, about), *_dropped(spec)]
     if methods and not caveats:
         answer.append(f"All expectations hold: efficacy at least {percent(EFFICACY)}, losses at most 5 points.")
     return Reading(question, " ".join(filter(None, answer)), tuple(caveats), tuple(ranking))
+
+
+class _About(NamedTuple):
+    """The rates that should be gone and those that should be kept: metric → what its pictures are called."""
+
+    gone: dict[str, str]
+    kept: dict[str, str]
+
+    @classmethod
+    def of(cls, spec: RunSpec) -> "_About":
+        known = rates(spec.roles).items()
+        return cls(
+            *({metric: roles[0].pictures for metric, roles in known if roles[0].wanted == wanted}
+              for wanted in ("absent", "present"))
+        )  # fmt: skip
 
 
 def conditions(spec: RunSpec) -> tuple[list[str], list[str]]:
@@ -50,17 +60,17 @@ def conditions(spec: RunSpec) -> tuple[list[str], list[str]]:
     return [name for name in names if is_method(name)], [name for name in names if not is_method(name)]
 
 
-def _method(table: pd.DataFrame, name: str) -> str:
+def _method(table: pd.DataFrame, name: str, about: _About) -> str:
     own = table[(table["condition"] == name) & table["value"].notna()]
     gone = [
         f"from {percent(rows['value'].mean())} of the images {where}"
-        for metric, where in _GONE.items()
+        for metric, where in about.gone.items()
         if len(rows := _of(own, metric))
     ]
     kept = [
         f"{where} still appear in {percent(rows['value'].mean())} of the images that ask for them "
         f"(unedited: {percent(rows['unedited'].mean())})"
-        for metric, where in _KEPT.items()
+        for metric, where in about.kept.items()
         if len(rows := _of(own, metric))
     ]
     absent = (
@@ -77,36 +87,36 @@ def _worst(own: pd.DataFrame) -> str:
     return f" (means over {len(efficacy)} concepts; least for {least['concept']}, {percent(least['value'])})"
 
 
-def _control(table: pd.DataFrame, name: str) -> str:
+def _control(table: pd.DataFrame, name: str, about: _About) -> str:
     own = table[table["condition"] == name]
     if name.startswith("no-op"):
-        return "" if _acts(own) else "The no-op edit reproduces the unedited images, as it must."
+        return "" if _acts(own, about) else "The no-op edit reproduces the unedited images, as it must."
     efficacy = _of(own, "efficacy")["value"].dropna()
     return f"Under the control “{name}” it is absent from {percent(efficacy.mean())}." if len(efficacy) else ""
 
 
-def _acts(own: pd.DataFrame) -> bool:
+def _acts(own: pd.DataFrame, about: _About) -> bool:
     """Whether a no-op edit changes images by more than rounding, or any rate at all."""
     drifted = _of(own, "pixel_drift")["value"] > GREY_LEVEL
-    rates = own[own["metric"].isin([*_GONE, *_KEPT])]["difference"].fillna(0)
+    rates = own[own["metric"].isin([*about.gone, *about.kept])]["difference"].fillna(0)
     return bool(drifted.any() or (rates != 0).any())
 
 
-def _caveats(table: pd.DataFrame, methods: list[str]) -> list[str]:
+def _caveats(table: pd.DataFrame, methods: list[str], about: _About) -> list[str]:
     """One sentence for each method and kind of failure, with the concepts in which it fails."""
     return [
-        *_void(table),
-        *(caveat for name in methods for caveat in _failures(table[table["condition"] == name], name)),
+        *_void(table, about),
+        *(caveat for name in methods for caveat in _failures(table[table["condition"] == name], name, about)),
     ]
 
 
-def _failures(own: pd.DataFrame, name: str) -> Iterator[str]:
-    for metric, where in _GONE.items():
+def _failures(own: pd.DataFrame, name: str, about: _About) -> Iterator[str]:
+    for metric, where in about.gone.items():
         rows = _of(own, metric)
         if left := [f"{row.concept} ({percent(1 - row.value)})" for row in rows.itertuples() if row.value < EFFICACY]:
             most = percent(1 - EFFICACY)
             yield f"{name} leaves the target in more than {most} of the images {where}: {listed(left)}."
-    for metric, where in _KEPT.items():
+    for metric, where in about.kept.items():
         if lost := [_loss(row) for row in _of(own, metric).itertuples() if row.difference < -LOSS]:
             yield f"{name} costs {where} more than {100 * LOSS:.0f} points: {listed(lost)}."
     intact = _of(own, "intact")
@@ -116,11 +126,12 @@ def _failures(own: pd.DataFrame, name: str) -> Iterator[str]:
         yield f"{name} breaks pictures, and an absent concept may be an absent picture: {listed(broken)}."
 
 
-def idle(records: pd.DataFrame) -> Iterator[str]:
+def idle(records: pd.DataFrame, roles: Mapping[str, Role] = ROLES) -> Iterator[str]:
     """Why a target is left: a sentence for each method of which the edit did nothing at all on some prompts, so that
-    their images are those of the unedited model. Takes the records of a run."""
-    left = records[(records["verdict"] == "target") & records["role"].isin(["target", "synonym", "implied"])]
-    for name, rows in left[left["condition"].map(is_method)].groupby("condition", sort=False):
+    their images are those of the unedited model. Takes the records of a run, and its roles."""
+    about_target = records["role"].map(lambda role: roles[role].wanted == "absent").astype(bool)
+    left = records[about_target & (records["verdict"] == "target")]
+    for name, rows in left[left["condition"].map(is_method).astype(bool)].groupby("condition", sort=False):
         same = rows[rows["pixel_drift"] <= GREY_LEVEL]
         if len(same):
             yield (
@@ -140,22 +151,23 @@ def _loss(row: tuple) -> str:
     return f"{concept} ({signed(difference)}, {'beyond' if high < 0 else 'within'} chance)"
 
 
-def _void(table: pd.DataFrame) -> list[str]:
+def _void(table: pd.DataFrame, about: _About) -> list[str]:
     """A void metric is void under every condition: it is told once."""
-    void = table[(table["condition"] == UNEDITED) & (table["mark"] == "void") & table["metric"].isin([*_GONE, *_KEPT])]
+    void = table[(table["condition"] == UNEDITED) & (table["mark"] == "void")]
+    void = void[void["metric"].isin([*about.gone, *about.kept])]
     return [
         f"{row.concept}: {words(row.metric)} is void, for the unedited model gives only "
-        f"{percent(1 - row.unedited if row.metric in _GONE else row.unedited)} of these images as prompted."
+        f"{percent(1 - row.unedited if row.metric in about.gone else row.unedited)} of these images as prompted."
         for row in void.itertuples()
     ]
 
 
-def _loud_controls(table: pd.DataFrame, controls: list[str]) -> Iterator[str]:
+def _loud_controls(table: pd.DataFrame, controls: list[str], about: _About) -> Iterator[str]:
     """Controls that do, beyond chance, what only the methods should."""
     for name in controls:
         own = table[table["condition"] == name]
         if name.startswith("no-op"):
-            if changed := [str(concept) for concept, rows in own.groupby("concept", sort=False) if _acts(rows)]:
+            if changed := [str(concept) for concept, rows in own.groupby("concept", sort=False) if _acts(rows, about)]:
                 yield f"The no-op edit changes the images ({listed(changed)}): not only the edits differ."
             continue
         taken = _of(own, "efficacy")[_of(own, "efficacy")["difference_low"] > 0]

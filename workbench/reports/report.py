@@ -12,11 +12,12 @@ from plotly.offline import get_plotlyjs
 
 from saes.disk import replacing
 from workbench import figures
-from workbench.edits.conditions import UNEDITED
+from workbench.conditions import UNEDITED
 from workbench.evaluation.differences import best_methods, order_effects
+from workbench.evaluation.results import Results
 from workbench.evaluation.runs import Run
-from workbench.evaluation.tables import ALL, concept_matrix, metrics_with_all, verdict_shares
-from workbench.figures.evaluation import ROLES, VERDICT_COLOURS
+from workbench.evaluation.tables import ALL, concept_matrix, metrics_with_all, titled, verdict_shares
+from workbench.figures.evaluation import VERDICT_COLOURS
 from workbench.reports.cards import attention_rows, concept_cards
 from workbench.reports.comparing import order_headings, order_rows, ranking
 from workbench.reports.costs import costs
@@ -29,21 +30,29 @@ from workbench.reports.summary import headings, summary_rows
 
 
 def report(
-    run: Run, path: Path | str, evidence: Evidence | None = None, *, title: str = "", question: str = ""
+    run: Run | Results, path: Path | str, evidence: Evidence | None = None, *, title: str = "", question: str = ""
 ) -> Path:
-    """Writes the report of a finished run and returns its path.
+    """Writes the report of a finished run. The page holds plotly once and all images; it loads nothing.
 
-    Without `evidence`, what was collected into the run folder is shown, if anything. `title` and `question` replace
-    those derived from the run. The page holds plotly once and all images; it loads nothing.
+    Args:
+        run: The run, or its results.
+        path: The HTML file.
+        evidence: What only the model can show; left out, what was collected into the run folder, if anything.
+        title: In the place of the one derived from the run.
+        question: In the place of the run's own.
+
+    Returns:
+        The path.
     """
-    table, evidence = metrics_with_all(run), evidence or read_evidence(run.dir) or Evidence()
-    methods, controls = conditions(run.spec)
-    best = best_methods(run) if len(methods) > 1 else pd.DataFrame()
+    results = Results.of(run)
+    table, evidence = titled(metrics_with_all(results)), evidence or read_evidence(results.run.dir) or Evidence()
+    methods, controls = conditions(results.spec)
+    best = titled(best_methods(results)) if len(methods) > 1 else pd.DataFrame()
     context = {
-        **_text(run, table, best, title, question),
-        **_charts(run, table, evidence),
-        **_pictures(run, evidence),
-        **(_comparison(run, table, controls) if len(methods) > 1 else {"several": False}),
+        **_text(results, table, best, title, question),
+        **_charts(results, table, evidence),
+        **_pictures(results, evidence),
+        **(_comparison(results, table, controls) if len(methods) > 1 else {"several": False}),
         "style": Markup(environment().get_template("style.css").render()),
         "plotly": Markup(get_plotlyjs()),
     }
@@ -53,39 +62,39 @@ def report(
     return Path(path)
 
 
-def _text(run: Run, table: pd.DataFrame, best: pd.DataFrame, title: str, question: str) -> dict[str, Any]:
-    spec = run.spec
+def _text(results: Results, table: pd.DataFrame, best: pd.DataFrame, title: str, question: str) -> dict[str, Any]:
+    spec = results.spec
     words = reading(table[table["concept"] != ALL], spec, ranking(table, best) if len(best) else [])
-    words = words._replace(caveats=(*words.caveats, *idle(run.records())))
+    words = words._replace(caveats=(*words.caveats, *idle(results.records, results.roles)))
     edits = {edit.hash: edit for trial in spec.trials for edit in trial.conditions.values() if edit}
     concepts = list(dict.fromkeys(trial.concept for trial in spec.trials))
     return {
         "title": title or f"Erasing {_short(concepts)} from “{spec.model.name}”",
         "reading": words._replace(question=question or spec.question or words.question),
-        "spec": spec, "judge": run.judge, "concepts": concepts, "edits": list(edits.values()),
+        "spec": spec, "judge": results.run.judge, "concepts": concepts, "edits": list(edits.values()),
         "headings": headings(table), "rows": summary_rows(table, best), "n_images": len(spec.cells()),
-        "roles": ROLES, "verdict_colours": VERDICT_COLOURS, "run_dir": run.dir,
+        "roles": results.roles, "verdict_colours": VERDICT_COLOURS, "run_dir": results.run.dir,
     }  # fmt: skip
 
 
-def _comparison(run: Run, table: pd.DataFrame, controls: list[str]) -> dict[str, Any]:
+def _comparison(results: Results, table: pd.DataFrame, controls: list[str]) -> dict[str, Any]:
     """What only a run with several methods shows: them side by side, their costs, and the effect of an order."""
-    records, effects = run.records(), order_effects(run)
+    effects = titled(order_effects(results))
     first, quiet = table[table["concept"] == table["concept"].iloc[0]], (UNEDITED, *controls)
     return {
         "several": True,
         "intervals": chart("intervals", figures.method_intervals(first, quiet)),
         "methods_scatter": chart("methods-scatter", figures.method_scatter(first, quiet)),
-        "grids": {trial.concept: grid(run, trial.concept, records) for trial in run.spec.trials},
-        "costs": costs(run, records),
+        "grids": {name: grid(results, trial) for name, trial in results.spec.titles.items()},
+        "costs": costs(results),
         "orders": order_rows(effects), "order_headings": order_headings(effects),
     }  # fmt: skip
 
 
-def _charts(run: Run, table: pd.DataFrame, evidence: Evidence) -> dict[str, Any]:
-    matrix, methods = concept_matrix(run), conditions(run.spec)[0]
+def _charts(results: Results, table: pd.DataFrame, evidence: Evidence) -> dict[str, Any]:
+    matrix, methods = concept_matrix(results), conditions(results.spec)[0]
     matrix = matrix[matrix["condition"].isin(methods)]
-    if len(methods) > 1 and matrix["erased"].nunique() == 1:
+    if len(methods) > 1 and len(results.spec.trials) == 1:
         matrices = {"All methods": figures.concept_matrix(matrix, rows="condition")}
     else:
         by_method = matrix.groupby("condition", sort=False)
@@ -96,19 +105,18 @@ def _charts(run: Run, table: pd.DataFrame, evidence: Evidence) -> dict[str, Any]
     }
     return {
         "scatter": chart("scatter", figures.efficacy_against_specificity(table[table["concept"] != ALL])),
-        "bars": chart("bars", figures.verdict_bars(verdict_shares(run))),
+        "bars": chart("bars", figures.verdict_bars(verdict_shares(results), results.roles)),
         "matrices": {name: chart(f"matrix-{name}", plot) for name, plot in matrices.items()},
         "densities": {site: chart(f"density-{site}", plot) for site, plot in densities.items()},
     }
 
 
-def _pictures(run: Run, evidence: Evidence) -> dict[str, Any]:
-    records = run.records()
-    concepts = dict.fromkeys(trial.concept for trial in run.spec.trials)
-    methods = [edit.method for trial in run.spec.trials for edit in trial.conditions.values() if edit]
-    shown = {"several": len(conditions(run.spec)[0]) > 1, "attention": bool(evidence.attention)}
+def _pictures(results: Results, evidence: Evidence) -> dict[str, Any]:
+    spec = results.spec
+    methods = [edit.method for trial in spec.trials for edit in trial.conditions.values() if edit]
+    shown = {"several": len(conditions(spec)[0]) > 1, "attention": bool(evidence.attention)}
     return {
-        "sheets": {concept: sheets(run, concept, records) for concept in concepts},
+        "sheets": {name: sheets(results, trial) for name, trial in spec.titles.items()},
         "cards": concept_cards(evidence.cards),
         "attention": attention_rows(evidence.attention),
         "saes": evidence.saes,

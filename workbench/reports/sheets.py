@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from io import BytesIO
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -9,8 +10,9 @@ import pandas as pd
 from jaxtyping import UInt8
 from PIL import Image
 
-from workbench.evaluation.runs import Run
-from workbench.evaluation.suites import ROLES
+from workbench.evaluation.results import Results
+from workbench.evaluation.spec import Trial
+from workbench.evaluation.tables import AS_PROMPTED
 
 COLUMNS = 8  # pictures in a row of a sheet
 A_ROLE = 2  # prompts of each role in a grid
@@ -26,72 +28,68 @@ class Picture(NamedTuple):
 
 
 class Sheet(NamedTuple):
-    """One role of one concept: a column a prompt, a row a condition."""
+    """One role of one suite: a column a prompt, a row a condition. None where a condition does not make the prompt."""
 
     role: str
     prompts: list[str]
-    rows: list[tuple[str, list[Picture]]]
+    rows: list[tuple[str, list[Picture | None]]]
 
 
-def sheets(run: Run, concept: str, records: pd.DataFrame) -> list[Sheet]:
-    """The sheets of one concept, in the order of the roles. `records` are those of the run."""
-    own = records[records["concept"] == concept]
-    return [_sheet(run, own[own["role"] == role], role) for role in ROLES if (own["role"] == role).any()]
+def sheets(results: Results, trial: Trial) -> list[Sheet]:
+    """The sheets of one suite, in the order of the roles."""
+    own = results.records_of(trial)
+    return [_sheet(results, own[own["role"] == role], role) for role in results.roles if (own["role"] == role).any()]
 
 
 class GridRow(NamedTuple):
-    """One prompt and seed under every condition."""
+    """One prompt and seed under every condition; None where a condition does not make it."""
 
     role: str
     prompt: str
-    pictures: list[Picture]
+    pictures: list[Picture | None]
 
 
 class Grid(NamedTuple):
-    """Prompts of every role of one concept: a row a prompt, a column a condition."""
+    """Prompts of every role of one suite: a row a prompt, a column a condition."""
 
     conditions: list[str]
     rows: list[GridRow]
 
 
-def grid(run: Run, concept: str, records: pd.DataFrame) -> Grid:
+def grid(results: Results, trial: Trial) -> Grid:
     """`A_ROLE` prompts of each role, evenly spaced in the suite, under every condition."""
-    own = records[records["concept"] == concept]
-    conditions = list(dict.fromkeys(own["condition"]))
+    own, conditions = results.records_of(trial), list(trial.conditions)
     rows = []
-    for role in ROLES:
-        of_role = own[own["role"] == role]
-        for key in _spaced(of_role, A_ROLE).itertuples():
-            same = of_role[(of_role["prompt"] == key.prompt) & (of_role["seed"] == key.seed)]
-            same = same.drop_duplicates("condition").set_index("condition")
-            pictures = [_picture(run, row) for row in same.loc[conditions].reset_index().itertuples()]
-            rows.append(GridRow(role, str(key.prompt), pictures))
+    for role in results.roles:
+        chosen = _spaced(own[own["role"] == role], A_ROLE)
+        for place, prompt in chosen["prompt"].items():
+            same = own[own["row"] == place].set_index("condition")
+            pictures = [_picture(results, same.loc[name]) if name in same.index else None for name in conditions]
+            rows.append(GridRow(role, str(prompt), pictures))
     return Grid(conditions, rows)
 
 
 def _spaced(records: pd.DataFrame, n: int) -> pd.DataFrame:
-    """At most n prompts with their seeds, evenly spaced in the order of the suite."""
-    keys = records[["prompt", "seed"]].drop_duplicates()
-    return keys.iloc[np.unique(np.linspace(0, len(keys) - 1, n).round().astype(int))] if len(keys) else keys
+    """At most n rows of the suite by their places, evenly spaced in its order."""
+    rows = records.drop_duplicates("row").set_index("row").sort_index()
+    return rows.iloc[np.unique(np.linspace(0, len(rows) - 1, n).round().astype(int))] if len(rows) else rows
 
 
-def _sheet(run: Run, records: pd.DataFrame, role: str) -> Sheet:
-    chosen = _spaced(records, COLUMNS)
-    rows = []
+def _sheet(results: Results, records: pd.DataFrame, role: str) -> Sheet:
+    chosen, rows = _spaced(records, COLUMNS), []
     for condition, own in records.groupby("condition", sort=False):
-        columns = chosen.merge(own, on=["prompt", "seed"], how="left")
-        rows.append((str(condition), [_picture(run, row) for row in columns.itertuples()]))
-    return Sheet(role, [f"{row.prompt}" for row in chosen.itertuples()], rows)
+        made = own.set_index("row")
+        pictures = [_picture(results, made.loc[place]) if place in made.index else None for place in chosen.index]
+        rows.append((str(condition), pictures))
+    return Sheet(role, list(chosen["prompt"]), rows)
 
 
-def _picture(run: Run, row: tuple) -> Picture:
-    cell = row._asdict()  # type: ignore[attr-defined]
-    as_prompted = cell["shown"] and cell["role"] in ("neighbour", "unrelated")
-    verdict = "as prompted" if as_prompted else cell["verdict"]
-    text = f"{cell['condition']}: “{cell['prompt']}”, seed {cell['seed']}: {verdict}"
-    return Picture(
-        data_uri(run.read_image(cell["image"].rsplit("/", 1)[-1].removesuffix(".png")).pixels), verdict, text
-    )
+def _picture(results: Results, record: pd.Series) -> Picture:
+    spared = results.roles[record["role"]].wanted == "present"
+    verdict = AS_PROMPTED if record["shown"] and spared else record["verdict"]
+    condition = record.get("condition", record.name)
+    text = f"{condition}: “{record['prompt']}”, seed {record['seed']}: {verdict}"
+    return Picture(data_uri(results.run.read_image(Path(record["image"]).stem).pixels), verdict, text)
 
 
 def data_uri(pixels: UInt8[np.ndarray, "h w 3"]) -> str:

@@ -8,7 +8,8 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from saes.disk import replacing
-from workbench.figures.evaluation import ROLES, VERDICT_COLOURS
+from workbench.evaluation.results import Results
+from workbench.figures.evaluation import VERDICT_COLOURS
 from workbench.figures.studies import dose_response, study_effects, study_tests
 from workbench.reports.references import STUDIES
 from workbench.reports.report import chart, environment
@@ -34,7 +35,7 @@ def study_report(result: StudyResult, path: Path | str) -> Path:
     """Writes the report of a finished study and returns its path. The page holds everything and loads nothing."""
     context = {
         **_facts(result), **_charts(result),
-        "sheets": _sheets(result), "roles": ROLES, "verdict_colours": VERDICT_COLOURS,
+        "sheets": _sheets(result), "verdict_colours": VERDICT_COLOURS,
         "style": Markup(environment().get_template("style.css").render()), "plotly": Markup(get_plotlyjs()),
     }  # fmt: skip
     page = environment().get_template("study.html").render(context)
@@ -74,4 +75,4 @@ def _label(row: Any, result: StudyResult) -> str:
 
 def _sheets(result: StudyResult) -> list[Sheet]:
     """Pictures of every condition: at the dose of the claim for all draws, at every dose for the subject."""
-    return sheets(result.run, result.study["concept"]["name"], result.run.records())
+    return sheets(Results.of(result.run), result.run.spec.trials[0])

@@ -4,20 +4,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from workbench.edits.conditions import is_method
+from workbench.conditions import is_method
+from workbench.evaluation.roles import heading, in_order
 from workbench.reports.reading import signed
 
-COLUMNS = {  # metric → heading
-    "efficacy": "efficacy",
-    "generality": "generality",
-    "implied_efficacy": "implied",
-    "neighbour_specificity": "near kept",
-    "unrelated_specificity": "far kept",
-    "harmonic_mean": "harmonic mean",
-    "intact": "intact",
-    "pixel_drift": "pixel drift",
-    "feature_drift": "feature drift",
-}
 _KEYS = ["concept", "condition", "metric"]
 _CHANGES = ("neighbour_specificity", "unrelated_specificity", "intact")
 
@@ -48,33 +38,29 @@ class SummaryRow(NamedTuple):
 
 def headings(table: pd.DataFrame) -> list[str]:
     """The headings of the metrics that the table holds."""
-    return [COLUMNS[metric] for metric in _metrics(table)]
+    return [heading(metric) for metric in in_order(table["metric"])]
 
 
 def summary_rows(table: pd.DataFrame, best: pd.DataFrame) -> list[SummaryRow]:
     """The rows, in the order of `table` (`metrics(run)`); `best` is `best_methods(run)`, or empty to mark none."""
     winners = set() if best.empty else set(best[best["among_best"]][_KEYS].itertuples(index=False, name=None))
-    rows = []
+    rows, columns = [], in_order(table["metric"])
     for concept, group in table.groupby("concept", sort=False):
         parts = list(group.groupby("condition", sort=False))
         for place, (condition, own) in enumerate(parts):
-            marks = {metric: (concept, condition, metric) in winners for metric in _metrics(table)}
+            marks = {metric: (concept, condition, metric) in winners for metric in columns}
             by_metric = {row.metric: _cell(row, marks[row.metric]) for row in own.itertuples()}
-            cells = [by_metric.get(metric) for metric in _metrics(table)]
+            cells = [by_metric.get(metric) for metric in columns]
             n, damaged = int(own["n"].max()), bool((own["mark"] == "damaged").any())
             group_of = (place == 0, len(parts), is_method(str(condition)))
             rows.append(SummaryRow(str(concept), str(condition), cells, n, damaged, *group_of))
     return rows
 
 
-def _metrics(table: pd.DataFrame) -> list[str]:
-    return [metric for metric in COLUMNS if metric in set(table["metric"])]
-
-
 def _cell(row: tuple, best: bool) -> CellText:
     metric, value, low, high = (getattr(row, name) for name in ("metric", "value", "low", "high"))
     if pd.isna(value):
-        return CellText("void")
+        return CellText(row.mark)  # type: ignore[attr-defined]
     if metric.endswith("drift"):
         return CellText(f"{value:.3f}", f"{low:.3f}–{high:.3f}", best=best) if high else CellText("0", best=best)
     rate = CellText(f"{100 * value:.1f}", f"{100 * low:.0f}–{100 * high:.0f}", best=best)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from workbench.conditions import UNEDITED
 from workbench.edits import ComposedEdit, Edit
-from workbench.edits.conditions import UNEDITED
 from workbench.evaluation.suites import Suite, SuiteRow
 from workbench.models import Model
 from workbench.studies.choosing import Chosen

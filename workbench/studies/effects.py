@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from workbench.edits.conditions import UNEDITED
+from workbench.conditions import UNEDITED
 from workbench.evaluation.runs import SCORE
 from workbench.studies.conditions import Condition, conditions, words_shown
 from workbench.studies.contexts import rows

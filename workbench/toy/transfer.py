@@ -18,8 +18,9 @@ from workbench.edits import AdapterEdit, transferred
 from workbench.erasure.spm import SPM
 from workbench.evaluation.evaluate import evaluate_concepts
 from workbench.evaluation.judges import Judge
-from workbench.evaluation.suites import ROLES, Suite
-from workbench.evaluation.tables import RATES, metrics
+from workbench.evaluation.roles import ROLES
+from workbench.evaluation.suites import Suite
+from workbench.evaluation.tables import metrics
 from workbench.models import Diffusion
 from workbench.toy import concepts as known_concepts
 from workbench.toy import path as pipeline
@@ -102,7 +103,7 @@ def _gates(edit: AdapterEdit, model: Diffusion, asked: Suite) -> dict[str, float
     """Mean γ over the prompts of each rate, by the text encoder of this model."""
     gates = edit.gates(model, [row.prompt for row in asked.rows]).mean(dim=1).tolist()
     by_role = {role: [gate for gate, row in zip(gates, asked.rows, strict=True) if row.role == role] for role in ROLES}
-    return {metric: fmean(by_role[role]) for metric, role in RATES.items() if by_role[role]}
+    return {ROLES[role].metric: fmean(own) for role, own in by_role.items() if own}
 
 
 def _shown(table: pd.DataFrame) -> pd.DataFrame:

@@ -39,6 +39,12 @@ class Diffusion(Model):
         super().__init__(name, architecture, defaults, provenance)
         self.guiding = Guiding()  # what edits in place do to guidance
 
+    @property
+    def settings(self) -> dict[str, bool | int | float | str]:
+        """Steps, guidance and negative prompt, with their defaults."""
+        scale = float(self.defaults.guidance_scale)
+        return {"steps": self.defaults.steps, "guidance_scale": scale, "negative_prompt": ""}
+
     @torch.no_grad()
     def generate(  # type: ignore[override]  # its settings are named
         self,

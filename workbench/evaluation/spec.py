@@ -1,0 +1,239 @@
+"""What a run asks for: the content of run.json, and the images that follow from it.
+
+A *cell* is one image to make: (model, edit, prompt, seed, settings). Its key is the hash of these five, so trials and
+conditions share the cells on which they agree.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from pydantic import field_validator, model_validator
+
+from saes.config import StrictConfig
+from workbench.evaluation.roles import Role
+from workbench.evaluation.settings import Setting
+from workbench.identity import Identity
+
+if TYPE_CHECKING:
+    from workbench.models import Model
+
+FORMAT: Literal["erasure-workbench run 2"] = "erasure-workbench run 2"
+Settings = Mapping[str, Any]  # each a Setting
+
+
+class ModelSpec(StrictConfig):
+    """Which model, as it was.
+
+    Args:
+        name: What it was called.
+        kind: Its architecture.
+        fingerprint: Identifies the weights.
+        parts: Identify all else that decides a picture: see `workbench.identity.Identity`.
+    """
+
+    name: str
+    kind: str
+    fingerprint: str
+    parts: dict[str, str]
+
+    @classmethod
+    def of(cls, model: "Model") -> "ModelSpec":
+        """That of a model as it is now."""
+        identity = model.identity
+        return cls(name=model.name, kind=model.kind, fingerprint=identity.fingerprint, parts=dict(identity.parts))
+
+    @property
+    def identity(self) -> Identity:
+        """All of it, to compare with a model's."""
+        return Identity(self.fingerprint, self.parts)
+
+
+class Row(StrictConfig):
+    """One row of a suite in a run.
+
+    Args:
+        prompt: The prompt.
+        role: A name among the roles of the run.
+        expected: The concept that the unedited model should show, "" for none known.
+        seed: The seed of the image.
+        condition: The only condition that makes this row beside the unedited model, such as the edit that the prompt
+            attacks. "" for a row of all conditions.
+    """
+
+    prompt: str
+    role: str
+    expected: str
+    seed: int
+    condition: str = ""
+
+
+class EditSpec(StrictConfig):
+    """Which edit: `hash` is the hash of its saved files and the name of its folder under `edits/`."""
+
+    hash: str
+    kind: str
+    method: str
+    concepts: tuple[str, ...]
+    settings: dict[str, Any]
+    seed: int
+
+
+class Trial(StrictConfig):
+    """One suite under several conditions; None is the unedited model, which is always among them.
+
+    Args:
+        suite: The name of the suite. With `concept` it is the key of the trial in every table.
+        concept: The one to be erased.
+        anchor: What may take its place, "" for none.
+        dropped: How many prompts were left out of the suite because they may involve a minor.
+        rows: All rows, in the order of the suite; a row is known by its place.
+        conditions: The edits by the names of their conditions.
+    """
+
+    suite: str
+    concept: str
+    anchor: str
+    dropped: int
+    rows: tuple[Row, ...]
+    conditions: dict[str, EditSpec | None]
+
+    @model_validator(mode="after")
+    def _rows_belong(self) -> "Trial":
+        for row in self.rows:
+            if row.condition and row.condition not in self.conditions:
+                raise ValueError(f"a row belongs to {row.condition!r}, which is no condition of {self.suite!r}")
+        for name in self.conditions:
+            if not self.rows_of(name):
+                raise ValueError(f"the condition {name!r} has no rows in {self.suite!r}")
+        return self
+
+    def rows_of(self, condition: str) -> dict[int, Row]:
+        """The rows that a condition makes, by their places. The unedited model makes all, to be compared with."""
+        return {
+            place: row
+            for place, row in enumerate(self.rows)
+            if row.condition in ("", condition) or self.conditions[condition] is None
+        }
+
+
+class RunSpec(StrictConfig):
+    """The content of run.json.
+
+    Args:
+        model: The model.
+        settings: How every image is sampled: further arguments of `model.generate`, which the model declares.
+        roles: The roles that rows have, in the order in which tables show them.
+        trials: The suites, each under its conditions.
+        question: What the run is to answer, "" for the usual.
+        environment: Versions, and the machine.
+        command: The command line that began it.
+        started: When that was.
+    """
+
+    format: Literal["erasure-workbench run 2"] = FORMAT
+    model: ModelSpec
+    settings: dict[str, Any]
+    roles: tuple[Role, ...]
+    trials: tuple[Trial, ...]
+    question: str = ""
+    environment: dict[str, str]
+    command: str
+    started: str
+
+    @field_validator("settings")
+    @classmethod
+    def _plain(cls, settings: Settings) -> Settings:
+        for name, value in settings.items():
+            if not isinstance(value, Setting):
+                raise ValueError(f"{name} is no number, text or truth value")
+        return settings
+
+    @model_validator(mode="after")
+    def _trials_differ(self) -> "RunSpec":
+        if len({(trial.suite, trial.concept) for trial in self.trials}) < len(self.trials):
+            raise ValueError("two trials have one suite and one concept")
+        for row in (row for trial in self.trials for row in trial.rows):
+            if row.role not in self.roles_by_name:
+                raise ValueError(f"a row has the role {row.role!r}, which the run does not declare")
+        return self
+
+    @property
+    def roles_by_name(self) -> dict[str, Role]:
+        """The roles, in the order in which tables show them."""
+        return {role.name: role for role in self.roles}
+
+    @property
+    def titles(self) -> dict[str, Trial]:
+        """The trials by what people call them: the concept, or “concept (suite)” where it has several suites."""
+        concepts = [trial.concept for trial in self.trials]
+        return {title(one.suite, one.concept, concepts.count(one.concept) > 1): one for one in self.trials}
+
+    @property
+    def shared_conditions(self) -> list[str]:
+        """The conditions that every trial has, in the order of the first."""
+        first = self.trials[0].conditions
+        return [name for name in first if all(name in trial.conditions for trial in self.trials)]
+
+    def difference(self, other: "RunSpec") -> str:
+        """How the first part in which another run asks for something else is told, "" if both ask for the same."""
+        if parts := other.model.identity.differences(self.model.identity):
+            return f"of another model: {listed_parts(parts)}"
+        asked = {"model": "differs", "settings": "differ", "roles": "differ", "trials": "differ"}
+        return next(
+            (f"{name} {verb}" for name, verb in asked.items() if getattr(self, name) != getattr(other, name)), ""
+        )
+
+    def cell(self, edit: EditSpec | None, row: Row) -> "Cell":
+        """The cell of one image."""
+        return cell(self.model, self.settings, edit, row)
+
+    def cells(self) -> list["Cell"]:
+        """Every image that the run asks for, each once: the unedited ones of all trials first."""
+        cells = [
+            self.cell(edit, row)
+            for trial in self.trials
+            for name, edit in trial.conditions.items()
+            for row in trial.rows_of(name).values()
+        ]
+        return sorted(dict.fromkeys(cells), key=lambda c: c.edit != "")
+
+
+@lru_cache  # asked for every cell
+def _hash(fingerprint: str, parts: tuple[tuple[str, str], ...]) -> str:
+    return Identity(fingerprint, dict(parts)).hash
+
+
+def listed_parts(parts: Sequence[str]) -> str:
+    """Parts in which two models differ, as the end of a sentence."""
+    differ = "differ" if len(parts) > 1 or parts == ["weights"] else "differs"
+    return f"{' and '.join(parts)} {differ}"
+
+
+def title(suite: str, concept: str, several: bool) -> str:
+    """What people call a suite about a concept, which has `several` of them or just this one."""
+    return f"{concept} ({suite})" if several else concept
+
+
+class Cell(NamedTuple):
+    """One image to make. `edit` is the hash of the edit, "" for the unedited model, whose image of the same prompt and
+    seed has the key `unedited`."""
+
+    key: str
+    edit: str
+    prompt: str
+    seed: int
+    unedited: str
+
+
+def cell(model: ModelSpec, settings: Settings, edit: EditSpec | None, row: Row) -> Cell:
+    """The cell of one image; its key is 80 bits of the SHA-256 of all that decides the pixels."""
+
+    def key(edit_hash: str) -> str:
+        content = json.dumps([made_by, edit_hash, row.prompt, row.seed, dict(settings)], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:20]
+
+    made_by, own = _hash(model.fingerprint, tuple(sorted(model.parts.items()))), edit.hash if edit else ""
+    return Cell(key(own), own, row.prompt, row.seed, key(""))
