@@ -12,6 +12,7 @@ from saes.config import SAEConfig
 from saes.disk import read_json, read_tensors, replacing
 from saes.files import CONFIG
 from saes.hashes import check_hash
+from saes.locks import working_in
 from saes.progress import SILENT, Progress
 from saes.store import ActivationStore
 from saes.training import train_runs
@@ -56,12 +57,13 @@ def train_all(
     out_dir = Path(out_dir)
     runs = [
         TrainingRun(store, site, config, out_dir / site / name, device)
-        for site in sites
+        for site in dict.fromkeys(sites)
         for name, config in configs.items()
     ]
-    train_runs(runs, f"train {len(runs)} SAEs", checkpoint_every=checkpoint_every, progress=progress)
-    table = pd.DataFrame([_record(f"{run.site}/{run.out_dir.name}", run) for run in runs])
-    write_table(table, out_dir)
+    with working_in(out_dir):
+        train_runs(runs, f"train {len(runs)} SAEs", checkpoint_every=checkpoint_every, progress=progress)
+        table = pd.DataFrame([_record(f"{run.site}/{run.out_dir.name}", run) for run in runs])
+        write_table(table, out_dir)
     return table
 
 

@@ -12,6 +12,7 @@ from saes.config import SAEConfig, Seed, StrictConfig
 from saes.disk import read_json, write_json
 from saes.errors import WorkbenchError
 from saes.files import load
+from saes.locks import working_in
 from saes.manifest import split_of
 from saes.metrics import SubstitutionLosses
 from saes.progress import SILENT, Progress
@@ -79,18 +80,19 @@ def run_sweep(
 
     Returns the table of `saes.sweep.train_all` with a column `loss_recovered` (NaN where it was not measured, or
     ablating the site changes nothing). `out_dir` holds the store, the SAEs in `saes/<site>/<name>`, and
-    `saes/table.parquet`. Stopped at any moment, it goes on where it was.
+    `saes/table.parquet`. Stopped at any moment, it goes on where it was; while it runs, no other works in `out_dir`.
     """
     out_dir, configs = Path(out_dir), sweep.configs()
     sites = list(dict.fromkeys(sweep.sites))
-    store = harvest(
-        model, prompts, sites, out_dir / STORE,
-        seed=sweep.seed, steps=sweep.steps, pixel_rate=sweep.pixel_rate, progress=progress,
-    )  # fmt: skip
-    table = train_all(store, sites, configs, out_dir / SAES, device=device, progress=progress)
-    shares = loss_recovered(model, store, table, out_dir / SAES, n_prompts=sweep.recovered, progress=progress)
-    table["loss_recovered"] = table["sae"].map(shares).astype(float)
-    write_table(table, out_dir / SAES)
+    with working_in(out_dir):
+        store = harvest(
+            model, prompts, sites, out_dir / STORE,
+            seed=sweep.seed, steps=sweep.steps, pixel_rate=sweep.pixel_rate, progress=progress,
+        )  # fmt: skip
+        table = train_all(store, sites, configs, out_dir / SAES, device=device, progress=progress)
+        shares = loss_recovered(model, store, table, out_dir / SAES, n_prompts=sweep.recovered, progress=progress)
+        table["loss_recovered"] = table["sae"].map(shares).astype(float)
+        write_table(table, out_dir / SAES)
     return table
 
 
@@ -136,7 +138,9 @@ def check_sweep(
 
 def _known(sae_dir: Path, n_prompts: int) -> float | None:
     path = sae_dir / RECOVERED
-    found: Mapping[str, float] = read_json(path) if path.exists() else {"prompts": 0}
+    if not path.exists():
+        return None
+    found: Mapping[str, float] = read_json(path, ("prompts", "clean", "substituted", "ablated"))
     if found["prompts"] != n_prompts:
         return None
     return _share(SubstitutionLosses(found["clean"], found["substituted"], found["ablated"]))

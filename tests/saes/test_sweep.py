@@ -84,6 +84,7 @@ def test_a_sweep_that_is_killed_twice_ends_with_the_same_bits(store, tmp_path):
     for path in (tmp_path / "whole").rglob("*.*"):
         if path.is_file() and path.name != TABLE:
             assert path.read_bytes() == (tmp_path / "resumed" / path.relative_to(tmp_path / "whole")).read_bytes(), path
+    assert not list((tmp_path / "resumed").rglob(".*"))  # neither locks nor leftovers
     silent = train_all(store, store.sites, configs, tmp_path / "resumed", progress=stops_after(0))
     pd.testing.assert_frame_equal(whole, silent)  # a finished sweep takes no step
 
