@@ -8,6 +8,10 @@ With g = ∂L/∂x̂ and δ_j = g · W_dec[j] where f_j > 0, else 0:
     (3)  ∂b_dec = Σ_b g − W_enc ∂b_enc
 The decoder norm decides which latents win but cancels in their values and gradients. Sums over the rows of one latent
 are embedding bags over rows sorted by latent, which need no atomics and give the same bits every time.
+
+sae-lens's own option for this, `use_sparse_activations`, cannot train on a CPU (benchmarks/sae_training.py tries it).
+δ comes from a private operator of torch, `aten::_embedding_bag_per_sample_weights_backward`: torch offers no public one
+that needs neither a dense gradient nor a copy of k decoder rows for each row.
 """
 
 from typing import Any
