@@ -27,7 +27,11 @@ COSINE, SHARE = 0.025, 0.4
 
 
 class Absorption(NamedTuple):
-    """`own` latents of the concept; their F1; the rate (4) over `true_positives` rows (NaN if there are none)."""
+    """What was found of a concept.
+
+    `own` are its latents (1), `f1` is how well they tell it, and `rate` is (4) over `true_positives` rows (NaN if there
+    are none).
+    """
 
     own: Int64[Tensor, " k"]
     f1: float
@@ -38,7 +42,16 @@ class Absorption(NamedTuple):
 def own_latents(
     f: Float[Tensor, "n d_sae"], y: Bool[Tensor, " n"], held_out: Bool[Tensor, " n"]
 ) -> tuple[Int64[Tensor, " k"], float]:
-    """(1), chosen and fitted on the training rows, F1 on the held-out ones."""
+    """The latents of a concept (1), chosen and fitted on the training rows.
+
+    Args:
+        f: features, `[n, d_sae]`.
+        y: which rows have the concept, `[n]`.
+        held_out: which rows are judged and not fitted, `[n]`.
+
+    Returns:
+        The latents `[k]`, the best first, and their F1 on the held-out rows.
+    """
     order = best_columns(f[~held_out], y[~held_out], MOST)
     score = _f1(f[:, order[:1]], y, held_out)
     for k in range(1, len(order)):
@@ -56,7 +69,18 @@ def absorption(
     y: Bool[Tensor, " n"],
     held_out: Bool[Tensor, " n"],
 ) -> Absorption:
-    """Measured on the held-out rows `x` with their features `f`. Rows may be means over rows (`saes.pooling`)."""
+    """How often a concept is absorbed, measured on the held-out rows.
+
+    Args:
+        x: rows, `[n, d]`. They may be means over rows (`saes.pooling`).
+        f: their features, `[n, d_sae]`.
+        W_dec: the decoder, `[d_sae, d]`.
+        y: which rows have the concept, `[n]`.
+        held_out: which rows are judged and not fitted, `[n]`; both sides need rows of both kinds.
+
+    Returns:
+        The concept's own latents, their F1, and the rate.
+    """
     own, f1 = own_latents(f, y, held_out)
     probe = fit_classifier(x[~held_out], y[~held_out])
     told = held_out & y & probe.says(x)
@@ -74,7 +98,18 @@ def is_absorbed(
     direction: Float[Tensor, " d"],
     own: Int64[Tensor, " k"],
 ) -> Bool[Tensor, " n"]:
-    """(3) for rows on which the probe, of unit `direction`, tells the concept."""
+    """(3) for rows on which the probe tells the concept.
+
+    Args:
+        f: features, `[n, d_sae]`.
+        background: mean features of rows without the concept, `[d_sae]`.
+        W_dec: the decoder, `[d_sae, d]`.
+        direction: the probe's unit direction, `[d]`.
+        own: the concept's own latents, `[k]`.
+
+    Returns:
+        `[n]`.
+    """
     contribution = (f - background) * (W_dec @ direction)  # (2)
     total = contribution.sum(1)
     largest, where = contribution.max(1)

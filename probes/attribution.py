@@ -24,10 +24,18 @@ from saes.errors import WorkbenchError
 def token_maps(
     sites: Sequence[Float[Tensor, "_ rows _ tokens"]], size: int, grids: Sequence[tuple[int, int]] | None = None
 ) -> Float[Tensor, "rows tokens height width"]:
-    """How much of each pixel's attention each token gets, in [0, 1].
+    """How much of each pixel's attention each token gets: equation (1).
 
-    `sites` holds one tensor of probabilities a recorded module, its pixels in row order. `grids` gives each site's
-    (height, width); by default they are square. Raises `WorkbenchError` if a site's pixels do not fill its grid.
+    Args:
+        sites: attention probabilities of each recorded module, `[calls, rows, pixels, tokens]`, pixels in row order.
+        size: height and width of the maps.
+        grids: height and width of each site; None: they are square.
+
+    Returns:
+        `[rows, tokens, size, size]`, shares in [0, 1].
+
+    Raises:
+        WorkbenchError: there are no sites, or the pixels of one do not fill its grid.
     """
     if not sites:
         raise WorkbenchError("There are no attention maps to show.", "Record at least one cross-attention site.")
@@ -37,9 +45,17 @@ def token_maps(
 
 
 def word_positions(tokens: Sequence[str], phrase: str) -> list[int]:
-    """The positions of the tokens that spell `phrase`, at all its places; [] if it is absent.
+    """The positions of the tokens that spell a phrase, at all its places. Case and spaces are ignored.
 
-    `tokens` are the texts of the prompt's tokens; a long or unknown word is several. Case and spaces are ignored.
+    Args:
+        tokens: texts of the prompt's tokens; a long or unknown word is several.
+        phrase: the word or words.
+
+    Returns:
+        Positions from 0, ascending; [] if the phrase is absent.
+
+    Raises:
+        WorkbenchError: the phrase is empty.
     """
     wanted, texts = "".join(phrase.lower().split()), [token.lower() for token in tokens]
     if not wanted:
@@ -51,10 +67,14 @@ def word_positions(tokens: Sequence[str], phrase: str) -> list[int]:
 def activation_by_word(
     activations: Sequence[Float[Tensor, " _"]], tokens: Sequence[Sequence[str]]
 ) -> list[tuple[str, float]]:
-    """One feature's mean activation on each token text over many prompts, the strongest first, for a feature card.
+    """One feature's mean activation on each token text over many prompts, for a feature card.
 
-    `activations[p]` has at least as many entries as `tokens[p]`; what lies beyond (padding) is left out, and so are
-    tokens on which the feature never fires.
+    Args:
+        activations: activation on each token of each prompt. What lies beyond its tokens (padding) is left out.
+        tokens: texts of each prompt's tokens.
+
+    Returns:
+        Text and mean activation, the strongest first, without tokens on which the feature never fires.
     """
     seen: dict[str, list[float]] = {}
     for values, texts in zip(activations, tokens, strict=True):
@@ -67,7 +87,20 @@ def activation_by_word(
 def feature_maps(
     z: Float[Tensor, "rows pixels features"], features: Sequence[int], size: int, grid: tuple[int, int] | None = None
 ) -> Float[Tensor, "rows chosen height width"]:
-    """Where in the picture the chosen features of an image site fire, in the features' own units."""
+    """Where in the picture chosen features of an image site fire.
+
+    Args:
+        z: features, `[rows, pixels, d_sae]`, pixels in row order.
+        features: the chosen ones.
+        size: height and width of the maps.
+        grid: height and width of the site; None: it is square.
+
+    Returns:
+        `[rows, chosen, size, size]`, in the features' own units.
+
+    Raises:
+        WorkbenchError: the pixels do not fill the grid.
+    """
     chosen = z[:, :, list(features)]
     return _resize(_as_grid(chosen, grid or square_grid(z.shape[1])), size)
 
@@ -84,9 +117,19 @@ class Agreement(NamedTuple):
 def rank_agreement(
     first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"], *, draws: int = 1000, seed: int = 0
 ) -> Agreement:
-    """Spearman's ρ between two scores of the same features, bootstrapped over features. nan if a score is constant.
+    """Spearman's ρ between two scores of the same features, bootstrapped over features.
 
-    Raises `WorkbenchError` for fewer than three features, which always agree or disagree.
+    Args:
+        first: one score, `[n]`.
+        second: the other, `[n]`.
+        draws: number of bootstrap samples, and of shufflings.
+        seed: seed of both.
+
+    Returns:
+        ρ with its interval and what shuffled labels give; all NaN if a score is constant.
+
+    Raises:
+        WorkbenchError: there are fewer than three features, which always agree or disagree.
     """
     if len(first) < 3:
         raise WorkbenchError(f"{len(first)} features have no order to agree on.", "Give three or more.")
@@ -107,7 +150,17 @@ def _spearman(first: Float[np.ndarray, " n"], second: Float[np.ndarray, " n"]) -
 
 
 def square_grid(pixels: int) -> tuple[int, int]:
-    """(height, width) of a square of that many pixels. Raises `WorkbenchError` if there is none."""
+    """The grid of a square picture.
+
+    Args:
+        pixels: number of its pixels.
+
+    Returns:
+        Height and width.
+
+    Raises:
+        WorkbenchError: no square has that many pixels.
+    """
     side = round(pixels**0.5)
     if side * side != pixels:
         raise WorkbenchError(f"{pixels} pixels are no square.", "Pass the height and width of the site as its grid.")

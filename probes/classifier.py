@@ -8,19 +8,33 @@ from torch import Tensor
 
 
 class Classifier(NamedTuple):
-    """Says yes where x · weight + bias > 0."""
+    """A linear probe. It says yes where x · weight + bias > 0."""
 
     weight: Float[Tensor, " d"]
     bias: float
 
     def says(self, x: Float[Tensor, "n d"]) -> Bool[Tensor, " n"]:
+        """What the probe says of rows.
+
+        Args:
+            x: rows, `[n, d]`.
+
+        Returns:
+            `[n]`.
+        """
         return x.double() @ self.weight + self.bias > 0
 
 
 def fit_classifier(x: Float[Tensor, "n d"], y: Bool[Tensor, " n"], cells: Tensor | None = None) -> Classifier:
     """Logistic regression (L2, C = 1) on columns of unit variance, its weights given for the columns as they are.
 
-    Every class weighs the same or, with `cells` (an integer a row), every cell. Both classes must be there.
+    Args:
+        x: rows, `[n, d]`.
+        y: the two classes, `[n]`; both must be there.
+        cells: an integer a row, `[n]`: every cell weighs the same. None: every class does.
+
+    Returns:
+        The probe, in float64.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -34,7 +48,16 @@ def fit_classifier(x: Float[Tensor, "n d"], y: Bool[Tensor, " n"], cells: Tensor
 
 
 def balanced_accuracy(said: Bool[Tensor, " n"], y: Bool[Tensor, " n"], cells: Tensor | None = None) -> float:
-    """The mean over classes (or `cells`) of the share that is right: 0.5 is chance, however rare a class is."""
+    """The mean over classes of the share that is right: 0.5 is chance, however rare a class is.
+
+    Args:
+        said: what a probe says, `[n]`.
+        y: what is true, `[n]`.
+        cells: an integer a row, `[n]`: the mean is over cells. None: over classes.
+
+    Returns:
+        A share in [0, 1].
+    """
     groups = y.long() if cells is None else cells
     right = (said == y).double()
     return float(torch.stack([right[groups == group].mean() for group in groups.unique()]).mean())

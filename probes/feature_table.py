@@ -39,26 +39,63 @@ class FeatureTable:
         return len(self.frame)
 
     def of(self, concept: str) -> pd.DataFrame:
-        """The rows of one concept. Raises `WorkbenchError` for a concept that is not in the table."""
+        """The lines of one concept.
+
+        Args:
+            concept: its name.
+
+        Returns:
+            A copy of the lines, the best first.
+
+        Raises:
+            WorkbenchError: the concept is not in the table.
+        """
         rows = self.frame[self.frame.concept == concept]
         if rows.empty:
             raise unknown_name("concept", concept, self.frame.concept.unique().tolist())
         return rows.reset_index(drop=True)
 
     def contrast(self, concept: str) -> list[int]:
-        """The features that ItD would deactivate for this concept, best first."""
+        """The features that ItD would deactivate for a concept.
+
+        Args:
+            concept: its name.
+
+        Returns:
+            Features, the best first.
+
+        Raises:
+            WorkbenchError: the concept is not in the table.
+        """
         rows = self.of(concept)
         return rows.feature[rows.in_contrast].tolist()
 
     def save(self, path: Path | str) -> None:
-        """Writes a new folder with `features.parquet` and `about.json`; refused if it exists."""
+        """Writes a new folder with `features.parquet` and `about.json`.
+
+        Args:
+            path: the folder.
+
+        Raises:
+            WorkbenchError: it exists already, or cannot be written.
+        """
         with new_folder(path) as folder:
             self.frame.to_parquet(folder / "features.parquet", index=False)
             write_json(folder / "about.json", dict(self.about))
 
     @classmethod
     def load(cls, path: Path | str) -> "FeatureTable":
-        """Reads what `save` wrote. Raises `WorkbenchError` if a file is missing, damaged, or has other columns."""
+        """Reads what `save` wrote.
+
+        Args:
+            path: the folder.
+
+        Returns:
+            The table.
+
+        Raises:
+            WorkbenchError: a file is missing or damaged, or has other columns.
+        """
         path = Path(path)
         about = read_json(path / "about.json")
         try:

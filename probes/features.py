@@ -24,7 +24,7 @@ from saes.dictionary import Code
 
 
 class PromptScores(NamedTuple):
-    """(1) for the prompts that name a concept and for those that must stay as they are."""
+    """(1) for the prompts that name a concept, and for those that must stay as they are."""
 
     target: Float[Tensor, "targets features"]
     retain: Float[Tensor, "retained features"]
@@ -44,14 +44,31 @@ class Causal:
 def prompt_scores(
     code: Code, content: Bool[Tensor, "prompts tokens"], n_features: int
 ) -> Float[Tensor, "prompts features"]:
-    """The strongest activation of each feature on each prompt's content tokens; 0 where it never fires."""
+    """The strongest activation of each feature on each prompt's content tokens: equation (1).
+
+    Args:
+        code: what fires on each token, `[prompts, tokens, k]`.
+        content: which tokens count, `[prompts, tokens]`.
+        n_features: number of features of the SAE.
+
+    Returns:
+        `[prompts, n_features]`; 0 where a feature never fires.
+    """
     values = (code.values * content[..., None]).flatten(1)
     scores = values.new_zeros(len(values), n_features)
     return scores.scatter_reduce_(1, code.indices.flatten(1), values, "amax")  # (1)
 
 
 def top_features(scores: Float[Tensor, "prompts features"], m: int) -> Bool[Tensor, "prompts features"]:
-    """Marks the m strongest features of each prompt; fewer where fewer fire."""
+    """Marks the strongest features of each prompt.
+
+    Args:
+        scores: (1), `[prompts, features]`.
+        m: how many of each prompt; fewer where fewer fire.
+
+    Returns:
+        `[prompts, features]`.
+    """
     values, indices = scores.topk(min(m, scores.shape[1]), dim=1)
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, indices, values > 0)
 
@@ -59,7 +76,16 @@ def top_features(scores: Float[Tensor, "prompts features"], m: int) -> Bool[Tens
 def contrast(
     target: Float[Tensor, "targets features"], retain: Float[Tensor, "retained features"], m: int
 ) -> Int[Tensor, " found"]:
-    """ItD's set of features: strong on some target prompt and on no retain prompt. Sorted indices, maybe none."""
+    """ItD's set of features (2): strong on some target prompt and on no retain prompt.
+
+    Args:
+        target: (1) of the target prompts, `[targets, features]`.
+        retain: (1) of the retain prompts, `[retained, features]`.
+        m: how many features of a prompt count as strong.
+
+    Returns:
+        Features, ascending; maybe none.
+    """
     found = top_features(target, m).any(dim=0) & ~top_features(retain, m).any(dim=0)  # (2)
     return found.nonzero().flatten()
 
@@ -67,9 +93,14 @@ def contrast(
 def selectivity_auc(
     target: Float[Tensor, "targets features"], retain: Float[Tensor, "retained features"]
 ) -> Float[Tensor, " features"]:
-    """How well one feature's score alone tells target from retain prompts: 1 always higher, ½ no better than chance.
+    """How well one feature's score alone tells target from retain prompts (3). Ties count as one half.
 
-    Counted from ranks for all features at once, ties as one half. Both sides need at least one prompt.
+    Args:
+        target: (1) of the target prompts, `[targets, features]`; at least one prompt.
+        retain: (1) of the retain prompts, `[retained, features]`; at least one prompt.
+
+    Returns:
+        `[features]` in [0, 1]: 1 always higher, ½ no better than chance.
     """
     ranked = retain.mT.contiguous().sort(dim=1).values
     wanted = target.mT.contiguous()
@@ -79,7 +110,15 @@ def selectivity_auc(
 
 
 def causal_scores(score: Callable[[Sequence[int]], float], features: Sequence[int]) -> dict[int, float]:
-    """What the model's score loses when each feature alone is taken out. Runs the model 1 + len(features) times."""
+    """What the model's score loses when each feature alone is taken out (4).
+
+    Args:
+        score: runs the model without some features; () is the untouched model. It is called 1 + len(features) times.
+        features: the features to take out.
+
+    Returns:
+        Loss by feature.
+    """
     untouched = score(())
     return {feature: untouched - score((feature,)) for feature in features}  # (4)
 
@@ -87,9 +126,16 @@ def causal_scores(score: Callable[[Sequence[int]], float], features: Sequence[in
 def feature_table(
     scores: Mapping[str, PromptScores], m: int, causal: Mapping[str, Causal] | None = None, about: dict | None = None
 ) -> FeatureTable:
-    """One row for each concept and feature that fires on a target prompt, the most selective first.
+    """A line for each concept and feature that fires on a target prompt, the most selective first.
 
-    `scores` and `causal` are keyed by concept. `about` is kept with the table: where the numbers come from.
+    Args:
+        scores: (1) by concept.
+        m: how many features of a prompt count as strong.
+        causal: how to measure (4), by concept; concepts without it have NaN.
+        about: JSON that is kept with the table: where the numbers come from.
+
+    Returns:
+        The table.
     """
     measured = causal or {}
     frames = [_rows(concept, pair, m, measured.get(concept)) for concept, pair in scores.items()]

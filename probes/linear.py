@@ -36,10 +36,18 @@ class Eraser:
 
 
 def leace(x: Float[Tensor, "n d"], z: Float[Tensor, "n k"], covariance: Float[Tensor, "d d"] | None = None) -> Eraser:
-    """Fits (1) to rows and their labels; `covariance` is an estimate of Σ that knows more than the rows do.
+    """Fits (1) to rows and their labels. Labels that say nothing of the rows give the identity (rank 0).
 
-    Labels that say nothing of the rows give the identity (rank 0). Raises `WorkbenchError` for rows or labels that are
-    not finite, and for fewer than two rows.
+    Args:
+        x: rows, `[n, d]`, two or more.
+        z: labels, `[n, k]`: a column for yes and no, one-hot columns for several classes.
+        covariance: an estimate of Σ that knows more than the rows do, `[d, d]`; None: that of the rows.
+
+    Returns:
+        The eraser.
+
+    Raises:
+        WorkbenchError: rows or labels are not finite, or there are fewer than two rows.
     """
     x, z = x.double(), z.double()
     if len(x) < 2 or not (x.isfinite().all() and z.isfinite().all()):
@@ -70,10 +78,18 @@ def held_out_hits(
     folds: int = 5,
     seed: int = 0,
 ) -> Bool[Tensor, " n"]:
-    """Which rows a logistic probe gets right that was fitted without their fold. All rows of a group share a fold.
+    """Which rows a logistic probe gets right that was fitted without their fold.
 
-    `fitted` are other activations of the same rows, to fit to in place of `x`: do their probes still hold for x? Every
-    fold's complement must hold both classes. With fewer groups than `folds`, each group is a fold.
+    Args:
+        x: rows, `[n, d]`.
+        y: the two classes, `[n]`; the complement of every fold must hold both.
+        groups: number of each row's group, `[n]`; a group lies in one fold.
+        fitted: other activations of the same rows, to fit to in place of `x`: do their probes still hold for x?
+        folds: number of folds; with fewer groups, each group is a fold.
+        seed: seed of the folds.
+
+    Returns:
+        `[n]`.
     """
     fold, known = split(groups, folds, seed), x if fitted is None else fitted
     hits = torch.empty_like(y)
@@ -84,7 +100,16 @@ def held_out_hits(
 
 
 def split(groups: Int[Tensor, " n"], parts: int, seed: int) -> Int[Tensor, " n"]:
-    """The part (0 … parts − 1) of each row, drawn with the seed: whole groups, as many groups in each as can be."""
+    """Draws parts of equally many whole groups, as far as that can be.
+
+    Args:
+        groups: number of each row's group, `[n]`.
+        parts: number of parts.
+        seed: seed of the draw.
+
+    Returns:
+        The part of each row, 0 … parts − 1, `[n]`.
+    """
     found, where = groups.unique(return_inverse=True)
     order = torch.randperm(len(found), generator=torch.Generator().manual_seed(seed))
     return (order % parts)[where]

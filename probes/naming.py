@@ -32,7 +32,15 @@ class Detection(NamedTuple):
 
 
 def detection(fires: Bool[Tensor, "items features"], factors: Bool[Tensor, "items factors"]) -> Detection:
-    """How well each feature's firing tells each factor."""
+    """How well each feature's firing tells each factor (2).
+
+    Args:
+        fires: where each feature fires, `[items, features]`.
+        factors: which items have each factor, `[items, factors]`.
+
+    Returns:
+        Precision, recall and F₁, each `[features, factors]`.
+    """
     both = fires.double().T @ factors.double()
     fired, present = fires.double().sum(0)[:, None], factors.double().sum(0)[None]
     return Detection(both / fired.clamp(min=1), both / present.clamp(min=1), 2 * both / (fired + present).clamp(min=1))
@@ -43,10 +51,18 @@ def name_features(
 ) -> pd.DataFrame:
     """The factor that each feature detects best, for the features that fire on both halves of the items.
 
-    `factors` has a row an item and a column of True and False a factor; items of equal prompts stay together. Columns
-    of the result: feature, factor, share (s), and, on the half that had no part in the choice, precision, recall, f1,
-    and control: the f1 of the same procedure with the factors of the items shuffled. Raises `WorkbenchError` as
-    `check_factors` does.
+    Args:
+        scores: strongest activation of each feature on each item, `[items, features]`, not negative.
+        factors: bool, one line an item, one column a factor.
+        prompts: prompt of each item; items of equal prompts stay together.
+        seed: seed of the halves, and of the shuffling for the control.
+
+    Returns:
+        Columns: feature, factor, share (s), and, on the half that had no part in the choice, precision, recall, f1, and
+        control: the f1 of the same procedure with the factors of the items shuffled.
+
+    Raises:
+        WorkbenchError: as `check_factors` does.
     """
     check_factors(factors, prompts, seed)
     first, second = _halves(prompts, seed)
@@ -68,10 +84,16 @@ def name_features(
 
 
 def check_factors(factors: pd.DataFrame, prompts: Sequence[str], seed: int) -> None:
-    """Whether the factors can be chosen on one half of the items and judged on the other. Ask before a model runs.
+    """Whether factors can be chosen on one half of the items and judged on the other. Ask before a model runs.
 
-    Raises `WorkbenchError` for fewer than four items, for another number of factors than prompts, and for a factor that
-    no item of a half has or that all have.
+    Args:
+        factors: bool, one line an item, one column a factor.
+        prompts: prompt of each item.
+        seed: seed of the halves.
+
+    Raises:
+        WorkbenchError: there are fewer than four items or another number of prompts, or in one half no item has a
+            factor or all have it.
     """
     if len(factors) != len(prompts) or len(factors) < 4:
         raise WorkbenchError(f"There are {len(prompts)} items and factors of {len(factors)}.", "Give four or more.")
@@ -85,7 +107,16 @@ def check_factors(factors: pd.DataFrame, prompts: Sequence[str], seed: int) -> N
 
 
 def judgeable(factors: pd.DataFrame, prompts: Sequence[str], seed: int) -> pd.DataFrame:
-    """The factors without those that `check_factors` refuses: too rare for so few items."""
+    """The factors that `check_factors` takes; the others are too rare for so few items.
+
+    Args:
+        factors: bool, one line an item, one column a factor.
+        prompts: prompt of each item.
+        seed: seed of the halves.
+
+    Returns:
+        Some of the columns.
+    """
     halves = [factors[half.numpy()] for half in _halves(prompts, seed)]
     return factors.loc[:, [all(0 < half[name].sum() < len(half) for half in halves) for name in factors]]
 

@@ -30,9 +30,11 @@ MARGIN = 1e-9  # keeps draws off the border of their set, which rounding would c
 class Neighbourhood:
     """The sets (1) and (2) around any embedding. Distances are shares of its length ‖e‖, cosines lie in [0, 1].
 
-    Raises `WorkbenchError` for limits that leave one of the sets empty. Beyond samples point at most at a right angle
-    to the embedding. Draws are made in float64 and returned in the rows' dtype: what is said of them holds up to its
-    rounding.
+    Samples from beyond point at most at a right angle to the embedding. Draws are made in float64 and returned in the
+    rows' dtype: what is said of them holds up to its rounding.
+
+    Raises:
+        WorkbenchError: the limits leave one of the sets empty.
     """
 
     s1: float = 0.85  # S₁: the smallest cosine of a neighbour, the largest of what is beyond
@@ -67,9 +69,18 @@ class Neighbourhood:
     def neighbours(
         self, rows: Float[Tensor, "n d"], count: int, generator: torch.Generator
     ) -> Float[Tensor, "n count d"]:
-        """`count` members of N(e) for each row e, s uniform in [S₁, S₂] and ρ in its interval.
+        """Draws members of N(e), s uniform in [S₁, S₂] and ρ in its interval.
 
-        Raises `WorkbenchError` for a row of zeros.
+        Args:
+            rows: embeddings e, `[n, d]`.
+            count: how many for each.
+            generator: the source of randomness.
+
+        Returns:
+            `[n, count, d]`.
+
+        Raises:
+            WorkbenchError: a row is zero.
         """
         low = max(self.s1, chord(self.reach))
         draw = Draw.of(rows, count, generator)
@@ -79,8 +90,19 @@ class Neighbourhood:
         return draw.at(s, start + draw.length * (s + half - start)).to(rows.dtype)  # (3)
 
     def beyond(self, rows: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Float[Tensor, "n count d"]:
-        """`count` members of B(e) for each row e, drawn likewise: ρ from the part of the outer interval that the inner
-        one leaves."""
+        """Draws members of B(e) likewise: ρ from the part of the outer interval that the inner one leaves.
+
+        Args:
+            rows: embeddings e, `[n, d]`.
+            count: how many for each.
+            generator: the source of randomness.
+
+        Returns:
+            `[n, count, d]`.
+
+        Raises:
+            WorkbenchError: a row is zero.
+        """
         low = chord(self.outer)
         draw = Draw.of(rows, count, generator)
         s = low + draw.cosine * (self.s1 - low)
@@ -93,7 +115,15 @@ class Neighbourhood:
         return found.to(rows.dtype)
 
     def holds(self, rows: Float[Tensor, "n d"], samples: Float[Tensor, "n count d"]) -> Bool[Tensor, "n count"]:
-        """Which samples are in N(e) of their row."""
+        """Which samples are in N(e) of their row.
+
+        Args:
+            rows: embeddings e, `[n, d]`.
+            samples: samples around each, `[n, count, d]`.
+
+        Returns:
+            `[n, count]`.
+        """
         cosine, distance = cosine_and_distance(rows, samples)
         return (distance <= self.reach) & (self.s1 <= cosine) & (cosine <= self.s2)  # (1)
 
@@ -109,6 +139,19 @@ class Draw(NamedTuple):
 
     @classmethod
     def of(cls, rows: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> "Draw":
+        """Draws directions and places.
+
+        Args:
+            rows: embeddings e, `[n, d]`.
+            count: how many for each.
+            generator: the source of randomness; the draws go to the rows' device.
+
+        Returns:
+            The random part of (3).
+
+        Raises:
+            WorkbenchError: a row is zero.
+        """
         norm = rows.double().norm(dim=1)[:, None, None]
         if not bool((norm > 0).all()):
             raise WorkbenchError("A row of zeros has no neighbourhood.", "Leave it out.")
@@ -122,25 +165,56 @@ class Draw(NamedTuple):
         return cls(axis, across / across.norm(dim=-1, keepdim=True), place[0], place[1], norm)
 
     def at(self, s: Float[Tensor, "n count"], rho: Float[Tensor, "n count"]) -> Float[Tensor, "n count d"]:
-        """(3), with ρ as a share of E."""
+        """(3) at given cosines and lengths.
+
+        Args:
+            s: cosines, `[n, count]`.
+            rho: ρ as a share of E, `[n, count]`.
+
+        Returns:
+            Embeddings, `[n, count, d]`, float64.
+        """
         direction = s[..., None] * self.axis + (1 - s**2).sqrt()[..., None] * self.across
         return self.norm * rho[..., None] * direction
 
 
 def chord(length: float) -> float:
-    """√(1−x²), 0 from x = 1 on: the least distance at a cosine of x, and the least cosine within a distance of x."""
+    """√(1−x²), 0 from x = 1 on.
+
+    Args:
+        length: x: a cosine, or a distance as a share of ‖e‖; ≥ 0.
+
+    Returns:
+        The least distance at a cosine of x, which is the least cosine within a distance of x.
+    """
     return max(0.0, 1 - length**2) ** 0.5
 
 
 def half_width(distance: float, s: Float[Tensor, "n count"]) -> Float[Tensor, "n count"]:
-    """√Δ / E; 0 where no ρ comes as near."""
+    """√Δ / E of (3).
+
+    Args:
+        distance: D / E.
+        s: cosines, `[n, count]`.
+
+    Returns:
+        `[n, count]`; 0 where no ρ comes as near.
+    """
     return (distance**2 - (1 - s**2)).clamp(min=0).sqrt()
 
 
 def cosine_and_distance(
     rows: Float[Tensor, "n d"], samples: Float[Tensor, "n count d"]
 ) -> tuple[Float[Tensor, "n count"], Float[Tensor, "n count"]]:
-    """Of each sample to its row; the distance as a share of the row's length."""
+    """Cosine and distance of each sample to its row.
+
+    Args:
+        rows: embeddings, `[n, d]`.
+        samples: samples around each, `[n, count, d]`.
+
+    Returns:
+        Cosines `[n, count]`, and distances `[n, count]` as shares of the row's length.
+    """
     cosine = torch.cosine_similarity(rows[:, None], samples, dim=-1)
     return cosine, (samples - rows[:, None]).norm(dim=-1) / rows.norm(dim=1, keepdim=True)
 
@@ -162,17 +236,27 @@ def neighbour_table(
     draws: int = 200,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """A row for each candidate word, the nearest to the target first. Every score is higher for nearer words.
-
-    Columns: word; cosine, of embeddings without the mean over target and candidates; raw_cosine, of them as they are;
-    distance, in lengths of the target; reached in (0, 1], see `reached`, in `draws` draws from `around` (by default the
-    sets of RealEra's defaults); feature_overlap in [0, 1], Σ min / Σ max of how strongly each feature fires
-    (activations, not negative); effect_overlap in [−1, 1], the cosine of what the word changes, without the mean;
-    rank, the mean of the ranks by cosine and, where given, by effect_overlap, or else by feature_overlap (else NaN).
+    """Ranks candidate words by how near they are to a target. Every score but distance is higher for nearer words.
 
     A few coordinates are large in every text embedding, so that unrelated words have a high raw cosine. The centred one
     leaves more room for a threshold: on the toy (mean end-of-text row of the templates, all objects, styles and
     characters) synonyms have 0.84 or more and others at most 0.67; raw, 0.93 and 0.87.
+
+    Args:
+        words: the candidates.
+        embeddings: their embeddings and the target's.
+        features: how strongly each feature fires on them, not negative.
+        effects: what the same interventions change with them.
+        around: the set to draw random neighbours from; None: that of RealEra's defaults.
+        draws: number of random neighbours.
+        seed: seed of the draws.
+
+    Returns:
+        A line for each word, the nearest first. Columns: word; cosine, of embeddings without the mean over target and
+        candidates; raw_cosine, of them as they are; distance, in lengths of the target; reached in (0, 1], see
+        `reached`; feature_overlap in [0, 1], Σ min / Σ max; effect_overlap in [−1, 1], the cosine of effects without
+        their mean; rank, the mean of the ranks by cosine and, where given, by effect_overlap, or else by
+        feature_overlap (else NaN).
     """
     cosine, distance = (
         values[0] for values in cosine_and_distance(embeddings.target[None], embeddings.candidates[None])
@@ -194,7 +278,14 @@ def neighbour_table(
 
 
 def centred_cosine(shared: Shared) -> Float[Tensor, " n"]:
-    """The cosine of target and candidates, each without the mean over all of them."""
+    """The cosine of target and candidates, each without the mean over all of them.
+
+    Args:
+        shared: target and candidates.
+
+    Returns:
+        `[n]` in [−1, 1].
+    """
     mean = torch.cat([shared.target[None], shared.candidates]).mean(dim=0)
     return torch.cosine_similarity(shared.candidates - mean, (shared.target - mean)[None], dim=1)
 
@@ -202,8 +293,14 @@ def centred_cosine(shared: Shared) -> Float[Tensor, " n"]:
 def reached(drawn: Float[Tensor, "draws d"], candidates: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
     """How near each candidate is to random neighbours of the target: the mean over draws of 1 / rank by cosine.
 
-    1 for a word that is the nearest of every draw. It is what a perturbation of the target's embedding would be read
-    as, if it were read as a word.
+    It is what a perturbation of the target's embedding would be read as, if it were read as a word.
+
+    Args:
+        drawn: random neighbours, `[draws, d]`.
+        candidates: embeddings of words, `[n, d]`.
+
+    Returns:
+        `[n]` in (0, 1]; 1 for a word that is the nearest of every draw.
     """
     cosine = torch.cosine_similarity(drawn[:, None], candidates[None], dim=2)
     rank = cosine.argsort(dim=1, descending=True).argsort(dim=1) + 1
@@ -211,7 +308,15 @@ def reached(drawn: Float[Tensor, "draws d"], candidates: Float[Tensor, "n d"]) -
 
 
 def overlap(target: Float[Tensor, " m"], candidates: Float[Tensor, "n m"]) -> Float[Tensor, " n"]:
-    """Σ min / Σ max over features, 0 where nothing fires."""
+    """Σ min / Σ max over features.
+
+    Args:
+        target: how strongly each feature fires on the target, `[m]`, not negative.
+        candidates: the same for each candidate, `[n, m]`.
+
+    Returns:
+        `[n]` in [0, 1]; 0 where nothing fires.
+    """
     shared = torch.minimum(candidates, target).sum(dim=1)
     return shared / torch.maximum(candidates, target).sum(dim=1).clamp(min=torch.finfo(shared.dtype).tiny)
 
@@ -219,10 +324,17 @@ def overlap(target: Float[Tensor, " m"], candidates: Float[Tensor, "n m"]) -> Fl
 def calibration(table: pd.DataFrame, known: Collection[str]) -> pd.DataFrame:
     """How well each cosine of a `neighbour_table` tells known neighbours from all other words in it.
 
-    Columns: score; known_lowest, known_median, others_median, others_highest; auc, 1 if every known neighbour is above
-    every other word; threshold, half-way between the lowest known and the highest other. If auc is 1, that of the raw
-    cosine is an S₁ for (1), whose cosines are not centred. Raises `WorkbenchError` unless the table has words of both
-    sorts.
+    Args:
+        table: the table.
+        known: words that are known to be neighbours.
+
+    Returns:
+        A line for each cosine. Columns: score; known_lowest, known_median, others_median, others_highest; auc, 1 if
+        every known neighbour is above every other word; threshold, half-way between the lowest known and the highest
+        other. If auc is 1, that of the raw cosine is an S₁ for (1), whose cosines are not centred.
+
+    Raises:
+        WorkbenchError: the table does not have words of both sorts.
     """
     is_known = table.word.isin(list(known))
     if not is_known.any() or is_known.all():

@@ -35,7 +35,17 @@ class Coded(NamedTuple):
 
 
 def class_latents(coded: Coded, y: Bool[Tensor, " n"], weight: Float[Tensor, " d"], n: int) -> Int64[Tensor, " k"]:
-    """(1) on the training rows, the most effective first; fewer than n if fewer have an effect above 0."""
+    """The latents of a class (1), chosen on the training rows.
+
+    Args:
+        coded: rows with their features.
+        y: which rows have the class, `[n]`.
+        weight: weights of its probe, `[d]`.
+        n: how many latents at most.
+
+    Returns:
+        Latents, the most effective first; fewer than n if fewer have an effect above 0.
+    """
     seen = ~coded.held_out
     effect = mean_difference(coded.f[seen], y[seen]) * (coded.W_dec @ weight.to(coded.W_dec))
     best = effect.topk(min(n, len(effect)))
@@ -43,12 +53,29 @@ def class_latents(coded: Coded, y: Bool[Tensor, " n"], weight: Float[Tensor, " d
 
 
 def without(coded: Coded, latents: Int64[Tensor, " k"]) -> Float[Tensor, "held_out d"]:
-    """The held-out rows with some latents taken out; what the SAE does not explain stays."""
+    """The held-out rows with some latents taken out. What the SAE does not explain stays.
+
+    Args:
+        coded: rows with their features.
+        latents: what to take out, `[k]`.
+
+    Returns:
+        `[held_out, d]`.
+    """
     return coded.x[coded.held_out] - coded.f[coded.held_out][:, latents] @ coded.W_dec[latents]
 
 
 def tpp(coded: Coded, factors: Mapping[str, Bool[Tensor, " n"]], ns: Sequence[int] = NS) -> pd.DataFrame:
-    """Columns: n; tpp, equation (2); on_target and off_target, its two means. At least two factors."""
+    """Targeted probe perturbation (2).
+
+    Args:
+        coded: rows with their features.
+        factors: which rows have each factor, `[n]` by name; two factors or more.
+        ns: numbers of latents to take out.
+
+    Returns:
+        A line for each n. Columns: n; tpp in [−1, 1]; on_target and off_target, its two means.
+    """
     seen, out = ~coded.held_out, coded.held_out
     probes = {name: fit_classifier(coded.x[seen], y[seen]) for name, y in factors.items()}
     ranked = {name: class_latents(coded, y, probes[name].weight, max(ns)) for name, y in factors.items()}
@@ -67,8 +94,18 @@ def tpp(coded: Coded, factors: Mapping[str, Bool[Tensor, " n"]], ns: Sequence[in
 
 
 def scr(coded: Coded, wanted: Bool[Tensor, " n"], spurious: Bool[Tensor, " n"], ns: Sequence[int] = NS) -> pd.DataFrame:
-    """Columns: n; scr, equation (3), NaN where the biased probe is hardly worse than the oracle; biased, oracle and
-    ablated, accuracies with equal say of the four combinations of wanted and spurious."""
+    """Spurious correlation removal (3).
+
+    Args:
+        coded: rows with their features.
+        wanted: which rows have the attribute y, `[n]`.
+        spurious: which rows have the attribute z, `[n]`.
+        ns: numbers of latents to take out.
+
+    Returns:
+        A line for each n. Columns: n; scr, NaN where the biased probe is hardly worse than the oracle; biased, oracle
+        and ablated, accuracies in [0, 1] with equal say of the four combinations of wanted and spurious.
+    """
     seen, out = ~coded.held_out, coded.held_out
     cells = 2 * wanted.long() + spurious.long()
     agree = seen & (wanted == spurious)

@@ -22,12 +22,29 @@ DENSE = 0  # stands for k where all columns were used
 
 
 def mean_difference(f: Float[Tensor, "n d"], y: Bool[Tensor, " n"]) -> Float[Tensor, " d"]:
-    """Of each column, its mean where y is true less its mean where it is not."""
+    """Of each column, its mean where y is true less its mean where it is not.
+
+    Args:
+        f: columns, `[n, d]`.
+        y: the two classes, `[n]`.
+
+    Returns:
+        `[d]`.
+    """
     return f[y].mean(0) - f[~y].mean(0)
 
 
 def best_columns(f: Float[Tensor, "n d"], y: Bool[Tensor, " n"], k: int) -> Int64[Tensor, " k"]:
-    """The k columns whose class means differ most, the best first; columns that never vary are the last."""
+    """The columns whose class means differ most (1). Columns that never vary are the last.
+
+    Args:
+        f: columns, `[n, d]`.
+        y: the two classes, `[n]`.
+        k: how many, at most d.
+
+    Returns:
+        Indices `[k]`, the best first.
+    """
     f = f.double()
     # A column may be constant but for rounding (what the begin token does in every prompt): it tells nothing apart.
     least = 1e-5 * f.abs().mean(0) + 1e-30
@@ -36,7 +53,16 @@ def best_columns(f: Float[Tensor, "n d"], y: Bool[Tensor, " n"], k: int) -> Int6
 
 
 def probe_accuracy(f: Float[Tensor, "n d"], y: Bool[Tensor, " n"], held_out: Bool[Tensor, " n"]) -> float:
-    """(2) for all given columns."""
+    """(2) for all given columns.
+
+    Args:
+        f: columns, `[n, d]`.
+        y: the two classes, `[n]`.
+        held_out: which rows are judged and not fitted, `[n]`.
+
+    Returns:
+        A share in [0, 1]; 0.5 is chance.
+    """
     return balanced_accuracy(fit_classifier(f[~held_out], y[~held_out]).says(f[held_out]), y[held_out])
 
 
@@ -47,8 +73,18 @@ def sparse_probing(
     ks: Sequence[int] = KS,
     dense: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Columns: factor, input (a name in `inputs`), k, accuracy in [0, 1]. Inputs in `dense` have a row with k = 0 too:
-    all columns. Each factor needs rows of both kinds on both sides of `held_out`."""
+    """How much of each factor a few columns of each input hold.
+
+    Args:
+        inputs: rows `[n, _]` by name, such as activations and features.
+        factors: which rows have each factor, `[n]` by name; rows of both kinds on both sides of `held_out`.
+        held_out: which rows are judged and not fitted, `[n]`.
+        ks: numbers of columns.
+        dense: names of inputs that are also judged with all columns.
+
+    Returns:
+        Columns: factor; input; k, 0 for all columns; accuracy in [0, 1].
+    """
     rows = []
     for factor, y in factors.items():
         for name, f in inputs.items():
@@ -59,6 +95,15 @@ def sparse_probing(
 
 
 def enough(y: Bool[Tensor, " n"], held_out: Bool[Tensor, " n"], least: int = 10) -> bool:
-    """Whether a factor has `least` rows of both kinds on both sides."""
+    """Whether a factor can be judged.
+
+    Args:
+        y: which rows have it, `[n]`.
+        held_out: which rows are judged and not fitted, `[n]`.
+        least: rows of both kinds that both sides need.
+
+    Returns:
+        Whether they have them.
+    """
     sides = (y[held_out], y[~held_out])
     return all(int(torch.minimum(side.sum(), (~side).sum())) >= least for side in sides)

@@ -32,8 +32,19 @@ __all__ = sorted([*_HOMES, "save"])
 
 
 def save(sae: Any, sae_dir: Any, metadata: Any) -> None:
-    """`saes.files.save`. A function at once and no lazy name: nnsight gives every object a `save`, modules too, and
-    that would be found first."""
+    """Writes an SAE as a sae-lens folder: `saes.files.save`.
+
+    It is a function and no lazy name, because nnsight gives every object a `save`, modules too, which would be found
+    first.
+
+    Args:
+        sae: a sae-lens SAE for inference.
+        sae_dir: the folder to write.
+        metadata: what is known of the SAE, as JSON.
+
+    Raises:
+        WorkbenchError: the folder cannot be written.
+    """
     import_module("saes.files").save(sae, sae_dir, metadata)
 
 

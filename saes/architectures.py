@@ -12,10 +12,19 @@ Trainer = Any  # sae_lens.SAETrainer; the import of sae-lens takes seconds and w
 
 
 def training_sae(config: SAEConfig, d_in: int, device: str, *, dense: bool = False) -> Any:
-    """A freshly initialised sae-lens training SAE; the weights depend on `config.seed` alone.
+    """A freshly initialised sae-lens training SAE.
 
     It asks for `expected_average_only_in`, so that sae-lens folds the input scale into the weights at the end. On a
-    CPU, topk trains through `FastTopKTrainingSAE`, which gives the same numbers in less time; `dense` forbids it.
+    CPU, topk trains through `FastTopKTrainingSAE`, which gives the same numbers in less time.
+
+    Args:
+        config: architecture, number of latents and penalties; the weights depend on `config.seed` alone.
+        d_in: number of columns of the rows.
+        device: where to train, such as "cpu" or "cuda:1".
+        dense: use sae-lens' own topk on a CPU too.
+
+    Returns:
+        A `sae_lens.TrainingSAE`.
     """
     from sae_lens.registry import get_sae_training_class
 
@@ -56,8 +65,18 @@ def make_trainer(
 ) -> Trainer:
     """A sae-lens trainer at step 0, to be driven with `trainer.step(batch)`.
 
-    It multiplies each batch by `scale`; `b_dec` begins at the (scaled) mean of the data: from zero, the optimiser
-    would need many steps to cross a mean that is larger than one, and latents die meanwhile.
+    It multiplies each batch by `scale`. `b_dec` begins at the scaled mean of the data: from zero, the optimiser would
+    need many steps to cross a mean that is larger than one, and latents die meanwhile.
+
+    Args:
+        config: what to train.
+        mean: mean of the rows, `[d_in]`.
+        scale: factor that gives the centred rows unit variance.
+        device: where to train.
+        dense: use sae-lens' own topk on a CPU too.
+
+    Returns:
+        A `sae_lens.SAETrainer`.
     """
     from sae_lens import SAETrainer
     from sae_lens.config import SAETrainerConfig

@@ -20,7 +20,17 @@ class Moments(NamedTuple):
 
 
 def moments(batches: Iterable[Float[Tensor, "_ d"]]) -> Moments:
-    """Raises `WorkbenchError` if all rows are equal."""
+    """Mean and scale of rows, in one pass.
+
+    Args:
+        batches: rows `[n, d]`, at least one batch.
+
+    Returns:
+        The mean `[d]`, and the factor that makes the centred rows of unit variance per column on average.
+
+    Raises:
+        WorkbenchError: all rows are equal.
+    """
     rows, total, squares = 0, torch.zeros(()), 0.0
     shift: Tensor | None = None  # squares about the first row, so that a large mean does not swallow the variance
     for batch in batches:
@@ -36,10 +46,19 @@ def moments(batches: Iterable[Float[Tensor, "_ d"]]) -> Moments:
 
 @torch.no_grad()
 def threshold_for_l0(sae: SAE, batches: Iterable[Float[Tensor, "_ d"]], l0: float, max_rows: int = 16384) -> float:
-    """The threshold, one for all latents, at which a JumpReLU SAE has this mean L0 on the rows (at most `max_rows`).
+    """The threshold, one for all latents, at which a JumpReLU SAE has a given mean L0.
 
     sae-lens learns the threshold of batchtopk as a moving average from 0 at rate 0.01: after a few hundred steps it
     is far too low, and the SAE fires several times more latents than it was trained with.
+
+    Args:
+        sae: the SAE.
+        batches: rows `[n, d]` to count on.
+        l0: the wanted number of active latents a row, > 0.
+        max_rows: how many rows to count on at most.
+
+    Returns:
+        The threshold, ≥ 0.
     """
     kept: Tensor = torch.empty(0)
     rows = 0

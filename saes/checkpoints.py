@@ -20,7 +20,15 @@ STATISTICS = ("act_freq_scores", "n_forward_passes_since_fired")
 
 
 def save_checkpoint(trainer: Trainer, run_dir: Path) -> None:
-    """Writes `run_dir/checkpoint-<steps>` and then removes the older ones: at every moment one whole one is there."""
+    """Writes `run_dir/checkpoint-<steps>` and then removes the older ones: at every moment one whole one is there.
+
+    Args:
+        trainer: the sae-lens trainer.
+        run_dir: the folder of the run.
+
+    Raises:
+        WorkbenchError: the checkpoint cannot be written.
+    """
     folder = run_dir / f"checkpoint-{trainer.n_training_steps:08d}"
     with new_folder(folder) as temporary:
         write_tensors(temporary / "state.safetensors", _tensors(trainer))
@@ -54,7 +62,18 @@ def checkpoints(run_dir: Path) -> list[Path]:
 
 
 def load_checkpoint(trainer: Trainer, run_dir: Path) -> bool:
-    """Puts a trainer that is at step 0 where the newest checkpoint was. False if there is no checkpoint."""
+    """Puts a trainer that is at step 0 where the newest checkpoint was.
+
+    Args:
+        trainer: a trainer of the same configuration.
+        run_dir: the folder of the run.
+
+    Returns:
+        False if there is no checkpoint.
+
+    Raises:
+        WorkbenchError: the checkpoint is damaged.
+    """
     folders = checkpoints(run_dir)
     if not folders:
         return False

@@ -33,8 +33,11 @@ class StrictConfig(BaseModel):
 class SAEConfig(StrictConfig):
     """Training of one sparse autoencoder. A step sees `batch_size` rows; there are `samples // batch_size` steps.
 
-    Inputs are scaled to unit variance, so that `sparsity` and `lr` mean the same at every site. 1.0 brings jumprelu
-    near L0 = k; for standard and gated, choose it by the L0 that `metrics.jsonl` shows.
+    Inputs are scaled to unit variance, so that `sparsity` and `lr` mean the same at every site. A `sparsity` of 1.0
+    brings jumprelu near L0 = k; for standard and gated, choose it by the L0 that `metrics.jsonl` shows.
+
+    Raises:
+        WorkbenchError: a setting is unknown, missing or out of range, or two of them contradict each other.
     """
 
     architecture: Architecture = "topk"
@@ -66,6 +69,7 @@ class SAEConfig(StrictConfig):
 
     @property
     def steps(self) -> int:
+        """Number of steps of the optimiser."""
         return self.samples // self.batch_size
 
     @property

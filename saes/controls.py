@@ -7,9 +7,16 @@ from saes.files import SAE
 
 
 def random_weights(sae: SAE, seed: int = 0) -> SAE:
-    """A TopK SAE of the same width, number of latents and L0 (rounded, at least 1), about the same `b_dec`.
+    """A TopK SAE with random weights, as large and as sparse as another.
 
-    Its decoder rows are uniform random directions, its encoder is the decoder transposed.
+    Its decoder rows are uniform random directions, and its encoder is the decoder transposed.
+
+    Args:
+        sae: the SAE whose width, number of latents, L0 (rounded, at least 1) and `b_dec` it takes.
+        seed: seed of the directions.
+
+    Returns:
+        A `sae_lens.TopKSAE` on the CPU, without gradients.
     """
     from sae_lens import TopKSAE, TopKSAEConfig
 

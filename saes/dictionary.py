@@ -31,7 +31,11 @@ class Code(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Dictionary:
-    """Encoder and decoder of an inference SAE. `k` is None but for topk, `threshold` but for jumprelu."""
+    """Encoder and decoder of an SAE for inference, as plain tensors.
+
+    `architecture` is one of `ARCHITECTURES`. `k` is None but for topk, `threshold` is None but for jumprelu. `b_in` is
+    subtracted from the input, `b_dec` is added to the output.
+    """
 
     architecture: str
     W_enc: Float[Tensor, "d_in d_sae"]
@@ -44,9 +48,16 @@ class Dictionary:
 
     @classmethod
     def of(cls, sae: SAE) -> "Dictionary":
-        """The tensors of a sae-lens SAE, detached, decoder norms folded where they decide which features win.
+        """The tensors of a sae-lens SAE, detached. Decoder norms are folded in where they decide which features win.
 
-        Raises `WorkbenchError` for an architecture or a normalisation that is not linear in the input.
+        Args:
+            sae: a sae-lens SAE for inference.
+
+        Returns:
+            The dictionary, on the SAE's device.
+
+        Raises:
+            WorkbenchError: the architecture is not linear after its activation function, or the input is normalised.
         """
         architecture = sae.cfg.architecture()
         if architecture not in ARCHITECTURES or sae.cfg.normalize_activations != "none":
@@ -65,12 +76,21 @@ class Dictionary:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> "Dictionary":
-        """Back from `tensors` and `settings`; other entries of the two are passed over."""
+        """The inverse of `tensors` and `settings`.
+
+        Args:
+            tensors: at least those that `tensors` gave; others are passed over.
+            settings: at least those that `settings` gave; others are passed over.
+
+        Returns:
+            The dictionary.
+        """
         named = {name: tensors[name] for name in NAMES}
         return cls(settings["architecture"], **named, k=settings["k"], threshold=tensors.get("threshold"))
 
     @property
     def d_sae(self) -> int:
+        """Number of features."""
         return self.W_dec.shape[0]
 
     @property
@@ -85,7 +105,14 @@ class Dictionary:
         return named if self.threshold is None else {**named, "threshold": self.threshold}
 
     def encode(self, x: Float[Tensor, "*rows d_in"]) -> Code:
-        """The features that fire on each row; differentiable. Rows do not influence each other."""
+        """The features that fire on each row; differentiable. Rows do not influence each other.
+
+        Args:
+            x: activations, `[..., d_in]`.
+
+        Returns:
+            Values and indices, `[..., k]`: k as set for topk, otherwise the largest number that fires on a row.
+        """
         a = (x - self.b_in) @ self.W_enc + self.b_enc  # (1)
         if self.architecture == "topk":
             assert self.k is not None
@@ -96,11 +123,25 @@ class Dictionary:
         return Code(*z.topk(most, dim=-1, sorted=False))
 
     def decode(self, code: Code) -> Float[Tensor, "*rows d_in"]:
-        """The reconstruction x̂."""
+        """The reconstruction x̂ of a code.
+
+        Args:
+            code: values and indices, `[..., k]`.
+
+        Returns:
+            Activations, `[..., d_in]`.
+        """
         return self.directions(code) + self.b_dec  # (2)
 
     def directions(self, code: Code) -> Float[Tensor, "*rows d_in"]:
-        """Σ z_f W_dec[f] over the code, without the bias."""
+        """Σ z_f W_dec[f] over a code, without the bias.
+
+        Args:
+            code: values and indices, `[..., k]`.
+
+        Returns:
+            `[..., d_in]`.
+        """
         flat = code.indices.reshape(-1, code.indices.shape[-1])
         weights = code.values.reshape(flat.shape)
         return embedding_bag(flat, self.W_dec, per_sample_weights=weights, mode="sum").view(

@@ -6,7 +6,12 @@ from typing import Any
 
 
 class WorkbenchError(Exception):
-    """A problem that the user can solve. `str()` gives both sentences, which is all that the command line prints."""
+    """A problem that the user can solve. `str()` gives both sentences, which is all that the command line prints.
+
+    Args:
+        problem: one sentence on what is wrong.
+        remedy: one sentence on what to do.
+    """
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(problem, remedy)
@@ -18,9 +23,15 @@ class WorkbenchError(Exception):
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> WorkbenchError:
-    """The error for a name that is not in `valid`; its remedy leads with the nearest valid names.
+    """The error for a name that is not valid; its remedy leads with the nearest valid names.
 
-    `kind` is the noun the user knows ("site", "method", "key"). Return it to the caller, who raises it.
+    Args:
+        kind: the noun that the user knows ("site", "method", "key").
+        name: what was given.
+        valid: the names that there are.
+
+    Returns:
+        The error, for the caller to raise.
     """
     names = sorted(valid)
     near = get_close_matches(name, names, n=3, cutoff=0.5)

@@ -37,6 +37,19 @@ class SparseAutoencoder(torch.autograd.Function):
         b_dec: Float[Tensor, " d"],
         k: int,
     ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n k"], Int64[Tensor, "n k"]]:
+        """Equation (1).
+
+        Args:
+            x: rows, `[n, d]`; no gradient is made for them.
+            W_enc: `[d, d_sae]`.
+            b_enc: `[d_sae]`.
+            W_dec: `[d_sae, d]`.
+            b_dec: `[d]`.
+            k: number of latents that may fire on a row.
+
+        Returns:
+            x̂ `[n, d]`, f `[n, k]` and the indices `[n, k]`.
+        """
         norm = W_dec.norm(dim=1)
         centred = x - b_dec
         scaled, indices = torch.addmm(b_enc * norm, centred, W_enc * norm).topk(k, dim=1, sorted=False)
@@ -48,6 +61,14 @@ class SparseAutoencoder(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Equations (2) and (3).
+
+        Args:
+            grads: ∂L/∂x̂ `[n, d]`; those of the other two outputs are not used.
+
+        Returns:
+            The gradients of the six inputs, None for `x` and `k`.
+        """
         centred, W_enc, W_dec, f, indices = ctx.saved_tensors
         g = grads[0].contiguous()
         n, k = f.shape
@@ -70,7 +91,14 @@ class FastTopKTrainingSAE(TopKTrainingSAE):
     """sae-lens's TopK training SAE with the step above. Parameters, losses, names and files are sae-lens's own."""
 
     def training_forward_pass(self, step_input: TrainStepInput) -> TrainStepOutput:
-        """One step's losses. `feature_acts` is sparse; `hidden_pre` is empty, since nothing dense is kept."""
+        """One step's losses. `hidden_pre` of the result is empty, since nothing dense is kept.
+
+        Args:
+            step_input: rows `[n, d]` and the mask of dead latents, as sae-lens' trainer gives them.
+
+        Returns:
+            Losses, the reconstruction, and the features `[n, d_sae]` as a sparse tensor.
+        """
         x = step_input.sae_in
         parameters = (self.W_enc, self.b_enc, self.W_dec, self.b_dec)
         sae_out, f, indices = SparseAutoencoder.apply(x, *parameters, self.cfg.k)

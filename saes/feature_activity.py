@@ -27,10 +27,18 @@ class FeatureStats:
 
 @torch.no_grad()
 def feature_stats(sae: SAE, batches: Iterable[Float[Tensor, "_ d"]], n_top: int = 20) -> FeatureStats:
-    """Streams the rows once; memory is O(d_sae · n_top) besides one batch of features.
+    """How often, how strongly and where each feature fires. The rows are streamed once.
 
-    Rows in stored order (`block.rows for block in store.blocks(site)`) make `top_rows` indices into
-    `store.labels(site)`.
+    Memory is O(d_sae · n_top) besides one batch of features. Rows in stored order (`block.rows for block in
+    store.blocks(site)`) make `top_rows` indices into `store.labels(site)`.
+
+    Args:
+        sae: a sae-lens SAE.
+        batches: rows `[n, d]`.
+        n_top: how many of its strongest rows to keep of each feature.
+
+    Returns:
+        Statistics of all features.
     """
     d_sae = sae.cfg.d_sae
     rows, fired, total = 0, torch.zeros(d_sae, dtype=torch.float64), torch.zeros(d_sae, dtype=torch.float64)
@@ -52,7 +60,16 @@ def feature_stats(sae: SAE, batches: Iterable[Float[Tensor, "_ d"]], n_top: int 
 def coactivation(
     sae: SAE, batches: Iterable[Float[Tensor, "_ d"]], features: Int64[Tensor, " f"]
 ) -> Float[Tensor, "f f"]:
-    """Jaccard overlap of the rows on which chosen features fire: |both| / |either| in [0, 1]; 0 if neither fires."""
+    """How often chosen features fire together.
+
+    Args:
+        sae: a sae-lens SAE.
+        batches: rows `[n, d]`.
+        features: indices `[f]`.
+
+    Returns:
+        `[f, f]`, the Jaccard overlap of the rows on which two fire: |both| / |either| in [0, 1]; 0 if neither fires.
+    """
     both = torch.zeros(len(features), len(features), dtype=torch.float64)
     for batch in batches:
         fires = (sae.encode(batch.to(sae.W_dec.device))[:, features] != 0).double().cpu()

@@ -18,10 +18,18 @@ PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt"}
 
 
 def save(sae: SAE, sae_dir: Path | str, metadata: Mapping[str, Any]) -> None:
-    """Writes an inference SAE and what is known of it. `cfg.json` comes last: where it is, the folder is whole.
+    """Writes an SAE and what is known of it. `cfg.json` comes last: where it is, the folder is whole.
 
-    `metadata` is added to sae-lens's own (its version stays: without one of at least 6, sae-lens's reader takes
-    the folder for an old one and drops every name that it does not know).
+    `metadata` is added to sae-lens' own. Its version stays: without one of at least 6, sae-lens' reader takes the
+    folder for an old one and drops every name that it does not know.
+
+    Args:
+        sae: a sae-lens SAE for inference.
+        sae_dir: the folder, which is made.
+        metadata: JSON values by name.
+
+    Raises:
+        WorkbenchError: the folder cannot be written, or `metadata` holds a number that is not finite.
     """
     sae_dir = Path(sae_dir)
     tensors = dict(sae.state_dict())
@@ -34,11 +42,21 @@ def save(sae: SAE, sae_dir: Path | str, metadata: Mapping[str, Any]) -> None:
 
 
 def load(sae_dir: Path | str, device: str = "cpu") -> SAE:
-    """Opens a sae-lens folder for inference, in float32 and without gradients.
+    """Opens a sae-lens folder for inference.
 
-    Training checkpoints open too. Those of batchtopk and matryoshka become the JumpReLU that sae-lens saves them
-    as: their training form looks at a whole batch, so that a row's features would depend on its neighbours.
-    Raises `WorkbenchError` if the folder is absent, damaged, of an unknown architecture, or holds a pickle only.
+    Training checkpoints open too. Those of batchtopk and matryoshka become the JumpReLU that sae-lens saves them as:
+    their training form looks at a whole batch, so that a row's features would depend on its neighbours.
+
+    Args:
+        sae_dir: the folder.
+        device: where to put the SAE.
+
+    Returns:
+        A sae-lens SAE in float32 and without gradients.
+
+    Raises:
+        WorkbenchError: the folder is absent, damaged, altered since it was saved, of an unknown architecture, or holds
+            a pickle only.
     """
     sae_dir = Path(sae_dir)
     _check_folder(sae_dir)
@@ -92,7 +110,16 @@ def _check_folder(sae_dir: Path) -> None:
 
 
 def check_width(sae: SAE, width: int, site: str) -> None:
-    """Raises `WorkbenchError` unless the SAE takes rows of `width` columns, those of `site`."""
+    """Whether an SAE fits a site.
+
+    Args:
+        sae: a sae-lens SAE.
+        width: number of channels of the site.
+        site: its alias.
+
+    Raises:
+        WorkbenchError: the SAE takes rows of another width.
+    """
     if sae.cfg.d_in != width:
         made_for = sae.cfg.metadata.hook_name
         raise WorkbenchError(

@@ -40,7 +40,14 @@ class BatchGroup:
         self.batches = runs[0].batches(start=self.done, epochs=None)
 
     def learn(self, step: int) -> None:
-        """Makes step number `step` (from 1) of each run that is not past it."""
+        """Makes one step of each run that is not past it.
+
+        Args:
+            step: number of the step, from 1.
+
+        Raises:
+            WorkbenchError: a run diverged, or a file cannot be written.
+        """
         if self.done < step <= self.steps:
             batch = next(self.batches)
             for learner in self.learners:
@@ -64,10 +71,14 @@ class Learner:
         self.log = _log_file(run.out_dir / LOG, self.done)
 
     def learn(self, step: int, batch: Float32[Tensor, "n d"]) -> None:
-        """Makes step number `step` (from 1), unless this run made it before it was stopped, or is through.
+        """Makes one step, unless this run made it before it was stopped, or is through.
+
+        Args:
+            step: number of the step, from 1.
+            batch: rows, `[n, d]`.
 
         Raises:
-            WorkbenchError: the loss is no longer finite, or a file cannot be written.
+            WorkbenchError: the run diverged, or a file cannot be written.
         """
         if not self.done < step <= self.run.config.steps:
             return

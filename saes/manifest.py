@@ -82,7 +82,14 @@ class Manifest:
 
     @classmethod
     def of(cls, spec: StoreSpec) -> "Manifest":
-        """The manifest of a store of which nothing is written yet."""
+        """The manifest of a store of which nothing is written yet.
+
+        Args:
+            spec: what is to be stored.
+
+        Returns:
+            A manifest without shards.
+        """
         return cls(
             model=spec.model,
             sites=spec.sites,
@@ -139,7 +146,15 @@ class Manifest:
                 raise WorkbenchError(f"{path}: {shard.file} is no shard of this store.", DAMAGED)
 
     def write(self, store_dir: Path, *, keep: bool = False) -> None:
-        """Writes the manifest into the folder of a store; with `keep`, one that is there already stays."""
+        """Writes the manifest.
+
+        Args:
+            store_dir: the folder of the store, which is made.
+            keep: leave a manifest that is there already.
+
+        Raises:
+            WorkbenchError: it cannot be written.
+        """
         write_json(store_dir / FILE, asdict(self), keep=keep)
 
     def check_spec(self, spec: StoreSpec, store_dir: Path) -> None:
@@ -168,13 +183,27 @@ class Manifest:
         return -(-self.n_prompts // self.chunk_prompts)
 
     def different_field(self, other: "Manifest") -> str | None:
-        """The first field, other than the shards, in which two manifests differ."""
+        """Compares two manifests without their shards.
+
+        Args:
+            other: the other manifest.
+
+        Returns:
+            The name of the first field in which they differ; None if they agree.
+        """
         names = (name for name in self.__dataclass_fields__ if name != "shards")
         return next((name for name in names if getattr(self, name) != getattr(other, name)), None)
 
 
 def prompts_sha256(prompts: Sequence[str]) -> str:
-    """A hash of the prompts and of their order; texts are length-prefixed, so that no two lists collide."""
+    """A hash of texts and of their order. Texts are length-prefixed, so that no two lists collide.
+
+    Args:
+        prompts: the texts.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     digest = hashlib.sha256()
     for prompt in prompts:
         text = prompt.encode()
@@ -186,6 +215,13 @@ def split_of(prompt: str, validation_share: float) -> Split:
     """The split of all rows of a prompt, decided by the hash of its text alone.
 
     So a prompt never lies on both sides, however often, in whatever order and in whichever store it occurs.
+
+    Args:
+        prompt: its text.
+        validation_share: expected share of prompts in the validation split, in [0, 1].
+
+    Returns:
+        "train" or "validation".
     """
     fraction = int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:8], "big") / 2**64
     return "validation" if fraction < validation_share else "train"

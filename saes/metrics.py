@@ -23,7 +23,10 @@ DENSE = 0.1  # a latent that fires on more than this share of rows is called den
 
 @dataclass(frozen=True)
 class SAEMetrics:
-    """Figures of an SAE on `rows` rows. A latent is dead if it fired on none of *these* rows: state their number."""
+    """Figures of an SAE on `rows` rows. A latent is dead if it fired on none of *these* rows, so state their number.
+
+    `l0` is (1), `explained_variance` (2). `dead_share` and `dense_share` are shares of latents in [0, 1].
+    """
 
     rows: int
     l0: float
@@ -35,13 +38,28 @@ class SAEMetrics:
     density: Float[Tensor, " d_sae"]  # share of rows on which each latent fires
 
     def numbers(self) -> dict[str, float | int]:
-        """Everything but the density, ready for JSON."""
+        """Everything but the density.
+
+        Returns:
+            Number by name, ready for JSON.
+        """
         return {name: value for name, value in asdict(self).items() if name != "density"}
 
 
 @torch.no_grad()
 def evaluate_sae(sae: SAE, batches: Iterable[Float[Tensor, "_ d"]]) -> SAEMetrics:
-    """Runs all rows through the SAE once. Raises `WorkbenchError` unless two of them differ."""
+    """Runs all rows through an SAE once.
+
+    Args:
+        sae: a sae-lens SAE.
+        batches: rows `[n, d]`.
+
+    Returns:
+        The figures.
+
+    Raises:
+        WorkbenchError: no two rows differ.
+    """
     sums = _Sums()
     for batch in batches:
         rows = batch.to(sae.W_dec.device, torch.float32)
@@ -91,9 +109,15 @@ class _Sums:
 def density_histogram(
     density: Float[Tensor, " d_sae"], bins: int = 50, lowest: float = -6.0
 ) -> tuple[Int64[Tensor, " bins"], Float[Tensor, " edges"]]:
-    """Counts of latents by log10 of their density, and the bins+1 edges from `lowest` to 0.
+    """Counts latents by log₁₀ of their density. Latents below the first bin, dead ones too, are counted in it.
 
-    Latents that fire less often than 10^lowest, dead ones too, are in the first bin, so that all are counted.
+    Args:
+        density: share of rows on which each latent fires, in [0, 1], `[d_sae]`.
+        bins: number of bins of equal width.
+        lowest: log₁₀ of the smallest density, < 0.
+
+    Returns:
+        Counts `[bins]` and edges `[bins + 1]` from `lowest` to 0.
     """
     edges = torch.linspace(lowest, 0.0, bins + 1)
     position = (density.clamp_min(1e-30).log10().clamp(lowest, 0.0) - lowest) / -lowest * bins
@@ -103,8 +127,16 @@ def density_histogram(
 def loss_recovered(clean: float, substituted: float, ablated: float) -> float:
     """The share of the loss caused by an ablation that the SAE's reconstruction avoids.
 
-    1: as good as the site itself; 0: no better than the ablation; below 0: worse.
-    Raises `WorkbenchError` if the ablation changes nothing: then the site does not matter for this loss.
+    Args:
+        clean: the model's loss as it is.
+        substituted: its loss with the reconstruction in the site's place.
+        ablated: its loss with the mean of the data in the site's place.
+
+    Returns:
+        1: as good as the site itself; 0: no better than the ablation; below 0: worse.
+
+    Raises:
+        WorkbenchError: the ablation changes nothing, so that the site does not matter for this loss.
     """
     if ablated == clean:
         raise WorkbenchError("Ablating the site does not change the loss.", "Measure at a site that the loss reads.")
@@ -121,6 +153,7 @@ class SubstitutionLosses:
 
     @property
     def recovered(self) -> float:
+        """`loss_recovered` of the three."""
         return loss_recovered(self.clean, self.substituted, self.ablated)
 
 
@@ -129,14 +162,32 @@ LossWith = Callable[[Callable[[Tensor], Tensor] | None], float]
 
 
 def substitution_losses(sae: SAE, mean: Float[Tensor, " d"], loss_with: LossWith) -> SubstitutionLosses:
-    """The three losses of one SAE, measured in the order of their names."""
+    """The three losses of one SAE, measured in the order of their names.
+
+    Args:
+        sae: a sae-lens SAE.
+        mean: mean of the site's rows, `[d]`.
+        loss_with: runs the model with the site's activations replaced by a function of them.
+
+    Returns:
+        The losses.
+    """
     return losses_of_several({"": sae}, mean, loss_with)[""]
 
 
 def losses_of_several(
     saes: Mapping[str, SAE], mean: Float[Tensor, " d"], loss_with: LossWith
 ) -> dict[str, SubstitutionLosses]:
-    """Those of several SAEs of one site: the site left alone and ablated are measured once for all."""
+    """The losses of several SAEs of one site. The site left alone and ablated are measured once for all.
+
+    Args:
+        saes: sae-lens SAEs by name.
+        mean: mean of the site's rows, `[d]`.
+        loss_with: runs the model with the site's activations replaced by a function of them.
+
+    Returns:
+        The losses of each SAE by its name.
+    """
     clean = loss_with(None)
     substituted = {name: loss_with(_reconstruction(sae)) for name, sae in saes.items()}
     ablated = loss_with(lambda x: mean.to(x).expand_as(x))

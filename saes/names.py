@@ -15,9 +15,9 @@ NAMES = "names.json"
 class FeatureName:
     """What a feature is called, and how well it detects the factor that it is called after.
 
-    `factor` is "" for a feature that detects none and is called after what it fires on most; `precision` is the share
-    of its firings that have the factor, `recall` the share of the factor's items on which it fires, both in [0, 1],
-    on items that had no part in the choice of the factor (0 without a factor).
+    `factor` is "" for a feature that detects none and is called after what it fires on most. `precision` is the share
+    of its firings that have the factor, `recall` the share of the factor's items on which it fires. Both are in [0, 1],
+    on items that had no part in the choice of the factor, and 0 without a factor.
     """
 
     name: str
@@ -27,16 +27,31 @@ class FeatureName:
 
 
 def write_names(sae_folder: Path | str, names: Mapping[int, FeatureName]) -> None:
-    """Writes the names beside the weights to which they belong."""
+    """Writes the names beside the weights to which they belong.
+
+    Args:
+        sae_folder: the folder of the SAE.
+        names: name by feature; features without one are left out.
+
+    Raises:
+        WorkbenchError: the weights cannot be read, or the names cannot be written.
+    """
     folder = Path(sae_folder)
     features = {str(feature): asdict(name) for feature, name in sorted(names.items())}
     write_json(folder / NAMES, {"weights": sha256_of(folder / WEIGHTS), "features": features})
 
 
 def read_names(sae_folder: Path | str) -> dict[int, FeatureName]:
-    """The names by feature; {} if none were given.
+    """Reads the names of an SAE's features.
 
-    Raises `WorkbenchError` for a damaged file, and for names of other weights.
+    Args:
+        sae_folder: the folder of the SAE.
+
+    Returns:
+        Name by feature, in the order of the features; {} if none were given.
+
+    Raises:
+        WorkbenchError: the file is damaged, or its names belong to other weights.
     """
     path = Path(sae_folder) / NAMES
     if not path.exists():

@@ -13,7 +13,16 @@ from saes.store import ActivationStore
 
 @torch.no_grad()
 def prompt_means(store: ActivationStore, site: str, sae: SAE | None = None) -> Float[Tensor, "prompts columns"]:
-    """Mean over the rows of each prompt of the store, in the order of its prompts; of the SAE's features if given."""
+    """Mean over the rows of each prompt of a store.
+
+    Args:
+        store: the store.
+        site: one of its sites.
+        sae: average the features of this SAE; None: average the activations.
+
+    Returns:
+        `[prompts, d_sae or d]`, in the order of the store's prompts.
+    """
     n, width = len(store.prompts), store.width(site) if sae is None else sae.cfg.d_sae
     total, rows = torch.zeros(n, width, dtype=torch.float64), torch.zeros(n, dtype=torch.float64)
     for block in store.blocks(site):

@@ -17,7 +17,15 @@ LATENT_AXIS = {"W_enc": 1, "W_dec": 0, "b_enc": 0, "threshold": 0, "b_gate": 0, 
 
 @torch.no_grad()
 def fires(sae: SAE, batches: Iterable[Float[Tensor, "_ d"]]) -> Bool[Tensor, " d_sae"]:
-    """Which latents fire on at least one row."""
+    """Which latents fire on at least one row.
+
+    Args:
+        sae: a sae-lens SAE.
+        batches: rows `[n, d]`.
+
+    Returns:
+        `[d_sae]`.
+    """
     alive = torch.zeros(sae.cfg.d_sae, dtype=torch.bool)
     for batch in batches:
         alive |= (sae.encode(batch.to(sae.W_dec.device, torch.float32)) != 0).any(0).cpu()
@@ -25,10 +33,20 @@ def fires(sae: SAE, batches: Iterable[Float[Tensor, "_ d"]]) -> Bool[Tensor, " d
 
 
 def pruned(sae: SAE, kept: Bool[Tensor, " d_sae"]) -> SAE:
-    """An SAE of the `kept` latents alone, in their order; on rows where no other fires it gives the same outputs.
+    """An SAE of some of the latents of another. On rows where no other latent fires it gives the same outputs.
 
     Small data have fewer features than a dictionary that separates them well has latents: the rest of them stay dead
-    whatever is done, and only cost time. Raises `WorkbenchError` if fewer than the k of a TopK SAE would be left.
+    whatever is done, and only cost time.
+
+    Args:
+        sae: a sae-lens SAE.
+        kept: the latents that stay, `[d_sae]`; they keep their order.
+
+    Returns:
+        A new SAE.
+
+    Raises:
+        WorkbenchError: fewer latents would be left than the k of a TopK SAE.
     """
     config, n = sae.cfg.to_dict(), int(kept.sum())
     if n < max(1, config.get("k", 1)):

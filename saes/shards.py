@@ -33,7 +33,14 @@ class Shard:
 
 
 def shard_file(chunk: int) -> str:
-    """The name of the file with the rows of a chunk; `chunk` counts from 0."""
+    """The name of a shard.
+
+    Args:
+        chunk: number of its chunk of prompts, from 0.
+
+    Returns:
+        The name of the file in the store's folder.
+    """
     return f"shard-{chunk:06d}.safetensors"
 
 

@@ -24,6 +24,7 @@ class Piece(NamedTuple):
 
     @property
     def rows(self) -> int:
+        """Number of rows."""
         return self.stop - self.start
 
 
@@ -35,13 +36,33 @@ class Group(NamedTuple):
 
 
 def cut(shard: int, start: int, stop: int, piece_rows: int) -> list[Piece]:
-    """Pieces of at most `piece_rows` that cover `start` to `stop`."""
+    """Cuts a run of rows into pieces.
+
+    Args:
+        shard: index of the shard.
+        start: first row.
+        stop: row after the last.
+        piece_rows: number of rows of a piece at most.
+
+    Returns:
+        Pieces that cover the run, in order.
+    """
     edges = [*range(start, stop, piece_rows), stop]
     return [Piece(shard, low, high) for low, high in pairwise(edges)]
 
 
 def groups(pieces: Sequence[Piece], buffer_rows: int, seed: int, start_row: int) -> Iterator[Group]:
-    """The groups of the endless stream from row `start_row` on; the first is cut so that it begins exactly there."""
+    """The groups of the endless stream of rows. The first group is cut so that it begins exactly at `start_row`.
+
+    Args:
+        pieces: all pieces of a split.
+        buffer_rows: how many rows a group may have; one piece is always allowed.
+        seed: seed of the order.
+        start_row: number of the first row wanted, from 0, over all epochs.
+
+    Returns:
+        Groups without end.
+    """
     total = sum(piece.rows for piece in pieces)
     epoch, skip = divmod(start_row, total)
     while True:
@@ -71,6 +92,13 @@ def _fill(pieces: Sequence[Piece], buffer_rows: int) -> Iterator[list[Piece]]:
 
 
 def keyed_generator(*key: int) -> torch.Generator:
-    """A random stream of its own for each key. Hashed: a sum would make one seed's second epoch another's first."""
+    """A random stream for each key. It is hashed: a sum would make one seed's second epoch another's first.
+
+    Args:
+        key: any integers.
+
+    Returns:
+        A generator on the CPU.
+    """
     digest = hashlib.sha256(repr(key).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))

@@ -27,9 +27,18 @@ class Matching(NamedTuple):
 
 
 def matched(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Matching:
-    """Matches decoder rows of any length one to one; the rows that the smaller dictionary has no partner for are left.
+    """Matches decoder rows one to one. Rows for which the smaller dictionary has no partner are left out.
 
-    Give the rows of latents that fire: dead ones lie where they were drawn. Raises `WorkbenchError` if there are none.
+    Args:
+        a: rows of one dictionary, `[n, d]`, of any length. Give those of latents that fire: dead ones lie where they
+            were drawn.
+        b: rows of the other, `[m, d]`.
+
+    Returns:
+        The pairs, their cosines, and the means (2) and (3).
+
+    Raises:
+        WorkbenchError: one of the two has no rows.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -43,5 +52,13 @@ def matched(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Matching:
 
 
 def random_directions(a: Float[Tensor, "n d"], seed: int = 0) -> Float[Tensor, "n d"]:
-    """As many uniform random directions, to match with instead of the other SAE's."""
+    """As many uniform random directions, to match with instead of the other SAE's.
+
+    Args:
+        a: rows, `[n, d]`; only their shape is used.
+        seed: seed of the directions.
+
+    Returns:
+        Unit rows, `[n, d]`.
+    """
     return normalize(torch.randn(a.shape, generator=torch.Generator().manual_seed(seed)), dim=1)

@@ -33,7 +33,10 @@ class Block(NamedTuple):
 
 
 class ActivationStore:
-    """A finished store, opened for reading. Nothing but the manifest and the prompts is held in memory."""
+    """A finished store, opened for reading. Nothing but the manifest and the prompts is held in memory.
+
+    `store_dir` is its folder, `manifest` what it says of itself, `prompts` the texts that the label "prompt" counts.
+    """
 
     def __init__(self, store_dir: Path, manifest: Manifest, prompts: list[str]) -> None:
         self.store_dir = store_dir
@@ -43,7 +46,17 @@ class ActivationStore:
 
     @classmethod
     def open(cls, store_dir: Path | str) -> "ActivationStore":
-        """Raises `WorkbenchError` if the folder holds no store, an unfinished one, or a damaged one."""
+        """Opens a finished store.
+
+        Args:
+            store_dir: its folder.
+
+        Returns:
+            The store.
+
+        Raises:
+            WorkbenchError: the folder holds no store, an unfinished one, or a damaged one.
+        """
         store_dir = Path(store_dir)
         manifest = Manifest.read(store_dir)
         if not manifest.is_whole:
@@ -63,6 +76,7 @@ class ActivationStore:
 
     @property
     def sites(self) -> list[str]:
+        """Aliases of the sites."""
         return list(self.manifest.sites)
 
     @property
@@ -71,42 +85,109 @@ class ActivationStore:
         return prompts_sha256([shard.sha256 for shard in self.manifest.shards])
 
     def rows(self, site: str, split: Split | None = None) -> int:
-        """The number of rows at a site, in one split or in both."""
+        """The number of rows at a site.
+
+        Args:
+            site: alias of the site.
+            split: "train" or "validation"; None: both.
+
+        Returns:
+            The number.
+
+        Raises:
+            WorkbenchError: the site is unknown.
+        """
         self.check_site(site)
         counts = [shard.rows[site] for shard in self.manifest.shards]
         return sum(train * (split != "validation") + held_out * (split != "train") for train, held_out in counts)
 
     def width(self, site: str) -> int:
+        """The number of columns at a site.
+
+        Args:
+            site: alias of the site.
+
+        Returns:
+            The number.
+
+        Raises:
+            WorkbenchError: the site is unknown.
+        """
         self.check_site(site)
         return self.manifest.sites[site]["width"]
 
     def check_site(self, site: str) -> None:
+        """Whether the store has a site.
+
+        Args:
+            site: alias of the site.
+
+        Raises:
+            WorkbenchError: it has not; the nearest is named.
+        """
         if site not in self.manifest.sites:
             raise unknown_name("site", site, self.manifest.sites)
 
     def check_split(self, site: str, split: Split) -> None:
-        """Raises `WorkbenchError` if the split has no rows at the site."""
+        """Whether a split has rows at a site.
+
+        Args:
+            site: alias of the site.
+            split: "train" or "validation".
+
+        Raises:
+            WorkbenchError: it has none, or the site is unknown.
+        """
         if self.rows(site, split) == 0:
             raise WorkbenchError(
                 f"{self.store_dir} has no {split} rows at {site}.", "Harvest more prompts: a share of them is held out."
             )
 
     def check_model(self, fingerprint: str) -> None:
-        """Raises `WorkbenchError` unless the rows come from the model with this fingerprint."""
+        """Whether the rows come from a model.
+
+        Args:
+            fingerprint: identifies the model.
+
+        Raises:
+            WorkbenchError: they come from another one.
+        """
         if fingerprint != self.manifest.model:
             raise WorkbenchError(
                 f"{self.store_dir} holds activations of another model.", "Harvest again from the model in use."
             )
 
     def labels(self, site: str) -> dict[str, Shaped[Tensor, " rows"]]:
-        """Label columns of a site in stored order: prompt; of token_id, position, timestep, call, y, x what applies."""
+        """What is known of each row of a site, in stored order.
+
+        Args:
+            site: alias of the site.
+
+        Returns:
+            Columns `[rows]` by name: prompt; of token_id, position, timestep, call, y and x what applies.
+
+        Raises:
+            WorkbenchError: the site is unknown, or a shard was altered.
+        """
         self.check_site(site)
         counts = [sum(shard.rows[site]) for shard in self.manifest.shards]
         parts = [self._labels(Piece(shard, 0, rows), site) for shard, rows in enumerate(counts)]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def blocks(self, site: str, block_rows: int = 4096, split: Split | None = None) -> Iterator[Block]:
-        """Every row once, in stored order (that of `labels` if `split` is None), `block_rows` or fewer at a time."""
+        """Every row of a site once, in stored order: that of `labels` if `split` is None.
+
+        Args:
+            site: alias of the site.
+            block_rows: number of rows of a block at most.
+            split: "train" or "validation"; None: both.
+
+        Returns:
+            Blocks of rows with their labels.
+
+        Raises:
+            WorkbenchError: the site is unknown, or a shard was altered.
+        """
         self.check_site(site)
         for shard in range(len(self.manifest.shards)):
             for piece in self._slices(site, shard, split, block_rows):
@@ -123,10 +204,24 @@ class ActivationStore:
         epochs: int | None = 1,
         buffer_bytes: int = BUFFER_BYTES,
     ) -> Iterator[Float32[Tensor, "n d"]]:
-        """Shuffled batches, beginning with number `start` of the sequence that (seed, batch_size, buffer_bytes) fixes.
+        """Shuffled batches of rows. Every row comes once an epoch.
 
-        Every row comes once an epoch. `epochs=None` never ends and every batch is full; otherwise the last one may
-        be short. Memory: `buffer_bytes` (at the stored dtype), a shard's mapping, and the batch.
+        The sequence is fixed by seed, batch size and buffer size. Memory: the buffer, a shard's mapping, and the batch.
+
+        Args:
+            site: alias of the site.
+            batch_size: rows of a batch.
+            seed: seed of the order.
+            split: "train" or "validation".
+            start: number of the first batch wanted, from 0, over all epochs.
+            epochs: how many; the last batch may then be short. None: without end, and every batch is full.
+            buffer_bytes: size of the buffer in which rows are shuffled, at the stored dtype.
+
+        Returns:
+            Batches `[batch_size, d]` in float32.
+
+        Raises:
+            WorkbenchError: the split has no rows, the site is unknown, or a shard was altered.
         """
         batch, filled = torch.empty(batch_size, self.width(site)), 0
         for buffer, order in self._runs(site, split, seed, start * batch_size, epochs, buffer_bytes):

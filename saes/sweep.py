@@ -23,10 +23,18 @@ MEASURED = ("rows", "l0", "explained_variance", "cosine", "dead_share", "dense_s
 
 
 def grid(base: Mapping[str, Any], vary: Mapping[str, Sequence[Any]]) -> dict[str, SAEConfig]:
-    """A configuration for each combination of the values in `vary`, over the settings in `base`, by a name.
+    """A configuration for each combination of values. All read the rows in one order, whatever their own seeds, so that
+    one reading can serve them all.
 
-    All read the rows in one order, whatever their own seeds, so that one reading can serve them all. Raises
-    `WorkbenchError` for an unknown setting and for a value that does not fit.
+    Args:
+        base: settings of `SAEConfig` that all share.
+        vary: values to combine by setting; they win over `base`.
+
+    Returns:
+        Configuration by name, such as "topk-k8".
+
+    Raises:
+        WorkbenchError: a setting is unknown, or a value does not fit.
     """
     shared = {"order": base.get("seed", 0), **base}
     combinations = [dict(zip(vary, values, strict=True)) for values in product(*vary.values())]
@@ -48,11 +56,26 @@ def train_all(
     checkpoint_every: int = 200,
     progress: Progress = SILENT,
 ) -> pd.DataFrame:
-    """Trains an SAE of each configuration at each site, into the folders `out_dir/<site>/<name>`; returns `table`.
+    """Trains an SAE of each configuration at each site, into the folders `out_dir/<site>/<name>`.
 
     Of one site, all configurations that share batch size and order learn from one reading of the rows. Each SAE has
     the same bits as if `saes.train` made it alone. What was stopped goes on, what is finished is left as it is.
-    The table is also written, to `out_dir/table.parquet`.
+
+    Args:
+        store: the rows.
+        sites: aliases; repeated ones count once.
+        configs: configuration by name.
+        out_dir: the folder of all of them; the table is written there too, as `table.parquet`.
+        device: where to train.
+        checkpoint_every: steps between two checkpoints.
+        progress: told of each step.
+
+    Returns:
+        A line for each SAE. Columns: sae (`<site>/<name>`), site, the settings of the training, and what was measured
+        on held-out rows: rows, l0, explained_variance, cosine, dead_share, dense_share.
+
+    Raises:
+        WorkbenchError: as `saes.train` does.
     """
     out_dir = Path(out_dir)
     runs = [
@@ -68,13 +91,31 @@ def train_all(
 
 
 def write_table(table: pd.DataFrame, out_dir: Path) -> None:
-    """Writes `out_dir/table.parquet`: a row an SAE."""
+    """Writes `out_dir/table.parquet`.
+
+    Args:
+        table: a line for each SAE.
+        out_dir: the folder of the sweep.
+
+    Raises:
+        WorkbenchError: it cannot be written.
+    """
     with replacing(out_dir / TABLE) as temporary:
         table.to_parquet(temporary, index=False)
 
 
 def log_density(sae_dir: Path | str) -> torch.Tensor:
-    """log₁₀ of the share of validation rows on which each latent fires; −10 where it never does."""
+    """How often each latent of a trained SAE fires on validation rows.
+
+    Args:
+        sae_dir: the folder of the SAE.
+
+    Returns:
+        log₁₀ of the share of rows, `[d_sae]`; −10 where it never fires.
+
+    Raises:
+        WorkbenchError: the file is absent, damaged or altered.
+    """
     path = Path(sae_dir) / "sparsity.safetensors"
     check_hash(path)
     return read_tensors(path)["sparsity"]

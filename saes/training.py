@@ -31,12 +31,29 @@ def train(
     resume: bool = True,
     progress: Progress = SILENT,
 ) -> SAE:
-    """Trains on the train split of `site`, measures on the validation split, and returns the SAE for inference.
+    """Trains an SAE on the train split of a site and measures it on the validation split.
 
-    `out_dir` becomes a sae-lens folder with `metrics.jsonl` (a line each `log_every` steps, written live),
-    `sparsity.safetensors` (log10 density on validation rows) and the figures in the metadata of `cfg.json`.
-    A run that was stopped goes on from its last checkpoint and ends with the same bits; a finished one is opened.
-    Raises `WorkbenchError` if `out_dir` holds another run (any run if not `resume`), or if a split has no rows.
+    `out_dir` becomes a sae-lens folder with `metrics.jsonl` (written live), `sparsity.safetensors` (log₁₀ density on
+    validation rows) and the figures in the metadata of `cfg.json`. A run that was stopped goes on from its last
+    checkpoint and ends with the same bits; a finished one is opened.
+
+    Args:
+        store: the rows.
+        site: alias of a site of the store.
+        config: what to train.
+        out_dir: the folder of the SAE.
+        device: where to train.
+        checkpoint_every: steps between two checkpoints, ≥ 1.
+        log_every: steps between two lines of `metrics.jsonl`, ≥ 1.
+        resume: whether `out_dir` may hold an earlier part of this run.
+        progress: told of each step.
+
+    Returns:
+        The SAE for inference, on `device`.
+
+    Raises:
+        WorkbenchError: `out_dir` holds another run or another process works there, a split has no rows, the training
+            diverges, memory is too small, or a file cannot be written.
     """
     run = TrainingRun(store, site, config, Path(out_dir), device)
     train_runs(

@@ -88,7 +88,14 @@ class TrainingRun:
             remove_checkpoints(self.out_dir)
 
     def batches(self, **options: Any) -> Iterator[Float32[Tensor, "n d"]]:
-        """The rows to learn from, in this run's order; `options` are those of `ActivationStore.batches`."""
+        """The rows to learn from, in this run's order.
+
+        Args:
+            options: those of `ActivationStore.batches`.
+
+        Returns:
+            Batches `[batch_size, d]`.
+        """
         return self.store.batches(self.site, self.config.batch_size, seed=self.config.order_seed, **options)
 
     def trainer(self, normal: Moments) -> Trainer:
@@ -96,6 +103,12 @@ class TrainingRun:
 
         Args:
             normal: mean and scale of the rows.
+
+        Returns:
+            A `sae_lens.SAETrainer`.
+
+        Raises:
+            WorkbenchError: the checkpoint is damaged.
         """
         trainer = make_trainer(self.config, normal.mean, normal.scale, self.device)
         if self.config.architecture == "jumprelu":
@@ -108,8 +121,11 @@ class TrainingRun:
     def finish(self, trainer: Trainer) -> None:
         """Folds the input scale, sets a learnt threshold right, measures, and writes the folder for inference.
 
+        Args:
+            trainer: the trainer after its last step.
+
         Raises:
-            WorkbenchError: what was learnt cannot be measured, since it is not finite.
+            WorkbenchError: what was learnt gives numbers that are not finite, or a file cannot be written.
         """
         trainer.sae.fold_activation_norm_scaling_factor(trainer.activation_scaler.scaling_factor)
         with tempfile.TemporaryDirectory() as inference_dir:
@@ -128,11 +144,25 @@ class TrainingRun:
         remove_checkpoints(self.out_dir)
 
     def diverged(self, what: str) -> WorkbenchError:
-        """The error for a run that went to infinity; `what` says where it shows."""
+        """The error for a run that went to infinity.
+
+        Args:
+            what: where it shows.
+
+        Returns:
+            The error, for the caller to raise.
+        """
         return WorkbenchError(f"The training in {self.out_dir} diverged: {what}.", "Choose a smaller lr or sparsity.")
 
     def metadata(self, metrics: SAEMetrics) -> dict[str, Any]:
-        """What a reader of the folder needs to use the SAE at the right place, and to know how good it is."""
+        """What a reader of the folder needs to use the SAE at the right place, and to know how good it is.
+
+        Args:
+            metrics: what was measured on validation rows.
+
+        Returns:
+            JSON values by name.
+        """
         manifest = self.store.manifest
         site = manifest.sites[self.site]
         return {

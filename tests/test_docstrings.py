@@ -1,0 +1,74 @@
+"""Whoever asks `help()` of a public name of saes or probes reads what goes in, what comes out and what is refused."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LATER = {"statistics.py"}
+FILES = [path for name in ("saes", "probes") for path in sorted((ROOT / name).glob("*.py")) if path.name not in LATER]
+Function = ast.FunctionDef
+
+
+def public(body: list[ast.stmt]) -> list[ast.stmt]:
+    return [node for node in body if not getattr(node, "name", "_").startswith("_")]
+
+
+def functions(tree: ast.Module) -> Iterator[tuple[str, Function]]:
+    """All public functions, and the public methods of public classes, by their names."""
+    for node in public(tree.body):
+        if isinstance(node, Function):
+            yield node.name, node
+        elif isinstance(node, ast.ClassDef):
+            yield from ((f"{node.name}.{each.name}", each) for each in public(node.body) if isinstance(each, Function))
+
+
+def section(doc: str, *heads: str) -> str:
+    """What stands below one of the headings, up to the next one; "" if none is there."""
+    lines = doc.splitlines()
+    starts = [number for number, line in enumerate(lines) if line.strip() in heads]
+    if not starts:
+        return ""
+    rest = lines[starts[0] + 1 :]
+    stop = next((number for number, line in enumerate(rest) if line and not line.startswith(" ")), len(rest))
+    return "\n".join(rest[:stop])
+
+
+def lacking(function: Function) -> list[str]:
+    """What the docstring of a function does not say. A property says in one sentence what it is."""
+    doc = ast.get_docstring(function) or ""
+    if not doc:
+        return ["a docstring"]
+    kinds = {getattr(each, "id", getattr(each, "attr", "")) for each in function.decorator_list}
+    if "property" in kinds:
+        return []
+    every = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    extra = [each for each in (function.args.vararg, function.args.kwarg) if each]
+    names = [each.arg for each in (*every, *extra) if each.arg not in ("self", "cls", "ctx")]
+    args = section(doc, "Args:")
+    lacks = [f"Args: {name}" for name in names if f"{name}:" not in args]
+    returns = ast.unparse(function.returns) if function.returns else "None"
+    if returns not in ("None", "NoReturn", "Iterator[None]") and not section(doc, "Returns:", "Yields:"):
+        lacks.append("Returns")
+    if "raise " in ast.unparse(function) and not section(doc, "Raises:"):
+        lacks.append("Raises")
+    return lacks
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}.{path.stem}")
+def test_every_public_function_says_what_it_takes_gives_and_refuses(path):
+    lacks = {name: missing for name, node in functions(ast.parse(path.read_text())) if (missing := lacking(node))}
+    assert not lacks, "\n".join(f"{name}: {', '.join(missing)}" for name, missing in lacks.items())
+
+
+def test_what_is_missing_is_found():
+    def of(text):
+        return lacking(ast.parse(text).body[0])
+
+    assert of("def f(): ...") == ["a docstring"]
+    assert of('def f(a, *, b):\n    """Does.\n\n    Args:\n        a: one."""') == ["Args: b"]
+    assert of('def f() -> int:\n    """Does."""') == ["Returns"]
+    assert of('def f():\n    """Does."""\n    raise error') == ["Raises"]
+    assert of('def f(a) -> int:\n    """Does.\n\n    Args:\n        a: one.\n\n    Returns:\n        Two."""') == []
