@@ -72,6 +72,8 @@ class Dictionary:
         b_dec = sae.b_dec.detach()
         b_in = b_dec if sae.cfg.apply_b_dec_to_input else torch.zeros_like(b_dec)
         threshold = sae.threshold.detach() if architecture == "jumprelu" else None
+        if threshold is not None:  # infinity, which no activation reaches, as the largest number: edits hold no other
+            threshold = threshold.clamp(max=torch.finfo(threshold.dtype).max)
         return cls(architecture, W_enc, b_enc, W_dec, b_dec, b_in, getattr(sae.cfg, "k", None), threshold)
 
     @classmethod

@@ -3,14 +3,17 @@
 `import workbench as wb` loads neither torch nor diffusers: each public name is imported when it is first used.
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import Any
 
-PUBLIC = {
+from workbench.erasure import METHODS as _METHODS
+
+PUBLIC = {  # name → the file that has it
     "load": "workbench.models",
     "Model": "workbench.models",
+    "Diffusion": "workbench.models",
+    "TokenIds": "workbench.models",
+    "TokenEmbeddings": "workbench.models",
     "Site": "workbench.hooks",
     "SiteEdit": "workbench.hooks",
     "AttentionRecorder": "workbench.hooks",
@@ -27,27 +30,33 @@ PUBLIC = {
     "feature_pictures": "workbench.interpret.attribution.pictures",
     "feature_graph": "workbench.interpret.attribution.graph",
     "inside": "workbench.interpret.inside",
+    "Edit": "workbench.edits",
+    "EditFields": "workbench.edits",
     "ActivationEdit": "workbench.edits",
+    "ActivationProgram": "workbench.edits",
+    "AdapterEdit": "workbench.edits",
+    "ComposedEdit": "workbench.edits",
+    "GuidanceEdit": "workbench.edits",
+    "GuidanceRule": "workbench.edits",
+    "PromptEdit": "workbench.edits",
     "WeightEdit": "workbench.edits",
     "load_edit": "workbench.edits",
+    "combined": "workbench.edits",
+    "transferred": "workbench.edits",
+    "to_peft": "workbench.edits.exporting",
     "bake": "workbench.edits.bake",
     "unbake": "workbench.edits.bake",
     "purified": "workbench.fitting.inversion",
     "METHODS": "workbench.erasure",
     "find_method": "workbench.erasure",
-    "ItD": "workbench.erasure.itd",
-    "DetectReplace": "workbench.erasure.detect_replace",
-    "ConceptSteerer": "workbench.erasure.steerer",
-    "SAeUron": "workbench.erasure.saeuron",
-    "UCE": "workbench.erasure.uce",
-    "UCEDebias": "workbench.erasure.uce_debias",
-    "TRCE": "workbench.erasure.trce",
-    "RECE": "workbench.erasure.rece",
-    "RealEra": "workbench.erasure.realera",
-    "SLD": "workbench.erasure.sld",
-    "NegativePrompt": "workbench.erasure.negative_prompt",
-    "CoErasing": "workbench.erasure.co_erasing",
+    "Method": "workbench.erasure.method",
+    "ErasureMethod": "workbench.erasure.method",
+    "Supports": "workbench.erasure.method",
+    "Reference": "workbench.papers",
+    **{kind: module for module, _, kind in (home.partition(":") for home in _METHODS.values())},
     "Suite": "workbench.evaluation.suites",
+    "SuiteRow": "workbench.evaluation.suites",
+    "Judge": "workbench.evaluation.judges",
     "read_suite": "workbench.evaluation.suites",
     "evaluate": "workbench.evaluation.evaluate",
     "evaluate_concepts": "workbench.evaluation.evaluate",
@@ -55,6 +64,7 @@ PUBLIC = {
     "measure_drift": "workbench.interpret.drift",
     "decodability": "workbench.interpret.decodability",
     "Comparison": "workbench.comparison.plan",
+    "Subject": "workbench.comparison.plan",
     "read_comparison": "workbench.comparison.plan",
     "compare": "workbench.comparison.compare",
     "metrics": "workbench.evaluation.tables",
@@ -67,18 +77,6 @@ PUBLIC = {
     "report": "workbench.reports.report",
     "WorkbenchError": "saes.errors",
 }
-
-
-class _Package(ModuleType):
-    """The package as a module. A function may share its name with the file that holds it (`wb.harvest`): the import
-    system would put the file in the function's place, so a submodule never takes the place of a public name."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (name in PUBLIC and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

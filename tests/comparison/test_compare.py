@@ -13,10 +13,12 @@ from saes.progress import SILENT
 from tests.comparison.small import CAT, FOX, SUBJECTS, comparison, two_methods
 from tests.evaluation.small import Brightness
 from tests.killing import kill_and_go_on
+from tests.tiny_adapters import save_tiny_adapter
 from workbench.comparison.compare import compare, fit_all
 from workbench.comparison.fits import Fitter, fit_seconds
 from workbench.conditions import UNEDITED
 from workbench.edits import ComposedEdit, WeightEdit
+from workbench.erasure.co_erasing import CoErasing
 from workbench.erasure.detect_replace import DetectReplace
 from workbench.erasure.esd import ESD
 from workbench.erasure.few_shot import FewShot
@@ -87,6 +89,19 @@ def test_another_autoencoder_in_the_same_folder_is_another_fit(tiny_sd1, tmp_pat
     first = set(files(tmp_path / "run", "fits/*.json"))
     fit_all(tiny_sd1, comparison(methods), tmp_path / "run")
     assert len(set(files(tmp_path / "run", "fits/*.json")) - first) == len(first)
+
+
+@pytest.mark.parametrize(
+    "part", ["adapter.safetensors", "image_encoder/model.safetensors", "image_encoder/config.json"]
+)
+def test_another_image_adapter_in_the_same_folder_is_another_fit(tiny_sd1, tmp_path, part):
+    folder = save_tiny_adapter(tiny_sd1, tmp_path / "adapter")
+    method = CoErasing(adapter=str(folder))
+    fitter = Fitter(tiny_sd1, tmp_path / "run", 0, SILENT)
+    before = fitter._key(method, [], [])
+    assert fitter._key(method, [], []) == before
+    (folder / part).write_bytes((folder / part).read_bytes() + b" ")
+    assert fitter._key(method, [], []) != before
 
 
 def test_other_pictures_in_the_same_folder_are_another_fit(tiny_sd1, tmp_path):

@@ -52,7 +52,7 @@ def test_the_suites_get_the_prompts_per_role_and_the_seed(tmp_path):
         ("per_role", "per_rol", "Unknown key 'per_rol'. Did you mean 'per_role'"),
         ("method: uce, damping: 2", "method: uec", "Unknown method 'uec'. Did you mean 'uce'"),
         ("damping: 2", "dampign: 2", "method damped: Unknown key 'dampign'. Did you mean 'damping'"),
-        ("damping: 2", "damping: -2", "damping is -2"),
+        ("damping: 2", "damping: -2", "damping: Input should be greater than or equal to 0"),
         ("damping: 2", "damping: much", "method damped: damping"),
         ("per_role: 3", "per_role: 0", "per_role"),
         ("joint", "jointly", "ways"),

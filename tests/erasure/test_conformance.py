@@ -1,18 +1,20 @@
 """Every method of the table against the public conformance suite, and methods that break each promise."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT
 from tests.tiny_adapters import save_tiny_adapter
 from tests.tiny_saes import memorising_sae, random_sae, save_tiny_sae
 from workbench.concepts import Concept
+from workbench.edits import KINDS, ActivationEdit
 from workbench.erasure import METHODS, find_method
 from workbench.erasure.all_but_one import AllButOne
 from workbench.erasure.co_erasing import CoErasing
@@ -32,6 +34,7 @@ from workbench.erasure.steerer import ConceptSteerer
 from workbench.erasure.trce import TRCE
 from workbench.erasure.uce import UCE
 from workbench.erasure.uce_debias import UCEDebias
+from workbench.knobs import Opens, hints_of
 from workbench.testing import CHECKS, NEED_A_GPU, Case, check_method, images_in_another_process
 
 FOX = Concept("fox", anchor="cat", retain=["dog", "bear"], templates=["a photo of a {}", "{}"])
@@ -145,13 +148,24 @@ class Broken:
     inner: ItD
     breaks: Callable[..., Any]
 
-    paper: ClassVar[str] = "none"
+    name: ClassVar[str] = "itd"
+    paper: ClassVar[None] = None
     family: ClassVar[str] = "deactivation"
     supports: ClassVar[Supports] = ItD.supports
     cost: ClassVar[str] = ItD.cost
 
+    def inputs(self):
+        return self.inner.inputs()
+
     def fit(self, model, concepts, *, seed=0, progress=SILENT):
         return self.breaks(self.inner, model, concepts, seed, progress)
+
+
+class NamesNoInputs(ItD):
+    """ItD without a word about its autoencoder."""
+
+    def inputs(self):
+        return ()
 
 
 def does_nothing(inner, model, concepts, seed, progress):
@@ -191,9 +205,42 @@ def forgets_its_model(inner, model, concepts, seed, progress):
     return replace(inner.fit(model, concepts, seed=seed, progress=progress), base_fingerprint="")
 
 
+class Forgetful(ActivationEdit):
+    """Saves another strength than its own."""
+
+    def save(self, path):
+        ActivationEdit.save(replace(self, settings={**self.settings, "strength": 3.0}), path)
+
+
+class Local(ActivationEdit):
+    """Of a kind that this process alone knows."""
+
+    kind: ClassVar[str] = "local"
+
+
+class Restless(ActivationEdit):
+    """Its no-op is no such thing."""
+
+    def no_op(self):
+        return replace(self, method="no-op")
+
+
+def made_as(kind):
+    """The method's edit as one of another class."""
+
+    def breaks(inner, model, concepts, seed, progress):
+        edit = inner.fit(model, concepts, seed=seed, progress=progress)
+        return kind(**{one.name: getattr(edit, one.name) for one in fields(edit)})
+
+    return breaks
+
+
 @pytest.mark.parametrize(
     ("breaks", "check"),
     [
+        (made_as(Forgetful), "survives_the_disk"),
+        (made_as(Local), "works_in_another_process"),
+        (made_as(Restless), "composes"),
         (does_nothing, "changes_the_target"),
         (leaves_a_hook, "never_mutates_the_model"),
         (draws_globally, "is_deterministic"),
@@ -205,11 +252,59 @@ def forgets_its_model(inner, model, concepts, seed, progress):
         pytest.param(does_nothing, "acts_on_a_gpu", marks=pytest.mark.gpu),
     ],
 )
-def test_a_broken_promise_is_found(cases, breaks, check, tiny_sd1):
+def test_a_broken_promise_is_found(cases, breaks, check, tiny_sd1, monkeypatch):
+    monkeypatch.setitem(KINDS, "local", f"{__name__}:Local")
     case = cases["itd"]
     with pytest.raises(AssertionError):
         CHECKS[check](replace(case, method=Broken(case.method, breaks)))
     tiny_sd1.module("unet.mid_block")._forward_hooks.clear()
+
+
+def test_an_input_that_is_not_named_is_found(cases):
+    case, method = cases["itd"], cases["itd"].method
+    with pytest.raises(AssertionError, match=r"inputs\(\) does not name is needed"):
+        CHECKS["names_its_inputs"](replace(case, method=NamesNoInputs(sae=method.sae, m=method.m)))
+
+
+def test_every_check_has_a_twin_that_it_finds():
+    twins = test_a_broken_promise_is_found.pytestmark[0].args[1]
+    found = {"names_its_inputs", *((one.values if hasattr(one, "values") else one)[1] for one in twins)}
+    assert found == CHECKS.keys()
+
+
+TEXTS = {  # knobs that are text and name no file
+    ("esd", "erase_from"),
+    ("sld", "strength"),
+    ("uce_debias", "attributes"),
+    ("uce_debias", "voter"),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_knob_that_names_a_file_is_marked_so(name):
+    for knob, hint in hints_of(find_method(name)).items():
+        if str in (hint.__origin__, *get_args(hint.__origin__)):
+            marked = any(isinstance(one, Opens) for one in hint.__metadata__)
+            assert marked != ((name, knob) in TEXTS), knob
+
+
+@pytest.fixture(scope="module")
+def with_folders(cases, tmp_path_factory) -> dict[str, Case]:
+    """The methods that read pictures of a user's, with some."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in range(2):
+        Image.fromarray(np.full((64, 64, 3), 60 * number + 20, np.uint8)).save(folder / f"{number}.png")
+    (folder / "notes.txt").write_text("passed over")
+    return {
+        name: replace(cases[name], method=replace(cases[name].method, folder=str(folder)))
+        for name in ("co_erasing", "concept_ablation", "few_shot")
+    }
+
+
+@pytest.mark.parametrize("name", ["co_erasing", "concept_ablation", "few_shot"])
+def test_the_inputs_are_named_of_methods_that_read_pictures_too(name, with_folders):
+    assert [path.name for path in with_folders[name].method.inputs()][:2] == ["0.png", "1.png"]
+    CHECKS["names_its_inputs"](with_folders[name])
 
 
 def test_all_checks_together_find_it_too(cases):

@@ -305,7 +305,9 @@ def test_what_cannot_be_fitted_is_refused_with_a_remedy(tiny_sd1, itd, settings,
         replace(itd, **settings).fit(tiny_sd1, [concept])
 
 
-@pytest.mark.parametrize(("settings", "said"), [({"m": 0}, "m is 0"), ({"threshold_factor": 1.5}, "would miss")])
+@pytest.mark.parametrize(
+    ("settings", "said"), [({"m": 0}, "m is 0"), ({"threshold_factor": 1.5}, "threshold_factor is 1.5")]
+)
 def test_settings_that_cannot_work_are_refused(settings, said):
     with pytest.raises(WorkbenchError, match=said):
         ItD(**settings)

@@ -287,7 +287,7 @@ def test_a_text_site_and_a_percentile_of_100_are_refused(tiny_sd1, tmp_path):
     text = save_tiny_sae(random_sae(tiny_sd1, "text.0"), tmp_path / "text")
     with pytest.raises(WorkbenchError, match="knows no steps"):
         SAeUron(sae=text).fit(tiny_sd1, [FOX])
-    with pytest.raises(WorkbenchError, match="percentile 100"):
+    with pytest.raises(WorkbenchError, match="percentile is 100"):
         SAeUron(percentile=100.0)
 
 

@@ -80,6 +80,14 @@ def test_tensors_and_settings_are_all_there_is(architecture):
     assert torch.equal(again.decode(again.encode(rows())), dictionary.decode(dictionary.encode(rows())))
 
 
+def test_a_threshold_that_nothing_reaches_is_a_number():
+    sae, x = sae_of("jumprelu"), rows()
+    sae.threshold[3] = torch.inf
+    dictionary = Dictionary.of(sae)
+    assert torch.isfinite(dictionary.tensors["threshold"]).all()
+    assert_close(dense(dictionary.encode(x)), sae.encode(x))
+
+
 def test_what_is_not_linear_in_the_input_is_refused():
     with pytest.raises(WorkbenchError, match="layer_norm"):
         Dictionary.of(sae_of("standard", normalize_activations="layer_norm"))

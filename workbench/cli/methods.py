@@ -43,8 +43,9 @@ def row_of(name: str) -> dict[str, Any]:
 
     method: Any = find_method(name)
     needs = [need.replace("|", " or ") for need in method.supports.needs]
+    paper = method.paper.short if method.paper else "none"
     return {
-        "method": name, "paper": method.paper, "family": method.family, "models": list(method.supports.kinds),
+        "method": name, "paper": paper, "family": method.family, "models": list(method.supports.kinds),
         "concepts need": needs, "cost": method.cost, "what": first_line(method),
     }  # fmt: skip
 
@@ -80,7 +81,7 @@ def per_cent(rate: dict[str, float] | None) -> str | None:
 def show_settings(name: str, *, json: bool) -> None:
     """Prints each setting of a method: name, type, default, and a line about it."""
     from workbench.erasure import find_method
-    from workbench.erasure.knobs import knobs
+    from workbench.knobs import knobs
 
     rows = [knob._asdict() for knob in knobs(find_method(name))]
     show(rows, json=json, title=f"Settings of {name} (for --set name=value, in YAML: null is none)")

@@ -15,7 +15,6 @@ from shutil import rmtree
 from typing import Any, NamedTuple
 
 from saes.disk import read_json, sha256_of, write_json
-from saes.files import WEIGHTS
 from saes.progress import Progress
 from workbench.concepts import Concept
 from workbench.edits import ComposedEdit, Edit, load_edit
@@ -23,7 +22,6 @@ from workbench.erasure.method import Method
 from workbench.evaluation.evaluate import save_edit
 from workbench.fitting.checkpoints import resumable
 from workbench.models import Model
-from workbench.shipped import sae_folder
 
 FIELDS = ("method", "concepts", "edit", "seconds")
 
@@ -70,11 +68,7 @@ class Fitter(NamedTuple):
     def _key(self, method: Method, concepts: Sequence[Concept], after: Sequence[Fitted]) -> str:
         kind = type(method)
         made = [f"{kind.__module__}:{kind.__qualname__}", asdict(method)]  # type: ignore[call-overload]
-        if name := getattr(method, "sae", ""):  # what lies in the folder decides, not where it lies
-            weights = sae_folder(name) / WEIGHTS
-            made.append(sha256_of(weights) if weights.exists() else "")
-        if folder := getattr(method, "folder", ""):  # pictures that a user gives
-            made.append([sha256_of(path) for path in sorted(Path(folder).glob("*")) if path.is_file()])
+        made.append([sha256_of(path) if path.is_file() else "" for path in method.inputs()])  # what lies there decides
         about = [asdict(concept) for concept in concepts]
         return hashed([made, about, self.seed, self.model.identity.hash, [done.key for done in after]])
 

@@ -1,5 +1,5 @@
-"""All but One: the guidance of one concept is rewritten, what guidance starts from is held (Hong et al. 2024,
-arXiv:2312.12807). "AbO (reconstructed)".
+"""All but One: Surgical Concept Erasing with Model Preservation in Text-to-Image Diffusion Models (Hong et al. 2024,
+arXiv:2312.12807), reconstructed. The guidance of one concept is rewritten, what guidance starts from is held.
 
 θ is a copy of the denoiser θ*, c a prompt of the concept, c′ the same with the alternative, ∅ the empty prompt, x_t a
 latent of a trajectory of c that is guided with w, g_θ(c) = ε_θ(x_t, c) − ε_θ(x_t, ∅), sg[·] passes no gradient.
@@ -23,18 +23,19 @@ in ESD: guidance is linear in them.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from annotated_types import Ge, Gt
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import Doc
 
-from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import WeightEdit
 from workbench.erasure.esd import Prompts, texts_of
-from workbench.erasure.method import Supports
+from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import changes, own_denoiser
 from workbench.fitting.embedding import encoded
 from workbench.fitting.pairs import Pair
@@ -47,47 +48,65 @@ from workbench.models import Diffusion
 from workbench.models.capabilities import CROSS_ATTENTION, NOISE_SCHEDULE
 from workbench.models.diffusion.architecture import Latents
 from workbench.models.encoding import together
+from workbench.papers import Reference
+
+Guided = Literal["alternative", "neutral", "negative"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AllButOne:
+class AllButOne(ErasureMethod):
     """Rewrites what a concept's prompts guide to, and holds the prediction without a prompt.
 
     A `WeightEdit`. No pictures are needed. The alternative is the concept's anchor; without one, "alternative" is
     "neutral". Of several concepts and prompts one is drawn for each latent.
     """
 
-    target: Literal["alternative", "neutral", "negative"] = "alternative"  # ĝ: what the concept's prompts guide to
-    negative_guidance: float = 1.0  # η: how far "negative" pushes away from the concept
-    hold: float = 1.0  # λ_u: weight of holding the prediction without a prompt
-    detach_uncond: bool = True  # sg of (2): no gradient through the prediction without a prompt
-    train: Literal["esd-x", "esd-u", "esd-strict", "self", "full"] = "esd-x"  # which parameters
-    prompts: Prompts = "name"  # the concept's name, its name in its templates, or also its synonyms
-    sampler: Literal["frozen", "online", "student"] = "frozen"  # x_t: of trajectories drawn once, or anew by θ* or θ
-    trajectories: int = 100  # how many of them, once
-    steps: int = 50  # of a whole trajectory
-    start_guidance: float = 3.0  # w: guidance of the trajectories
-    iterations: int = 1000  # training steps
-    batch: int = 1  # latents an iteration
-    lr: float = 1e-5  # Adam, constant
+    target: Annotated[Guided, Doc("ĝ: what the concept's prompts guide to.")] = "alternative"
+    negative_guidance: Annotated[float, Doc('η: how far "negative" pushes away from the concept.')] = 1.0
+    hold: Annotated[float, Ge(0), Doc("λ_u: weight of holding the prediction without a prompt.")] = 1.0
+    detach_uncond: Annotated[bool, Doc("Sg of (2): no gradient through the prediction without a prompt.")] = True
+    train: Annotated[Literal["esd-x", "esd-u", "esd-strict", "self", "full"], Doc("Which parameters.")] = "esd-x"
+    prompts: Annotated[Prompts, Doc("The concept's name, its name in its templates, or also its synonyms.")] = "name"
+    sampler: Annotated[
+        Literal["frozen", "online", "student"], Doc("x_t: of trajectories drawn once, or anew by θ* or θ.")
+    ] = "frozen"
+    trajectories: Annotated[int, Ge(1), Doc("How many of them, once.")] = 100
+    steps: Annotated[int, Ge(1), Doc("Of a whole trajectory.")] = 50
+    start_guidance: Annotated[float, Doc("w: guidance of the trajectories.")] = 3.0
+    iterations: Annotated[int, Ge(1), Doc("Training steps.")] = 1000
+    batch: Annotated[int, Ge(1), Doc("Latents an iteration.")] = 1
+    lr: Annotated[float, Gt(0), Doc("Adam, constant.")] = 1e-5
 
-    paper: ClassVar[str] = "arXiv:2312.12807"
+    name: ClassVar[str] = "all_but_one"
+    paper: ClassVar[Reference] = Reference(
+        title="All but One: Surgical Concept Erasing with Model Preservation in Text-to-Image Diffusion Models",
+        authors="S. Hong, J. Lee, S. S. Woo",
+        year=2024,
+        arxiv="2312.12807",
+        venue="AAAI",
+    )
     family: ClassVar[str] = "fine-tuning"
     supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, NOISE_SCHEDULE})
     cost: ClassVar[str] = "100 images, then 1,000 iterations of one pass of two rows"
 
-    def __post_init__(self) -> None:
-        for name in ("trajectories", "steps", "iterations", "batch"):
-            if getattr(self, name) < 1:
-                raise WorkbenchError(f"{name} is {getattr(self, name)}.", "Choose 1 or more.")
-        if self.hold < 0:
-            raise WorkbenchError(f"hold is {self.hold}.", "Choose 0 or more.")
-
     def fit(
         self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> WeightEdit:
-        """Raises `WorkbenchError` before any work for what cannot be trained, and for an alternative that is the
-        concept itself to the model."""
+        """Trains a copy of the denoiser by (4).
+
+        Args:
+            model: The model; it stays as it is.
+            concepts: What to erase; of several, one is drawn for each latent.
+            seed: Decides latents, timesteps and their order.
+            progress: Told of trajectories and training steps.
+
+        Returns:
+            The change of every parameter that was trained.
+
+        Raises:
+            WorkbenchError: Before any work, for parameters that cannot be trained and for an alternative that is the
+                concept itself to the model.
+        """
         self.supports.check("All but One", model, concepts)
         for concept in concepts:
             refuse_same_tokens(model, concept, [concept.name])
@@ -103,10 +122,7 @@ class AllButOne:
             return self.losses(model, student, seen)
 
         train(trained, loss, self.plan, seed=seed, what=what, progress=progress, label="guidance")
-        return WeightEdit(
-            tensors=changes(model, student, trained), settings=asdict(self), method="all_but_one",
-            concepts=[concept.name for concept in concepts], base_fingerprint=model.fingerprint, seed=seed,
-        )  # fmt: skip
+        return WeightEdit(tensors=changes(model, student, trained), **self.told(model, concepts, seed))
 
     @property
     def plan(self) -> Plan:

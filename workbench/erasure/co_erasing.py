@@ -1,4 +1,5 @@
-"""Co-Erasing: text and images together say what is to be erased (Li et al. 2025, arXiv:2505.11131).
+"""Co-Erasing: One Image is Worth a Thousand Words: A Usability Preservable Text-Image Collaborative Erasing Framework
+(Li et al. 2025, arXiv:2505.11131).
 
 A word covers only a part of what a model can draw of a concept; pictures that the model itself draws of it cover more.
 Stage T is ESD on the text. The image stage shows such pictures X to the teacher φ* and to the model in training φ by an
@@ -17,31 +18,35 @@ takes the last four positions of the text for one; it normalises pictures with o
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
+from annotated_types import Ge, Gt
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
+from typing_extensions import Doc
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import WeightEdit
 from workbench.erasure.esd import ESD, Prompts, texts_of
-from workbench.erasure.method import Supports
+from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import Wanted, changes, everything, own_denoiser
 from workbench.fitting.embedding import encoded
-from workbench.fitting.pictures import read_pictures
+from workbench.fitting.pictures import picture_files, read_pictures
 from workbench.fitting.selectors import is_cross_attention, select
 from workbench.fitting.training import Plan, check, train
 from workbench.fitting.trajectories import partway
+from workbench.knobs import Opens
 from workbench.models import Diffusion
 from workbench.models.capabilities import CROSS_ATTENTION, NOISE_SCHEDULE
 from workbench.models.diffusion.architecture import Latents
 from workbench.models.diffusion.image_prompt import Attached, ImagePrompt, Tokens
 from workbench.models.images import Images
-from workbench.shipped import ADAPTER
+from workbench.papers import Reference
+from workbench.shipped import ADAPTER, adapter_files
 
 
 def is_outside_cross_attention(name: str) -> bool:
@@ -53,43 +58,47 @@ TRAINED: dict[str, Wanted] = {"full": everything, "noxattn": is_outside_cross_at
 
 
 @dataclass(frozen=True, kw_only=True)
-class CoErasing:
+class CoErasing(ErasureMethod):
     """Negative guidance under text and images of the concept. A `WeightEdit` of the denoiser; no adapter stays.
 
     The images come from the model itself, made of the concept's prompts, or from a folder of pictures of one concept.
     `adapter` is a folder or file in diffusers' IP-Adapter layout, for this very architecture.
     """
 
-    images: int = 200  # of each concept
-    folder: str = ""  # take them from here instead
-    adapter: str = ADAPTER  # a folder or file in diffusers' IP-Adapter layout, or the shipped one
-    image_scale: float = 1.0  # s: how much of the image's attention is added to the text's
-    refine: bool = True  # mix the text's own rows by the image, as (1), in place of the image's tokens
-    beside_text: bool = True  # False: the image alone, with the empty text for e_c in (4) and (5)
-    noise: float = 0.0  # largest noise of (2)
-    blur: int = 5  # b of (3), in latent pixels: odd, or 0 for none
-    teacher: Literal["erased", "clean"] = "erased"  # φ*: the model after stage T, or before it
-    train: Literal["full", "noxattn"] = "full"  # what the image stage trains
-    negative_guidance: float = 1.0  # η, of both stages
-    prompts: Prompts = "name"  # what c is, as in ESD
-    steps: int = 50  # K, of a whole trajectory
-    text_iterations: int = 1000  # of stage T, on "esd-u"; 0 leaves it out
-    iterations: int = 1500  # of the image stage
-    lr: float = 1e-5  # Adam, constant, of both stages
+    images: Annotated[int, Ge(1), Doc("Of each concept.")] = 200
+    folder: Annotated[str, Opens(picture_files), Doc("Take them from here instead.")] = ""
+    adapter: Annotated[
+        str, Opens(adapter_files), Doc("A folder or file in diffusers' IP-Adapter layout, or the shipped one.")
+    ] = ADAPTER
+    image_scale: Annotated[float, Doc("s: how much of the image's attention is added to the text's.")] = 1.0
+    refine: Annotated[bool, Doc("Mix the text's own rows by the image, as (1), in place of the image's tokens.")] = True
+    beside_text: Annotated[bool, Doc("False: the image alone, with the empty text for e_c in (4) and (5).")] = True
+    noise: Annotated[float, Ge(0), Doc("Largest noise of (2).")] = 0.0
+    blur: Annotated[int, Ge(0), Doc("b of (3), in latent pixels: odd, or 0 for none.")] = 5
+    teacher: Annotated[Literal["erased", "clean"], Doc("φ*: the model after stage T, or before it.")] = "erased"
+    train: Annotated[Literal["full", "noxattn"], Doc("What the image stage trains.")] = "full"
+    negative_guidance: Annotated[float, Doc("η, of both stages.")] = 1.0
+    prompts: Annotated[Prompts, Doc("What c is, as in ESD.")] = "name"
+    steps: Annotated[int, Ge(1), Doc("K, of a whole trajectory.")] = 50
+    text_iterations: Annotated[int, Ge(0), Doc('Of stage T, on "esd-u"; 0 leaves it out.')] = 1000
+    iterations: Annotated[int, Ge(1), Doc("Of the image stage.")] = 1500
+    lr: Annotated[float, Gt(0), Doc("Adam, constant, of both stages.")] = 1e-5
 
-    paper: ClassVar[str] = "arXiv:2505.11131"
+    name: ClassVar[str] = "co_erasing"
+    paper: ClassVar[Reference] = Reference(
+        title="One Image is Worth a Thousand Words: A Usability Preservable Text-Image Collaborative Erasing Framework",
+        authors="F. Li, Q. Xu, S. Bao, Z. Yang, X. Cao, Q. Huang",
+        year=2025,
+        arxiv="2505.11131",
+        venue="ICML",
+    )
     family: ClassVar[str] = "fine-tuning"
     supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, NOISE_SCHEDULE})
     cost: ClassVar[str] = "200 images; some 28 passes an iteration, 2,500 of them; needs an IP-Adapter"
 
     def __post_init__(self) -> None:
-        for name in ("images", "steps", "iterations"):
-            if getattr(self, name) < 1:
-                raise WorkbenchError(f"{name} is {getattr(self, name)}.", "Choose 1 or more.")
-        for name in ("text_iterations", "noise"):
-            if getattr(self, name) < 0:
-                raise WorkbenchError(f"{name} is {getattr(self, name)}.", "Choose 0 or more.")
-        if self.blur < 0 or (self.blur and self.blur % 2 == 0):
+        super().__post_init__()
+        if self.blur and self.blur % 2 == 0:
             raise WorkbenchError(f"A blur of {self.blur} has no middle.", "Choose an odd number, or 0 for none.")
         if self.refine and not self.beside_text:
             raise WorkbenchError(
@@ -99,8 +108,20 @@ class CoErasing:
     def fit(
         self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> WeightEdit:
-        """All concepts at once. What cannot be trained, read or loaded is refused with a `WorkbenchError` before any
-        work."""
+        """Trains a copy of the denoiser on text, then on text and images.
+
+        Args:
+            model: The model; it stays as it is.
+            concepts: What to erase, all at once. Pictures of a folder show a single one.
+            seed: Decides pictures, latents, timesteps, noise and their order.
+            progress: Told of pictures and training steps.
+
+        Returns:
+            The change of every parameter that was trained; no adapter stays.
+
+        Raises:
+            WorkbenchError: Before any work, for what cannot be trained, read or loaded.
+        """
         self.supports.check("Co-Erasing", model, concepts)
         prompter = ImagePrompt.open(self.adapter, model)
         given = self._given(model, concepts, seed)
@@ -110,10 +131,7 @@ class CoErasing:
             pictures = self._drawn(model, one, seed, progress) if given is None else given
             subjects.append(Subject(texts_of([one], self.prompts), prompter.tokens(pictures)))
         student, names = self._trained(model, concepts, prompter, subjects, seed, progress)
-        return WeightEdit(
-            tensors=changes(model, student, names), settings=asdict(self), method="co_erasing",
-            concepts=[concept.name for concept in concepts], base_fingerprint=model.fingerprint, seed=seed,
-        )  # fmt: skip
+        return WeightEdit(tensors=changes(model, student, names), **self.told(model, concepts, seed))
 
     @property
     def plan(self) -> Plan:
@@ -195,7 +213,7 @@ class CoErasing:
 
 @torch.no_grad()
 def add(edit: WeightEdit, model: Diffusion) -> None:
-    """Adds the edit to the parameters of a handle of one's own for good."""
+    """Adds the deltas to the model's parameters in place. `model` must be a private copy."""
     for name, delta in edit.weight_deltas(model).items():
         model.parameter(name).add_(delta)
 

@@ -1,4 +1,6 @@
-"""Concept Ablation: a concept's prompts are answered as its anchor's (Kumari et al. 2023, arXiv:2303.13516).
+"""Concept Ablation: Ablating Concepts in Text-to-Image Diffusion Models (Kumari et al. 2023, arXiv:2303.13516).
+
+A concept's prompts are answered as its anchor's.
 
 θ is a copy of the denoiser, z_t noised pictures of the anchor, which the model itself drew of anchor prompts c, and c*
 the same prompt for the concept ("a photo of a cat", "a photo of a fox"); u is the noise in z_t (or the v or z₀ of a
@@ -18,73 +20,104 @@ by another model, are not offered. `lr` is the rate that counts: the code multip
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
+from annotated_types import Ge, Gt
 from jaxtyping import Float
 from torch import Tensor, nn
+from typing_extensions import Doc
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import WeightEdit
-from workbench.erasure.method import Supports
+from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import changes, denoiser_parameters, own_denoiser
 from workbench.fitting.embedding import encoded
 from workbench.fitting.noising import noised_and_target
-from workbench.fitting.pictures import Pictures, read_pictures
+from workbench.fitting.pictures import Pictures, picture_files, read_pictures
 from workbench.fitting.resizing import Resized, resized
 from workbench.fitting.rows import refuse_same_tokens
 from workbench.fitting.selectors import is_key_or_value, select, wanted
 from workbench.fitting.training import Plan, check, train
 from workbench.fitting.wording import Wording, anchor_prompts, target_prompt
+from workbench.knobs import Opens
 from workbench.models import Diffusion
 from workbench.models.capabilities import CROSS_ATTENTION, NOISE_SCHEDULE
 from workbench.models.diffusion.architecture import Latents
+from workbench.papers import Reference
 
 TRAINED = {"cross-attn": "esd-strict", "attn": "attention", "full-weight": "full"}  # the paper's names → ours
 AS_THEY_ARE = ("style", "unsafe")  # kinds whose pictures are never resized, as in the published commands
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConceptAblation:
+class ConceptAblation(ErasureMethod):
     """Maps what a concept's prompts predict onto what its anchor's do, on pictures of the anchor. A `WeightEdit`.
 
     The model draws the pictures itself, or they come from a folder, whose names the anchor prompts follow in turn.
     """
 
-    label: Literal["model", "noise"] = "model"  # what is learned: the answer to the anchor (1), or the noise (2)
-    teacher: Literal["self", "frozen"] = "self"  # who answers to the anchor: the model in training, or the one before
-    train: Literal["cross-attn", "attn", "full-weight"] = "cross-attn"  # keys and values, all attention, everything
-    protect_begin: bool = True  # no gradient through the first token, which all prompts share
-    prior: float = 0.0  # λ: weight of ordinary training on the anchor's pictures; 1 in the code where it is used
-    wording: Wording = "by kind"  # styles and what is unsafe beside the anchor's prompt, all else in the anchor's place
-    resize: bool = True  # pictures at random sizes, with words for it; not for styles nor for what is unsafe
-    folder: str = ""  # of pictures of the one concept's anchor; left out, the model draws them
-    images: int = 200  # how many it draws for each concept
-    guidance_scale: float = 6.0  # with which it draws them
-    iterations: int = 100  # training steps
-    batch: int = 8  # pictures an iteration
-    lr: float = 1.6e-5  # AdamW with decay 0.01, constant; 4e-6 times the batch of 4 in the code
+    label: Annotated[
+        Literal["model", "noise"], Doc("What is learned: the answer to the anchor (1), or the noise (2).")
+    ] = "model"
+    teacher: Annotated[
+        Literal["self", "frozen"], Doc("Who answers to the anchor: the model in training, or the one before.")
+    ] = "self"
+    train: Annotated[
+        Literal["cross-attn", "attn", "full-weight"], Doc("Keys and values, all attention, everything.")
+    ] = "cross-attn"
+    protect_begin: Annotated[bool, Doc("No gradient through the first token, which all prompts share.")] = True
+    prior: Annotated[
+        float, Ge(0), Doc("λ: weight of ordinary training on the anchor's pictures; 1 in the code where it is used.")
+    ] = 0.0
+    wording: Annotated[
+        Wording, Doc("Styles and what is unsafe beside the anchor's prompt, all else in the anchor's place.")
+    ] = "by kind"
+    resize: Annotated[
+        bool, Doc("Pictures at random sizes, with words for it; not for styles nor for what is unsafe.")
+    ] = True
+    folder: Annotated[
+        str, Opens(picture_files), Doc("Of pictures of the one concept's anchor; left out, the model draws them.")
+    ] = ""
+    images: Annotated[int, Ge(1), Doc("How many it draws for each concept.")] = 200
+    guidance_scale: Annotated[float, Doc("With which it draws them.")] = 6.0
+    iterations: Annotated[int, Ge(1), Doc("Training steps.")] = 100
+    batch: Annotated[int, Ge(1), Doc("Pictures an iteration.")] = 8
+    lr: Annotated[float, Gt(0), Doc("AdamW with decay 0.01, constant; 4e-6 times the batch of 4 in the code.")] = 1.6e-5
 
-    paper: ClassVar[str] = "arXiv:2303.13516"
+    name: ClassVar[str] = "concept_ablation"
+    paper: ClassVar[Reference] = Reference(
+        title="Ablating Concepts in Text-to-Image Diffusion Models",
+        authors="N. Kumari, B. Zhang, S.-Y. Wang, E. Shechtman, R. Zhang, J.-Y. Zhu",
+        year=2023,
+        arxiv="2303.13516",
+        venue="ICCV",
+    )
     family: ClassVar[str] = "fine-tuning"
     supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, NOISE_SCHEDULE}, needs=("anchor",))
     cost: ClassVar[str] = "200 images a concept, then 100 iterations on 8 of them"
 
-    def __post_init__(self) -> None:
-        for name in ("images", "iterations", "batch"):
-            if getattr(self, name) < 1:
-                raise WorkbenchError(f"{name} is {getattr(self, name)}.", "Choose 1 or more.")
-        if self.prior < 0:
-            raise WorkbenchError(f"prior is {self.prior}.", "Choose 0 or more.")
-
     def fit(
         self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> WeightEdit:
-        """All concepts at once. Raises `WorkbenchError` before any work for pictures that cannot be used, weights that
-        cannot be trained, and an anchor that is the concept itself to the model."""
+        """Trains a copy of the denoiser by (3).
+
+        Args:
+            model: The model; it stays as it is.
+            concepts: What to erase, all at once. Each with an anchor.
+            seed: Decides pictures, noise, timesteps, sizes and their order.
+            progress: Told of pictures and training steps.
+
+        Returns:
+            The change of every parameter that was trained.
+
+        Raises:
+            WorkbenchError: Before any work, for pictures that cannot be used, weights that cannot be trained, and an
+                anchor that is the concept itself to the model.
+        """
         self.supports.check("Concept Ablation", model, concepts)
         for concept in concepts:
             refuse_same_tokens(model, concept, [concept.name])
@@ -101,10 +134,7 @@ class ConceptAblation:
         with protected(student, self.protect_begin):
             what = [asdict(self), [concept.name for concept in concepts], about, model.fingerprint]
             train(trained, loss, self.plan, seed=seed, what=what, progress=progress, label="ablation")
-        return WeightEdit(
-            tensors=changes(model, student, trained), settings=asdict(self), method="concept_ablation",
-            concepts=[concept.name for concept in concepts], base_fingerprint=model.fingerprint, seed=seed,
-        )  # fmt: skip
+        return WeightEdit(tensors=changes(model, student, trained), **self.told(model, concepts, seed))
 
     @property
     def plan(self) -> Plan:

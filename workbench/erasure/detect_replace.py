@@ -1,4 +1,5 @@
 """Detect and replace: an SAE decides which prompts show a concept, and real activations of its anchor take its place.
+There is no paper.
 
 An SAE is known to detect better than it edits: driven features leave the stream where no prompt has put it. Here ItD
 (arXiv:2503.09446, in `itd.py`) decides, and what it would have driven away is replaced by what the text encoder makes
@@ -13,11 +14,13 @@ of the anchor's or concept's own name, for the end at the first end token, for p
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
+from annotated_types import Ge, Gt, Le
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from typing_extensions import Doc
 
 from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
@@ -29,44 +32,55 @@ from workbench.edits import ActivationEdit, ComposedEdit, Edit
 from workbench.edits.programs import ActivationProgram, turned
 from workbench.erasure import itd
 from workbench.erasure.itd import ItD, deactivated
-from workbench.erasure.method import Supports
+from workbench.erasure.method import ErasureMethod, Supports
 from workbench.hooks import Activation, Clock, Site
+from workbench.knobs import Opens
 from workbench.models import Model
 from workbench.models.capabilities import CROSS_ATTENTION, TEXT_ENCODER
+from workbench.papers import Reference
+from workbench.shipped import sae_files
 
 WORD, END, PADDING = 0, 1, 2  # rows of the tables of means; padding at position l is row PADDING + l
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectReplace:
+class DetectReplace(ErasureMethod):
     """The SAE decides, the anchor's activation replaces. Returns an `ActivationEdit`, for several concepts composed.
 
     `sae`, `m`, `synonyms` and `threshold_factor` are ItD's, and the prompts that are touched are the same. Where the
     anchor of a concept is erased as well, the anchor's own anchor takes its place.
     """
 
-    sae: str = "toy/text.2"  # a shipped SAE or a folder, at a text site
-    m: int | None = None  # strongest features of a prompt, as in ItD
-    synonyms: bool = False  # the concepts' synonyms calibrate too
-    threshold_factor: float | None = 0.99  # as in ItD; None: touch every prompt
-    by: Literal["activation", "difference"] = "difference"  # put (2), or added as a difference (3)
+    sae: Annotated[str, Opens(sae_files), Doc("A shipped SAE or a folder, at a text site.")] = "toy/text.2"
+    m: Annotated[int | None, Ge(1), Doc("Strongest features of a prompt, as in ItD.")] = None
+    synonyms: Annotated[bool, Doc("The concepts' synonyms calibrate too.")] = False
+    threshold_factor: Annotated[float | None, Gt(0), Le(1), Doc("As in ItD; None: touch every prompt.")] = 0.99
+    by: Annotated[Literal["activation", "difference"], Doc("Put (2), or added as a difference (3).")] = "difference"
 
-    paper: ClassVar[str] = "none; it detects as arXiv:2503.09446"
+    name: ClassVar[str] = "detect_replace"
+    paper: ClassVar[Reference | None] = None
     family: ClassVar[str] = "deactivation"
     supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, TEXT_ENCODER}, needs=("anchor", "retain|captions"))
     cost: ClassVar[str] = "seconds; no images; needs an SAE"
-
-    def __post_init__(self) -> None:
-        self.detector()
 
     def detector(self) -> ItD:
         """The method that decides."""
         return ItD(sae=self.sae, m=self.m, synonyms=self.synonyms, threshold_factor=self.threshold_factor)
 
     def fit(self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT) -> Edit:
-        """One edit for each concept, all fitted on the model as it is. `seed` is only recorded.
+        """Fits one edit for each concept, all on the model as it is.
 
-        Raises what ItD raises, and `WorkbenchError` if concepts are each other's anchors.
+        Args:
+            model: The model; it stays as it is.
+            concepts: What to erase; each with an anchor and something to retain.
+            seed: Only recorded: nothing is drawn at random.
+            progress: Told of each batch of prompts.
+
+        Returns:
+            The edit of a single concept, or those of several composed.
+
+        Raises:
+            WorkbenchError: As ItD, and for concepts that are each other's anchors.
         """
         self.supports.check("DetectReplace", model, concepts)
         anchors = standing_anchors(concepts)

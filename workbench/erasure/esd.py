@@ -1,4 +1,6 @@
-"""ESD: the model's own guidance, turned round, is what it learns to say (Gandikota et al. 2023, arXiv:2303.07345).
+"""ESD: Erasing Concepts from Diffusion Models (Gandikota et al. 2023, arXiv:2303.07345).
+
+The denoiser is fine-tuned to predict its own negative guidance away from the concept.
 
 θ is a copy of the denoiser θ*; c the prompt of the concept, ∅ the empty one, f the prompt that loses it (c itself
 unless told otherwise), x_t a latent of a trajectory of f that is guided with w.
@@ -14,17 +16,18 @@ faster: 200 iterations at 2e-5 (2024) or 5e-5 (2025). (3) comes from them too, n
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from annotated_types import Ge, Gt
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import Doc
 
-from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import WeightEdit
-from workbench.erasure.method import Supports
+from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import changes, own_denoiser
 from workbench.fitting.embedding import encoded
 from workbench.fitting.memory import saving_memory
@@ -35,6 +38,7 @@ from workbench.fitting.views import Seen, View, whole_trajectories
 from workbench.models import Diffusion
 from workbench.models.capabilities import CROSS_ATTENTION, NOISE_SCHEDULE
 from workbench.models.diffusion.architecture import Latents
+from workbench.papers import Reference
 
 Prompts = Literal["name", "templates", "all"]
 Outputs = Float[Tensor, "*rows channels height width"]  # of the denoiser, raw
@@ -42,42 +46,58 @@ BATCH = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class ESD:
+class ESD(ErasureMethod):
     """Teaches cross-attention (x) or all else (u) to predict, for the concept, what guidance away from it would.
 
     A `WeightEdit`. No pictures are needed, nothing is retained on purpose. Of several concepts and prompts one is drawn
     for each iteration.
     """
 
-    train: Literal["esd-x", "esd-u", "esd-strict", "self", "full"] = "esd-x"  # which parameters
-    negative_guidance: float = 1.0  # η of (2), η′ of (3): how far away from the concept
-    erase_from: str = ""  # f: a prompt that loses the concept; left out, the concept's own
-    prompts: Prompts = "name"  # the concept's name, its name in its templates, or also its synonyms
-    sampler: Literal["student", "frozen"] = "student"  # who draws x_t; frozen: all trajectories once, beforehand
-    trajectories: int = 100  # how many of them
-    steps: int = 50  # of a whole trajectory
-    start_guidance: float = 3.0  # w: guidance of the trajectories
-    iterations: int = 1000  # training steps
-    batch: int = 1  # latents a loss
-    micro_batches: int = 1  # losses an iteration, which several GPUs share
-    lr: float = 1e-5  # Adam, constant
-    save_memory: bool = False  # a third more work for a fraction of the memory; same edit
+    train: Annotated[Literal["esd-x", "esd-u", "esd-strict", "self", "full"], Doc("Which parameters.")] = "esd-x"
+    negative_guidance: Annotated[float, Doc("η of (2), η′ of (3): how far away from the concept.")] = 1.0
+    erase_from: Annotated[str, Doc("f: a prompt that loses the concept; left out, the concept's own.")] = ""
+    prompts: Annotated[Prompts, Doc("The concept's name, its name in its templates, or also its synonyms.")] = "name"
+    sampler: Annotated[
+        Literal["student", "frozen"], Doc("Who draws x_t; frozen: all trajectories once, beforehand.")
+    ] = "student"
+    trajectories: Annotated[int, Ge(1), Doc("How many of them.")] = 100
+    steps: Annotated[int, Ge(1), Doc("Of a whole trajectory.")] = 50
+    start_guidance: Annotated[float, Doc("w: guidance of the trajectories.")] = 3.0
+    iterations: Annotated[int, Ge(1), Doc("Training steps.")] = 1000
+    batch: Annotated[int, Ge(1), Doc("Latents a loss.")] = 1
+    micro_batches: Annotated[int, Ge(1), Doc("Losses an iteration, which several GPUs share.")] = 1
+    lr: Annotated[float, Gt(0), Doc("Adam, constant.")] = 1e-5
+    save_memory: Annotated[bool, Doc("A third more work for a fraction of the memory; same edit.")] = False
 
-    paper: ClassVar[str] = "arXiv:2303.07345"
+    name: ClassVar[str] = "esd"
+    paper: ClassVar[Reference] = Reference(
+        title="Erasing Concepts from Diffusion Models",
+        authors="R. Gandikota, J. Materzyńska, J. Fiotto-Kaufman, D. Bau",
+        year=2023,
+        arxiv="2303.07345",
+        venue="ICCV",
+    )
     family: ClassVar[str] = "fine-tuning"
     supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, NOISE_SCHEDULE})
     cost: ClassVar[str] = "some 50 passes an iteration, 1,000 of them; with frozen trajectories 100 images and one pass"
 
-    def __post_init__(self) -> None:
-        for name in ("trajectories", "steps", "iterations", "batch", "micro_batches"):
-            if getattr(self, name) < 1:
-                raise WorkbenchError(f"{name} is {getattr(self, name)}.", "Choose 1 or more.")
-        _ = self.plan
-
     def fit(
         self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> WeightEdit:
-        """Raises `WorkbenchError` for what cannot be trained, before any work."""
+        """Trains a copy of the denoiser by (1).
+
+        Args:
+            model: The model; it stays as it is.
+            concepts: What to erase; of several, one is drawn for each iteration.
+            seed: Decides latents, timesteps and their order.
+            progress: Told of trajectories and training steps.
+
+        Returns:
+            The change of every parameter that was trained.
+
+        Raises:
+            WorkbenchError: For parameters that cannot be trained, before any work.
+        """
         self.supports.check("ESD", model, concepts)
         texts = texts_of(concepts, self.prompts)
         student = own_denoiser(model, wanted(self.train))
@@ -92,10 +112,7 @@ class ESD:
 
         with saving_memory(model, student, self.save_memory):
             train(trained, loss, self.plan, seed=seed, what=what, progress=progress, label="negative guidance")
-        return WeightEdit(
-            tensors=changes(model, student, trained), settings=asdict(self), method="esd",
-            concepts=[concept.name for concept in concepts], base_fingerprint=model.fingerprint, seed=seed,
-        )  # fmt: skip
+        return WeightEdit(tensors=changes(model, student, trained), **self.told(model, concepts, seed))
 
     @property
     def plan(self) -> Plan:

@@ -1,4 +1,4 @@
-"""Few-shot erasing: gradient ascent on the text encoder with a few pictures of the concept (Fuchi & Takagi 2024,
+"""Few-shot erasing: Erasing Concepts from Text-to-Image Diffusion Models with Few-shot Unlearning (Fuchi & Takagi 2024,
 arXiv:2405.07288).
 
 Textual inversion backwards: the denoiser is held, and the text encoder τ learns to describe the pictures badly, so that
@@ -20,60 +20,80 @@ the "zero-shot" of the code trains on uniform noise in a wrong shape. Its weight
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
+from annotated_types import Ge, Gt
 from jaxtyping import Float, Int64
 from torch import Tensor
+from typing_extensions import Doc
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import WeightEdit
-from workbench.erasure.method import Supports
+from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import Wanted, changes, own_text_encoder, parameters_of
 from workbench.fitting.noising import noised_and_target
-from workbench.fitting.pictures import Pictures, read_pictures
+from workbench.fitting.pictures import Pictures, picture_files, read_pictures
 from workbench.fitting.training import Plan, check, train
+from workbench.knobs import Opens
 from workbench.models import Diffusion
 from workbench.models.capabilities import NOISE_SCHEDULE, ONE_TEXT_ENCODER
 from workbench.models.diffusion.architecture import Latents
+from workbench.papers import Reference
 
 ENCODER = "text_encoder"
 Group = Literal["mlp-final-attn", "mlp", "attn", "mlp-attn", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FewShot:
+class FewShot(ErasureMethod):
     """Makes the text encoder describe a few pictures of the concept badly. A `WeightEdit` of the text encoder.
 
     Both branches of guidance move, the one without a prompt too. For models with one text encoder: of SDXL's two, and
     the pooled text beside them, those that stay would go on naming the concept.
     """
 
-    folder: str = ""  # of pictures of the one concept; left out, the model draws them itself
-    pictures: int = 4  # how many it draws of each concept
-    train: Group = "mlp-final-attn"  # which parts of each layer; final-attn: the attention of the last layer only
-    epochs: int = 5  # passes over the pictures: the only measure of strength
-    max_steps: int | None = None  # stops within an epoch; None: after all of them
-    batch: int = 2  # pictures a step
-    lr: float = 1e-5  # Adam, constant
+    folder: Annotated[
+        str, Opens(picture_files), Doc("Of pictures of the one concept; left out, the model draws them itself.")
+    ] = ""
+    pictures: Annotated[int, Ge(1), Doc("How many it draws of each concept.")] = 4
+    train: Annotated[Group, Doc("Parts of each layer; final-attn: of the last one only.")] = "mlp-final-attn"
+    epochs: Annotated[int, Ge(1), Doc("Passes over the pictures: the only measure of strength.")] = 5
+    max_steps: Annotated[int | None, Ge(1), Doc("Stops within an epoch; None: after all of them.")] = None
+    batch: Annotated[int, Ge(1), Doc("Pictures a step.")] = 2
+    lr: Annotated[float, Gt(0), Doc("Adam, constant.")] = 1e-5
 
-    paper: ClassVar[str] = "arXiv:2405.07288"
+    name: ClassVar[str] = "few_shot"
+    paper: ClassVar[Reference] = Reference(
+        title="Erasing Concepts from Text-to-Image Diffusion Models with Few-shot Unlearning",
+        authors="M. Fuchi, T. Takagi",
+        year=2024,
+        arxiv="2405.07288",
+        venue="BMVC",
+    )
     family: ClassVar[str] = "fine-tuning"
     supports: ClassVar[Supports] = Supports({ONE_TEXT_ENCODER, NOISE_SCHEDULE})
     cost: ClassVar[str] = "4 pictures, given or drawn; 10 steps, each one pass forward and backward"
 
-    def __post_init__(self) -> None:
-        for name in ("pictures", "epochs", "batch", "max_steps"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise WorkbenchError(f"{name} is {value}.", "Choose 1 or more.")
-
     def fit(
         self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> WeightEdit:
-        """All concepts at once. Pictures that cannot be read and weights that cannot be trained are refused with a
-        `WorkbenchError` before any work."""
+        """Trains a copy of the text encoder by (3).
+
+        Args:
+            model: The model; it stays as it is.
+            concepts: What to erase, all at once. Pictures of a folder show a single one.
+            seed: Decides pictures, flips, prompts, timesteps, noise and their order.
+            progress: Told of pictures and training steps.
+
+        Returns:
+            The change of every parameter that was trained.
+
+        Raises:
+            WorkbenchError: Before any work, for pictures that cannot be read and weights that cannot be trained.
+        """
         self.supports.check("Few-shot erasing", model, concepts)
         given = self._given(model, concepts)
         names = trained_names(model, self.train)
@@ -84,10 +104,7 @@ class FewShot:
             shots += shots_of(model, one, shown, generator)
         order = batches(len(shots), self.batch, self.epochs, generator)
         student = self._trained(model, names, shots, order, seed, progress)
-        return WeightEdit(
-            tensors=changes(model, student, names), settings=asdict(self), method="few_shot",
-            concepts=[concept.name for concept in concepts], base_fingerprint=model.fingerprint, seed=seed,
-        )  # fmt: skip
+        return WeightEdit(tensors=changes(model, student, names), **self.told(model, concepts, seed))
 
     def plan(self, shots: int) -> Plan:
         """Adam with the betas of the code, for so many pictures."""

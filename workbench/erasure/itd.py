@@ -1,13 +1,14 @@
-"""ItD, Interpret then Deactivate: sparse features of the text encoder (Tian et al. 2025, arXiv:2503.09446).
+"""ItD: Sparse Autoencoder as a Zero-Shot Classifier for Concept Erasing in Text-to-Image Diffusion Models (Tian et al.
+2025, arXiv:2503.09446), also called Interpret then Deactivate.
 
 A concept is the features that fire on its prompts and not on those that must stay. In prompts that have them, they
 are driven to a negative multiple of themselves; how far this moves the stream decides whether a prompt is touched at
 all. No weight changes. z is the code of x after one layer, d_f the decoder row of feature f, l = 0 the begin token.
-    (1)  F = (∪_{p∈T} Top_m(g(p))) \\ (∪_{r∈R} Top_m(g(r))),   g_f(p) = max_{l ≥ 1} z_{l,f}      the sheet's 4, 5
-    (2)  x′ = x̂ + (s − 1) Σ_{f∈F} z_f d_f    for l ≥ 1                                            its 6, 7
-    (3)  δ(p) = mean over tokens l = 1 … first end token, and over channels, of (x′ − x)²         its 8
-    (4)  τ = 0.99 · min_{p∈T} δ(p)                                                                its 9
-    (5)  output = x′ if δ(p) ≥ τ, else x, for each prompt as a whole                              its 10
+    (1)  F = (∪_{p∈T} Top_m(g(p))) \\ (∪_{r∈R} Top_m(g(r))),   g_f(p) = max_{l ≥ 1} z_{l,f}
+    (2)  x′ = x̂ + (s − 1) Σ_{f∈F} z_f d_f    for l ≥ 1
+    (3)  δ(p) = mean over tokens l = 1 … first end token, and over channels, of (x′ − x)²
+    (4)  τ = 0.99 · min_{p∈T} δ(p)
+    (5)  output = x′ if δ(p) ≥ τ, else x, for each prompt as a whole
 Where the official code (6e8869a) contradicts itself, this file keeps to the equations: one score (3) and one strength
 calibrate and decide; features that do not fire are in no Top_m; δ does not see padding, so it does not depend on the
 batch; the begin token stays x, as it is the same in every prompt and carries nothing of any.
@@ -15,11 +16,13 @@ batch; the begin token stays x, as it is the same in every prompt and carries no
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
+from annotated_types import Ge, Gt, Le
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from typing_extensions import Doc
 
 from probes.features import contrast, prompt_scores
 from saes.dictionary import Dictionary
@@ -31,48 +34,63 @@ from workbench.activations.reading import Reading, score_prompts
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit
 from workbench.edits.programs import DICTIONARY, OF_DICTIONARY, ActivationProgram, scaling
-from workbench.erasure.method import Supports
+from workbench.erasure.method import ErasureMethod, Supports
 from workbench.hooks import Activation, Clock, Site
+from workbench.knobs import Opens
 from workbench.models import Model
 from workbench.models.capabilities import CROSS_ATTENTION, TEXT_ENCODER
+from workbench.papers import Reference
+from workbench.shipped import sae_files
 
 
 @dataclass(frozen=True, kw_only=True)
-class ItD:
+class ItD(ErasureMethod):
     """Deactivation of a concept's text-encoder features, prompt by prompt. Returns an `ActivationEdit`.
 
     `sae` is a folder or the name of a shipped SAE at a text site; the edit carries a copy of its tensors. Concepts
     fitted together share one threshold; edits of single concepts, composed, keep their own.
     """
 
-    sae: str = "toy/text.2"  # a shipped SAE or a folder, at a text site
-    m: int | None = None  # strongest features of a prompt, ≥ 1; None: twice the SAE's k, the paper's 128 for 64
-    strength: float = -8.0  # s: a feature that fires is multiplied by it; 1 changes nothing
-    threshold_factor: float | None = 0.99  # of the smallest δ; None: touch every prompt, as the paper does for nudity
-    score_tokens: Literal["content", "all"] = "content"  # "all": (3) over padding too, as the official code
-    keep_error: bool = False  # (2) with x in place of x̂: what the SAE does not explain stays, also in (3)
-    synonyms: bool = False  # T with the concepts' synonyms
+    sae: Annotated[str, Opens(sae_files), Doc("A shipped SAE or a folder, at a text site.")] = "toy/text.2"
+    m: Annotated[
+        int | None, Ge(1), Doc("Strongest features of a prompt, ≥ 1; None: twice the SAE's k, the paper's 128 for 64.")
+    ] = None
+    strength: Annotated[float, Doc("s: a feature that fires is multiplied by it; 1 changes nothing.")] = -8.0
+    threshold_factor: Annotated[
+        float | None, Gt(0), Le(1), Doc("Of the smallest δ; None: touch every prompt, as the paper does for nudity.")
+    ] = 0.99
+    score_tokens: Annotated[Literal["content", "all"], Doc("all: (3) over padding too, as the code.")] = "content"
+    keep_error: Annotated[bool, Doc("(2) with x in place of x̂: what the SAE does not explain stays.")] = False
+    synonyms: Annotated[bool, Doc("T with the concepts' synonyms.")] = False
 
-    paper: ClassVar[str] = "arXiv:2503.09446"
+    name: ClassVar[str] = "itd"
+    paper: ClassVar[Reference] = Reference(
+        title="Sparse Autoencoder as a Zero-Shot Classifier for Concept Erasing in Text-to-Image Diffusion Models",
+        authors="Z. Tian, S. Nan, M. Xu, S. Zhai, W. Qu, J. Liu, K. Ren, R. Jia, J. Zhang",
+        year=2025,
+        arxiv="2503.09446",
+    )
     family: ClassVar[str] = "deactivation"
     supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, TEXT_ENCODER}, needs=("retain|captions",))
     cost: ClassVar[str] = "seconds; no images; needs an SAE"
 
-    def __post_init__(self) -> None:
-        if self.m is not None and self.m < 1:
-            raise WorkbenchError(f"m is {self.m}, so no feature would count.", "Choose 1 or more.")
-        if self.threshold_factor is not None and not 0 < self.threshold_factor <= 1:
-            raise WorkbenchError(
-                f"A threshold_factor of {self.threshold_factor} would miss prompts that it is calibrated on.",
-                "Choose one above 0 and up to 1, or None to touch every prompt.",
-            )
-
     def fit(
         self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> ActivationEdit:
-        """Finds F and τ. Nothing is drawn at random, so `seed` is only recorded.
+        """Finds F and τ.
 
-        Raises `WorkbenchError` if a concept has no feature that the retained prompts lack.
+        Args:
+            model: The model; it stays as it is.
+            concepts: What to erase, all at once. They share one threshold.
+            seed: Only recorded: nothing is drawn at random.
+            progress: Told of each batch of prompts.
+
+        Returns:
+            An edit of the SAE's site, with a copy of the SAE's tensors.
+
+        Raises:
+            WorkbenchError: For an SAE that fits no text site of the model, and if no feature of the concepts is missing
+                from the retained prompts.
         """
         self.supports.check("ItD", model, concepts)
         sae = open_sae(self.sae)
@@ -84,9 +102,8 @@ class ItD:
         tensors["tau"] = self._threshold(model, site, tensors, settings, target, progress)
         return ActivationEdit(
             site=site.alias, width=site.channels, program=f"{__name__}:PROGRAM",
-            tensors={name: tensor.cpu() for name, tensor in tensors.items()}, settings=settings,
-            method="itd", concepts=[concept.name for concept in concepts],
-            base_fingerprint=model.fingerprint, seed=seed,
+            tensors={name: tensor.cpu() for name, tensor in tensors.items()},
+            **self.told(model, concepts, seed, settings),
         )  # fmt: skip
 
     def prompts(self, concepts: Sequence[Concept]) -> "Prompts":

@@ -1,15 +1,18 @@
 """What every erasure method is, and what it may ask of models and concepts."""
 
-from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import Edit
+from workbench.knobs import Knobs
 from workbench.models import Model
 from workbench.models.capabilities import kinds_with
+from workbench.papers import Reference
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,69 @@ class Supports:
 
 @runtime_checkable
 class Method(Protocol):
-    """A frozen dataclass of hyper-parameters. The same seed gives the same edit; the model is never changed."""
+    """A frozen dataclass of hyper-parameters. The same seed gives the same edit; the model is never changed.
 
-    paper: ClassVar[str]
+    `name` is that of the table, `paper` what it is made after (None: nothing that was published), `family` how the edit
+    is found, and `cost` what a fit takes, in a few words.
+    """
+
+    name: ClassVar[str]
     family: ClassVar[str]
     supports: ClassVar[Supports]
-    cost: ClassVar[str]  # what a fit takes, in a few words, for `workbench methods`
+    cost: ClassVar[str]
+
+    @property
+    def paper(self) -> Reference | None: ...
+
+    def inputs(self) -> Sequence[Path]:
+        """The files that a fit depends on, whether they exist or not: another content is another fit."""
+        ...
 
     def fit(self, model: Any, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT) -> Edit:
-        """An edit that erases all the concepts. Refuses what it does not support before any work."""
+        """Finds an edit that erases all the concepts.
+
+        Args:
+            model: The model; it stays as it is.
+            concepts: What to erase, all at once.
+            seed: Decides all that is drawn at random.
+            progress: Told how far the work is, under a label.
+
+        Returns:
+            The edit.
+
+        Raises:
+            WorkbenchError: For what the method does not support, before any work.
+        """
         ...
+
+
+class ErasureMethod(Knobs):
+    """The base of our methods: frozen dataclasses whose fields are knobs, with what every `Method` says of itself."""
+
+    name: ClassVar[str]
+    paper: ClassVar[Reference | None]
+    family: ClassVar[str]
+    supports: ClassVar[Supports]
+    cost: ClassVar[str]
+
+    def told(
+        self, model: Model, concepts: Sequence[Concept], seed: int, settings: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The fields of an edit that say where it comes from.
+
+        Args:
+            model: The model that it is fitted on.
+            concepts: The concepts that it erases.
+            seed: The seed of the fit.
+            settings: What is known of the settings beyond the knobs, or in the place of theirs.
+
+        Returns:
+            `settings`, `method`, `concepts`, `base_fingerprint` and `seed` of an edit.
+        """
+        return {
+            "settings": {**asdict(self), **(settings or {})},  # type: ignore[call-overload]  # a dataclass, as all are
+            "method": self.name,
+            "concepts": [concept.name for concept in concepts],
+            "base_fingerprint": model.fingerprint,
+            "seed": seed,
+        }

@@ -1,4 +1,4 @@
-"""RealEra: a concept is erased with its neighbourhood (2024, arXiv:2410.09140).
+"""RealEra: Semantic-level Concept Erasure via Neighbor-Concept Mining (Liu et al. 2024, arXiv:2410.09140).
 
 What lies around the embedding of an erased word still brings the concept about. So random neighbours e + η of each of
 its rows e are moved to the anchor too, and embeddings e + ξ beyond the neighbourhood are kept: first in closed form for
@@ -17,19 +17,20 @@ at 057e7a6): the weights of (1), the set B(e), which rows are perturbed, and eve
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
+from annotated_types import Ge, Gt
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import Doc
 
 from probes.neighbours import Neighbourhood
-from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import WeightEdit
 from workbench.edits.weight import DELTA, LEFT, RIGHT
-from workbench.erasure.method import Supports
+from workbench.erasure.method import ErasureMethod, Supports
 from workbench.erasure.uce import UCE, Kept, Pair, kept_prompts, paired_prompts
 from workbench.fitting.copies import denoiser_parameters, own_denoiser
 from workbench.fitting.least_squares import Ridge, Rows, deltas, one_dtype
@@ -40,12 +41,13 @@ from workbench.models import Diffusion
 from workbench.models.capabilities import CROSS_ATTENTION, NOISE_SCHEDULE
 from workbench.models.diffusion.architecture import Latents
 from workbench.models.encoding import Encoding, together
+from workbench.papers import Reference
 
 Picture = Float[Tensor, "c h w"]  # latents of one
 
 
 @dataclass(frozen=True, kw_only=True)
-class RealEra:
+class RealEra(ErasureMethod):
     """Erasure of a concept and of what lies around it, towards its anchor (the empty prompt without one).
 
     A `WeightEdit` of the keys and values of cross-attention. The ablations of the paper's parts: without mining
@@ -58,35 +60,39 @@ class RealEra:
     steps of (2) changed nothing at MACE's rates; they lowered its loss at 3e-3 and raised it at 3e-2.
     """
 
-    neighbours: int = 16  # K ≥ 1 of (1), the row itself among them [I]
-    beyond: int = 16  # draws of ξ a row, 0: none [I]
-    s1: float = 0.85  # smallest cosine of a neighbour, S₁: see `Neighbourhood` [I]
-    s2: float = 0.98  # largest cosine of a neighbour, S₂ [I]
-    d1: float | None = None  # D₁ / ‖e‖, how far a neighbour lies at most; None: by S₁ [I]
-    d2: float | None = None  # D₂ / ‖e‖, how far beyond it is kept; None: by S₁ and D₁ [I]
-    perturb: Literal["all", "subject"] = "all"  # also the rows after the subject's last token [I]
-    tokens: Literal["all", "last"] = "all"  # which rows are moved, as in UCE [I]
-    templates: bool = True  # the concept in all its templates [M], not its name alone
-    beyond_scale: float = 1.0  # λ₁: weight of what lies beyond [I]
-    preserve_scale: float = 10.0  # λ₂: weight of kept words [I]
-    damping: float = 10.0  # λ: how much the maps are held where they were [M: 10 for objects]
-    lora_steps: int = 50  # [M], where it is 50 a concept; here one LoRA for all, which take turns [I]
-    lora_rank: int = 1  # of each map [M]
-    lora_lr: float = 3e-3  # [I]; MACE's is 1e-5 to 1e-4 for another loss
-    lora_beyond: float = 1.0  # β of (2): weight of what lies beyond [I]
-    lora_images: int = 8  # pictures of each concept [M]
+    neighbours: Annotated[int, Ge(1), Doc("K of (1), the row itself among them [I].")] = 16
+    beyond: Annotated[int, Ge(0), Doc("Draws of ξ a row, 0: none [I].")] = 16
+    s1: Annotated[float, Doc("Smallest cosine of a neighbour, S₁: see `Neighbourhood` [I].")] = 0.85
+    s2: Annotated[float, Doc("Largest cosine of a neighbour, S₂ [I].")] = 0.98
+    d1: Annotated[float | None, Doc("D₁ / ‖e‖, how far a neighbour lies at most; None: by S₁ [I].")] = None
+    d2: Annotated[float | None, Doc("D₂ / ‖e‖, how far beyond it is kept; None: by S₁ and D₁ [I].")] = None
+    perturb: Annotated[Literal["all", "subject"], Doc("Also the rows after the subject's last token [I].")] = "all"
+    tokens: Annotated[Literal["all", "last"], Doc("Which rows are moved, as in UCE [I].")] = "all"
+    templates: Annotated[bool, Doc("The concept in all its templates [M], not its name alone.")] = True
+    beyond_scale: Annotated[float, Ge(0), Doc("λ₁: weight of what lies beyond [I].")] = 1.0
+    preserve_scale: Annotated[float, Ge(0), Doc("λ₂: weight of kept words [I].")] = 10.0
+    damping: Annotated[float, Ge(0), Doc("λ: how much the maps are held where they were [M: 10 for objects].")] = 10.0
+    lora_steps: Annotated[
+        int, Ge(0), Doc("[M], where it is 50 a concept; here one LoRA for all, which take turns [I].")
+    ] = 50
+    lora_rank: Annotated[int, Ge(1), Doc("Of each map [M].")] = 1
+    lora_lr: Annotated[float, Gt(0), Doc("[I]; MACE's is 1e-5 to 1e-4 for another loss.")] = 3e-3
+    lora_beyond: Annotated[float, Ge(0), Doc("β of (2): weight of what lies beyond [I].")] = 1.0
+    lora_images: Annotated[int, Ge(1), Doc("Pictures of each concept [M].")] = 8
 
-    paper: ClassVar[str] = "arXiv:2410.09140"
+    name: ClassVar[str] = "realera"
+    paper: ClassVar[Reference] = Reference(
+        title="RealEra: Semantic-level Concept Erasure via Neighbor-Concept Mining",
+        authors="Y. Liu et al.",
+        year=2024,
+        arxiv="2410.09140",
+    )
     family: ClassVar[str] = "closed form"
     supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, NOISE_SCHEDULE})
     cost: ClassVar[str] = "seconds; with LoRA a minute and 8 images a concept"
 
     def __post_init__(self) -> None:
-        least = {"neighbours": 1, "lora_rank": 1, "lora_images": 1}
-        least |= dict.fromkeys(("beyond", "beyond_scale", "preserve_scale", "damping", "lora_steps", "lora_beyond"), 0)
-        for name, smallest in least.items():
-            if getattr(self, name) < smallest:
-                raise WorkbenchError(f"{name} is {getattr(self, name)}.", f"Choose {smallest} or more.")
+        super().__post_init__()
         _ = self.area
 
     @property
@@ -97,16 +103,28 @@ class RealEra:
     def fit(
         self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> WeightEdit:
-        """Solves (1) for all concepts at once, then trains (2). Raises `WorkbenchError` as UCE does, and for (2) where
-        the model is in half precision."""
+        """Solves (1) for all concepts at once, then trains (2).
+
+        Args:
+            model: The model; it stays as it is.
+            concepts: What to erase, all at once. Without an anchor, one goes to the empty prompt.
+            seed: Decides all draws of η and ξ, the pictures, and the order of training.
+            progress: Told of prompts, pictures and training steps.
+
+        Returns:
+            Changes of the keys and values of cross-attention.
+
+        Raises:
+            WorkbenchError: For a concept that is its anchor to the tokenizer, and for weights in half precision where
+                (2) is trained.
+        """
         self.supports.check("RealEra", model, concepts)
         if self.lora_steps:
             check_precision(denoiser_parameters(model).values())
         pairs, kept = paired_prompts(model, concepts, self.templates), kept_prompts(concepts)
         solved = WeightEdit(
-            tensors=self._solved(model, pairs, kept, seed, progress), settings=self.settings(concepts, kept),
-            method="realera", concepts=[concept.name for concept in concepts],
-            base_fingerprint=model.fingerprint, seed=seed,
+            tensors=self._solved(model, pairs, kept, seed, progress), 
+            **self.told(model, concepts, seed, self.settings(concepts, kept)),
         )  # fmt: skip
         if not self.lora_steps:
             return solved

@@ -1,4 +1,4 @@
-"""RECE: closed-form erasure of what still recalls a concept, in rounds (Gong et al. 2024, arXiv:2407.12383).
+"""RECE: Reliable and Efficient Concept Erasure of Text-to-Image Diffusion Models (Gong et al. 2024, arXiv:2407.12383).
 
 After UCE, another embedding c′ may bring the concept back. It is found in closed form and erased by one more edit of
 the same form; then the next one is, … With W⁰ the original maps and W the current ones, for every token row c of a
@@ -13,20 +13,23 @@ maps and of concepts, and no map is touched until the end. The setting is the pu
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
+from annotated_types import Ge, Gt
 from torch import Tensor
+from typing_extensions import Doc
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import WeightEdit
-from workbench.erasure.method import Supports
+from workbench.erasure.method import ErasureMethod, Supports
 from workbench.erasure.uce import UCE, Kept, kept_prompts, paired_prompts
 from workbench.fitting.embedding import embed, embed_in_batches
 from workbench.fitting.least_squares import Gram, Moves, Ridge, Shift, Square, damped, deltas, inverse
 from workbench.models import Diffusion
 from workbench.models.capabilities import CROSS_ATTENTION
+from workbench.papers import Reference
 
 
 class Rounds(NamedTuple):
@@ -41,7 +44,7 @@ PUBLISHED = {"style": Rounds(1e-3, 1), "unsafe": Rounds(0.1, 3)}  # artists; nud
 
 
 @dataclass(frozen=True, kw_only=True)
-class RECE:
+class RECE(ErasureMethod):
     """UCE, then rounds of deriving what still recalls each concept and erasing that too. A `WeightEdit`.
 
     Kept is what UCE keeps. Concepts of one fit share every edit; a concept whose rounds are over is no longer derived.
@@ -49,24 +52,29 @@ class RECE:
     any edit, and (1) does not measure what keys and values of many blocks can still recall.
     """
 
-    start: UCE = field(default_factory=UCE)  # its preserve_scale is 1 with nothing to keep, 0.1 with much, as published
-    epochs: int | None = None  # None: by the concept's kind, `PUBLISHED`
-    regular_scale: float | None = None  # λ_r > 0; None: by the concept's kind
-    erase_scale: float = 1.0  # s_e: weight of what is moved
-    preserve_scale: float = 0.1  # s_p: weight of what is kept, in the rounds
-    damping: float = 0.1  # λ: how much a round holds the maps where they were
+    start: Annotated[UCE, Doc("Its preserve_scale is 1 with nothing to keep, 0.1 with much, as published.")] = field(
+        default_factory=UCE
+    )
+    epochs: Annotated[int | None, Ge(0), Doc("None: by the concept's kind, `PUBLISHED`.")] = None
+    regular_scale: Annotated[float | None, Gt(0), Doc("λ_r; None: by the concept's kind.")] = None
+    erase_scale: Annotated[float, Ge(0), Doc("s_e: weight of what is moved.")] = 1.0
+    preserve_scale: Annotated[float, Ge(0), Doc("s_p: weight of what is kept, in the rounds.")] = 0.1
+    damping: Annotated[float, Ge(0), Doc("λ: how much a round holds the maps where they were.")] = 0.1
 
-    paper: ClassVar[str] = "arXiv:2407.12383"
+    name: ClassVar[str] = "rece"
+    paper: ClassVar[Reference] = Reference(
+        title="Reliable and Efficient Concept Erasure of Text-to-Image Diffusion Models",
+        authors="C. Gong et al.",
+        year=2024,
+        arxiv="2407.12383",
+        venue="ECCV",
+    )
     family: ClassVar[str] = "closed form"
     cost: ClassVar[str] = "seconds; no images"
     supports: ClassVar[Supports] = Supports({CROSS_ATTENTION})
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "erase_scale", "preserve_scale", "damping"):
-            if (value := getattr(self, name)) is not None and value < 0:
-                raise WorkbenchError(f"{name} is {value}.", "Choose 0 or more.")
-        if self.regular_scale is not None and self.regular_scale <= 0:
-            raise WorkbenchError(f"regular_scale is {self.regular_scale}.", "Choose more than 0.")
+        super().__post_init__()
         if self.start.technique != "replace":
             raise WorkbenchError(
                 "RECE starts from UCE's technique 'replace': with 'tensor' the maps are not all changed alike.",
@@ -76,7 +84,20 @@ class RECE:
     def fit(
         self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> WeightEdit:
-        """Solves for all concepts at once. Nothing is drawn at random, so `seed` is only recorded."""
+        """Solves UCE's problem, then its own in rounds.
+
+        Args:
+            model: The model; it stays as it is.
+            concepts: What to erase, all at once.
+            seed: Only recorded: nothing is drawn at random.
+            progress: Told of the rows of each prompt and of each round.
+
+        Returns:
+            Low-rank changes of all maps that read the prompt, where that is smaller than whole ones.
+
+        Raises:
+            WorkbenchError: For a concept that is its anchor to the tokenizer.
+        """
         self.supports.check("RECE", model, concepts)
         pairs, kept = paired_prompts(model, concepts, self.start.templates), kept_prompts(concepts)
         maps = model.prompt_maps()
@@ -87,8 +108,7 @@ class RECE:
         )  # fmt: skip
         return WeightEdit(
             tensors={name: tensor.cpu() for name, tensor in deltas(maps, shift).items()},
-            settings=self.settings(concepts, kept), method="rece", concepts=[concept.name for concept in concepts],
-            base_fingerprint=model.fingerprint, seed=seed,
+            **self.told(model, concepts, seed, self.settings(concepts, kept)),
         )  # fmt: skip
 
     def settings(self, concepts: Sequence[Concept], kept: Sequence[Kept]) -> dict[str, Any]:

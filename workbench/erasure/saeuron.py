@@ -1,13 +1,14 @@
-"""SAeUron: a few sparse features of one denoiser block, chosen for each time step (Cywiński & Deja 2025, 2501.18052).
+"""SAeUron: Interpretable Concept Unlearning in Diffusion Models with Sparse Autoencoders (Cywiński & Deja 2025,
+arXiv:2501.18052).
 
 A concept is the features whose share of all activity is larger while its own pictures are made than while others are.
 Where one of them fires above its average, it is driven to a negative multiple of itself; no weight changes. z is the
 code of a position's activation x, d_i the decoder row of feature i, μ_i(c, t) the mean of z_i over positions and
 prompts of concept c at timestep t, conditional rows only; ¬c are all other concepts, their prompts pooled.
-    (1)  score_i(c, t) = μ_i(c, t) / (Σ_j μ_j(c, t) + ε) − μ_i(¬c, t) / (Σ_j μ_j(¬c, t) + ε)     the sheet's A5
-    (2)  F(c, t) = {i : score_i(c, t) > quantile_τ(score(c, t))}                                 its A6
-    (3)  z′_i = γ μ_i(c, t) z_i  if z_i > m_i(t), else z_i;   m_i(t) = mean of μ_i over all concepts    its A7
-    (4)  x′ = x + Σ_i (z′_i − z_i) d_i                                                           its A8
+    (1)  score_i(c, t) = μ_i(c, t) / (Σ_j μ_j(c, t) + ε) − μ_i(¬c, t) / (Σ_j μ_j(¬c, t) + ε)
+    (2)  F(c, t) = {i : score_i(c, t) > quantile_τ(score(c, t))}
+    (3)  z′_i = γ μ_i(c, t) z_i  if z_i > m_i(t), else z_i;   m_i(t) = mean of μ_i over all concepts
+    (4)  x′ = x + Σ_i (z′_i − z_i) d_i
 Other than the official code (1a4302a): it takes the error as x̂ − x and adds it, so that an edit of no feature gives
 2x̂ − x; (4) keeps x. Its tables are counted by step and run out in a second picture; here they are looked up by the
 value of the timestep, the nearest where a picture has other steps than the fit. A concept without others is refused,
@@ -16,12 +17,14 @@ where it falls back to plain means. With several concepts a feature takes the st
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
+from annotated_types import Ge, Lt
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from typing_extensions import Doc
 
 from saes.dictionary import Code, Dictionary
 from saes.errors import WorkbenchError
@@ -31,16 +34,19 @@ from workbench.activations.reading import Reading, read
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit
 from workbench.edits.programs import DICTIONARY, OF_DICTIONARY, ActivationProgram
-from workbench.erasure.method import Supports
+from workbench.erasure.method import ErasureMethod, Supports
 from workbench.hooks import Activation, Clock, Site
+from workbench.knobs import Opens
 from workbench.models import Diffusion
 from workbench.models.capabilities import DENOISER
+from workbench.papers import Reference
+from workbench.shipped import sae_files
 
 EPSILON = 1e-8
 
 
 @dataclass(frozen=True, kw_only=True)
-class SAeUron:
+class SAeUron(ErasureMethod):
     """Deactivation of a concept's features of one denoiser block, step by step. Returns an `ActivationEdit`.
 
     `sae` is a folder or the name of a shipped SAE at a denoiser site; the edit carries a copy of its tensors. A table
@@ -49,29 +55,47 @@ class SAeUron:
     its 184 features any percentile above 99.5 chooses one a step, and below −15 pictures of the concept break.
     """
 
-    sae: str = "toy/unet.up.1.0.attn2"  # a shipped SAE or a folder, at a denoiser site
-    percentile: float = 99.999  # τ; of 20480 features the paper's 99.999, 99.995 and 99.99 choose 1, 2 and 3
-    multiplier: float = -15.0  # γ; the paper's −1 for styles and −1 … −30 for objects, in units of its own SAE
-    rows: Literal["both", "cond"] = "both"  # "cond": the unconditional half of guidance stays, as in some ports
-    steps: int | None = None  # of the pictures for the table; None: the model's own
+    sae: Annotated[str, Opens(sae_files), Doc("A shipped SAE or a folder, in the denoiser.")] = "toy/unet.up.1.0.attn2"
+    percentile: Annotated[
+        float, Ge(0), Lt(100), Doc("τ; of 20480 features the paper's 99.999, 99.995 and 99.99 choose 1, 2 and 3.")
+    ] = 99.999
+    multiplier: Annotated[
+        float, Doc("γ; the paper's −1 for styles and −1 … −30 for objects, in units of its own SAE.")
+    ] = -15.0
+    rows: Annotated[
+        Literal["both", "cond"], Doc('"cond": the unconditional half of guidance stays, as in some ports.')
+    ] = "both"
+    steps: Annotated[int | None, Ge(1), Doc("Of the pictures for the table; None: the model's own.")] = None
 
-    paper: ClassVar[str] = "arXiv:2501.18052"
+    name: ClassVar[str] = "saeuron"
+    paper: ClassVar[Reference] = Reference(
+        title="SAeUron: Interpretable Concept Unlearning in Diffusion Models with Sparse Autoencoders",
+        authors="B. Cywiński, K. Deja",
+        year=2025,
+        arxiv="2501.18052",
+        venue="ICML",
+    )
     family: ClassVar[str] = "deactivation"
     supports: ClassVar[Supports] = Supports({DENOISER}, needs=("retain|captions",))
     cost: ClassVar[str] = "an image of every prompt of the concept and of what it retains; needs an SAE"
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.percentile < 100:
-            raise WorkbenchError(
-                f"No feature scores above the percentile {self.percentile:g}.", "Choose one from 0 to below 100."
-            )
-
     def fit(
         self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> ActivationEdit:
-        """Finds F, μ and m. The pictures of each concept have the seeds seed, seed + 1, …, the same for all.
+        """Finds F, μ and m.
 
-        Raises `WorkbenchError` if no feature is more the concepts' than the others'.
+        Args:
+            model: The model; it stays as it is.
+            concepts: What to erase, all at once.
+            seed: The pictures of each concept have the seeds seed, seed + 1, …, the same for all.
+            progress: Told of each group of prompts.
+
+        Returns:
+            An edit of the SAE's site, with a copy of the SAE's tensors and a table for each timestep.
+
+        Raises:
+            WorkbenchError: For an SAE that fits no denoiser site of the model, and if no feature is more the concepts'
+                than the others'.
         """
         self.supports.check("SAeUron", model, concepts)
         sae = open_sae(self.sae)
@@ -86,9 +110,7 @@ class SAeUron:
         return ActivationEdit(
             site=site.alias, width=site.channels, program=f"{__name__}:PROGRAM",
             tensors={name: tensor.cpu() for name, tensor in {**dictionary.tensors, **found._asdict()}.items()},
-            settings={**asdict(self), **about, **dictionary.settings},
-            method="saeuron", concepts=[concept.name for concept in concepts],
-            base_fingerprint=model.fingerprint, seed=seed,
+            **self.told(model, concepts, seed, {**about, **dictionary.settings}),
         )  # fmt: skip
 
 

@@ -1,4 +1,5 @@
-"""SLD, Safe Latent Diffusion: guidance is turned away from a text, step by step (Schramowski et al. 2023, 2211.05105).
+"""SLD: Safe Latent Diffusion: Mitigating Inappropriate Degeneration in Diffusion Models (Schramowski et al. 2023,
+arXiv:2211.05105).
 
 Guidance gets a third branch, for a text that names what is unwanted. Wherever the prompt's prediction is not above the
 text's by a threshold, the direction towards the text is taken out of guidance, with momentum over the steps. No weight
@@ -20,21 +21,24 @@ noise this is the published method.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
+from annotated_types import Ge, Le, Lt
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import Doc
 
-from saes.errors import WorkbenchError, unknown_name
+from saes.errors import unknown_name
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import GuidanceEdit, GuidanceRule
-from workbench.erasure.method import Supports
+from workbench.erasure.method import ErasureMethod, Supports
 from workbench.models import Diffusion
 from workbench.models.capabilities import GUIDANCE_BRANCHES
 from workbench.models.diffusion.guiding import Guide, Joined, Prediction
+from workbench.papers import Reference
 
 PRESETS = {  # strength → δ, s_S, λ, s_m, β
     "weak": {"warmup": 15, "scale": 20.0, "threshold": 0.0, "momentum_scale": 0.0, "momentum_beta": 0.0},
@@ -49,7 +53,7 @@ OFFICIAL = (  # the text of the paper's pipeline without its one term about mino
 
 
 @dataclass(frozen=True, kw_only=True)
-class SLD:
+class SLD(ErasureMethod):
     """Guidance away from the concepts' names, joined by commas. Returns a `GuidanceEdit`.
 
     `strength` is one of `PRESETS`; a number that is not None takes the preset's place. With `official`, the text is
@@ -57,27 +61,35 @@ class SLD:
     left out here.
     """
 
-    strength: str = "medium"  # a preset for the numbers below: weak, medium, strong, max
-    warmup: int | None = None  # δ ≥ 0, in steps of `warmup_of`
-    scale: float | None = None  # s_S ≥ 0: how fast an element counts in full
-    threshold: float | None = None  # λ: elements where the prompt exceeds the text by more are left alone
-    momentum_scale: float | None = None  # s_m, in [0, 1]: how much momentum adds
-    momentum_beta: float | None = None  # β, in [0, 1): how long momentum lasts
-    warmup_of: int | None = 50  # with T steps, δ·T/warmup_of calls are warm-up, rounded; None: δ calls
-    official: bool = False  # the paper's list of unsafe content in the place of the concepts
+    strength: Annotated[str, Doc("A preset for the numbers below: weak, medium, strong, max.")] = "medium"
+    warmup: Annotated[
+        int | None, Ge(0), Le(1000), Doc("δ: how long plain guidance goes on, in steps of `warmup_of`.")
+    ] = None
+    scale: Annotated[float | None, Ge(0), Le(1e6), Doc("s_S: how fast an element counts in full.")] = None
+    threshold: Annotated[float | None, Doc("λ: elements where the prompt exceeds the text by more are left.")] = None
+    momentum_scale: Annotated[float | None, Ge(0), Le(1), Doc("s_m: how much momentum adds.")] = None
+    momentum_beta: Annotated[float | None, Ge(0), Lt(1), Doc("β: how long momentum lasts.")] = None
+    warmup_of: Annotated[
+        int | None, Ge(1), Le(1000), Doc("With T steps, δ·T/warmup_of calls are warm-up, rounded; None: δ calls.")
+    ] = 50
+    official: Annotated[bool, Doc("The paper's list of unsafe content in the place of the concepts.")] = False
 
-    paper: ClassVar[str] = "arXiv:2211.05105"
+    name: ClassVar[str] = "sld"
+    paper: ClassVar[Reference] = Reference(
+        title="Safe Latent Diffusion: Mitigating Inappropriate Degeneration in Diffusion Models",
+        authors="P. Schramowski, M. Brack, B. Deiseroth, K. Kersting",
+        year=2023,
+        arxiv="2211.05105",
+        venue="CVPR",
+    )
     family: ClassVar[str] = "guidance"
     supports: ClassVar[Supports] = Supports({GUIDANCE_BRANCHES})
     cost: ClassVar[str] = "nothing; no images; every picture takes up to 1.5 times as long"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.strength not in PRESETS:
             raise unknown_name("strength", self.strength, PRESETS)
-        for name, (low, high) in BOUNDS.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise WorkbenchError(f"SLD's {name} is {value}.", f"Choose it from {low:g} to {high:g}.")
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -88,20 +100,26 @@ class SLD:
     def fit(
         self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> GuidanceEdit:
-        """Joins the names. Nothing is drawn at random, so `seed` is only recorded; the settings hold all numbers."""
+        """Joins the names.
+
+        Args:
+            model: The model; it stays as it is.
+            concepts: What to erase, all at once. Their names are the text, joined by commas.
+            seed: Only recorded: nothing is drawn at random.
+            progress: Told of each name.
+
+        Returns:
+            An edit of guidance; its settings hold all five numbers.
+
+        Raises:
+            WorkbenchError: For a model that is guided without unconditional rows.
+        """
         self.supports.check("SLD", model, concepts)
         names = [concept.name for concept in progress(concepts, "names")]
         return GuidanceEdit(
             text=OFFICIAL if self.official else ", ".join(names), width=model.architecture.latent_channels,
-            rule=f"{__name__}:RULE", settings=asdict(self) | self.numbers,
-            method="sld", concepts=names, base_fingerprint=model.fingerprint, seed=seed,
+            rule=f"{__name__}:RULE", **self.told(model, concepts, seed, self.numbers),
         )  # fmt: skip
-
-
-BOUNDS = {
-    "warmup": (0, 1000), "scale": (0.0, 1e6), "momentum_scale": (0.0, 1.0), "momentum_beta": (0.0, 1.0),
-    "warmup_of": (1, 1000),
-}  # fmt: skip
 
 
 class Away(NamedTuple):

@@ -1,5 +1,5 @@
-"""SPM: a thin adapter beside every layer of the attention blocks, shut to all but its concept (Lyu et al. 2024,
-arXiv:2312.16145).
+"""SPM: One-dimensional Adapter to Rule Them All: Concepts, Diffusion Models and Erasing Applications (Lyu et al. 2024,
+arXiv:2312.16145). A thin adapter beside every layer of the attention blocks is shut to all but its concept.
 
 θ* is the model, θ the model with the adapter; c a text of the concept, a the empty prompt (or the concept's anchor),
 ∅ the empty prompt, e(·) what the denoiser reads, x_t a latent of a trajectory of c that is guided with 3.
@@ -14,17 +14,20 @@ several add up (`edits.adapter`). Outputs are the denoiser's raw ones, as in `es
 The official code (3dd762e) differs in what reads like slips, and is not followed: half of its anchors are the empty
 prompt and the other half of those drawn are dropped (`official_anchors`); a gate acts squared, and several adapters are
 added factor by factor (`combination="official"`); its x_t are 33 to 42 of 1,000 timesteps noisier than they are told
-to be. Anchors are noise far from any prompt: in so many dimensions (3) rejects nothing. Kept as published.
+to be. In high dimensions random directions are nearly orthogonal to e(c), so (3) accepts almost every draw and anchors
+are far from real prompts. Kept as published.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from annotated_types import Ge, Gt
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from jaxtyping import Float
 from torch import Tensor, nn
+from typing_extensions import Doc
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
@@ -33,7 +36,7 @@ from workbench.edits.adapter import DOWN, UP, AdapterEdit, adaptable
 from workbench.edits.combining import combined
 from workbench.edits.gating import Gate, check_gate
 from workbench.erasure.esd import Prompts, texts_of
-from workbench.erasure.method import Supports
+from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import own_denoiser
 from workbench.fitting.embedding import encoded
 from workbench.fitting.memory import saving_memory
@@ -45,6 +48,7 @@ from workbench.models.beside import Term, beside
 from workbench.models.capabilities import CROSS_ATTENTION, NOISE_SCHEDULE
 from workbench.models.diffusion.architecture import Latents
 from workbench.models.encoding import Encoding, together
+from workbench.papers import Reference
 
 Predictions = Float[Tensor, "*rows channels height width"]
 Adapter = dict[str, Term]  # by the path of its layer
@@ -53,45 +57,52 @@ EIGHTHS = (4, 5, 6, 7)  # of the side of a picture, where sizes are drawn
 
 
 @dataclass(frozen=True, kw_only=True)
-class SPM:
+class SPM(ErasureMethod):
     """An adapter for each concept, trained alone, that opens for prompts about it. An `AdapterEdit`.
 
     No pictures are needed and no list of what to retain. The edit of several concepts is that of each, side by side.
     """
 
-    rank: int = 1  # q of each adapter
-    alpha: float = 1.0  # α: an adapter adds α / q of its product
-    negative_guidance: float = 1.0  # η of (2): how far away from the concept
-    anchoring: float = 1000.0  # λ of (5); 0 leaves Latent Anchoring out
-    anchors: int = 4  # M of (4), for each latent
-    official_anchors: bool = False  # half of the anchors are the empty prompt, and M / 2 are drawn
-    to_anchor: bool = False  # a is the concept's anchor rather than the empty prompt
-    prompts: Prompts = "name"  # the concept's name, its name in its templates, or also its synonyms
-    gate: Gate = "both"  # by what an adapter opens: cosine, shared tokens, the larger of both, or always
-    factor: float = 1.0  # of how far it opens
-    combination: Literal["sum", "official"] = "sum"  # of several adapters
-    sampler: Literal["student", "frozen"] = "student"  # who draws x_t; frozen: all trajectories once, beforehand
-    trajectories: int = 100  # how many of them
-    steps: int = 30  # of a whole trajectory
-    start_guidance: float = 3.0  # w of a trajectory
-    dynamic_resolution: bool = False  # latents of 4 to 7 eighths of each side; the published configurations do
-    iterations: int = 3000  # of the training of each concept
-    batch: int = 1  # latents an iteration
-    lr: float = 1e-4  # AdamW, cosine with 3 restarts
-    warmup: int = 500  # iterations until the full rate
-    save_memory: bool = False  # a third more work for a fraction of the memory; same edit
+    rank: Annotated[int, Ge(1), Doc("q of each adapter.")] = 1
+    alpha: Annotated[float, Doc("α: an adapter adds α / q of its product.")] = 1.0
+    negative_guidance: Annotated[float, Doc("η of (2): how far away from the concept.")] = 1.0
+    anchoring: Annotated[float, Ge(0), Doc("λ of (5); 0 leaves Latent Anchoring out.")] = 1000.0
+    anchors: Annotated[int, Ge(1), Doc("M of (4), for each latent.")] = 4
+    official_anchors: Annotated[bool, Doc("Half of the anchors are the empty prompt, and M / 2 are drawn.")] = False
+    to_anchor: Annotated[bool, Doc("a is the concept's anchor rather than the empty prompt.")] = False
+    prompts: Annotated[Prompts, Doc("The concept's name, its name in its templates, or also its synonyms.")] = "name"
+    gate: Annotated[Gate, Doc("What opens an adapter: cosine, shared tokens, the larger, or always.")] = "both"
+    factor: Annotated[float, Doc("Of how far it opens.")] = 1.0
+    combination: Annotated[Literal["sum", "official"], Doc("Of several adapters.")] = "sum"
+    sampler: Annotated[
+        Literal["student", "frozen"], Doc("Who draws x_t; frozen: all trajectories once, beforehand.")
+    ] = "student"
+    trajectories: Annotated[int, Ge(1), Doc("How many of them.")] = 100
+    steps: Annotated[int, Ge(2), Doc("Of a whole trajectory; its first latent is noise and not used.")] = 30
+    start_guidance: Annotated[float, Doc("w of a trajectory.")] = 3.0
+    dynamic_resolution: Annotated[
+        bool, Doc("Latents of 4 to 7 eighths of each side; the published configurations do.")
+    ] = False
+    iterations: Annotated[int, Ge(1), Doc("Of the training of each concept.")] = 3000
+    batch: Annotated[int, Ge(1), Doc("Latents an iteration.")] = 1
+    lr: Annotated[float, Gt(0), Doc("AdamW, cosine with 3 restarts.")] = 1e-4
+    warmup: Annotated[int, Ge(0), Doc("Iterations until the full rate.")] = 500
+    save_memory: Annotated[bool, Doc("A third more work for a fraction of the memory; same edit.")] = False
 
-    paper: ClassVar[str] = "arXiv:2312.16145"
+    name: ClassVar[str] = "spm"
+    paper: ClassVar[Reference] = Reference(
+        title="One-dimensional Adapter to Rule Them All: Concepts, Diffusion Models and Erasing Applications",
+        authors="M. Lyu et al.",
+        year=2024,
+        arxiv="2312.16145",
+        venue="CVPR",
+    )
     family: ClassVar[str] = "fine-tuning"
     supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, NOISE_SCHEDULE})
     cost: ClassVar[str] = "some 40 passes an iteration, 3,000 of them; with frozen trajectories 13 and 100 images"
 
     def __post_init__(self) -> None:
-        for name in ("rank", "anchors", "trajectories", "iterations", "batch"):
-            if getattr(self, name) < 1:
-                raise WorkbenchError(f"{name} is {getattr(self, name)}.", "Choose 1 or more.")
-        if self.steps < 2:
-            raise WorkbenchError(f"steps is {self.steps}.", "Choose 2 or more: the first latent is noise, not used.")
+        super().__post_init__()
         if self.official_anchors and self.anchors % 2:
             raise WorkbenchError(
                 f"Half of {self.anchors} anchors cannot be the empty prompt.", "Choose an even number."
@@ -102,7 +113,20 @@ class SPM:
     def fit(
         self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> AdapterEdit:
-        """Raises `WorkbenchError` for what cannot be trained, before any work."""
+        """Trains an adapter for each concept by (5), each alone.
+
+        Args:
+            model: The model; it stays as it is.
+            concepts: What to erase; with `to_anchor`, each with an anchor.
+            seed: Decides first weights, latents, timesteps, anchors and their order.
+            progress: Told of trajectories and training steps.
+
+        Returns:
+            The adapters of all concepts side by side.
+
+        Raises:
+            WorkbenchError: For a gate or a training that the model does not allow, before any work.
+        """
         self.supports.check("SPM", model, concepts)
         check_gate(self.gate, model)
         for concept in concepts:
@@ -144,8 +168,8 @@ class SPM:
         return AdapterEdit(
             tensors={f"0:{name}": one.detach().cpu() for name, one in trained.items()},
             targets=[(concept.name, *(concept.synonyms if self.prompts == "all" else ()))], alphas=[self.alpha],
-            gate=self.gate, factor=self.factor, combination=self.combination, settings=asdict(self), method="spm",
-            concepts=[concept.name], base_fingerprint=model.fingerprint, seed=seed,
+            gate=self.gate, factor=self.factor, combination=self.combination,
+            **self.told(model, [concept], seed),
         )  # fmt: skip
 
     def _scaled(self, low: Tensor) -> Tensor:

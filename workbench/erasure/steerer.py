@@ -1,22 +1,24 @@
-"""Concept Steerers: a sparse code of a phrase as a direction in the text encoder (Kim & Ghadiyaram 2025, 2501.19066).
+"""Concept Steerers: Leveraging K-Sparse Autoencoders for Controllable Generations (Kim & Ghadiyaram 2025,
+arXiv:2501.19066).
 
 What a concept's name adds to the text encoder is read off an SAE once and taken from every prompt: there is no gate.
 x_c is the activation of the concept's phrase at all positions, padding and begin token included; W_enc, b and W_dec are
 those of an SAE at that site.
-    (1)  s = Σ_c α W_decᵀ ReLU(W_enc (x_c − b_dec) + b_enc)     the sheet's B1: no top-k, and no b_dec is added
-    (2)  h ← h + s in conditional rows,  h ← h − s in unconditional rows, position by position     its B2
+    (1)  s = Σ_c α W_decᵀ ReLU(W_enc (x_c − b_dec) + b_enc)     no top-k, and no b_dec is added
+    (2)  h ← h + s in conditional rows,  h ← h − s in unconditional rows, position by position
 α < 0 takes a concept away, α > 0 adds it. The official code (82326cf) takes the first call of the text encoder for the
 prompt and the second for the unconditional branch; here the clock says which rows are which, so that another order,
 prompts encoded beforehand and sampling without guidance work too.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import Doc
 
 from saes.dictionary import Dictionary
 from saes.progress import SILENT, Progress
@@ -25,25 +27,34 @@ from workbench.activations.reading import held
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit
 from workbench.edits.programs import ActivationProgram, turned
-from workbench.erasure.method import Supports
+from workbench.erasure.method import ErasureMethod, Supports
 from workbench.hooks import Activation, Clock
+from workbench.knobs import Opens
 from workbench.models import Model
 from workbench.models.capabilities import TEXT_ENCODER
+from workbench.papers import Reference
+from workbench.shipped import sae_files
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConceptSteerer:
+class ConceptSteerer(ErasureMethod):
     """A direction from the SAE's code of a concept's phrase, added to every prompt. Returns an `ActivationEdit`.
 
     `sae` is a folder or the name of a shipped SAE at a text site. The phrase is the concept's name, or a list of the
     name and the synonyms; the directions of several concepts are added up.
     """
 
-    sae: str = "toy/text.2"  # a shipped SAE or a folder, at a text site
-    alpha: float = -0.5  # α of (1); the paper's −0.5 for nudity and −0.7 for violence
-    synonyms: bool = False  # the phrase lists them too, as the paper's "violence, blood"
+    sae: Annotated[str, Opens(sae_files), Doc("A shipped SAE or a folder, at a text site.")] = "toy/text.2"
+    alpha: Annotated[float, Doc("α of (1); the paper's −0.5 for nudity and −0.7 for violence.")] = -0.5
+    synonyms: Annotated[bool, Doc("The phrase lists them too, as the paper's 'violence, blood'.")] = False
 
-    paper: ClassVar[str] = "arXiv:2501.19066"
+    name: ClassVar[str] = "steerer"
+    paper: ClassVar[Reference] = Reference(
+        title="Concept Steerers: Leveraging K-Sparse Autoencoders for Controllable Generations",
+        authors="D. Kim, D. Ghadiyaram",
+        year=2025,
+        arxiv="2501.19066",
+    )
     family: ClassVar[str] = "deactivation"
     supports: ClassVar[Supports] = Supports({TEXT_ENCODER})
     cost: ClassVar[str] = "one encoded phrase; no images; needs an SAE"
@@ -51,7 +62,20 @@ class ConceptSteerer:
     def fit(
         self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> ActivationEdit:
-        """Encodes the phrases. Nothing is drawn at random, so `seed` is only recorded."""
+        """Encodes the phrases.
+
+        Args:
+            model: The model; it stays as it is.
+            concepts: What to erase, all at once. Their directions are added up.
+            seed: Only recorded: nothing is drawn at random.
+            progress: Told of each phrase.
+
+        Returns:
+            An edit that adds one direction to every prompt.
+
+        Raises:
+            WorkbenchError: For an SAE that fits no text site of the model.
+        """
         self.supports.check("ConceptSteerer", model, concepts)
         sae = open_sae(self.sae)
         site, dictionary = site_of(sae, model, "prompt"), dictionary_on(sae, model)
@@ -60,9 +84,7 @@ class ConceptSteerer:
         return ActivationEdit(
             site=site.alias, width=site.channels, program=f"{__name__}:PROGRAM",
             tensors={"steering": direction(x, dictionary, self.alpha).cpu()},
-            settings={**asdict(self), "phrases": phrases},
-            method="steerer", concepts=[concept.name for concept in concepts],
-            base_fingerprint=model.fingerprint, seed=seed,
+            **self.told(model, concepts, seed, {"phrases": phrases}),
         )  # fmt: skip
 
 

@@ -1,4 +1,5 @@
-"""TRCE: the end of the prompt is read as safe, then early denoising is steered (Chen et al. 2025, arXiv:2503.07389).
+"""TRCE: Towards Reliable Malicious Concept Erasure in Text-to-Image Diffusion Models (Chen et al. 2025,
+arXiv:2503.07389). The end of the prompt is read as safe, then early denoising is steered.
 
 Stage 1, closed form. The first end-of-text row sums up a prompt, so implied wordings are caught by moving that row
 alone, and the words keep their meaning elsewhere. m_i is that row of an unsafe sentence, s_i of the same with a safe
@@ -18,18 +19,20 @@ gradients do not pile up over the training (`accumulate` brings that back).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
+from annotated_types import Ge, Gt
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import Doc
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import WeightEdit
-from workbench.erasure.method import Supports
+from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import changes, denoiser_parameters, own_denoiser
 from workbench.fitting.embedding import embed_in_batches
 from workbench.fitting.least_squares import Ridge, deltas, one_dtype
@@ -41,72 +44,89 @@ from workbench.models import Diffusion
 from workbench.models.capabilities import CROSS_ATTENTION, NOISE_SCHEDULE
 from workbench.models.diffusion.architecture import Latents
 from workbench.models.encoding import together
+from workbench.papers import Reference
 
 
 @dataclass(frozen=True, kw_only=True)
-class TRCE:
+class TRCE(ErasureMethod):
     """Maps the end of unsafe prompts to safe ones, then steers early denoising. One `WeightEdit` of both stages.
 
     Unsafe and safe sentences come from `workbench.fitting.pairs`: with no anchor, give captions of harmless pictures.
     Kept are the concepts' retained words in their templates, `captions`, and the empty prompt.
     """
 
-    stages: Literal["both", "1", "2"] = "both"  # stage 2 alone starts from the unedited model
-    contexts: int = 15  # captions in which each wording without an anchor is put
-    preserve_scale: float = 0.1  # √η; measured, for a few kept prompts: the code has 0.01 to 0.02 for 30,000 captions
-    damping: float = 1.0  # λ, measured likewise; 0 in the code, whose captions leave no direction free
-    trajectories: int = 100  # of unsafe prompts
-    unconditional: int = 100  # of the empty prompt (2,000 in the code)
-    steps: int = 50  # of a whole trajectory
-    early: int = 25  # of these steps, the first that are trained on
-    guidance_scale: float = 3.0  # of the trajectories
-    epochs: int = 3  # over the trajectories, one a step
-    lr: float = 1e-6  # as published, for Stable Diffusion; the toy is steered at 1e-3 and not yet at 1e-4
-    amplification: float = 15.0  # g of (3): how far guidance is amplified in the targets
-    beta: float = 1.0  # β of (4): scales the loss that erases
-    margin: float = 0.01  # γ: how much nearer to safe than to unsafe is enough
-    keep_scale: float = 100.0  # κ: weight of (6), which keeps
-    keep_batch: int = 4  # latents a step for (6)
-    accumulate: bool = False  # never zero the gradients, as the official code
+    stages: Annotated[Literal["both", "1", "2"], Doc("Stage 2 alone starts from the unedited model.")] = "both"
+    contexts: Annotated[int, Ge(1), Doc("Captions in which each wording without an anchor is put.")] = 15
+    preserve_scale: Annotated[
+        float, Ge(0), Doc("√η; measured, for a few kept prompts: the code has 0.01 to 0.02 for 30,000 captions.")
+    ] = 0.1
+    damping: Annotated[
+        float, Ge(0), Doc("λ, measured likewise; 0 in the code, whose captions leave no direction free.")
+    ] = 1.0
+    trajectories: Annotated[int, Ge(1), Doc("Of unsafe prompts.")] = 100
+    unconditional: Annotated[int, Ge(1), Doc("Of the empty prompt (2,000 in the code).")] = 100
+    steps: Annotated[int, Ge(1), Doc("Of a whole trajectory.")] = 50
+    early: Annotated[int, Ge(1), Doc("Of these steps, the first that are trained on.")] = 25
+    guidance_scale: Annotated[float, Doc("Of the trajectories.")] = 3.0
+    epochs: Annotated[int, Ge(1), Doc("Over the trajectories, one a step.")] = 3
+    lr: Annotated[
+        float, Gt(0), Doc("As published, for Stable Diffusion; the toy is steered at 1e-3 and not yet at 1e-4.")
+    ] = 1e-6
+    amplification: Annotated[float, Doc("g of (3): how far guidance is amplified in the targets.")] = 15.0
+    beta: Annotated[float, Doc("β of (4): scales the loss that erases.")] = 1.0
+    margin: Annotated[float, Doc("γ: how much nearer to safe than to unsafe is enough.")] = 0.01
+    keep_scale: Annotated[float, Ge(0), Doc("κ: weight of (6), which keeps.")] = 100.0
+    keep_batch: Annotated[int, Ge(1), Doc("Latents a step for (6).")] = 4
+    accumulate: Annotated[bool, Doc("Never zero the gradients, as the official code.")] = False
 
-    paper: ClassVar[str] = "arXiv:2503.07389"
+    name: ClassVar[str] = "trce"
+    paper: ClassVar[Reference] = Reference(
+        title="TRCE: Towards Reliable Malicious Concept Erasure in Text-to-Image Diffusion Models",
+        authors="R. Chen et al.",
+        year=2025,
+        arxiv="2503.07389",
+    )
     family: ClassVar[str] = "closed form"
     supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, NOISE_SCHEDULE}, needs=("retain|captions",))
     cost: ClassVar[str] = "stage 1 seconds; stage 2 minutes: 200 images half made, 300 training steps"
 
     def __post_init__(self) -> None:
-        for name in ("contexts", "trajectories", "unconditional", "epochs", "early", "keep_batch"):
-            if getattr(self, name) < 1:
-                raise WorkbenchError(f"{name} is {getattr(self, name)}.", "Choose 1 or more.")
-        for name in ("preserve_scale", "damping"):
-            if getattr(self, name) < 0:
-                raise WorkbenchError(f"{name} is {getattr(self, name)}.", "Choose 0 or more.")
+        super().__post_init__()
         if self.early > self.steps:
             raise WorkbenchError(f"{self.early} of {self.steps} steps cannot be early.", "Choose early below steps.")
 
     def fit(
         self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> WeightEdit:
-        """All concepts at once. `seed` decides the trajectories and the order of training; stage 1 draws nothing."""
+        """Solves (1), then trains (7).
+
+        Args:
+            model: The model; it stays as it is.
+            concepts: What to erase, all at once.
+            seed: Decides the trajectories and the order of training; stage 1 draws nothing.
+            progress: Told of prompts, trajectories and training steps.
+
+        Returns:
+            The changes of both stages together.
+
+        Raises:
+            WorkbenchError: For a concept that is its anchor to the tokenizer, a prompt that is cut before its word, and
+                weights in half precision.
+        """
         self.supports.check("TRCE", model, concepts)
         check_words(model, concepts)
         if self.stages != "1":
             check_precision(denoiser_parameters(model).values())
         pairs = [pair for concept in concepts for pair in safe_pairs(concept, self.contexts)]
         kept = kept_prompts(concepts)
-        settings = {**asdict(self), "eta": self.preserve_scale**2, "pairs": len(pairs), "kept": len(kept)}
-
-        def edit_of(tensors: dict[str, Tensor]) -> WeightEdit:
-            return WeightEdit(
-                tensors=tensors, settings=settings, method="trce", concepts=[concept.name for concept in concepts],
-                base_fingerprint=model.fingerprint, seed=seed,
-            )  # fmt: skip
-
+        used = {"eta": self.preserve_scale**2, "pairs": len(pairs), "kept": len(kept)}
+        told = self.told(model, concepts, seed, used)
         mapped = {} if self.stages == "2" else self.mapped(model, pairs, kept, progress)
         if self.stages == "1":
-            return edit_of(mapped)
-        start = [edit_of(mapped)] if mapped else []
-        return edit_of({**mapped, **self.steered(model, start, settings, pairs, seed, progress)})
+            return WeightEdit(tensors=mapped, **told)
+        start = [WeightEdit(tensors=mapped, **told)] if mapped else []
+        steered = self.steered(model, start, told["settings"], pairs, seed, progress)
+        return WeightEdit(tensors={**mapped, **steered}, **told)
 
     def mapped(
         self, model: Diffusion, pairs: Sequence[Pair], kept: Sequence[str], progress: Progress = SILENT

@@ -1,4 +1,6 @@
-"""UCE, Unified Concept Editing: cross-attention solved in closed form (Gandikota et al. 2024, arXiv:2308.14761).
+"""UCE: Unified Concept Editing in Diffusion Models (Gandikota et al. 2024, arXiv:2308.14761).
+
+Cross-attention is solved in closed form.
 
 Every map W that reads the prompt is asked to give, for the tokens of a concept, what it gave for those of an anchor,
 and to keep what it gives for the tokens that must stay; c are token embeddings, and the sums are (1) of
@@ -13,28 +15,30 @@ The empty prompt is kept with either; the 2025 code keeps nothing that it is not
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
+from annotated_types import Ge
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import Doc
 
-from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import WeightEdit
 from workbench.edits.weight import DELTA, LEFT, RIGHT
-from workbench.erasure.method import Supports
+from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.embedding import embed, embed_in_batches
 from workbench.fitting.least_squares import Ridge, Rows, deltas, inverse, one_dtype, thin
 from workbench.fitting.rows import last_subject, refuse_same_tokens, subject_rows
 from workbench.models import Diffusion
 from workbench.models.capabilities import PROMPT_MAPS
 from workbench.models.diffusion.architecture import Reads
+from workbench.papers import Reference
 
 
 @dataclass(frozen=True, kw_only=True)
-class UCE:
+class UCE(ErasureMethod):
     """Closed-form erasure of concepts towards their anchors (towards the empty prompt without one). A `WeightEdit`.
 
     Kept are the concepts' `retain` words and `captions`, except what is erased itself. On SD3 and Flux, whose blocks
@@ -42,27 +46,46 @@ class UCE:
     the 2025 code does for Flux.
     """
 
-    tokens: Literal["all", "last"] = "all"  # from the last subject token to the end (2023) | that token alone (2025)
-    erase_scale: float = 1.0  # s_e: weight of what is moved
-    preserve_scale: float | None = None  # s_p; None: max(0.1, 1 / kept prompts) with "all", 1 with "last"
-    damping: float = 0.5  # λ: how much the maps are held where they were
-    technique: Literal["replace", "tensor"] = "replace"  # the anchor's values (1), or V less the concept (2)
-    templates: bool = False  # the concept in all its templates, not its name alone
+    tokens: Annotated[
+        Literal["all", "last"], Doc("From the last subject token to the end (2023) | that token alone (2025).")
+    ] = "all"
+    erase_scale: Annotated[float, Ge(0), Doc("s_e: weight of what is moved.")] = 1.0
+    preserve_scale: Annotated[
+        float | None, Ge(0), Doc('s_p; None: max(0.1, 1 / kept prompts) with "all", 1 with "last".')
+    ] = None
+    damping: Annotated[float, Ge(0), Doc("λ: how much the maps are held where they were.")] = 0.5
+    technique: Annotated[Literal["replace", "tensor"], Doc("The anchor's values (1), or (2).")] = "replace"
+    templates: Annotated[bool, Doc("The concept in all its templates, not its name alone.")] = False
 
-    paper: ClassVar[str] = "arXiv:2308.14761"
+    name: ClassVar[str] = "uce"
+    paper: ClassVar[Reference] = Reference(
+        title="Unified Concept Editing in Diffusion Models",
+        authors="R. Gandikota, H. Orgad, Y. Belinkov, J. Materzyńska, D. Bau",
+        year=2024,
+        arxiv="2308.14761",
+        venue="WACV",
+    )
     family: ClassVar[str] = "closed form"
     supports: ClassVar[Supports] = Supports({PROMPT_MAPS})
     cost: ClassVar[str] = "seconds; no images"
 
-    def __post_init__(self) -> None:
-        for name in ("erase_scale", "damping"):
-            if getattr(self, name) < 0:
-                raise WorkbenchError(f"{name} is {getattr(self, name)}.", "Choose 0 or more.")
-
     def fit(
         self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> WeightEdit:
-        """Solves for all concepts at once. Nothing is drawn at random, so `seed` is only recorded."""
+        """Solves (1) for all concepts at once.
+
+        Args:
+            model: The model; it stays as it is.
+            concepts: What to erase, all at once. Without an anchor, one goes to the empty prompt.
+            seed: Only recorded: nothing is drawn at random.
+            progress: Told of the rows of each prompt.
+
+        Returns:
+            Low-rank changes of all maps that read the prompt, where that is smaller than whole ones.
+
+        Raises:
+            WorkbenchError: For a concept that is its anchor to the tokenizer.
+        """
         self.supports.check("UCE", model, concepts)
         pairs = paired_prompts(model, concepts, self.templates)
         kept = kept_prompts(concepts)
@@ -70,9 +93,8 @@ class UCE:
         if model.prompt_maps("pooled"):
             tensors |= with_own_right(self._tensors(model, "pooled", pairs, kept, SILENT))
         return WeightEdit(
-            tensors={name: tensor.cpu() for name, tensor in tensors.items()}, settings=self.settings(concepts, kept),
-            method="uce", concepts=[concept.name for concept in concepts],
-            base_fingerprint=model.fingerprint, seed=seed,
+            tensors={name: tensor.cpu() for name, tensor in tensors.items()}, 
+            **self.told(model, concepts, seed, self.settings(concepts, kept)),
         )  # fmt: skip
 
     def settings(self, concepts: Sequence[Concept], kept: Sequence["Kept"]) -> dict:

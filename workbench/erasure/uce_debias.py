@@ -1,4 +1,5 @@
-"""UCE's debias mode: what a word brings about unasked, in wanted shares (Gandikota et al. 2024, arXiv:2308.14761).
+"""UCE's debias mode: what a word brings about unasked, in wanted shares. It is a part of Unified Concept Editing in
+Diffusion Models (Gandikota et al. 2024, arXiv:2308.14761).
 
 "A photo of a baker" shows a woman or a man though it asks for neither. Round by round, images of the word are made, a
 voter says which attribute j each one shows, and the word's tokens c are made to read a little more like those of the
@@ -15,55 +16,60 @@ and all tokens from the last of the word on (`tokens="all"` here); and keeps a s
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import cycle, islice
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
+from typing_extensions import Doc
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import WeightEdit
-from workbench.erasure.method import Supports
+from workbench.erasure.method import ErasureMethod, Supports
 from workbench.erasure.uce import UCE, kept_prompts, with_own_right
 from workbench.erasure.voters import Voter, find_voter
 from workbench.fitting.least_squares import Gram, Ridge, Rows, deltas, one_dtype
 from workbench.fitting.rows import same_tokens, subject_rows
 from workbench.models import Diffusion
 from workbench.models.capabilities import PROMPT_MAPS
+from workbench.papers import Reference
 
 Shares = Float64[Tensor, "words attributes"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class UCEDebias:
+class UCEDebias(ErasureMethod):
     """Closed-form debiasing: each concept is a word whose images get the attributes in wanted shares. A `WeightEdit`.
 
     Anchors have no part in it. `settings["observed"]` holds the shares of every round, the first of the unedited model.
     """
 
-    attributes: tuple[str, ...] = ("woman", "man")  # words for what is to be shared out
-    shares: tuple[float, ...] | None = None  # desired, of each attribute; None: equal
-    voter: str = "toy"  # a name of `VOTERS`, or module:function
-    images: int = 10  # of each word in each round
-    rounds: int = 30  # at most
-    step: float = 0.1  # η: how far a round moves α
-    tolerance: float = 0.05  # a share that is off by less is as wanted
-    tokens: Literal["all", "last"] = "last"  # the last subject token (2025) | from it to the end (2023)
-    erase_scale: float = 1.0  # s_e: weight of what is moved
-    preserve_scale: float | None = None  # s_p, as in UCE
-    damping: float = 0.5  # λ: how much the maps are held where they were
+    attributes: Annotated[tuple[str, ...], Doc("Words for what is to be shared out.")] = ("woman", "man")
+    shares: Annotated[tuple[float, ...] | None, Doc("Desired, of each attribute; None: equal.")] = None
+    voter: Annotated[str, Doc("A name of `VOTERS`, or module:function.")] = "toy"
+    images: Annotated[int, Ge(1), Doc("Of each word in each round.")] = 10
+    rounds: Annotated[int, Ge(1), Doc("At most.")] = 30
+    step: Annotated[float, Doc("η: how far a round moves α.")] = 0.1
+    tolerance: Annotated[float, Ge(0), Doc("A share that is off by less is as wanted.")] = 0.05
+    tokens: Annotated[Literal["all", "last"], Doc("From the last subject token on | that alone.")] = "last"
+    erase_scale: Annotated[float, Ge(0), Doc("s_e: weight of what is moved.")] = 1.0
+    preserve_scale: Annotated[float | None, Ge(0), Doc("s_p, as in UCE.")] = None
+    damping: Annotated[float, Ge(0), Doc("λ: how much the maps are held where they were.")] = 0.5
 
-    paper: ClassVar[str] = "arXiv:2308.14761"
+    name: ClassVar[str] = "uce_debias"
+    paper: ClassVar[Reference] = UCE.paper
     family: ClassVar[str] = "closed form"
     supports: ClassVar[Supports] = Supports({PROMPT_MAPS})
     cost: ClassVar[str] = "up to 300 images a concept"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if len(self.attributes) < 2:
             raise WorkbenchError("There is nothing to balance.", "Give two attributes or more.")
         shares = self._desired()
@@ -72,17 +78,24 @@ class UCEDebias:
                 f"The shares {self.shares} do not divide {', '.join(self.attributes)}.",
                 "Give one of 0 or more for each attribute, which add up to 1.",
             )
-        for name in ("images", "rounds"):
-            if getattr(self, name) < 1:
-                raise WorkbenchError(f"{name} is {getattr(self, name)}.", "Choose 1 or more.")
 
     def fit(
         self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> WeightEdit:
-        """Edits, looks, and edits again. Every round draws its images from seeds of its own, from `seed` on.
+        """Edits, looks at pictures, and edits again.
 
-        Raises `WorkbenchError` for a concept that is one of the attributes, and if the voter sees no attribute in any
-        image of a concept.
+        Args:
+            model: The model; it stays as it is.
+            concepts: Words whose pictures get the attributes in the wanted shares, all at once.
+            seed: Round r draws its pictures from the seeds seed + r · images, …
+            progress: Told of each round.
+
+        Returns:
+            Changes of all maps that read the prompt.
+
+        Raises:
+            WorkbenchError: For a concept that is one of the attributes, and if the voter sees no attribute in any
+                picture of a concept.
         """
         self.supports.check("UCEDebias", model, concepts)
         self._check_words(model, concepts)
@@ -140,17 +153,17 @@ class UCEDebias:
     ) -> WeightEdit:  # fmt: skip
         tensors: dict[str, Tensor] = {}
         for problem in problems:
-            found = solved(problem, alpha, self.erase_scale, self.damping)
-            tensors |= with_own_right(found) if tensors else found
+            rows = solved(problem, alpha, self.erase_scale, self.damping)
+            tensors |= with_own_right(rows) if tensors else rows
         names, kept = [concept.name for concept in concepts], len(kept_prompts(concepts))
-        told = {
+        found = {
             "preserve_scale": self._uce().scale_of(kept), "kept": kept,
             "alpha": dict(zip(names, alpha.tolist(), strict=True)),
             "observed": {name: [one[i].tolist() for one in observed] for i, name in enumerate(names)},
         }  # fmt: skip
         return WeightEdit(
-            tensors={name: tensor.cpu() for name, tensor in tensors.items()}, settings={**asdict(self), **told},
-            method="uce_debias", concepts=names, base_fingerprint=model.fingerprint, seed=seed,
+            tensors={name: tensor.cpu() for name, tensor in tensors.items()}, 
+            **self.told(model, concepts, seed, found),
         )  # fmt: skip
 
     def _observe(self, model: Diffusion, voter: Voter, concepts: Sequence[Concept], first_seed: int) -> Shares:

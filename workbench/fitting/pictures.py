@@ -23,10 +23,15 @@ def read_pictures(folder: Path | str, size: int) -> Pictures:
     folder = Path(folder)
     if not folder.is_dir():
         raise WorkbenchError(f"{folder} is no folder.", "Give a folder of pictures.")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
+    paths = picture_files(folder)
     if not paths:
         raise WorkbenchError(f"There are no pictures in {folder}.", f"Put some into it ({', '.join(ENDINGS)}).")
     return np.stack([_picture(path, size) for path in paths])
+
+
+def picture_files(folder: Path | str) -> list[Path]:
+    """The files of a folder that are read as pictures, by the order of their names; none if it is no folder."""
+    return sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in ENDINGS)
 
 
 def _picture(path: Path, size: int) -> UInt8[np.ndarray, "size size 3"]:

@@ -6,9 +6,10 @@ the images of the target do change under the edit.
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import torch
@@ -64,16 +65,50 @@ def check_method(case: Case) -> None:
 
 
 def is_a_described_value(case: Case) -> None:
-    """A method is a frozen dataclass with paper, family, support and cost, and its edit says where it comes from."""
+    """A method is a frozen dataclass with name, paper, family, support and cost; its edit says where it comes from."""
     method, edit = case.method, case.edit
     assert is_dataclass(method) and type(method).__dataclass_params__.frozen, "a method is a frozen dataclass"  # type: ignore[attr-defined]
     assert isinstance(method, Method) and isinstance(edit, Edit), "a method has all of its facts, and an Edit comes out"
     assert method == type(method)(**{field.name: getattr(method, field.name) for field in fields(method)})
     assert edit.kind in TABLE.names(), f"{edit.kind!r} cannot be loaded"
     assert tuple(edit.concepts) == (case.concepts[0].name,), "an edit names its concepts"
+    assert edit.method == method.name, "an edit names its method"
     assert edit.base_fingerprint == case.model.fingerprint, "an edit names its model"
     missing = {field.name for field in fields(method)} - set(edit.settings)
     assert not missing, f"settings lack the hyper-parameters {missing}"
+
+
+def names_its_inputs(case: Case) -> None:
+    """What `inputs()` does not name decides nothing: emptied, it leaves the edit as it is.
+
+    Every knob that holds the absolute path of a file or folder is tried, on a copy.
+    """
+    given = {knob: Path(value) for knob, value in vars(case.method).items() if isinstance(value, str)}
+    with tempfile.TemporaryDirectory() as folder:
+        moved = {
+            knob: _copied(path, Path(folder, knob))
+            for knob, path in given.items()
+            if path.is_absolute() and path.exists()
+        }
+        if not moved:
+            return
+        method = replace(case.method, **{knob: str(path) for knob, path in moved.items()})  # type: ignore[type-var]
+        named = {path.resolve() for path in method.inputs()}
+        for file in Path(folder).rglob("*"):
+            if file.is_file() and file.resolve() not in named:
+                file.write_bytes(b"")
+        try:
+            edit = method.fit(case.model, case.concepts[:1], seed=0)
+        except WorkbenchError as error:
+            raise AssertionError(f"a file that inputs() does not name is needed: {error}") from error
+        assert np.array_equal(case.images(edit), case.images(case.edit)), "a file that inputs() does not name decides"
+
+
+def _copied(path: Path, to: Path) -> Path:
+    if path.is_dir():
+        return copytree(path, to)
+    copytree(path.parent, to)  # what lies beside a file may belong to it
+    return to / path.name
 
 
 def changes_the_target(case: Case) -> None:
@@ -121,7 +156,10 @@ def works_in_another_process(case: Case) -> None:
     """A process that has nothing but the folder makes the same images."""
     with tempfile.TemporaryDirectory() as folder:
         case.edit.save(Path(folder, "edit"))
-        images = images_in_another_process(case.model, Path(folder, "edit"), case.prompts, case.steps)
+        try:
+            images = images_in_another_process(case.model, Path(folder, "edit"), case.prompts, case.steps)
+        except WorkbenchError as error:
+            raise AssertionError(str(error)) from error
     assert np.array_equal(images, case.images(case.edit)), "another process made other images"
 
 
@@ -197,6 +235,7 @@ CHECKS: dict[str, Callable[[Case], None]] = {
     check.__name__: check
     for check in (
         is_a_described_value,
+        names_its_inputs,
         changes_the_target,
         never_mutates_the_model,
         is_deterministic,
