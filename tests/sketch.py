@@ -1,8 +1,8 @@
 """A text-to-image model that is no diffusion, as small as can be: it writes a picture patch by patch, like a language
 model. It stands in for the kinds of models that are to come, and shows that whatever is general needs nothing of noise.
 
-A CLIP encoder reads the prompt; a recurrent cell then draws one patch of the picture a call, from the pooled prompt, the
-patch before, and a token that is sampled at a temperature.
+A CLIP encoder reads the prompt; a recurrent cell then draws one patch of the picture a call, from the pooled prompt and
+the patch before, sampled at a temperature.
 """
 
 from typing import Any
@@ -52,6 +52,7 @@ class Parts:
             self.tokenizer = clip_tokenizer()
             self.text_encoder = clip(self.tokenizer).eval().requires_grad_(False)
             self.writer = Writer(self.text_encoder.config.hidden_size).eval().requires_grad_(False)
+            self.writer.prompt.weight.mul_(20)  # random weights hardly tell one prompt from another
 
     @property
     def components(self) -> dict[str, Any]:

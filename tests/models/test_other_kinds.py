@@ -36,8 +36,8 @@ def test_the_clock_counts_the_patches_and_has_no_timestep(model):
 
 def test_sites_of_both_sides_are_edited_and_come_back(model):
     plain = model.generate("a fox", 1)
-    for alias in ("text.1", "lm.out"):
-        with model.session(edits=[SiteEdit(model.site(alias), lambda x, clock: -x)]):
+    for alias in ("text.0", "lm.out"):
+        with model.session(edits=[SiteEdit(model.site(alias), lambda x, clock: 3 * x.flip(-1))]):
             assert not np.array_equal(model.generate("a fox", 1), plain)
     assert np.array_equal(model.generate("a fox", 1), plain)
 

@@ -25,7 +25,9 @@ from workbench.activations.positions import KEPT, marked, tokenizer_of
 from workbench.activations.reading import Reading, Thinning, drawn, makes_pictures, read_batch
 from workbench.hooks import Site
 from workbench.models import Model
+from workbench.models.capabilities import DENOISER
 from workbench.processes import processes, shared_out
+from workbench.settings import settled
 
 TEXT_CHUNK, IMAGE_CHUNK = 64, 16  # prompts a pass, and what a kill can cost
 RECIPES: dict[str, str] = {  # how a store says which positions of a prompt it has
@@ -41,11 +43,10 @@ def harvest(
     *,
     seed: int = 0,
     dtype: Dtype = "float16",
-    steps: int | None = None,
-    guidance_scale: float | None = None,
     pixel_rate: float = 0.1,
     positions: str = "all",
     progress: Progress = SILENT,
+    **settings: Any,
 ) -> ActivationStore:
     """Fills the store `out_dir` with the activations of all sites.
 
@@ -60,33 +61,29 @@ def harvest(
         out_dir: Folder of the store.
         seed: Seed of the picture of prompt 0; that of prompt i is `seed + i`. Also draws the pixels.
         dtype: Of the stored rows.
-        steps: Denoising steps; by default the model's own.
-        guidance_scale: By default the model's own.
         pixel_rate: Share of a picture's positions to keep, in (0, 1].
         positions: Of a prompt's positions, "all", those without padding ("prompt"), or the words and the end token
             ("content").
         progress: Shows the chunks.
+        **settings: How pictures are sampled, such as `steps`: names of `model.settings`, which holds the defaults.
 
     Raises:
-        WorkbenchError: There are no prompts, a site is unknown, the rate is no share, or the folder holds a store of
-            another request, or another process is working there.
+        WorkbenchError: There are no prompts, a site or a setting is unknown, the rate is no share, the folder holds a
+            store of another request, or another process is working there.
     """
     if not 0 < pixel_rate <= 1:
         raise WorkbenchError(f"A pixel rate of {pixel_rate} is no share.", "Choose one above 0 and up to 1.")
     if positions not in KEPT:
         raise unknown_name("choice of positions", positions, KEPT)
     chosen = [model.site(alias) for alias in dict.fromkeys(sites)]
-    sampling: dict[str, Any] = {
-        "steps": model.defaults.steps if steps is None else steps,
-        "guidance_scale": float(model.defaults.guidance_scale if guidance_scale is None else guidance_scale),
-    }
+    sampling = settled(model.settings, settings)
     pictures = makes_pictures(chosen)
     identity = model.identity
     encoders = [part.path for part in model.architecture.components if part.kind == "prompt"]
     made_by = {name: value for name, value in identity.parts.items() if pictures or name in encoders}
     spec = StoreSpec(
         model=identity.origin,
-        sites={site.alias: site_info(site) for site in chosen},
+        sites={site.alias: site_info(site, model) for site in chosen},
         prompts=tuple(prompts),
         chunk_prompts=IMAGE_CHUNK if pictures else TEXT_CHUNK,
         dtype=dtype,
@@ -102,7 +99,7 @@ def harvest(
         writer = StoreWriter(out_dir, spec)
         left = [chunk for chunk in shared_out(range(len(spec.chunks))) if chunk not in writer.done_chunks]
         for chunk in progress(left, "harvest"):
-            numbers, collector = spec.chunks[chunk], Collector(positions, pixels)
+            numbers, collector = spec.chunks[chunk], Collector(spec, positions, pixels)
             read_batch(
                 model, chosen, [spec.prompts[i] for i in numbers], collector.take, seeds=[seed + i for i in numbers],
                 first=numbers.start, dtype=None, **(sampling if pictures else {}),
@@ -131,11 +128,12 @@ def padding(model: Model, site: str, prompts: Sequence[str]) -> float:
     return 1 - sum(lengths) / (len(prompts) * positions)
 
 
-def site_info(site: Site) -> dict[str, Any]:
+def site_info(site: Site, model: Model) -> dict[str, Any]:
     """What a store and an SAE keep of a site, so that it can be found again in the model."""
     labels = ["prompt", "token_id", "position"]
     if makes_pictures([site]):
-        labels = ["prompt", "call", "timestep", "position", *(("y", "x") if grid_side(site) else ())]
+        time = ["timestep"] if DENOISER in model.capabilities else []
+        labels = ["prompt", "call", *time, "position", *(("y", "x") if grid_side(site) else ())]
     kept = ("path", "slot", "index", "layout", "component", "positions")
     return {"width": site.channels, "labels": labels, **{name: getattr(site, name) for name in kept}}
 
@@ -150,7 +148,8 @@ def grid_side(site: Site) -> int | None:
 class Collector:
     """A reducer that keeps the rows of one chunk as a store wants them, with their labels."""
 
-    def __init__(self, positions: str, pixels: Thinning) -> None:
+    def __init__(self, spec: StoreSpec, positions: str, pixels: Thinning) -> None:
+        self._wanted = {site: about["labels"] for site, about in spec.sites.items()}
         self._positions = positions
         self._pixels = pixels
         self._parts: dict[str, list[SiteRows]] = {}
@@ -160,7 +159,7 @@ class Collector:
         reading = reading.thinned(self._pixels)
         kept = marked(reading.places, self._positions)
         labels = _labels(reading, kept.cpu())
-        named = {name: labels[name] for name in site_info(reading.site)["labels"]}
+        named = {name: labels[name] for name in self._wanted[reading.site.alias]}
         self._parts.setdefault(reading.site.alias, []).append(SiteRows(reading.x[kept].cpu(), named))
 
     def rows(self) -> dict[str, SiteRows]:

@@ -29,10 +29,10 @@ from workbench.evaluation.judging import Scored, write_records
 from workbench.evaluation.making import make_missing
 from workbench.evaluation.roles import joined_roles
 from workbench.evaluation.runs import Run
-from workbench.evaluation.settings import settled
 from workbench.evaluation.spec import EditSpec, ModelSpec, Row, RunSpec, Settings, Trial
 from workbench.evaluation.suites import Suite
 from workbench.models import Model
+from workbench.settings import settled
 
 FLOOR = 0.5
 PACKAGES = ("torch", "diffusers", "transformers", "sae-lens", "numpy")

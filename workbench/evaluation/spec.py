@@ -14,8 +14,8 @@ from pydantic import field_validator, model_validator
 
 from saes.config import StrictConfig
 from workbench.evaluation.roles import Role
-from workbench.evaluation.settings import Setting
 from workbench.identity import Identity
+from workbench.settings import Setting
 
 if TYPE_CHECKING:
     from workbench.models import Model
