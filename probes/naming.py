@@ -97,6 +97,8 @@ def check_factors(factors: pd.DataFrame, prompts: Sequence[str], seed: int) -> N
     """
     if len(factors) != len(prompts) or len(factors) < 4:
         raise WorkbenchError(f"There are {len(prompts)} items and factors of {len(factors)}.", "Give four or more.")
+    if not len(factors.columns):
+        raise WorkbenchError("There are no factors.", "Give a column for each.")
     for half in _halves(prompts, seed):
         for name, values in factors[half.numpy()].items():
             if not values.any() or values.all():

@@ -59,3 +59,10 @@ def check_keys(given: Iterable[Any], known: Collection[str], where: str = "") ->
         if key not in known:
             error = unknown_name("key", str(key), known)
             raise WorkbenchError(f"{where}: {error.problem}" if where else error.problem, error.remedy)
+
+
+def check_at_least(least: int, **values: int | float) -> None:
+    """Raises `WorkbenchError` for the first of the named values that is smaller than `least`, or no number at all."""
+    for name, value in values.items():
+        if not value >= least:
+            raise WorkbenchError(f"{name} is {value}.", f"Choose {least} or more.")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from saes.errors import WorkbenchError, check_keys, unknown_name
 from saes.settings import build, field_names
@@ -140,6 +141,26 @@ def read_concepts(path: Path | str) -> tuple[Concept, ...]:
     if not concepts:
         raise WorkbenchError(f"{path} holds no concepts.", "Write one key for each: `fox: {anchor: cat}`.")
     return tuple(concepts)
+
+
+def check_concept(given: Any) -> Concept:
+    """The concept itself. Raises `WorkbenchError` if it is something else, such as a text."""
+    if not isinstance(given, Concept):
+        raise WorkbenchError(
+            f"{given!r} is no concept.", f"Write Concept({given!r}, …), or read some with read_concepts(path)."
+        )
+    return given
+
+
+def concept_list(given: Any) -> list[Concept]:
+    """One concept or several. Raises `WorkbenchError` for none, a name given twice, and what is no concept."""
+    found = [check_concept(each) for each in (given if isinstance(given, list | tuple) else [given])]
+    names = [concept.name for concept in found]
+    if not found:
+        raise WorkbenchError("There is no concept.", "Give at least one.")
+    if len(set(names)) < len(names):
+        raise WorkbenchError(f"A concept is given twice ({', '.join(names)}).", "Name each once.")
+    return found
 
 
 def _fill(template: str, word: str) -> str:

@@ -88,3 +88,8 @@ def test_distance_is_the_mean_of_root_mean_squares():
 def test_an_sae_of_another_width_is_refused(tiny_sd1):
     with pytest.raises(WorkbenchError, match="takes 3 channels"):
         measure_substitution(tiny_sd1, mirror(3), "text.1", torch.zeros(3), PROMPTS)
+    told = (tiny_sd1, mirror(16), "text.1", torch.zeros(16), PROMPTS)
+    with pytest.raises(WorkbenchError, match="n_timesteps is 0"):
+        measure_substitution(*told, n_timesteps=0)
+    with pytest.raises(WorkbenchError, match=f"{len(PROMPTS)} prompts and 1 images"):
+        measure_substitution(*told, images=np.zeros((1, 32, 32, 3), np.uint8))

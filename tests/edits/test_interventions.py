@@ -79,7 +79,7 @@ def test_an_ablation_is_an_intervention_that_scales(tiny_sd1, text_sae):
 @pytest.mark.parametrize(
     ("told", "said"),
     [
-        ({"features": []}, "no features to change"),
+        ({"features": []}, "No feature is named"),
         ({"features": [96]}, "has features 0 to 95"),
         ({"features": [-1]}, "has features 0 to 95"),
         ({"action": "clam"}, "'clamp'"),

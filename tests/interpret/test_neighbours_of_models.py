@@ -75,5 +75,5 @@ def test_the_effect_of_a_word_is_what_it_changes_in_the_noise_at_equal_latents(t
 
 
 def test_effects_are_refused_where_there_are_no_such_trajectories(tiny_flux):
-    with pytest.raises(WorkbenchError, match="is flux"):
+    with pytest.raises(WorkbenchError, match=r"\(flux\) has no noise schedule"):
         find_neighbours(tiny_flux, FOX, effects=True)

@@ -78,6 +78,8 @@ def test_a_number_of_prompts_is_drawn_without_those_that_find_the_subject(tmp_pa
         ("a red fox", "a fox and a fox", "2 times"),
         ("a red fox, ", "", "1 held-out prompts. Give at least 2"),
         ("[cat, dog]", "[]", "spares nothing"),
+        ("[cat, dog]", "[cat, Fox]", "spares 'Fox', which it is about"),
+        ("[cat, dog]", "[cat, ' ']", "`sparing` has an empty entry"),
         ("[0.5, 1]", "[0, 1]", "doses is"),
         ("doses", "smallest: 1.5\ndoses", "smallest is 1.5"),
         ("doses", "alpha: 0\ndoses", "alpha is 0"),

@@ -71,6 +71,19 @@ def test_a_concept_that_the_judge_does_not_know_is_named_before_any_picture(tiny
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(
+    "told", [{"sparing": ["cat", "CAT"]}, {"prompts": ["a red fox", "a  red fox"]}, {"prompts": ["a fox", "A FOX"]}]
+)
+def test_sentences_that_the_model_reads_alike_are_refused_before_any_picture(tiny_sd1, tmp_path, told):
+    class Knowing(Brightness):
+        concepts = {**Brightness.concepts, "CAT": "object"}  # noqa: RUF012
+
+    asked = replace(STUDY, concept=replace(FOX, templates=["a photo of a {}"]), **told)
+    with pytest.raises(WorkbenchError, match="The model reads"):
+        run_study(tiny_sd1, asked, Knowing(), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 def test_the_report_shows_every_condition_and_the_verdict(result, tmp_path):
     page = study_report(result, tmp_path / "page.html").read_text()
     head = page[page.index("<main>") :]

@@ -23,7 +23,7 @@ def test_a_share_is_1_at_the_clean_prediction_and_0_at_the_corrupted_one():
 
 
 def test_the_parts_of_a_sentence_cover_all_but_the_begin_token_once(tiny_sd1):
-    parts = token_parts(tiny_sd1, PROMPTS, "fox", tiny_sd1.site("text.0").positions)
+    parts = token_parts(tiny_sd1, PROMPTS, "fox")
     total = sum(mask.int() for mask in parts.values())
     assert list(parts) == list(TOKENS) and (total[:, 0] == 0).all() and (total[:, 1:] == 1).all()
     for row, prompt in enumerate(PROMPTS):
@@ -32,6 +32,11 @@ def test_the_parts_of_a_sentence_cover_all_but_the_begin_token_once(tiny_sd1):
         assert torch.equal(ids[parts["the word"][row].nonzero().flatten()], word)
         assert parts["end"][row].nonzero().item() == len(ids) - 1
     assert parts["after"].sum(dim=1).tolist()[1:] == [0, 0] and parts["after"][0].any()
+
+
+def test_a_word_within_another_word_is_not_the_word(tiny_sd1):
+    prompt = "foxy and a fox"  # f-o-x-y is letters, and so is "and": 1 begin token, 4, 3, "a", then "fox"
+    assert token_parts(tiny_sd1, [prompt], "fox")["the word"][0].nonzero().flatten().tolist() == [9]
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +68,23 @@ def test_a_trace_needs_a_second_other_word_and_known_sites(tiny_sd1):
         trace(tiny_sd1, PROMPTS, "fox", ["cat", "cat"], ["text.0"])
     with pytest.raises(WorkbenchError, match=r"Unknown site 'text.7'"):
         trace(tiny_sd1, PROMPTS, "fox", ["cat", "dog"], ["text.7"])
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"others": ["Fox", "cat"]}, "corrupts 'fox' with itself"),
+        ({"others": ["cat", "CAT"]}, "reads 'the blue CAT' as it reads 'the blue cat'"),
+        ({"prompts": ["a red blue red blue red blue red blue red blue fox"]}, "as it reads"),  # beyond the limit
+        ({"prompts": []}, "no prompts to trace"),
+        ({"sites": []}, "no sites to trace"),
+        ({"steps": 0}, "steps is 0"),
+    ],
+)
+def test_a_trace_that_can_show_nothing_is_refused_before_any_picture(tiny_sd1, told, said):
+    asked = {"prompts": ["the blue fox"], "word": "fox", "others": ["cat", "dog"], "sites": ["text.0"], **told}
+    with pytest.raises(WorkbenchError, match=said):
+        trace(tiny_sd1, **asked)
 
 
 def test_a_trace_is_kept_read_again_and_reported(tiny_sd1, table, tmp_path):

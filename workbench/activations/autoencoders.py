@@ -1,11 +1,12 @@
 """Sparse autoencoders at a model's sites: opened by name, matched to their site, on the model's device."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from saes.dictionary import Dictionary
-from saes.errors import WorkbenchError
+from saes.errors import WorkbenchError, check_at_least
 from saes.files import SAE, check_width, load
 from workbench.hooks import Site
 from workbench.models import Model
@@ -66,9 +67,20 @@ def dictionary_on(sae: SAE, model: Model) -> Dictionary:
     return Dictionary.from_tensors(tensors, found.settings)
 
 
+def check_features(sae: SAE, features: Sequence[int]) -> list[int]:
+    """The features, each once, in their order. Raises `WorkbenchError` for none, and for those that the SAE lacks."""
+    n, chosen = int(sae.cfg.d_sae), list(dict.fromkeys(int(feature) for feature in features))
+    if not chosen:
+        raise WorkbenchError("No feature is named.", f"Name at least one, of 0 to {n - 1}.")
+    if not all(0 <= feature < n for feature in chosen):
+        raise WorkbenchError(f"The SAE has features 0 to {n - 1}.", "Choose among these.")
+    return chosen
+
+
 def strongest(sae: SAE, m: int | None) -> int:
     """How many of a prompt's strongest features count: m, or twice as many as fire on a row (the paper: 128, 64)."""
     if m is not None:
+        check_at_least(1, m=m)
         return m
     if not (typical := getattr(sae.cfg, "k", None) or sae.cfg.metadata.l0):
         raise WorkbenchError("The SAE does not say how many features fire on a row.", "Set m.")

@@ -138,13 +138,13 @@ def read(
         sampling: Further arguments of `model.generate`.
 
     Raises:
-        WorkbenchError: There are no prompts.
+        WorkbenchError: There are no prompts, or no sites.
     """
     chosen = list(sites)
     size = IMAGE_BATCH if makes_pictures(chosen) else TEXT_BATCH
     seeds = range(seeds, seeds + len(prompts)) if isinstance(seeds, int) else seeds
-    if not prompts:
-        raise WorkbenchError("There are no prompts.", "Give at least one.")
+    if not prompts or not chosen:
+        raise WorkbenchError(f"There are no {'sites' if prompts else 'prompts'}.", "Give at least one.")
     for start in progress(range(0, len(prompts), size), label):
         part = slice(start, start + size)
         read_batch(model, chosen, prompts[part], take, seeds=seeds[part], first=start, **sampling)

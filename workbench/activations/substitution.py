@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from saes.errors import WorkbenchError, check_at_least
 from saes.files import SAE, check_width
 from saes.metrics import SubstitutionLosses, losses_of_several, substitution_losses
 from workbench.hooks import Clock, Session, Site, SiteEdit
@@ -63,9 +64,9 @@ def measure_substitution(
     place = model.site(site)
     check_width(sae, place.channels, site)
     seeds = [seed + index for index in range(len(prompts))]
-    clean = model.generate(list(prompts), seeds, batch_size=batch_size)
-    latents = model.latents(clean if images is None else images)
     timesteps = _middles(n_timesteps)
+    clean = model.generate(list(prompts), seeds, batch_size=batch_size)
+    latents = _latents(model, prompts, clean if images is None else images)
     pictures, curves = [], []
 
     def loss_with(replace: Replace | None) -> float:
@@ -99,8 +100,8 @@ def several_losses(
     place = model.site(site)
     for sae in saes.values():
         check_width(sae, place.channels, site)
-    latents, noise = model.latents(images), model.noise([seed + index for index in range(len(prompts))])
-    timesteps = _middles(n_timesteps)
+    timesteps, latents = _middles(n_timesteps), _latents(model, prompts, images)
+    noise = model.noise([seed + index for index in range(len(prompts))])
 
     def loss_with(replace: Replace | None) -> float:
         with _session(model, place, replace):
@@ -111,7 +112,14 @@ def several_losses(
 
 def _middles(n: int) -> tuple[float, ...]:
     """The middles of n equal parts of the schedule: at its very ends the loss is trivial."""
+    check_at_least(1, n_timesteps=n)
     return tuple(1000 * (number + 0.5) / n for number in range(n))
+
+
+def _latents(model: Diffusion, prompts: Sequence[str], images: Images) -> Latents:
+    if len(images) != len(prompts):
+        raise WorkbenchError(f"There are {len(prompts)} prompts and {len(images)} images.", "Give an image for each.")
+    return model.latents(images)
 
 
 def _session(model: Diffusion, site: Site, replace: Replace | None) -> Session:

@@ -9,7 +9,7 @@ import torch
 from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError, unknown_name
 from saes.files import SAE
-from workbench.activations.autoencoders import check_origin, open_sae, site_of
+from workbench.activations.autoencoders import check_features, check_origin, open_sae, site_of
 from workbench.activations.positions import end_token
 from workbench.edits.activation import ActivationEdit
 from workbench.edits.programs import ACTIONS
@@ -44,11 +44,7 @@ def intervention(
     check_origin(opened, model)
     site, dictionary = site_of(opened, model), Dictionary.of(opened)
     _check_window(window, site)
-    chosen = torch.tensor(sorted(set(features)), dtype=torch.int64)
-    if not len(chosen):
-        raise WorkbenchError("There are no features to change.", f"Choose some of 0 to {dictionary.d_sae - 1}.")
-    if ((chosen < 0) | (chosen >= dictionary.d_sae)).any():
-        raise WorkbenchError(f"The SAE has features 0 to {dictionary.d_sae - 1}.", "Choose among these.")
+    chosen = torch.tensor(sorted(check_features(opened, features)), dtype=torch.int64)
     needs_end = site.component == "prompt" and action != "scale"
     return ActivationEdit(
         site=site.alias, width=site.channels, program=CHANGE_FEATURES,

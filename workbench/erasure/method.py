@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
-from workbench.concepts import Concept
+from workbench.concepts import Concept, concept_list
 from workbench.edits import Edit
 from workbench.knobs import Knobs
 from workbench.models import Model
@@ -41,12 +41,7 @@ class Supports:
                 f"{method} does not work on {model.name} ({model.kind}), which has no {lacking}.",
                 f"It works on {', '.join(self.kinds)}.",
             )
-        if not concepts:
-            raise WorkbenchError("There is no concept to erase.", "Give at least one.")
-        names = [concept.name for concept in concepts]
-        if len(set(names)) < len(names):
-            raise WorkbenchError(f"A concept is given twice ({', '.join(names)}).", "Name each once.")
-        for concept in concepts:
+        for concept in concept_list(concepts):
             for need in self.needs:
                 if not any(getattr(concept, field) for field in need.split("|")):
                     wanted = need.replace("|", " or ")

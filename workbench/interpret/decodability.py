@@ -32,7 +32,7 @@ from probes.statistics import wilson
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.activations.reading import Reading, read
-from workbench.concepts import Concept
+from workbench.concepts import Concept, check_concept
 from workbench.hooks import Site
 from workbench.models import Model
 from workbench.models.model import Change
@@ -57,7 +57,7 @@ def contrast(concept: Concept, prompts: Iterable[str]) -> tuple[list[str], list[
 
     Raises `WorkbenchError` for a concept without an anchor, and for a prompt that does not name the concept once.
     """
-    if not concept.anchor:
+    if not check_concept(concept).anchor:
         raise WorkbenchError(f"{concept.name!r} has no anchor to tell it from.", "Give it one in its concept file.")
     name = re.compile(rf"(?<!\w){re.escape(concept.name)}(?!\w)", re.IGNORECASE)
     templates = {re.sub(r"\b([aA])n \{\}", r"\1 {}", name.sub("{}", prompt)): prompt for prompt in prompts}
@@ -89,7 +89,7 @@ def decodability(
     [0, 1], and n, the number of prompts. Pictures are made only if a denoiser site asks. Raises `WorkbenchError` for
     fewer than 10 pairs, a prompt that stands twice, unknown sites, and T5 sites.
     """
-    _check_pairs(prompts_with, prompts_without)
+    _check_pairs(model, prompts_with, prompts_without)
     places = [model.site(alias) for alias in dict.fromkeys(sites)]
 
     def means() -> Means:
@@ -143,7 +143,7 @@ def _share(hits: Bool[Tensor, "*rows"]) -> float:
     return float(hits.double().mean())
 
 
-def _check_pairs(prompts_with: Sequence[str], prompts_without: Sequence[str]) -> None:
+def _check_pairs(model: Model, prompts_with: Sequence[str], prompts_without: Sequence[str]) -> None:
     if len(prompts_with) != len(prompts_without):
         raise WorkbenchError(
             f"{len(prompts_with)} prompts with the concept and {len(prompts_without)} without are no pairs.",
@@ -155,9 +155,12 @@ def _check_pairs(prompts_with: Sequence[str], prompts_without: Sequence[str]) ->
             f"Give {LEAST_PAIRS} or more.",
         )
     both = [*prompts_with, *prompts_without]
-    twice = next((prompt for prompt in both if both.count(prompt) > 1), None)
+    read = [row.ids for row in model.tokens(both)]  # what is cut off, spaces and capitals make no other prompt
+    twice = next((prompt for prompt, ids in zip(both, read, strict=True) if read.count(ids) > 1), None)
     if twice is not None:
-        raise WorkbenchError(f"The prompt {twice!r} stands twice, and could be learnt by heart.", "Give it once.")
+        raise WorkbenchError(
+            f"The prompt {twice!r} stands twice, as the model reads it, and could be learnt by heart.", "Give it once."
+        )
 
 
 def _means(

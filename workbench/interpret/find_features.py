@@ -14,7 +14,7 @@ from saes.files import SAE
 from saes.progress import SILENT, Progress
 from workbench.activations.autoencoders import dictionary_on, open_sae, site_of, strongest
 from workbench.activations.reading import Reading, score_prompts
-from workbench.concepts import Concept
+from workbench.concepts import Concept, concept_list
 from workbench.edits.interventions import ablation
 from workbench.hooks import Site
 from workbench.models import Model
@@ -40,11 +40,9 @@ def find_features(
     concepts, or one each by name), the `top` features of each concept are ablated one by one, and `effect` is what the
     score of the concept's images loses at equal `seeds`. Raises `WorkbenchError` if a concept retains nothing.
     """
-    concepts = [concept] if isinstance(concept, Concept) else list(concept)
+    concepts = concept_list(concept)
     opened = open_sae(sae)
     site, dictionary = site_of(opened, model), dictionary_on(opened, model)
-    if not concepts:
-        raise WorkbenchError("There is no concept to look for.", "Give at least one.")
     for each in concepts:
         check_retains(each)
     scores = {each.name: _scores(model, site, dictionary, each, progress) for each in concepts}
@@ -90,7 +88,7 @@ def _ablated(
     prompts = [prompt for prompt in concept.prompts() for _ in seeds]
 
     def run(features: Sequence[int]) -> float:
-        with model.edited(ablation(model, sae, features, concepts=(concept.name,))):
+        with model.edited(*([ablation(model, sae, features, concepts=(concept.name,))] if features else [])):
             return float(score(model.generate(prompts, list(seeds) * len(concept.prompts()))))
 
     return run

@@ -13,7 +13,7 @@ from saes.errors import WorkbenchError
 from saes.files import SAE
 from saes.progress import SILENT, Progress
 from workbench.activations.autoencoders import dictionary_on, open_sae, site_of
-from workbench.concepts import Concept
+from workbench.concepts import Concept, check_concept
 from workbench.fitting.rows import ends_of_text
 from workbench.fitting.trajectories import trajectories
 from workbench.interpret.find_features import feature_scores
@@ -41,7 +41,7 @@ def find_neighbours(
     `effects` what the word does to the predicted noise (`noise_effects`). Raises `WorkbenchError` if there is no
     candidate, and for effects in a model that is no Stable Diffusion 1, 2 or XL.
     """
-    given = concept.retain if among is None else among
+    given = check_concept(concept).retain if among is None else among
     words = [word for word in dict.fromkeys([*concept.synonyms, *given]) if word.casefold() != concept.name.casefold()]
     if not words:
         raise WorkbenchError(f"There are no candidates for neighbours of {concept.name!r}.", "Name some with `among`.")

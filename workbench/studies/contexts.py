@@ -53,6 +53,22 @@ def rows(prompts: Sequence[str], word: str, words: Sequence[str], seeds: int, se
     ]
 
 
+def check_readings(model: Model, sentences: Sequence[Sequence[str]]) -> None:
+    """Raises `WorkbenchError` if two of these sentences, given by word, are the same tokens to the model.
+
+    Capitals and spaces make no other sentence, and nor does what lies beyond the token limit.
+    """
+    known: dict[tuple[int, ...], str] = {}
+    every = [prompt for own in sentences for prompt in own]
+    for prompt, row in zip(every, model.tokens(every), strict=True):
+        if row.ids in known:
+            raise WorkbenchError(
+                f"The model reads {prompt!r} as it reads {known[row.ids]!r}.",
+                "Choose other words or prompts, within the token limit.",
+            )
+        known[row.ids] = prompt
+
+
 def check_lengths(model: Model, named: Sequence[str], others: Sequence[Sequence[str]]) -> None:
     """Raises `WorkbenchError` unless each sentence has as many tokens with every other word."""
     expected = [len(row.ids) for row in model.tokens(named)]

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from saes.config import Seed, StrictConfig
 from saes.errors import WorkbenchError, unknown_name
-from workbench.concepts import Concept
+from workbench.concepts import Concept, check_concept
 from workbench.studies.contexts import swapped
 from workbench.studies.subjects import Subject
 
@@ -49,6 +49,7 @@ class Study:
             object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
         if self.claim not in get_args(Claim):  # a Python caller is not held to the annotation
             raise unknown_name("claim", self.claim, get_args(Claim))
+        check_concept(self.concept), check_concept(self.source)
         _ = self.subject.kind
         if self.subject.of not in ("", self.source.name):
             raise WorkbenchError(
@@ -86,8 +87,12 @@ class Study:
                 )
 
     def _check_prompts(self) -> None:
+        if not all(word.strip() for word in self.sparing):
+            raise WorkbenchError("`sparing` has an empty entry.", "Remove it.")
         if not self.sparing:
             raise WorkbenchError("The study spares nothing.", "Name the concepts to compare with: sparing: [dog, cat].")
+        if own := [word for word in self.sparing if word.casefold() == self.concept.name.casefold()]:
+            raise WorkbenchError(f"The study spares {own[0]!r}, which it is about.", "Spare other concepts.")
         if len(self.prompts) < 2:
             raise WorkbenchError(f"The study has {len(self.prompts)} held-out prompts.", "Give at least 2.")
         for prompt in self.prompts:

@@ -19,6 +19,7 @@ from workbench.evaluation.runs import Run
 from workbench.models import Model
 from workbench.studies.choosing import Chosen, choose, controls, measured, sites_to_watch, words
 from workbench.studies.conditions import edits, suite
+from workbench.studies.contexts import check_readings, swapped
 from workbench.studies.effects import COLUMNS, Outcomes, effect_table
 from workbench.studies.hypothesis import Study
 from workbench.studies.observing import Observer
@@ -62,6 +63,8 @@ def run_study(
     picture is made for what the model or the judge does not know, and where no control is possible.
     """
     check_knows(judge, (study.concept.name, *study.sparing))
+    all_words = (study.concept.name, *study.sparing)
+    check_readings(model, [[swapped(p, study.concept.name, word) for p in study.prompts] for word in all_words])
     parts = choose(model, study, progress)
     observer = Observer(model, sites_to_watch(model, study, parts), seed=study.seed)
     subject = measured(words(study, parts), parts, study, observer)

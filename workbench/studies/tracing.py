@@ -21,15 +21,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from probes.statistics import bootstrap_means, middle_95
-from saes.errors import WorkbenchError
+from saes.errors import WorkbenchError, check_at_least
 from saes.progress import SILENT, Progress
+from workbench.activations.positions import Frame, Place, token_places
 from workbench.activations.reading import Reading, held, makes_pictures, watched
+from workbench.fitting.rows import subject_span
 from workbench.fitting.trajectories import trajectories
 from workbench.hooks import Clock, Site, SiteEdit
 from workbench.models import Diffusion
 from workbench.models.diffusion.architecture import Latents
 from workbench.models.encoding import Encoding
-from workbench.studies.contexts import check_lengths, with_word
+from workbench.studies.contexts import check_lengths, check_readings, with_word
 
 TOKENS = ("before", "the word", "after", "end", "padding")
 COLUMNS = ("site", "step", "token", "restored", "low", "high", "control", "control_low", "control_high")
@@ -77,6 +79,11 @@ def trace(
         raise WorkbenchError(
             "A trace needs two other words: one to corrupt with, one as control.", "Spare two at least: [cat, mug]."
         )
+    if not prompts or not sites:
+        raise WorkbenchError(f"There are no {'sites' if prompts else 'prompts'} to trace.", "Give at least one.")
+    if word.casefold() in {other.casefold() for other in others}:
+        raise WorkbenchError(f"The trace corrupts {word!r} with itself.", "Spare other words than the one traced.")
+    check_at_least(1, steps=steps)
     runs = _runs(model, prompts, word, list(dict.fromkeys(others)), steps, seed)
     table = []
     for alias in progress(list(dict.fromkeys(sites)), "traced sites"):
@@ -95,28 +102,28 @@ def restored(
     return 1 - _square(patched - clean) / _square(corrupted - clean)  # (1)
 
 
-def token_parts(
-    model: Diffusion, prompts: Sequence[str], word: str, positions: int
-) -> dict[str, Bool[Tensor, "prompts positions"]]:
+def token_parts(model: Diffusion, prompts: Sequence[str], word: str) -> dict[str, Bool[Tensor, "prompts positions"]]:
     """Which positions each of `TOKENS` covers: words before it, the word, those after it, the end token, the padding.
 
-    The begin token is in none of them.
+    The begin token is in none of them. A word is found as a whole: "fox" is not in "foxglove".
     """
-    found = {name: torch.zeros(len(prompts), positions, dtype=torch.bool) for name in TOKENS}
-    for row, (prompt, tokens) in enumerate(zip(prompts, model.tokens(prompts), strict=True)):
-        end = len(tokens.ids) - 1
-        start = len(model.tokens([prompt[: prompt.lower().index(word.lower())]])[0].ids) - 1
-        stop = start + len(model.tokens([word])[0].ids) - 2
-        spans = ((1, start), (start, stop), (stop, end), (end, end + 1), (end + 1, positions))
-        for name, (first, last) in zip(TOKENS, spans, strict=True):
-            found[name][row, first:last] = True
-    return found
+    found = token_places(model.token_ids(prompts).ids[0], Frame(model.pipe.tokenizer.eos_token_id))
+    spans = [subject_span(model, prompt, word) for prompt in prompts]
+    first, stop = (torch.tensor([[getattr(span, side)] for span in spans]) for side in ("start", "stop"))
+    position, words = torch.arange(found.shape[1]), found == Place.WORD
+    masks = (
+        words & (position < first), words & (first <= position) & (position < stop), words & (stop <= position),
+        found == Place.END, found == Place.PADDING,
+    )  # fmt: skip
+    return dict(zip(TOKENS, masks, strict=True))
 
 
 def _runs(model: Diffusion, prompts: Sequence[str], word: str, others: list[str], steps: int, seed: int) -> Runs:
     read = {"clean": with_word(prompts, word, [word])}
     read["corrupted"] = with_word(prompts, word, others)
     read["unrelated"] = with_word(prompts, word, [*others[1:], others[0]])
+    for sentences in zip(*read.values(), strict=True):
+        check_readings(model, [sentences])
     check_lengths(model, read["clean"], [read["corrupted"], read["unrelated"]])
     total = max(steps, model.defaults.steps)
     path = trajectories(model, read["corrupted"], range(seed, seed + len(prompts)), steps=total, seen=total)
@@ -130,7 +137,7 @@ def _text_cells(model: Diffusion, site: Site, runs: Runs, word: str) -> Iterator
     """Each part of the sentence, patched on all steps together."""
     clean, unrelated = (held(model, site, runs.prompts[name]) for name in ("clean", "unrelated"))
     expected = (_predictions(model, runs, runs.clean), _predictions(model, runs, runs.corrupted))
-    for name, mask in token_parts(model, runs.prompts["clean"], word, site.positions).items():
+    for name, mask in token_parts(model, runs.prompts["clean"], word).items():
         if not mask.any():
             continue
         patched = []

@@ -18,10 +18,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saes.dictionary import Code, Dictionary
-from saes.errors import WorkbenchError, unknown_name
+from saes.errors import WorkbenchError, check_at_least, unknown_name
 from saes.files import SAE
 from saes.progress import SILENT, Progress
-from workbench.activations.autoencoders import check_origin, dictionary_on, open_sae, site_of
+from workbench.activations.autoencoders import check_features, check_origin, dictionary_on, open_sae, site_of
 from workbench.activations.positions import Frame, Place, places
 from workbench.edits.interventions import ablation
 from workbench.hooks import Activation, Clock, SiteEdit
@@ -52,12 +52,14 @@ def feature_effects(
         raise unknown_name("way to find effects", how, HOWS)
     opened = open_sae(sae)
     check_origin(opened, model)
-    ablation(model, opened, features)  # checks the features
+    check_at_least(1, points=points)
+    each = check_features(opened, features)
+    columns = [each.index(int(feature)) for feature in features]  # one that is named twice has its one effect twice
     if how == "ablation":
-        return _ablated(model, opened, features, lens, progress)
+        return _ablated(model, opened, each, lens, progress)[:, columns]
     strengths = [1.0] if how == "gradient" else [(point + 0.5) / points for point in range(points)]
-    slopes = [_slope(model, opened, features, lens, strength) for strength in progress(strengths, f"effects, {how}")]
-    return torch.stack(slopes).mean(dim=0)  # (2), (3) by the midpoint rule
+    slopes = [_slope(model, opened, each, lens, strength) for strength in progress(strengths, f"effects, {how}")]
+    return torch.stack(slopes).mean(dim=0)[:, columns]  # (2), (3) by the midpoint rule
 
 
 @torch.no_grad()

@@ -15,16 +15,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saes.dictionary import Dictionary
+from saes.errors import check_at_least
 from saes.files import SAE
 from saes.progress import SILENT, Progress
-from workbench.activations.autoencoders import check_origin, dictionary_on, open_sae, site_of
+from workbench.activations.autoencoders import check_features, check_origin, dictionary_on, open_sae, site_of
 from workbench.activations.positions import Frame, Place, places
 from workbench.activations.reading import Reading, watched
-from workbench.edits.interventions import ablation
 from workbench.hooks import Activation, Clock, Site, SiteEdit
 from workbench.interpret.attribution.lens import SEEN, Looks, looks_at
 from workbench.interpret.attribution.pictures import chosen_values
 from workbench.models import Diffusion
+from workbench.models.diffusion.sampling import pair
 
 DRAWS = 3  # random directions for each source
 
@@ -54,9 +55,11 @@ def feature_graph(
     """
     opened = open_sae(source), open_sae(target)
     sites = site_of(opened[0], model, "prompt"), site_of(opened[1], model, "image")
-    for sae, features in zip(opened, (sources, targets), strict=True):
+    for sae in opened:
         check_origin(sae, model)
-        ablation(model, sae, features)  # checks the features
+    sources, targets = check_features(opened[0], sources), check_features(opened[1], targets)
+    check_at_least(1, draws=draws)
+    prompts, seeds = zip(*pair(prompts, seeds), strict=True)
     looks = looks_at(model, prompts, seeds, seen)
     means = _means(model, sites[1], dictionary_on(opened[1], model), targets, prompts, looks)
     whole, dictionary = means([]), dictionary_on(opened[0], model)

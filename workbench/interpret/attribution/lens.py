@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from saes.errors import WorkbenchError
+from saes.errors import WorkbenchError, check_at_least
 from workbench.activations.substitution import noised
 from workbench.models import Diffusion
 from workbench.models.diffusion.architecture import Latents
@@ -25,7 +25,11 @@ SEEN = 4  # timesteps
 
 @torch.no_grad()
 def looks_at(model: Diffusion, prompts: Sequence[str], seeds: Sequence[int], seen: int = SEEN) -> Looks:
-    """Pictures that the model makes of the prompts, noised to `seen` timesteps evenly spread over the schedule."""
+    """Pictures that the model makes of the prompts, noised to `seen` timesteps evenly spread over the schedule.
+
+    Raises `WorkbenchError` if `seen` is below 1.
+    """
+    check_at_least(1, seen=seen)
     pictures, noise = model.latents(model.generate(prompts, seeds)), model.noise(seeds).to(model.device)
     times = [1000 * (place + 0.5) / seen for place in range(seen)]
     return [(noised(model.pipe.scheduler, pictures, noise, t), t) for t in times]
@@ -49,12 +53,13 @@ def concept_lens(
         raise WorkbenchError(
             f"{len(prompts)} prompts, {len(anchors)} anchors, {len(seeds)} seeds.", "Give equally many."
         )
-    if same := [prompt for prompt, anchor in zip(prompts, anchors, strict=True) if prompt == anchor]:
-        raise WorkbenchError(f"{same[0]!r} is its own anchor, so it has no direction.", "Name another thing there.")
-    looks = looks_at(model, prompts, seeds, seen)
     concept, anchor = model.encode(prompts), model.encode(anchors)
+    _refuse_equal(prompts, (concept.embeddings - anchor.embeddings).flatten(1))
+    looks = looks_at(model, prompts, seeds, seen)
     origins = [model.noise_prediction(x, t, anchor).flatten(1) for x, t in looks]
     apart = [model.noise_prediction(x, t, concept).flatten(1) - o for (x, t), o in zip(looks, origins, strict=True)]
+    for d in apart:
+        _refuse_equal(prompts, d)
     directions = [d / d.square().sum(dim=1, keepdim=True) for d in apart]
 
     def lens() -> Float[Tensor, " rows"]:
@@ -66,3 +71,13 @@ def concept_lens(
         return torch.stack(along).mean(dim=0)  # (1)
 
     return lens
+
+
+def _refuse_equal(prompts: Sequence[str], apart: Float[Tensor, "rows n"]) -> None:
+    """Raises `WorkbenchError` for the first prompt that nothing tells from its anchor."""
+    for prompt, difference in zip(prompts, apart, strict=True):
+        if not difference.any():
+            raise WorkbenchError(
+                f"{prompt!r} is its own anchor to the model, so it has no direction.",
+                "Name another thing there, within the token limit.",
+            )

@@ -14,9 +14,8 @@ from probes.attribution import feature_maps
 from saes.dictionary import Code
 from saes.files import SAE
 from saes.progress import SILENT, Progress
-from workbench.activations.autoencoders import check_origin, dictionary_on, open_sae, site_of
+from workbench.activations.autoencoders import check_features, check_origin, dictionary_on, open_sae, site_of
 from workbench.activations.reading import Reading, read_batch
-from workbench.edits.interventions import ablation
 from workbench.interpret.attribution.words import BATCH, MAP_SIZE
 from workbench.models import Model
 from workbench.models.diffusion.sampling import pair
@@ -49,7 +48,7 @@ def feature_pictures(
     opened = open_sae(sae)
     check_origin(opened, model)
     site, dictionary = site_of(opened, model, "image"), dictionary_on(opened, model)
-    ablation(model, opened, features)  # checks the features
+    check_features(opened, features)
     cells, chosen = pair(prompts, seeds), torch.tensor(list(features), device=model.device)
 
     steps: dict[tuple[int, float | None], list[Tensor]] = defaultdict(list)
