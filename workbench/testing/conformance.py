@@ -74,7 +74,7 @@ def is_a_described_value(case: Case) -> None:
     assert tuple(edit.concepts) == (case.concepts[0].name,), "an edit names its concepts"
     assert edit.method == method.name, "an edit names its method"
     assert edit.base_fingerprint == case.model.fingerprint, "an edit names its model"
-    missing = {field.name for field in fields(method)} - set(edit.settings)
+    missing = {field.name for field in fields(method)} - {name for part in edit.leaves() for name in part.settings}
     assert not missing, f"settings lack the hyper-parameters {missing}"
 
 

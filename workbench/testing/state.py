@@ -28,7 +28,7 @@ import workbench as wb
 
 answers, sys.stdout = sys.stdout, sys.stderr
 for line in sys.stdin:
-    name, edit, out, prompts, steps = json.loads(line)
+    name, edit, out, prompts, steps, sys.path[:] = json.loads(line)
     try:
         model = wb.load(name, device="cpu")
         with model.edited(wb.load_edit(edit)):
@@ -82,7 +82,8 @@ def _other_process() -> "subprocess.Popen[str]":
 def images_in_another_process(model: Model, edit_dir: Path, prompts: Sequence[str], steps: int) -> Images:
     """The images of a saved edit, made by a Python that loads model and edit by their names; seeds 0, 1, …
 
-    That Python serves all questions of this process; it has seen none of the objects that made the edit.
+    That Python serves all questions of this process; it has seen none of the objects that made the edit, and looks for
+    packages where this one does.
 
     Raises:
         WorkbenchError: The other process could not load or use the edit.
@@ -90,7 +91,7 @@ def images_in_another_process(model: Model, edit_dir: Path, prompts: Sequence[st
     out = edit_dir.with_name(f"{edit_dir.name}-images.npy")
     other = _other_process()
     assert other.stdin is not None and other.stdout is not None
-    question = [model.name, str(edit_dir.absolute()), str(out.absolute()), list(prompts), steps]
+    question = [model.name, str(edit_dir.absolute()), str(out.absolute()), list(prompts), steps, sys.path]
     print(json.dumps(question), file=other.stdin, flush=True)
     answer = other.stdout.readline().strip()
     if not answer:

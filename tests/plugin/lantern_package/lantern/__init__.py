@@ -1,0 +1,1 @@
+"""Lantern: a package of somebody else's."""
