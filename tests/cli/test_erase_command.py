@@ -1,7 +1,10 @@
 """`workbench erase`: a fit that was killed goes on, and leaves nothing but the edit."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
+from saes.locks import working_in
 from tests.killing import kill_and_go_on
 from workbench.cli.main import main
 from workbench.edits import load_edit
@@ -24,6 +27,16 @@ def test_a_killed_command_goes_on_and_gives_the_same_edit(made, tmp_path, monkey
         assert (tmp_path / "edit" / file.name).read_bytes() == file.read_bytes()
     edit = load_edit(tmp_path / "edit")
     assert all(edit.delta(name).any() for name in edit.names)
+
+
+def test_of_two_commands_with_one_folder_one_works_and_the_other_says_so(made, tmp_path, capsys):
+    words = ["erase", str(made / "model"), str(made / "fox.yaml"), "--method", "uce", "--out", str(tmp_path / "edit")]
+    with working_in(tmp_path / "edit.partial"), ThreadPoolExecutor(1) as another:
+        assert another.submit(main, words).result() == 1
+    assert "edit.partial is being worked in by" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    assert main(words) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["edit"]
 
 
 @pytest.mark.parametrize("words", [[], ["--method", "esd"]])

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from saes.locks import working_in
 from saes.progress import SILENT
 from saes.settings import build
 from workbench.cli.lookup import concepts_of
@@ -64,13 +65,14 @@ def erase(
     check_new(out)
     fitted = build(wb.find_method(method), read_pairs(settings or [], "--set"), f"method {method}")
     wanted = concepts_of(concepts)
-    partial, launched = out.with_name(f"{out.name}.partial"), processes()
-    with progress_bars() as bars, resumable(partial):
-        progress = bars if launched.is_main_process else SILENT
-        edit = fitted.fit(wb.load(model, device=device), wanted, seed=seed, progress=progress)
-    launched.wait_for_everyone()  # before the folder exists that none of them may find
-    if not launched.is_main_process:
-        return
-    edit.save(out)
-    rmtree(partial, ignore_errors=True)
-    typer.echo(f"Saved {out}. Next: workbench evaluate {model} {concepts[0]} --edit {out} --out out/run")
+    partial, launched, loaded = out.with_name(f"{out.name}.partial"), processes(), wb.load(model, device=device)
+    with working_in(partial, together=launched.num_processes > 1):
+        with progress_bars() as bars, resumable(partial):
+            progress = bars if launched.is_main_process else SILENT
+            edit = fitted.fit(loaded, wanted, seed=seed, progress=progress)
+        launched.wait_for_everyone()  # before the folder exists that none of them may find
+        if launched.is_main_process:
+            edit.save(out)
+            rmtree(partial, ignore_errors=True)
+    if launched.is_main_process:
+        typer.echo(f"Saved {out}. Next: workbench evaluate {model} {concepts[0]} --edit {out} --out out/run")
