@@ -6,8 +6,8 @@ import torch
 from sae_lens import StandardSAE, StandardSAEConfig
 
 from saes import WorkbenchError
-from workbench.activations.substitution import distance, measure_substitution, noised
-from workbench.models.diffusion.prediction import to_noise
+from workbench.activations.substitution import distance, measure_substitution
+from workbench.models.diffusion.prediction import noised, to_noise
 
 PROMPTS = ["photo of a fox", "photo of a cat", "red dog"]
 

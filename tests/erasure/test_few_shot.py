@@ -16,15 +16,15 @@ from workbench.erasure.few_shot import (
     Shot,
     ascent,
     batches,
+    drawn,
     member_of,
-    noised,
     shots_of,
     trained_names,
 )
 from workbench.fitting.copies import own_text_encoder, parameters_of
-from workbench.fitting.noising import noised_and_target
 from workbench.fitting.training import train
 from workbench.models import load
+from workbench.models.diffusion.prediction import aim, noised
 from workbench.testing.state import Watch, state_of
 from workbench.toy.oracle import Oracle
 from workbench.toy.render import render
@@ -50,7 +50,7 @@ def shots(model, n=2):
 
 
 def seen(model):
-    return noised(shots(model), model.pipe.scheduler, torch.Generator().manual_seed(5))
+    return drawn(shots(model), model.pipe.scheduler, torch.Generator().manual_seed(5))
 
 
 def denoising_loss(pipe, clean, noise, t, prompts, predicts=None):
@@ -93,14 +93,10 @@ def test_the_gradient_is_that_of_textual_inversion_turned_round_in_every_paramet
 def test_a_model_that_predicts_v_is_told_v(tiny_sd2):
     clean = torch.randn(2, 4, 16, 16, dtype=torch.float64)
     noise, t = torch.randn_like(clean), torch.tensor([30, 800])
-    share = tiny_sd2.pipe.scheduler.alphas_cumprod[t]
-    z, v = noised_and_target(clean, noise, share, "v_prediction")
-    same_z, epsilon = noised_and_target(clean, noise, share, "epsilon")
-    assert torch.equal(z, same_z) and torch.equal(epsilon, noise)
     scheduler = tiny_sd2.pipe.scheduler
+    z, v = noised(scheduler, clean, noise, t), aim(scheduler, clean, noise, t)
     assert_close(v, scheduler.get_velocity(clean, noise, t))
-    assert torch.equal(noised_and_target(clean, noise, share, "sample")[1], clean)
-    losses = [ascent(tiny_sd2, Noised(z.float(), t, PROMPTS, u.float())) for u in (v, epsilon)]
+    losses = [ascent(tiny_sd2, Noised(z.float(), t, PROMPTS, u.float())) for u in (v, noise)]
     assert abs(float(losses[0] - losses[1])) > 1e-3
 
 

@@ -9,7 +9,6 @@ because a text site can leave the loss alone and still change what is in the pic
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from saes.metrics import SubstitutionLosses, losses_of_several, substitution_los
 from workbench.hooks import Clock, Session, Site, SiteEdit
 from workbench.models import Diffusion
 from workbench.models.diffusion.architecture import Latents
-from workbench.models.diffusion.prediction import to_noise
+from workbench.models.diffusion.prediction import noised, to_noise
 from workbench.models.images import Images
 
 Replace = Callable[[Tensor], Tensor]
@@ -150,15 +149,6 @@ def _curve(
             error = to_noise(model.pipe.scheduler, prediction, noisy, timestep) - epsilon
             totals[number] += float(error.square().flatten(1).mean(1).sum())
     return tuple(total / len(prompts) for total in totals)
-
-
-def noised(scheduler: Any, latents: Latents, noise: Latents, timestep: float) -> Latents:
-    """Equation (1): latents as they are at this timestep (0 … 1000) of the training schedule."""
-    if "prediction_type" not in scheduler.config:
-        sigma = timestep / scheduler.config.num_train_timesteps
-        return (1 - sigma) * latents + sigma * noise
-    alpha_bar = scheduler.alphas_cumprod[round(timestep)].to(latents)
-    return alpha_bar.sqrt() * latents + (1 - alpha_bar).sqrt() * noise
 
 
 def distance(images: Images, others: Images) -> float:

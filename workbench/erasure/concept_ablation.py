@@ -36,7 +36,6 @@ from workbench.edits import WeightEdit
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import changes, denoiser_parameters, own_denoiser
 from workbench.fitting.embedding import encoded
-from workbench.fitting.noising import noised_and_target
 from workbench.fitting.pictures import Pictures, picture_files, read_pictures
 from workbench.fitting.resizing import Resized, resized
 from workbench.fitting.rows import refuse_same_tokens
@@ -47,6 +46,7 @@ from workbench.knobs import Opens
 from workbench.models import Diffusion
 from workbench.models.capabilities import CROSS_ATTENTION, NOISE_SCHEDULE
 from workbench.models.diffusion.architecture import Latents
+from workbench.models.diffusion.prediction import aim, noised
 from workbench.papers import Reference
 
 TRAINED = {"cross-attn": "esd-strict", "attn": "attention", "full-weight": "full"}  # the paper's names → ours
@@ -186,14 +186,13 @@ class ConceptAblation(ErasureMethod):
         times = torch.randint(scheduler.config.num_train_timesteps, (self.batch,), generator=generator)
         clean = model.latents(np.stack([view.image for view in views]))
         noise = torch.randn(clean.shape, generator=generator).to(clean)
-        share = scheduler.alphas_cumprod[times].to(clean)
-        latents, aim = noised_and_target(clean, noise, share, scheduler.config.prediction_type)
+        latents, wanted = noised(scheduler, clean, noise, times), aim(scheduler, clean, noise, times)
         targets = [
             view.words + target_prompt(one.prompt, one.concept, self.wording, generator)
             for view, one in zip(views, chosen, strict=True)
         ]
         mask = torch.stack([view.mask for view in views])
-        return Seen(latents, times, [one.prompt for one in chosen], targets, aim, mask)
+        return Seen(latents, times, [one.prompt for one in chosen], targets, wanted, mask)
 
     def _view(self, model: Diffusion, one: "Lesson", generator: torch.Generator, resize: bool) -> Resized:
         flipped = float(torch.rand((), generator=generator)) < 0.5

@@ -34,13 +34,13 @@ from workbench.concepts import Concept
 from workbench.edits import WeightEdit
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import Wanted, changes, own_text_encoder, parameters_of
-from workbench.fitting.noising import noised_and_target
 from workbench.fitting.pictures import Pictures, picture_files, read_pictures
 from workbench.fitting.training import Plan, check, train
 from workbench.knobs import Opens
 from workbench.models import Diffusion
 from workbench.models.capabilities import NOISE_SCHEDULE, ONE_TEXT_ENCODER
 from workbench.models.diffusion.architecture import Latents
+from workbench.models.diffusion.prediction import aim, noised
 from workbench.papers import Reference
 
 ENCODER = "text_encoder"
@@ -121,7 +121,7 @@ class FewShot(ErasureMethod):
         student = own_text_encoder(model, set(names).__contains__)
 
         def loss(step: int, generator: torch.Generator) -> Float[Tensor, ""]:
-            return ascent(student, noised([shots[i] for i in order[step]], model.pipe.scheduler, generator))
+            return ascent(student, drawn([shots[i] for i in order[step]], model.pipe.scheduler, generator))
 
         about = [(shot.prompts, float(shot.latent.double().sum())) for shot in shots]
         train(
@@ -204,14 +204,14 @@ def batches(shots: int, batch: int, epochs: int, generator: torch.Generator) -> 
     return [part.tolist() for order in orders for part in order.split(batch)]
 
 
-def noised(shots: Sequence[Shot], scheduler: Any, generator: torch.Generator) -> Noised:
+def drawn(shots: Sequence[Shot], scheduler: Any, generator: torch.Generator) -> Noised:
     """Each picture with a prompt, a timestep and noise of its own."""
     picks = [int(torch.randint(len(shot.prompts), (), generator=generator)) for shot in shots]
     clean = torch.stack([shot.latent for shot in shots])
     t = torch.randint(scheduler.config.num_train_timesteps, (len(shots),), generator=generator)
     noise = torch.randn(clean.shape, generator=generator, dtype=clean.dtype)
-    z, u = noised_and_target(clean, noise, scheduler.alphas_cumprod[t], scheduler.config.prediction_type)
-    return Noised(z, t, [shot.prompts[pick] for shot, pick in zip(shots, picks, strict=True)], u)
+    prompts = [shot.prompts[pick] for shot, pick in zip(shots, picks, strict=True)]
+    return Noised(noised(scheduler, clean, noise, t), t, prompts, aim(scheduler, clean, noise, t))
 
 
 def ascent(student: Diffusion, seen: Noised) -> Float[Tensor, ""]:

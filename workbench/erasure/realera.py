@@ -40,6 +40,7 @@ from workbench.fitting.training import Plan, check_precision, train
 from workbench.models import Diffusion
 from workbench.models.capabilities import CROSS_ATTENTION, NOISE_SCHEDULE
 from workbench.models.diffusion.architecture import Latents
+from workbench.models.diffusion.prediction import noised
 from workbench.models.encoding import Encoding, together
 from workbench.papers import Reference
 
@@ -202,7 +203,7 @@ class RealEra(ErasureMethod):
         """(2) at a picture, prompt, time, noise, η and ξ drawn from `generator`; ε_φ is `own`'s, ε₀ the model's."""
         number, line = (int(torch.randint(n, (), generator=generator)) for n in (len(lesson.x0), len(lesson.lines)))
         encoding, rows = lesson.lines[line]
-        x, time = noised(model, lesson.x0[number], generator)
+        x, time = at_some_time(model, lesson.x0[number], generator)
         subject = encoding.embeddings[0, rows]
         near = self.area.neighbours(subject, min(self.neighbours - 1, 1), generator)
         beyond = self.area.beyond(subject, min(self.beyond, 1), generator)
@@ -236,12 +237,12 @@ class Lesson(NamedTuple):
     lines: list[Line]
 
 
-def noised(model: Diffusion, x0: Picture, generator: torch.Generator) -> tuple[Picture, int]:
+def at_some_time(model: Diffusion, x0: Picture, generator: torch.Generator) -> tuple[Picture, int]:
     """x_t of one picture at a time drawn uniformly, and the time."""
-    alphas = model.pipe.scheduler.alphas_cumprod
-    time = int(torch.randint(len(alphas), (), generator=generator))
+    scheduler = model.pipe.scheduler
+    time = int(torch.randint(scheduler.config.num_train_timesteps, (), generator=generator))
     noise = torch.randn(x0.shape, generator=generator).to(x0)
-    return alphas[time].sqrt().to(x0) * x0 + (1 - alphas[time]).sqrt().to(x0) * noise, time
+    return noised(scheduler, x0[None], noise[None], time)[0], time
 
 
 def noise_of(model: Diffusion, x: Picture, time: int, prompts: Sequence[Encoding]) -> Float[Tensor, "prompts c h w"]:

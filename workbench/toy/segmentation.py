@@ -19,9 +19,9 @@ from jaxtyping import Bool, Float
 
 from probes.statistics import bootstrap_means, middle_95
 from saes.progress import SILENT, Progress
-from workbench.activations.substitution import noised
 from workbench.interpret.attribution.words import BATCH, WordRecorder, positions_of
 from workbench.models import Diffusion
+from workbench.models.diffusion.prediction import noised
 from workbench.toy.render import Picture, render
 from workbench.toy.scenes import Placed, Scene
 from workbench.toy.world import COLOURS, IMAGE_SIZE, THINGS

@@ -3,7 +3,7 @@ import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from torch.testing import assert_close
 
-from workbench.models.diffusion.prediction import noise_of_sample, noise_of_v, noise_of_velocity, to_noise
+from workbench.models.diffusion.prediction import aim, noise_of_sample, noise_of_v, noise_of_velocity, noised, to_noise
 
 
 def problem():
@@ -41,3 +41,29 @@ def test_noise_of_a_flow_is_found_by_the_schedulers_own_definition():
     timestep = scheduler.timesteps[300:301]
     latents = scheduler.scale_noise(x0, timestep, noise)
     assert_close(to_noise(scheduler, noise - x0, latents, float(timestep)), noise, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("timestep", [350, torch.tensor([0, 999])])
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+def test_noising_and_its_aim_are_the_library_s(kind, timestep):
+    scheduler, (x0, noise) = DDIMScheduler(prediction_type=kind), problem()
+    times = torch.as_tensor(timestep).expand(2)
+    assert_close(noised(scheduler, x0, noise, timestep), scheduler.add_noise(x0, noise, times), atol=1e-6, rtol=1e-6)
+    expected = {"epsilon": noise, "sample": x0, "v_prediction": scheduler.get_velocity(x0, noise, times)}[kind]
+    assert_close(aim(scheduler, x0, noise, timestep), expected, atol=1e-6, rtol=1e-6)
+
+
+def test_noising_of_a_flow_and_its_aim():
+    scheduler, (x0, noise) = FlowMatchEulerDiscreteScheduler(), problem()
+    times = torch.tensor([250.0, 1000.0])
+    assert_close(noised(scheduler, x0, noise, times), torch.stack([0.75 * x0[0] + 0.25 * noise[0], noise[1]]))
+    assert torch.equal(noised(scheduler, x0, noise, 250.0)[0], noised(scheduler, x0, noise, times)[0])
+    assert torch.equal(aim(scheduler, x0, noise, 250.0), noise - x0)
+
+
+def test_in_half_precision_shares_are_rounded_once():
+    """1 − ᾱ of the first timestep is 1e-4: taken in half precision, it would be off by a fifth."""
+    scheduler, (x0, noise) = DDIMScheduler(), problem()
+    zero = torch.zeros_like(x0)
+    got = noised(scheduler, zero.half(), noise.half(), 0).double()
+    assert_close(got, (1 - scheduler.alphas_cumprod[0].double()).sqrt() * noise.half().double(), rtol=2e-3, atol=1e-6)

@@ -14,9 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saes.errors import WorkbenchError, check_at_least
-from workbench.activations.substitution import noised
 from workbench.models import Diffusion
 from workbench.models.diffusion.architecture import Latents
+from workbench.models.diffusion.prediction import noised
 
 Looks = Sequence[tuple[Latents, float]]  # latents of all rows, and their timestep
 Lens = Callable[[], Float[Tensor, " rows"]]

@@ -1,4 +1,4 @@
-"""What a denoiser predicts, and how to read noise out of it: the one place where this is converted.
+"""Noised latents, what a denoiser predicts of them, and how to read noise out of it: the one place for all three.
 
 With x the latents, x₀ the picture and ε the noise:
     (1)  x = √ᾱ x₀ + √(1−ᾱ) ε                    diffusion (SD1, SD2, SDXL)
@@ -8,9 +8,49 @@ With x the latents, x₀ the picture and ε the noise:
 
 from typing import Any
 
+import torch
+from jaxtyping import Real
 from torch import Tensor
 
 from workbench.models.diffusion.architecture import Latents
+
+Time = int | float | Real[Tensor, " rows"]  # of the training schedule, 0 … 1000: one for all rows, or one each
+
+
+def noised(scheduler: Any, x0: Latents, noise: Latents, timestep: Time) -> Latents:
+    """Latents as they are at a timestep of the training schedule.
+
+    Args:
+        scheduler: Says whether this is diffusion (1) or a rectified flow (3), and knows ᾱ.
+        x0: Latents of pictures.
+        noise: Standard normal, of the same shape.
+        timestep: From 0 (picture) to 1000 (noise); ᾱ is known at whole ones, so others are rounded.
+
+    Returns:
+        x, in the dtype of `x0`.
+    """
+    picture, share = _shares(scheduler, timestep, x0)
+    return picture * x0 + share * noise  # (1), (3)
+
+
+def aim(scheduler: Any, x0: Latents, noise: Latents, timestep: Time) -> Latents:
+    """What the denoiser is trained to predict at `noised(scheduler, x0, noise, timestep)`; arguments as there."""
+    kind = scheduler.config.get("prediction_type", "flow")
+    if kind == "v_prediction":
+        picture, share = _shares(scheduler, timestep, x0)
+        return picture * noise - share * x0  # (2)
+    return {"epsilon": noise, "sample": x0, "flow": noise - x0}[kind]  # (3)
+
+
+def _shares(scheduler: Any, timestep: Time, like: Latents) -> tuple[Tensor, Tensor]:
+    """The factors of picture and noise, √ᾱ and √(1−ᾱ), or 1−σ and σ; a column each where every row has its time."""
+    time = torch.as_tensor(timestep, dtype=torch.float64)[..., None, None, None].cpu()
+    if "prediction_type" not in scheduler.config:
+        sigma = time / scheduler.config.num_train_timesteps
+        return (1 - sigma).to(like), sigma.to(like)
+    known = scheduler.alphas_cumprod
+    alpha_bar = known[time.round().long()].to(torch.promote_types(known.dtype, like.dtype))
+    return alpha_bar.sqrt().to(like), (1 - alpha_bar).sqrt().to(like)
 
 
 def noise_of_v(v: Latents, latents: Latents, alpha_bar: Tensor) -> Latents:
