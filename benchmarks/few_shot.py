@@ -29,9 +29,10 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from workbench import toy
 from workbench.concepts import Concept
 from workbench.erasure.few_shot import FewShot
-from workbench.models import Model
+from workbench.models import Diffusion
 from workbench.models.architecture import Defaults
 from workbench.models.diffusion.sd import SD1
+from workbench.models.provenance import Provenance
 
 Item = TypeVar("Item")
 PICTURES, BATCH = 4, 2
@@ -100,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"whole fit, {PICTURES} pictures, {len(steps)} steps: {whole:.2f} s, of which steps {sum(steps):.2f} s")
 
 
-def random_model(shapes: Shapes, device: str) -> Model:
+def random_model(shapes: Shapes, device: str) -> Diffusion:
     """Stable Diffusion 1 with random weights of these shapes, and the toy's words."""
     tokenizer = CLIPTokenizer.from_pretrained(toy.path() / "tokenizer", model_max_length=77)
     layers, width, heads = shapes.text
@@ -128,10 +129,10 @@ def random_model(shapes: Shapes, device: str) -> Model:
     )
     for name in ("text_encoder", "unet", "vae"):
         getattr(pipe, name).requires_grad_(False)
-    return Model("random", SD1(pipe), Defaults(50, 7.5, 8 * shapes.latents), {})
+    return Diffusion("random", SD1(pipe), Defaults(50, 7.5, 8 * shapes.latents), Provenance({}, pipe))
 
 
-def one_pass(model: Model, clock: Callable[[], float]) -> float:
+def one_pass(model: Diffusion, clock: Callable[[], float]) -> float:
     """Seconds of the UNet, forward and back to the text that it reads; no text encoder, no update."""
     text = model.encode(["a fox"] * BATCH)
     text.embeddings.requires_grad_()
@@ -142,7 +143,7 @@ def one_pass(model: Model, clock: Callable[[], float]) -> float:
     return clock() - began
 
 
-def fit(model: Model, steps: int, clock: Callable[[], float]) -> tuple[float, list[float]]:
+def fit(model: Diffusion, steps: int, clock: Callable[[], float]) -> tuple[float, list[float]]:
     """Seconds of a whole fit from pictures on the disk to an edit, and of each of its steps."""
     watch, rng = Stopwatch(clock), np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
@@ -155,7 +156,7 @@ def fit(model: Model, steps: int, clock: Callable[[], float]) -> tuple[float, li
         return clock() - began, watch.steps
 
 
-def millions(model: Model, part: str) -> float:
+def millions(model: Diffusion, part: str) -> float:
     """Parameters of a component."""
     return sum(one.numel() for one in getattr(model.pipe, part).parameters()) / 1e6
 

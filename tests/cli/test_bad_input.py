@@ -53,7 +53,7 @@ CASES = {  # what is wrong → the command, and what it must say; {made} is the 
     ),
     "truncated SAE": (
         "find {made}/model {made}/fox.yaml --sae {tmp}/sae",
-        "sae_weights.safetensors is not a whole safetensors file .* Make it again",
+        "sae_weights.safetensors was altered: .* Restore a copy",
     ),
     "truncated edit": (
         "edits show {tmp}/edit",
