@@ -155,8 +155,9 @@ def _digest(part: Any) -> str:
 
 
 def _bytes(tensor: Tensor) -> Any:
-    plain = tensor.detach().contiguous().cpu()
-    return plain.view(-1).view(torch.uint8).numpy() if plain.numel() else b""
+    if tensor.is_meta or not tensor.numel():  # shapes without numbers
+        return b""
+    return tensor.detach().contiguous().cpu().view(-1).view(torch.uint8).numpy()
 
 
 def _version(tensor: Tensor) -> int:
