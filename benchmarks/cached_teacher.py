@@ -21,6 +21,7 @@ import torch
 from saes.progress import SILENT
 from workbench.erasure.esd import ESD, Seen, View
 from workbench.fitting.copies import own_denoiser
+from workbench.fitting.players import Player
 from workbench.fitting.selectors import select, wanted
 from workbench.fitting.training import train
 from workbench.models import Model, load
@@ -70,7 +71,9 @@ def ways(method: ESD, model: Model, view: View) -> dict[str, Callable[[], list[f
         def run() -> list[float]:
             for name, one in trained.items():
                 one.data.copy_(start[name])
-            return train(trained, lambda _, draw: method.loss(model, student, seen(student, draw)), method.plan).losses
+            return train(
+                Player(trained, lambda _, draw: method.loss(model, student, seen(student, draw)), method.plan)
+            ).losses
 
         return run
 

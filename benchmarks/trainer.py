@@ -19,8 +19,10 @@ import torch
 from torch import Tensor
 
 from workbench.fitting.copies import own_denoiser
+from workbench.fitting.plan import Plan
+from workbench.fitting.players import Player, generator_of
 from workbench.fitting.selectors import is_cross_attention, select
-from workbench.fitting.training import Plan, generator_of, train
+from workbench.fitting.training import train
 from workbench.models import Model, load
 
 BOUND, LR, PROMPT = 1.05, 1e-5, "a photo of a fox"
@@ -87,7 +89,7 @@ def our_loop(model: Model, batch: int, steps: int) -> Callable[[], list[float]]:
 
     def run() -> list[float]:
         restore(list(trained.values()), start)
-        return train(trained, loss, Plan(steps=steps, lr=LR, clip=1.0)).losses
+        return train(Player(trained, loss, Plan(steps=steps, lr=LR, clip=1.0))).losses
 
     return run
 

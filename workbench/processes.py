@@ -1,7 +1,9 @@
 """The processes that share a piece of work under `accelerate launch`, and which of them this one is."""
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from accelerate import PartialState
@@ -17,6 +19,32 @@ def processes() -> PartialState:
     would take itself for the only one.
     """
     return PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
+
+
+class Team(NamedTuple):
+    """The processes that compute one thing together: which of them this one is, from 0, and how many there are."""
+
+    index: int
+    size: int
+
+
+_ALONE: ContextVar[bool] = ContextVar("alone", default=False)
+
+
+def team() -> Team:
+    """Those who share the micro-batches of a training: all that were launched, or inside `alone()` this one only."""
+    state = processes()
+    return Team(0, 1) if _ALONE.get() else Team(state.process_index, state.num_processes)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """A training in this block is the work of this process; the others of its launch do something else meanwhile."""
+    token = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(token)
 
 
 def shared_out(work: Sequence[Item]) -> Sequence[Item]:

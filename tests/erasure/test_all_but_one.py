@@ -13,8 +13,10 @@ from workbench.erasure.all_but_one import AllButOne, guidance_loss, pairs_of
 from workbench.erasure.esd import ESD
 from workbench.fitting.copies import denoiser_parameters, own_denoiser
 from workbench.fitting.pairs import Pair
+from workbench.fitting.plan import Plan
+from workbench.fitting.players import Player
 from workbench.fitting.selectors import is_cross_attention, select
-from workbench.fitting.training import Plan, train
+from workbench.fitting.training import train
 from workbench.fitting.views import Seen
 from workbench.models import load
 
@@ -137,7 +139,7 @@ def trained(model, hold):
         return float(method.losses(model, student, seen)["guidance"].detach())
 
     start, plan = guidance(), Plan(steps=60, lr=3e-3, weight_decay=0.0)
-    train(select(student, "esd-x"), lambda *_: method.losses(model, student, seen), plan)
+    train(Player(select(student, "esd-x"), lambda *_: method.losses(model, student, seen), plan))
     return float((outputs(student, "", "uncond")[:1] - seen.uncond).square().mean()), start, guidance()
 
 

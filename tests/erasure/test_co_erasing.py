@@ -25,7 +25,7 @@ from workbench.erasure.co_erasing import (
 )
 from workbench.fitting.copies import own_denoiser
 from workbench.fitting.embedding import encoded
-from workbench.fitting.training import generator_of
+from workbench.fitting.players import generator_of
 from workbench.models import load
 from workbench.models.diffusion.image_prompt import ImagePrompt
 from workbench.testing.state import state_of

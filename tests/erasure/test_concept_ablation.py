@@ -15,6 +15,7 @@ from workbench.concepts import Concept
 from workbench.erasure.concept_ablation import ConceptAblation, Lesson, Seen, masked_loss, protected
 from workbench.fitting.copies import denoiser_parameters, own_denoiser
 from workbench.fitting.embedding import encoded
+from workbench.fitting.players import Player
 from workbench.fitting.selectors import is_key_or_value, select
 from workbench.fitting.training import train
 from workbench.models import load
@@ -137,7 +138,7 @@ def test_teachers_agree_on_the_first_step_and_on_none_after_it(model):
         def loss(step, generator, method=method, student=student, parts=parts):
             return method.losses(model, student, parts, generator)
 
-        losses[teacher] = train(select(student, "esd-strict"), loss, method.plan).losses
+        losses[teacher] = train(Player(select(student, "esd-strict"), loss, method.plan)).losses
     assert losses["self"][0] == losses["frozen"][0]
     assert all(a != b for a, b in list(zip(*losses.values(), strict=True))[1:])
 
@@ -329,6 +330,6 @@ def test_training_brings_the_toys_concept_to_its_anchor_on_pictures_never_seen()
 
     before = distance(held_out.targets)
     with protected(student):
-        train(select(student, "esd-strict"), lambda _, g: method.losses(model, student, parts, g), method.plan)
+        train(Player(select(student, "esd-strict"), lambda _, g: method.losses(model, student, parts, g), method.plan))
     after, drift = distance(held_out.targets), distance(held_out.anchors)
     assert before > 5 * after and before > 5 * drift, (before, after, drift)

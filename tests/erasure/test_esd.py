@@ -9,8 +9,10 @@ from saes.errors import WorkbenchError
 from workbench.concepts import Concept
 from workbench.erasure.esd import ESD, texts_of
 from workbench.fitting.copies import denoiser_parameters, own_denoiser
+from workbench.fitting.plan import Plan
+from workbench.fitting.players import Player
 from workbench.fitting.selectors import select, wanted
-from workbench.fitting.training import Plan, train
+from workbench.fitting.training import train
 from workbench.fitting.trajectories import partway, trajectories
 from workbench.fitting.views import Seen
 from workbench.models import load
@@ -118,7 +120,7 @@ def test_training_on_one_latent_turns_the_concepts_direction_round(model):
     found = seen(method, model)
     before = raw(model, found.latents, 500, "fox") - raw(model, found.latents, 500, "")
     plan = Plan(steps=60, lr=2e-2, weight_decay=0.0)
-    history = train(select(student, "esd-x"), lambda *_: method.loss(model, student, found), plan)
+    history = train(Player(select(student, "esd-x"), lambda *_: method.loss(model, student, found), plan))
     after = raw(student, found.latents, 500, "fox") - raw(model, found.latents, 500, "")
     assert history.losses[-1] < 0.1 * history.losses[0]
     assert torch.cosine_similarity(before.flatten(), after.flatten(), dim=0) < -0.5

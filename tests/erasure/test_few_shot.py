@@ -22,6 +22,7 @@ from workbench.erasure.few_shot import (
     trained_names,
 )
 from workbench.fitting.copies import own_text_encoder, parameters_of
+from workbench.fitting.players import Player
 from workbench.fitting.training import train
 from workbench.models import load
 from workbench.models.diffusion.prediction import aim, noised
@@ -131,7 +132,7 @@ def test_steps_on_a_fixed_batch_raise_its_denoising_loss_and_move_nothing_else(f
         name: one.clone() for part in ("text_encoder", "unet", "vae")
         for name, one in parameters_of(student, part).items() if name not in names
     }  # fmt: skip
-    history = train(trained, lambda *_: ascent(student, fixed), FewShot(epochs=6, lr=1e-3).plan(2))
+    history = train(Player(trained, lambda *_: ascent(student, fixed), FewShot(epochs=6, lr=1e-3).plan(2)))
     assert len(history.losses) == 6
     assert all(later < earlier for earlier, later in zip(history.losses, history.losses[1:], strict=False))
     assert -float(ascent(student, fixed)) > -float(ascent(fine, fixed))
@@ -147,7 +148,7 @@ def test_the_first_step_of_adam_is_as_long_as_the_rate_where_there_is_a_gradient
     trained = {name: student.parameter(name) for name in names}
     weights = [one.requires_grad_() for one in trained.values()]
     gradients = torch.autograd.grad(ascent(student, fixed), weights)
-    train(trained, lambda *_: ascent(student, fixed), FewShot(epochs=1, lr=lr).plan(2))
+    train(Player(trained, lambda *_: ascent(student, fixed), FewShot(epochs=1, lr=lr).plan(2)))
     strong = 0
     for name, gradient in zip(names, gradients, strict=True):
         moved = (student.parameter(name) - fine.parameter(name)).detach()

@@ -13,7 +13,9 @@ from workbench.erasure.realera import RealEra, joined
 from workbench.erasure.uce import UCE, kept_prompts, paired_prompts
 from workbench.fitting.copies import denoiser_parameters, own_denoiser
 from workbench.fitting.lora import attach, factors
-from workbench.fitting.training import Plan, generator_of, train
+from workbench.fitting.plan import Plan
+from workbench.fitting.players import Player, generator_of
+from workbench.fitting.training import train
 from workbench.models import load
 
 FORMS = ["a photo of a {}", "{} by"]
@@ -213,7 +215,7 @@ def test_training_brings_the_noise_nearer_to_the_anchors(tiny_sd1):
     before = mean_loss()
     factor_list = [factor for adapter in adapters.values() for factor in adapter]
     named = {str(i): one for i, one in enumerate(factor_list)}
-    train(named, lambda step, draw: method.loss(tiny_sd1, own, lesson, draw), Plan(steps=15, lr=0.06))
+    train(Player(named, lambda step, draw: method.loss(tiny_sd1, own, lesson, draw), Plan(steps=15, lr=0.06)))
     assert mean_loss() < 0.9 * before
 
 

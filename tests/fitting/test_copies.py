@@ -7,8 +7,10 @@ from torch.testing import assert_close
 from saes.errors import WorkbenchError
 from workbench.edits import WeightEdit
 from workbench.fitting.copies import changes, denoiser_parameters, own_denoiser, own_text_encoder
+from workbench.fitting.plan import Plan
+from workbench.fitting.players import Player
 from workbench.fitting.selectors import DENOISER_SETS, is_cross_attention, select, wanted
-from workbench.fitting.training import Plan, train
+from workbench.fitting.training import train
 from workbench.models import load
 from workbench.testing.state import state_of
 
@@ -86,7 +88,7 @@ def test_training_a_student_changes_what_it_trains_alone_and_shares_all_else(tin
         x = torch.randn(1, 4, 16, 16, generator=generator)
         return (student.noise_prediction(x, 300, tiny_sd1.encode("a fox")) - 1).square().mean()
 
-    train(trained, loss, Plan(steps=2, lr=1e-3, weight_decay=0.1))
+    train(Player(trained, loss, Plan(steps=2, lr=1e-3, weight_decay=0.1)))
     assert state_of(tiny_sd1) == before
     moved = changes(tiny_sd1, student, denoiser_parameters(student))
     read = {name for name in trained if "time_embedding.cond" not in name}
@@ -124,10 +126,10 @@ def test_a_student_of_a_model_in_half_precision_learns_in_float32(tiny_sd1, whic
     def loss(step, generator):
         return (student.noise_prediction(x, 500, half.encode("a fox")) - 1).square().mean()
 
-    train(trained, loss, Plan(steps=4, lr=1e-5, weight_decay=0.0))
+    train(Player(trained, loss, Plan(steps=4, lr=1e-5, weight_decay=0.0)))
     moved = torch.cat([(one - start[name]).flatten() != 0 for name, one in trained.items()])
     rounded = torch.cat([(one.bfloat16() - start[name].bfloat16()).flatten() != 0 for name, one in trained.items()])
     assert moved.float().mean() > 0.9 and rounded.float().mean() < 0.5
     assert all(delta.dtype == torch.float32 for delta in changes(half, student, trained).values())
-    losses = train(trained, loss, Plan(steps=10, lr=1e-3, weight_decay=0.0)).losses
+    losses = train(Player(trained, loss, Plan(steps=10, lr=1e-3, weight_decay=0.0))).losses
     assert losses[-1] < 0.95 * losses[0] and state_of(half) == before

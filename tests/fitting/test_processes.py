@@ -17,14 +17,16 @@ from workbench.concepts import Concept
 from workbench.edits import load_edit
 from workbench.erasure.esd import ESD
 from workbench.fitting.checkpoints import NAME
-from workbench.fitting.training import Plan, train
+from workbench.fitting.plan import Plan
+from workbench.fitting.players import KeptGradients, Player
+from workbench.fitting.training import train
 from workbench.models import load
 from workbench.processes import processes
 
 ROOT = Path(__file__).parents[2]
 PLANS = {
     "plain": {"steps": 6, "lr": 0.1, "micro_batches": 4, "ema": 0.5, "clip": 0.5},
-    "kept": {"steps": 6, "lr": 0.1, "micro_batches": 2, "keep_gradients": True},
+    "kept": {"steps": 6, "lr": 0.1, "micro_batches": 2},
 }
 FIT = {"iterations": 3, "steps": 3, "lr": 1e-4, "micro_batches": 2}  # Adam magnifies rounding in proportion
 SCRIPT = """
@@ -42,7 +44,7 @@ folder, model = Path(sys.argv[1]), sys.argv[2]
 state = processes()
 for name, plan in PLANS.items():
     with resumable(folder / f"{name}-checkpoints-{state.process_index}", seconds=0.0):
-        weights, losses = learnt(plan)
+        weights, losses = learnt(plan, kept=name == "kept")
     write_tensors(folder / f"{name}-{state.process_index}.safetensors", weights)
     write_json(folder / f"{name}-{state.process_index}.json", losses)
 try:
@@ -55,7 +57,7 @@ write_json(folder / f"code-{state.process_index}.json", [code, state.num_process
 """
 
 
-def learnt(plan):
+def learnt(plan, *, kept=False):
     """Weights and losses; "b" has a gradient from every second micro-batch alone, "c" from none."""
     w = {name: nn.Parameter(torch.zeros(3)) for name in "abc"}
     calls = iter(range(1000))
@@ -65,7 +67,7 @@ def learnt(plan):
         terms = {"a": (w["a"] - drawn).square().sum()}
         return terms | {"b": (w["b"] - drawn).square().sum() if drawn[0] > 0 else terms["a"] * 0 + next(calls) * 0.0}
 
-    losses = train(w, loss, Plan(**plan), seed=1).losses
+    losses = train(Player(w, loss, Plan(**plan), combine=KeptGradients() if kept else None), seed=1).losses
     return {name: one.detach() for name, one in w.items()}, losses
 
 
@@ -79,7 +81,7 @@ def test_two_processes_give_the_weights_of_one_and_one_of_them_writes(tiny_sd1, 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=180)
     assert done.returncode == 0, done.stderr[-3000:]
     for name, plan in PLANS.items():
-        weights, losses = learnt(plan)
+        weights, losses = learnt(plan, kept=name == "kept")
         assert weights["a"].any() and weights["b"].any() and not weights["c"].any()
         for process in "01":
             assert_close(read_tensors(tmp_path / f"{name}-{process}.safetensors"), weights, rtol=0, atol=1e-6)

@@ -10,13 +10,15 @@ from tests.killing import kill_and_go_on
 from workbench.concepts import Concept
 from workbench.erasure.esd import ESD
 from workbench.fitting.checkpoints import NAME, place, resumable
-from workbench.fitting.training import Plan, train
+from workbench.fitting.plan import Plan
+from workbench.fitting.players import KeptGradients, Player
+from workbench.fitting.training import train
 
 PLANS = {
     "plain": Plan(steps=12, lr=0.1),
     "average and cosine": Plan(steps=12, lr=0.1, ema=0.8, schedule="cosine", warmup=2, weight_decay=0.1),
     "micro-batches": Plan(steps=12, lr=0.1, micro_batches=2, clip=0.5),
-    "kept gradients": Plan(steps=12, lr=0.1, keep_gradients=True),
+    "kept gradients": Plan(steps=12, lr=0.1, weight_decay=0.2),
     "early": Plan(steps=300, lr=1e-6, patience=1),
 }
 
@@ -39,7 +41,8 @@ def learnt(plan, *, stop_at=-1, seed=3, what="a", start=0.0, slowly=0.0):
         a, b = torch.randn(3, generator=generator), torch.randn(2, 2, generator=generator)
         return {"a": (w["a"] - a).square().sum(), "b": ((w["b"] - b) ** 4).sum()}
 
-    history = train(w, loss, plan, seed=seed, what=what)
+    kept = KeptGradients() if plan == PLANS["kept gradients"] else None
+    history = train(Player(w, loss, plan, combine=kept), seed=seed, what=what)
     return torch.cat([one.detach().flatten() for one in w.values()]), history, computed
 
 

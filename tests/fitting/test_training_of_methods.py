@@ -8,7 +8,9 @@ from torch.testing import assert_close
 
 from saes.errors import WorkbenchError
 from workbench.fitting.checkpoints import read_checkpoint, resumable
-from workbench.fitting.training import SCHEDULES, WINDOW, Plan, generator_of, rates, stops_early, train
+from workbench.fitting.plan import SCHEDULES, WINDOW, Plan, rates, stops_early
+from workbench.fitting.players import KeptGradients, Player, generator_of
+from workbench.fitting.training import train
 from workbench.precision import fast_dtype
 
 TARGET = torch.tensor([1.0, -2.0], dtype=torch.float64)
@@ -16,8 +18,9 @@ ADAM = {"lr": 0.1, "betas": (0.5, 0.25), "weight_decay": 0.0}
 
 
 def descend(weights, loss, steps, accumulate=False, seed=0, **how):
-    plan = Plan(steps=steps, keep_gradients=accumulate, **how)
-    return train({str(i): one for i, one in enumerate(weights)}, loss, plan, seed=seed).losses
+    named = {str(i): one for i, one in enumerate(weights)}
+    combine = KeptGradients() if accumulate else None
+    return train(Player(named, loss, Plan(steps=steps, **how), combine=combine), seed=seed).losses
 
 
 def weight():
@@ -129,7 +132,7 @@ def test_a_step_has_the_rate_of_its_schedule():
         return w.sum()
 
     plan = Plan(steps=5, lr=0.1, betas=(0.0, 0.0), weight_decay=0.0, schedule="linear", warmup=2)
-    train({"w": w}, loss, plan)
+    train(Player({"w": w}, loss, plan))
     assert_close(torch.tensor([*seen, w.item()]).diff(), torch.tensor([0.0, -0.05, -0.1, -0.2 / 3, -0.1 / 3]))
 
 
@@ -177,9 +180,9 @@ def test_training_stops_when_the_mean_over_a_window_has_no_new_minimum():
     def loss(step, generator):
         return 0 * w.sum() + max(30 - step, 1)
 
-    history = train({"w": w}, loss, Plan(steps=200, lr=0.1, patience=7))
+    history = train(Player({"w": w}, loss, Plan(steps=200, lr=0.1, patience=7)))
     assert history.stopped_early and len(history.losses) == 29 + WINDOW + 7
-    assert not train({"w": w}, loss, Plan(steps=50, lr=0.1, patience=7)).stopped_early
+    assert not train(Player({"w": w}, loss, Plan(steps=50, lr=0.1, patience=7))).stopped_early
     assert stops_early([1.0] * (WINDOW + 1), 1) and not stops_early([1.0] * WINDOW, 1)
 
 
@@ -192,7 +195,7 @@ def test_autocast_computes_in_bfloat16_and_leaves_weights_in_float32(autocast):
         found.append(product.dtype)
         return (product.float() - 1).square().sum()
 
-    train({"w": w}, loss, Plan(steps=3, lr=1e-4, autocast=autocast))
+    train(Player({"w": w}, loss, Plan(steps=3, lr=1e-4, autocast=autocast)))
     expected = {"no": torch.float32, "bfloat16": torch.bfloat16, "measured": fast_dtype("cpu")}[autocast]
     assert found == [expected] * 3 and w.dtype == torch.float32
     assert_close(w.data, torch.full((3, 3), 3e-4), rtol=1e-3, atol=0)
@@ -202,18 +205,18 @@ def test_autocast_computes_in_bfloat16_and_leaves_weights_in_float32(autocast):
 @pytest.mark.parametrize("keep_gradients", [False, True])
 def test_a_loss_that_is_no_number_stops_at_the_last_good_step(tmp_path, ends, keep_gradients):
     w, good = weight(), weight()
-    how = ADAM | {"keep_gradients": keep_gradients}
+    kept = KeptGradients if keep_gradients else lambda: None
     broken = {"loss": lambda: torch.nan * w.sum(), "gradient": lambda: (0 * w).sum().sqrt()}[ends]
 
     def loss(step, generator):
         return noisy(w)(step, generator) + (broken() if step == 3 else 0)
 
     with pytest.raises(WorkbenchError) as error, resumable(tmp_path, seconds=1e9):
-        train({"w": w}, loss, Plan(steps=9, **how))
-    train({"w": good}, noisy(good), Plan(steps=3, **how))
+        train(Player({"w": w}, loss, Plan(steps=9, **ADAM), combine=kept()))
+    train(Player({"w": good}, noisy(good), Plan(steps=3, **ADAM), combine=kept()))
     assert torch.equal(w.data, good.data) and w.grad is None and not w.requires_grad
     (folder,) = tmp_path.iterdir()
-    facts, tensors = read_checkpoint(folder, "terms", "seconds")
+    facts, tensors = read_checkpoint(folder, "terms", "seconds", "state")
     assert facts["step"] == 3 and torch.equal(tensors["weight.w"], good.data)
     assert all(tensor.isfinite().all() for tensor in tensors.values())
     assert "step 3" in str(error.value) and str(folder) in str(error.value)
@@ -221,7 +224,7 @@ def test_a_loss_that_is_no_number_stops_at_the_last_good_step(tmp_path, ends, ke
 
 def test_terms_are_named_and_their_sum_is_minimised():
     w, whole = weight(), weight()
-    history = train({"w": w}, lambda *_: {"a": (w[0] - 1) ** 2, "b": (w[1] + 2) ** 2}, Plan(steps=3, **ADAM))
+    history = train(Player({"w": w}, lambda *_: {"a": (w[0] - 1) ** 2, "b": (w[1] + 2) ** 2}, Plan(steps=3, **ADAM)))
     assert_close(history.losses, descend([whole], squares(whole), 3, **ADAM))
     assert torch.equal(w.data, whole.data) and history.terms[0] == {"a": 1.0, "b": 4.0}
 
@@ -238,4 +241,4 @@ def test_a_plan_refuses_what_cannot_be(name, value):
 
 def test_nothing_to_train_is_refused():
     with pytest.raises(WorkbenchError, match="no parameter"):
-        train({}, lambda *_: torch.zeros(()), Plan(steps=1, lr=0.1))
+        train(Player({}, lambda *_: torch.zeros(()), Plan(steps=1, lr=0.1)))

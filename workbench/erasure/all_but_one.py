@@ -39,9 +39,11 @@ from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import changes, own_denoiser
 from workbench.fitting.embedding import encoded
 from workbench.fitting.pairs import Pair
+from workbench.fitting.plan import Plan
+from workbench.fitting.players import Player, check
 from workbench.fitting.rows import refuse_same_tokens
 from workbench.fitting.selectors import select, wanted
-from workbench.fitting.training import Plan, check, train
+from workbench.fitting.training import train
 from workbench.fitting.trajectories import BATCH, partway
 from workbench.fitting.views import Seen, View, whole_trajectories
 from workbench.models import Diffusion
@@ -121,7 +123,7 @@ class AllButOne(ErasureMethod):
             seen = self.online(model, student, pairs, generator) if view is None else view.drawn(self.batch, generator)
             return self.losses(model, student, seen)
 
-        train(trained, loss, self.plan, seed=seed, what=what, progress=progress, label="guidance")
+        train(Player(trained, loss, self.plan), seed=seed, what=what, progress=progress, label="guidance")
         return WeightEdit(tensors=changes(model, student, trained), **self.told(model, concepts, seed))
 
     @property

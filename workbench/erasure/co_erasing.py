@@ -36,8 +36,10 @@ from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import Wanted, changes, everything, own_denoiser
 from workbench.fitting.embedding import encoded
 from workbench.fitting.pictures import picture_files, read_pictures
+from workbench.fitting.plan import Plan
+from workbench.fitting.players import Player, check
 from workbench.fitting.selectors import is_cross_attention, select
-from workbench.fitting.training import Plan, check, train
+from workbench.fitting.training import train
 from workbench.fitting.trajectories import partway
 from workbench.knobs import Opens
 from workbench.models import Diffusion
@@ -162,11 +164,12 @@ class CoErasing(ErasureMethod):
             prompter.attached(teacher, self.image_scale) as frozen,
             prompter.attached(student, self.image_scale) as own,
         ):
-            train(
+            what = [asdict(self), [one.texts for one in subjects], sums, model.fingerprint]
+            player = Player(
                 trained, lambda step, generator: self.loss(frozen, own, self.drawn(subjects, generator), generator),
-                self.plan, seed=seed, what=[asdict(self), [one.texts for one in subjects], sums, model.fingerprint],
-                progress=progress, label="text and images",
+                self.plan,
             )  # fmt: skip
+            train(player, seed=seed, what=what, progress=progress, label="text and images")
         return student, list(trained)
 
     def drawn(self, subjects: Sequence["Subject"], generator: torch.Generator) -> "Seen":

@@ -37,10 +37,12 @@ from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import changes, denoiser_parameters, own_denoiser
 from workbench.fitting.embedding import encoded
 from workbench.fitting.pictures import Pictures, picture_files, read_pictures
+from workbench.fitting.plan import Plan
+from workbench.fitting.players import Player, check
 from workbench.fitting.resizing import Resized, resized
 from workbench.fitting.rows import refuse_same_tokens
 from workbench.fitting.selectors import is_key_or_value, select, wanted
-from workbench.fitting.training import Plan, check, train
+from workbench.fitting.training import train
 from workbench.fitting.wording import Wording, anchor_prompts, target_prompt
 from workbench.knobs import Opens
 from workbench.models import Diffusion
@@ -133,7 +135,7 @@ class ConceptAblation(ErasureMethod):
 
         with protected(student, self.protect_begin):
             what = [asdict(self), [concept.name for concept in concepts], about, model.fingerprint]
-            train(trained, loss, self.plan, seed=seed, what=what, progress=progress, label="ablation")
+            train(Player(trained, loss, self.plan), seed=seed, what=what, progress=progress, label="ablation")
         return WeightEdit(tensors=changes(model, student, trained), **self.told(model, concepts, seed))
 
     @property

@@ -31,8 +31,10 @@ from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import changes, own_denoiser
 from workbench.fitting.embedding import encoded
 from workbench.fitting.memory import saving_memory
+from workbench.fitting.plan import Plan
+from workbench.fitting.players import Player, check
 from workbench.fitting.selectors import select, wanted
-from workbench.fitting.training import Plan, check, train
+from workbench.fitting.training import train
 from workbench.fitting.trajectories import Trajectories, partway
 from workbench.fitting.views import Seen, View, whole_trajectories
 from workbench.models import Diffusion
@@ -111,7 +113,7 @@ class ESD(ErasureMethod):
             return self.loss(model, student, seen)
 
         with saving_memory(model, student, self.save_memory):
-            train(trained, loss, self.plan, seed=seed, what=what, progress=progress, label="negative guidance")
+            train(Player(trained, loss, self.plan), seed=seed, what=what, progress=progress, label="negative guidance")
         return WeightEdit(tensors=changes(model, student, trained), **self.told(model, concepts, seed))
 
     @property

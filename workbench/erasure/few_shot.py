@@ -35,7 +35,9 @@ from workbench.edits import WeightEdit
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import Wanted, changes, own_text_encoder, parameters_of
 from workbench.fitting.pictures import Pictures, picture_files, read_pictures
-from workbench.fitting.training import Plan, check, train
+from workbench.fitting.plan import Plan
+from workbench.fitting.players import Player, check
+from workbench.fitting.training import train
 from workbench.knobs import Opens
 from workbench.models import Diffusion
 from workbench.models.capabilities import NOISE_SCHEDULE, ONE_TEXT_ENCODER
@@ -124,10 +126,9 @@ class FewShot(ErasureMethod):
             return ascent(student, drawn([shots[i] for i in order[step]], model.pipe.scheduler, generator))
 
         about = [(shot.prompts, float(shot.latent.double().sum())) for shot in shots]
-        train(
-            {name: student.parameter(name) for name in names}, loss, self.plan(len(shots)), seed=seed,
-            what=[asdict(self), about, model.fingerprint], progress=progress, label="gradient ascent",
-        )  # fmt: skip
+        player = Player({name: student.parameter(name) for name in names}, loss, self.plan(len(shots)))
+        what = [asdict(self), about, model.fingerprint]
+        train(player, seed=seed, what=what, progress=progress, label="gradient ascent")
         return student
 
     def _given(self, model: Diffusion, concepts: Sequence[Concept]) -> Pictures | None:

@@ -35,8 +35,10 @@ from workbench.erasure.uce import UCE, Kept, Pair, kept_prompts, paired_prompts
 from workbench.fitting.copies import denoiser_parameters, own_denoiser
 from workbench.fitting.least_squares import Ridge, Rows, deltas, one_dtype
 from workbench.fitting.lora import attach, factors, parameters_of
+from workbench.fitting.plan import Plan
+from workbench.fitting.players import Player, check_precision
 from workbench.fitting.rows import last_subject
-from workbench.fitting.training import Plan, check_precision, train
+from workbench.fitting.training import train
 from workbench.models import Diffusion
 from workbench.models.capabilities import CROSS_ATTENTION, NOISE_SCHEDULE
 from workbench.models.diffusion.architecture import Latents
@@ -181,7 +183,8 @@ class RealEra(ErasureMethod):
 
         plan = Plan(steps=self.lora_steps, lr=self.lora_lr, clip=1.0)
         what = [solved.settings, [asdict(concept) for concept in concepts], model.fingerprint]
-        train(parameters_of(adapters), loss, plan, seed=seed, what=what, progress=progress, label="noise alignment")
+        player = Player(parameters_of(adapters), loss, plan)
+        train(player, seed=seed, what=what, progress=progress, label="noise alignment")
         return factors(adapters)
 
     @torch.no_grad()

@@ -40,7 +40,9 @@ from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import own_denoiser
 from workbench.fitting.embedding import encoded
 from workbench.fitting.memory import saving_memory
-from workbench.fitting.training import Plan, check, train
+from workbench.fitting.plan import Plan
+from workbench.fitting.players import Player, check
+from workbench.fitting.training import train
 from workbench.fitting.trajectories import BATCH, partway
 from workbench.fitting.views import Seen, View, whole_trajectories
 from workbench.models import Diffusion
@@ -161,7 +163,8 @@ class SPM(ErasureMethod):
 
         what = [asdict(self), texts_of([concept], self.prompts), model.fingerprint]
         with beside(student.module, adapter, lambda: self._scaled):
-            train(trained, loss, self.plan, seed=seed, what=what, progress=progress, label=f"adapter of {concept.name}")
+            player, label = Player(trained, loss, self.plan), f"adapter of {concept.name}"
+            train(player, seed=seed, what=what, progress=progress, label=label)
         return self._edit(model, concept, trained, seed)
 
     def _edit(self, model: Diffusion, concept: Concept, trained: dict[str, nn.Parameter], seed: int) -> AdapterEdit:

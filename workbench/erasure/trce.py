@@ -37,8 +37,10 @@ from workbench.fitting.copies import changes, denoiser_parameters, own_denoiser
 from workbench.fitting.embedding import embed_in_batches
 from workbench.fitting.least_squares import Ridge, deltas, one_dtype
 from workbench.fitting.pairs import Pair, safe_pairs
+from workbench.fitting.plan import Plan
+from workbench.fitting.players import KeptGradients, Player, check_precision, generator_of
 from workbench.fitting.rows import ends_of_text, last_subject, refuse_same_tokens
-from workbench.fitting.training import Plan, check_precision, generator_of, train
+from workbench.fitting.training import train
 from workbench.fitting.trajectories import Trajectories, trajectories
 from workbench.models import Diffusion
 from workbench.models.capabilities import CROSS_ATTENTION, NOISE_SCHEDULE
@@ -164,9 +166,10 @@ class TRCE(ErasureMethod):
             return self.loss(models, x, x_u, paths[0].timesteps[k], chosen[i])
 
         trained = denoiser_parameters(models.student, is_trained)
-        plan = Plan(steps=self.epochs * self.trajectories, lr=self.lr, keep_gradients=self.accumulate)
+        plan = Plan(steps=self.epochs * self.trajectories, lr=self.lr)
         what = [settings, [tuple(pair) for pair in pairs], model.fingerprint]
-        train(trained, loss_of, plan, seed=seed, what=what, progress=progress, label="steering")
+        player = Player(trained, loss_of, plan, combine=KeptGradients() if self.accumulate else None)
+        train(player, seed=seed, what=what, progress=progress, label="steering")
         return changes(model, models.student, trained)
 
     def paths(

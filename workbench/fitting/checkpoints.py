@@ -23,19 +23,23 @@ from saes.disk import read_json, read_tensors, write_json, write_tensors
 
 NAME, OPTIMISER = "checkpoint.json", "optimiser"
 SECONDS = 30.0
+SPARING = 20  # a checkpoint takes at most this part of the time until the next
 
 
 @dataclass
 class Place:
-    """A folder of checkpoints, one folder a training in it, each written when `seconds` have passed since the last.
+    """A folder of checkpoints, one folder a training in it.
 
-    `regained` are the seconds of earlier runs that trainings did not have to repeat.
+    Each is written when `seconds` have passed since the last, or `SPARING` times what the last one took if that is
+    longer; with 0 seconds after every turn. `regained` are the seconds of earlier runs that trainings did not have to
+    repeat.
     """
 
     folder: Path
     seconds: float
     written: float = field(default_factory=time.monotonic)
     regained: float = 0.0
+    took: float = 0.0
 
     def of(self, training: Any) -> Path:
         """The folder of the training that this JSON describes: another one never goes on from its checkpoints."""
@@ -43,11 +47,16 @@ class Place:
 
     def is_due(self) -> bool:
         """Whether it is time for a checkpoint."""
-        return time.monotonic() - self.written >= self.seconds
+        wait = max(self.seconds, SPARING * self.took) if self.seconds else 0.0
+        return time.monotonic() - self.written >= wait
 
-    def wrote(self) -> None:
-        """Starts the time until the next one."""
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Around the writing of a checkpoint: the time until the next one starts after it."""
+        began = time.monotonic()
+        yield
         self.written = time.monotonic()
+        self.took = self.written - began
 
 
 _PLACE: ContextVar[Place | None] = ContextVar("place", default=None)
@@ -55,11 +64,17 @@ _PLACE: ContextVar[Place | None] = ContextVar("place", default=None)
 
 @contextmanager
 def resumable(folder: Path | str, *, seconds: float | None = None) -> Iterator[Place]:
-    """Trainings of methods in this block keep checkpoints in the folder, at most one in `seconds` (else `SECONDS`), and
-    go on from those of the same training: same method, settings, concepts, model and seed. The folder stays; whoever
-    has saved what came out removes it.
+    """Trainings of methods in this block keep checkpoints and go on from those of the same training: same method,
+    settings, concepts, model and seed. One that is interrupted (SIGINT, or SIGTERM in the program `workbench`) writes
+    a last one. The weights that come out are those of a training without interruption; on the CPU, bit for bit.
 
-    The weights that come out are those of a training without interruption; on the CPU, bit for bit.
+    Args:
+        folder: Where checkpoints are kept. It is made with the first and stays; whoever has saved what came out removes
+            it.
+        seconds: The least time between two checkpoints, 0 or more; `SECONDS` if left out.
+
+    Yields:
+        The place, which says how many seconds were regained.
     """
     here = Place(Path(folder), SECONDS if seconds is None else seconds)
     token = _PLACE.set(here)
@@ -75,7 +90,17 @@ def place() -> Place | None:
 
 
 def write_checkpoint(folder: Path, step: int, tensors: Mapping[str, Tensor], **facts: Any) -> None:
-    """State after `step` steps, in place of the checkpoint before it. `facts` are what JSON can say."""
+    """Writes a checkpoint in place of the one before it.
+
+    Args:
+        folder: That of the training.
+        step: Steps that are done.
+        tensors: The state, by name, of any shape and device.
+        **facts: What JSON can say.
+
+    Raises:
+        WorkbenchError: The files cannot be written; the checkpoint before it is then still valid.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     name = f"checkpoint-{step}.safetensors"
     write_tensors(folder / name, {key: tensor.detach().contiguous() for key, tensor in tensors.items()})
@@ -86,7 +111,18 @@ def write_checkpoint(folder: Path, step: int, tensors: Mapping[str, Tensor], **f
 
 
 def read_checkpoint(folder: Path, *facts: str) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """What `write_checkpoint` wrote: {"step", "file", *facts} and the tensors; None if there is no checkpoint."""
+    """Reads what `write_checkpoint` wrote.
+
+    Args:
+        folder: That of the training.
+        *facts: The names of what it was told beside step and tensors.
+
+    Returns:
+        {"step", "file", *facts} and the tensors, on the CPU; None if there is no checkpoint.
+
+    Raises:
+        WorkbenchError: A file is damaged or of another version.
+    """
     if not (folder / NAME).exists():
         return None
     found = read_json(folder / NAME, ("step", "file", *facts))
@@ -94,13 +130,25 @@ def read_checkpoint(folder: Path, *facts: str) -> tuple[dict[str, Any], dict[str
 
 
 def optimiser_tensors(optimiser: Optimizer) -> dict[str, Tensor]:
-    """The optimiser's state by flat names; its settings are not in it."""
+    """What an optimiser knows beside its settings.
+
+    Args:
+        optimiser: One whose state is tensors, as Adam's is.
+
+    Returns:
+        "optimiser.<number of the parameter>.<name>" → tensor; empty before the first step.
+    """
     state = optimiser.state_dict()["state"]
     return {f"{OPTIMISER}.{index}.{key}": value for index, one in state.items() for key, value in one.items()}
 
 
 def restore_optimiser(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Takes the state back from a checkpoint's tensors, whatever else is among them."""
+    """Gives an optimiser its state back.
+
+    Args:
+        optimiser: One of the same kind over the same parameters.
+        tensors: Those of `optimiser_tensors`, whatever else is among them.
+    """
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith(f"{OPTIMISER}."):
@@ -110,6 +158,13 @@ def restore_optimiser(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> No
 
 
 def hash_of(tensor: Tensor) -> str:
-    """SHA-256 of the numbers of a tensor."""
+    """Names a tensor by its numbers.
+
+    Args:
+        tensor: Of any shape, type and device.
+
+    Returns:
+        SHA-256 of its bytes, 64 hexadecimal digits.
+    """
     content = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
     return hashlib.sha256(content.data).hexdigest()
