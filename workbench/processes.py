@@ -24,7 +24,7 @@ def processes() -> PartialState:
 class Team(NamedTuple):
     """The processes that compute one thing together: which of them this one is, from 0, and how many there are."""
 
-    index: int
+    rank: int
     size: int
 
 

@@ -202,7 +202,7 @@ class _Run:
         if self.place is None or self.folder is None:
             return
         with self.place.writing():
-            if team().index == 0 and self.saved != self.n_done:
+            if team().rank == 0 and self.saved != self.n_done:
                 tensors = {key: one for seat in self.seats for key, one in seat.tensors().items()}
                 said: dict[str, dict[str, Any]] = {name: {} for name in self.whole}
                 for name, carried in self.whole.items():

@@ -129,7 +129,7 @@ class Turns:
         """Terms of each micro-batch of this process that was not skipped, and the sum of their gradients by term."""
         values: list[Values] = []
         gradients: dict[str, dict[str, Tensor]] = {}
-        for number in range(self.team.index, self.plan.micro_batches, self.team.size):
+        for number in range(self.team.rank, self.plan.micro_batches, self.team.size):
             with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.fast):
                 given = self.player.loss(len(self.done), generator_of(self.seed, len(self.done), number, self.name))
             if given is not None:
