@@ -51,7 +51,7 @@ def test_a_file_without_factors_is_refused(made, sae, factors, capsys, text):
     code, shown = told(capsys, sae, "--model", made / "model", "--factors", factors)
     assert code == 1 and "does not hold factors" in shown.err
     code, shown = told(capsys, sae, "--model", made / "model", "--factors", factors.with_name("none.csv"))
-    assert code == 1 and "cannot be read" in shown.err
+    assert code == 1 and "does not exist" in shown.err
 
 
 def test_a_factor_that_cannot_be_judged_is_refused_before_the_model_runs(made, sae, factors, capsys):
