@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from saes.names import FeatureName
     from workbench.comparison.compare import Conditions
     from workbench.concepts import Concept
+    from workbench.evaluation.judges import Judge
     from workbench.evaluation.runs import Run
     from workbench.evaluation.suites import Suite
     from workbench.models import Model
@@ -56,6 +57,7 @@ class Demo:
     concept_name: str = "fox"
     size: Size = FULL
     seed: int = 0
+    judge_name: str = "toy"
 
     def steps(self) -> Iterator[Step]:
         """All steps in order, to be done one after the other. Raises `WorkbenchError` for an unknown concept."""
@@ -87,6 +89,12 @@ class Demo:
         from workbench.models import load
 
         return load("toy")
+
+    @cached_property
+    def judge(self) -> "Judge":
+        from workbench.judges import find_judge
+
+        return find_judge(self.judge_name)
 
     @property
     def own(self) -> Path:
@@ -156,15 +164,16 @@ class Demo:
         return f"{len(seconds)} edits, fitted in {sum(seconds):.1f} s; with controls: {', '.join(conditions)}"
 
     def evaluate(self, progress: Progress) -> str:
-        from workbench import toy
         from workbench.evaluation.differences import best_methods
         from workbench.evaluation.evaluate import evaluate
+        from workbench.evaluation.results import Results
         from workbench.evaluation.tables import metrics
         from workbench.reports.comparing import ranking
 
         suite, conditions = self._trial(progress)
-        run = evaluate(self.model, conditions, suite, toy.Oracle.load(), self.own / "run", progress=progress)
-        return " ".join(ranking(metrics(run), best_methods(run)))
+        run = evaluate(self.model, conditions, suite, self.judge, self.own / "run", progress=progress)
+        results = Results.of(run, run.name_of(self.judge))
+        return " ".join(ranking(metrics(results), best_methods(results)))
 
     def _trial(self, progress: Progress) -> "tuple[Suite, Conditions]":
         """The suite and the edits, fitted once: three methods, and as controls one that does nothing and one that
@@ -184,16 +193,14 @@ class Demo:
         return suite, {name: edit for name, edit in conditions.items() if name != "random directions"}
 
     def explain(self, progress: Progress) -> str:
-        from workbench import toy
         from workbench.reports.explaining import explain
 
-        judge = toy.Oracle.load()
         cards, saes = self.size.cards, [PICTURE_SAE]
-        explain(self.run, self.model, [self.concept], judge, cards=cards, saes=saes, progress=progress)
+        explain(self.run, self.model, [self.concept], self.judge, cards=cards, saes=saes, progress=progress)
         return ""
 
     def write(self, progress: Progress) -> str:
         from workbench.reports.report import report
 
-        report(self.run, self.report)
+        report(self.run, self.report, judge=self.run.name_of(self.judge))
         return ""

@@ -53,7 +53,7 @@ def test_it_serves_until_it_is_ended(run):
 def test_wrong_input_is_answered_with_a_sentence(run, made, tmp_path, capsys):
     unfinished = tmp_path / "unfinished"
     shutil.copytree(run, unfinished)
-    (unfinished / "records.parquet").unlink()
+    shutil.rmtree(unfinished / "judges")
     assert "not finished" in said(capsys, unfinished)[1]
     assert "is not a run folder" in said(capsys, made / "sae")[1]
     assert "other weights" in said(capsys, run, "--sae", "toy/text.2")[1]

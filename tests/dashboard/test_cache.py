@@ -94,6 +94,6 @@ def test_another_model_than_the_runs_is_refused(root, tiny_sd2, tmp_path):
 
 
 def test_an_unfinished_run_is_refused(root, tmp_path):
-    shutil.copytree(root / "run", tmp_path / "run", ignore=shutil.ignore_patterns("dashboard", "records.parquet"))
+    shutil.copytree(root / "run", tmp_path / "run", ignore=shutil.ignore_patterns("dashboard", "judges"))
     with pytest.raises(WorkbenchError, match="not finished"):
         open_library(tmp_path / "run", [str(root / "words")], model=never)

@@ -3,15 +3,17 @@
 What each condition does to each picture is decided here, so that every number in a table can be counted by hand.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from workbench.conditions import UNEDITED
 from workbench.evaluation.judges import Scores
-from workbench.evaluation.judging import rejudge
+from workbench.evaluation.judging import judge
+from workbench.evaluation.results import Results
 from workbench.evaluation.roles import joined_roles
 from workbench.evaluation.runs import Run
 from workbench.evaluation.spec import EditSpec, ModelSpec, Row, RunSpec, Trial
@@ -29,12 +31,17 @@ class ColourJudge:
     threshold: float = 0.5
     name: str = "colour of the middle"
     version: str = "1"
+    validated: str = "by construction"
 
     @property
     def concepts(self) -> Mapping[str, str]:
         return dict.fromkeys(COLOURS, "colour")
 
-    def score(self, images: np.ndarray) -> Scores:
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        return dict.fromkeys(COLOURS, self.threshold)
+
+    def score(self, images: np.ndarray, prompts: Sequence[str]) -> Scores:
         pixels = images.astype(np.float32) / 255
         h, w = images.shape[1:3]
         middle = pixels[:, h // 3 : -h // 3, w // 3 : -w // 3].mean(axis=(1, 2))
@@ -81,7 +88,12 @@ def drawn_run(dir: Path, paints: Mapping[str, Paint], *suites: Suite, size: int 
                 one = run.spec.cell(edit, row)
                 paint = row.expected if name == UNEDITED else paints[name](row)
                 run.write_image(one, picture(paint, row.seed, size), seconds=0.25)
-    return rejudge(run, ColourJudge())
+    return judge(run, ColourJudge())
+
+
+def altered(run: Run, records: pd.DataFrame) -> Results:
+    """The results of a run as if its only judge had said what these records hold."""
+    return Results(run, next(iter(run.judges)), records)
 
 
 def spec(edits: Mapping[str, EditSpec], *suites: Suite) -> RunSpec:

@@ -1,6 +1,7 @@
 """The smallest edit, judge and suite that are real: for evaluations on a tiny pipeline with random weights."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,9 +66,14 @@ class Brightness:
     threshold: float = 0.0
     name: str = "brightness"
     version: str = "1"
+    validated: str = ""
     concepts = {"fox": "object", "cat": "object", "dog": "object"}  # noqa: RUF012
 
-    def score(self, images: np.ndarray) -> Scores:
+    @property
+    def thresholds(self) -> dict[str, float]:
+        return dict.fromkeys(self.concepts, self.threshold)
+
+    def score(self, images: np.ndarray, prompts: Sequence[str]) -> Scores:
         features = images.astype(np.float32).mean(axis=(1, 2)) / 255
         return Scores(np.repeat(features.mean(axis=1, keepdims=True), 3, axis=1), np.ones(len(images), bool), features)
 

@@ -6,7 +6,7 @@ import pytest
 from tests.evaluation.drawn import ColourJudge, drawn_run, picture, spec, suite
 from workbench.conditions import UNEDITED
 from workbench.evaluation.differences import among_best, best_methods, order_effects
-from workbench.evaluation.judging import rejudge
+from workbench.evaluation.judging import judge
 from workbench.evaluation.roles import in_order
 from workbench.evaluation.runs import Run
 from workbench.evaluation.spec import EditSpec
@@ -107,7 +107,7 @@ def ordered_run(folder):
         for row in run.spec.trials[0].rows:
             one = run.spec.cell(edit, row)
             run.write_image(one, picture(row.expected if name == UNEDITED else paints[name](row), row.seed), 0.1)
-    return rejudge(run, ColourJudge())
+    return judge(run, ColourJudge())
 
 
 def test_the_effect_of_an_order_is_a_paired_difference(tmp_path):
@@ -135,7 +135,7 @@ def test_edits_of_several_concepts_compete_among_themselves(tmp_path):
             paint = "red" if name == "uce" and row.expected == "red" else row.expected
             one = spec.cell(edit, row)
             other.write_image(one, picture(paint if name in ("uce", UNEDITED) else leaves()(row), row.seed), 0.1)
-    efficacy = rows(best_methods(rejudge(other, ColourJudge())), "efficacy")
+    efficacy = rows(best_methods(judge(other, ColourJudge())), "efficacy")
     assert efficacy.loc["uce", "among_best"] and efficacy.loc["uce", "gap"] == 0  # the worst, but of another task
     assert efficacy["among_best"].all()
 

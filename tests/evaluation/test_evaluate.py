@@ -1,6 +1,7 @@
 """Evaluation on a tiny pipeline with random weights: what is made, what is shared, what a second call makes anew."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from io import BytesIO
@@ -141,6 +142,11 @@ def test_pictures_that_were_just_made_are_not_decoded_and_others_once(tiny_sd1: 
     assert not decoded
     records = Run.open(tmp_path / "run").records()
     with counted(Run, "read_image") as decoded:
+        evaluate(tiny_sd1, edits, suite(), Brightness(), tmp_path / "run", **arguments)
+    assert not decoded, "what is known is not looked at again"
+    shutil.rmtree(tmp_path / "run" / "judges")  # as after a kill before the end
+    (tmp_path / "run" / "images.parquet").unlink()
+    with counted(Run, "read_image") as decoded:
         run = evaluate(tiny_sd1, edits, suite(), Brightness(), tmp_path / "run", **arguments)
     assert sorted(key for _, key in decoded) == sorted(one.key for one in run.spec.cells())
     pd.testing.assert_frame_equal(run.records(), records)
@@ -150,7 +156,7 @@ def test_pixels_are_kept_within_bounds(tiny_sd1: Model, tmp_path: Path, monkeypa
     """What does not fit is decoded when it is compared with, and the figures are the same."""
     arguments = (tiny_sd1, {"negated": Scaled(-1.0)}, suite(), Brightness())
     first = evaluate(*arguments, tmp_path / "first", steps=1)
-    monkeypatch.setattr("workbench.evaluation.judging.KEPT", 2 * first.images("unedited")[0].nbytes)
+    monkeypatch.setattr("workbench.evaluation.scoring.KEPT", 2 * first.images("unedited")[0].nbytes)
     with counted(Run, "read_image") as decoded:
         second = evaluate(*arguments, tmp_path / "second", steps=1)
     assert len(decoded) == 6 - 2

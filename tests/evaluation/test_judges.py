@@ -1,5 +1,7 @@
 """Verdicts: in doubt the edit is charged, and a judge that does not see the concept is refused."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -10,10 +12,12 @@ from workbench.evaluation.judges import Judge, Scores, check_floor, check_knows,
 class Fixed:
     """A judge of five concepts of two kinds; the tests write its scores by hand."""
 
-    name, version, threshold = "fixed", "1", 0.5
+    name, version, validated = "fixed", "1", "by hand"
     concepts = {"fox": "object", "cat": "object", "church": "object", "etching": "style", "stamp": "implicit"}  # noqa: RUF012
 
-    def score(self, images: np.ndarray) -> Scores:
+    thresholds = dict.fromkeys(concepts, 0.5)
+
+    def score(self, images: np.ndarray, prompts: Sequence[str]) -> Scores:
         return scores(*([[]] * len(images)))
 
 

@@ -1,6 +1,8 @@
 """The run folder: finished cells are kept through a kill, and what is damaged or foreign is named."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +16,9 @@ import pytest
 from saes.disk import read_json, write_json
 from saes.errors import WorkbenchError
 from tests.evaluation.drawn import MODEL, ColourJudge, drawn_run, picture, spec, suite
-from workbench.evaluation.judging import rejudge
-from workbench.evaluation.runs import COLUMNS, Run
+from workbench.evaluation.judging import judge
+from workbench.evaluation.records import COLUMNS
+from workbench.evaluation.runs import Run
 from workbench.evaluation.spec import EditSpec, Row, cell
 
 PAINTS = {"itd": lambda row: "nothing" if row.expected == "red" else row.expected}
@@ -30,7 +33,7 @@ def test_a_run_reads_back_what_was_written(tmp_path: Path) -> None:
     assert list(records.columns[: len(COLUMNS)]) == list(COLUMNS)
     assert len(records) == 2 * len(suite().rows)
     assert set(records["seconds"]) == {0.25}
-    assert run.judge["concepts"]["red"] == "colour"
+    assert run.judges["colour of the middle"].concepts["red"] == "colour"
     first = records.iloc[0]
     np.testing.assert_array_equal(run.images("unedited")[0], picture(first["expected"], first["seed"]))
 
@@ -130,25 +133,28 @@ def test_a_run_of_another_version_is_refused_with_what_to_do(tmp_path: Path) -> 
             again()
 
 
-def test_truncated_records_are_named_and_can_be_judged_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["images.parquet", "scores.parquet", "features.npy"])
+def test_what_is_truncated_is_named_and_can_be_judged_again(tmp_path: Path, name: str) -> None:
     run = drawn_run(tmp_path / "run", PAINTS)
     before = run.records()
-    path = run.dir / "records.parquet"
+    (path,) = run.dir.rglob(name)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(WorkbenchError, match=r"records\.parquet is truncated"):
+    with pytest.raises(WorkbenchError, match=rf"{name} is truncated.*Remove (\S+) and judge") as damage:
         run.records()
-    assert rejudge(run, ColourJudge()).records().equals(before)
+    remove = Path(re.search(r"Remove (\S+) and", str(damage.value))[1])
+    shutil.rmtree(remove) if remove.is_dir() else remove.unlink()
+    assert judge(run, ColourJudge()).records().equals(before)
 
 
-def test_unknown_and_missing_columns_of_the_records_are_refused(tmp_path: Path) -> None:
+def test_unknown_and_missing_columns_are_refused(tmp_path: Path) -> None:
     run = drawn_run(tmp_path / "run", PAINTS)
-    path = run.dir / "records.parquet"
+    path = run.dir / "images.parquet"
     table = pq.read_table(path)
-    pq.write_table(table.append_column("verdikt", table["verdict"]), path)
-    with pytest.raises(WorkbenchError, match=r"'verdikt'.*'verdict'"):
+    pq.write_table(table.append_column("secnds", table["seconds"]), path)
+    with pytest.raises(WorkbenchError, match=r"images\.parquet: Unknown column 'secnds'"):
         run.records()
-    pq.write_table(table.drop_columns("seed"), path)
-    with pytest.raises(WorkbenchError, match="lacks the column 'seed'"):
+    pq.write_table(table.drop_columns("bytes"), path)
+    with pytest.raises(WorkbenchError, match="lacks the column 'bytes'"):
         run.records()
 
 
@@ -163,16 +169,6 @@ def test_a_damaged_or_absent_image_is_named(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(WorkbenchError, match="not finished"):
         run.images("unedited")
-
-
-def test_judging_again_at_another_threshold_makes_no_image(tmp_path: Path) -> None:
-    run = drawn_run(tmp_path / "run", PAINTS)
-    images = {path: path.stat().st_mtime_ns for path in run.dir.glob("images/*/*.png")}
-    assert run.records()["shown"].any()
-    again = rejudge(run, ColourJudge(threshold=1.01))
-    assert not again.records()["shown"].any()
-    assert set(again.records()["threshold"]) == {1.01}
-    assert {path: path.stat().st_mtime_ns for path in run.dir.glob("images/*/*.png")} == images
 
 
 def test_unknown_conditions_and_concepts_name_the_nearest(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from probes.statistics import harmonic_mean, wilson
-from tests.evaluation.drawn import drawn_run, suite
+from tests.evaluation.drawn import altered, drawn_run, suite
 from workbench.evaluation.runs import Run
 from workbench.evaluation.spec import Row
 from workbench.evaluation.tables import concept_matrix, metrics, verdict_shares
@@ -83,8 +83,7 @@ def test_a_concept_that_the_unedited_model_does_not_show_voids_its_metric(tmp_pa
     records = run.records()
     synonyms = (records["role"] == "synonym") & (records["condition"] == "unedited")
     records.loc[synonyms & (records["prompt"].str[-1].isin(["0", "1"])), "shown"] = False  # exactly half: not enough
-    run.write_records(records, run.judge)
-    table = metrics(run).set_index(["condition", "metric"])
+    table = metrics(altered(run, records)).set_index(["condition", "metric"])
     void = table.loc[("some", "generality")]
     assert void["mark"] == "void"
     assert np.isnan(void["value"])
@@ -95,13 +94,11 @@ def test_a_concept_that_the_unedited_model_does_not_show_voids_its_metric(tmp_pa
 
 @pytest.mark.parametrize("order", range(3))
 def test_images_are_paired_by_prompt_and_seed_and_not_by_their_order(run: Run, order: int) -> None:
-    kept = run.records()
-    records = kept.copy()
+    records = run.records()
     unedited = (records["condition"] == "unedited") & (records["role"] == "target")
     records.loc[unedited & records["prompt"].str.endswith("1"), "shown"] = False
-    run.write_records(records.sample(frac=1, random_state=order), run.judge)
-    efficacy = metrics(run).set_index(["condition", "metric"]).loc[("some", "efficacy")]
-    run.write_records(kept, run.judge)
+    results = altered(run, records.sample(frac=1, random_state=order))
+    efficacy = metrics(results).set_index(["condition", "metric"]).loc[("some", "efficacy")]
     # prompt 0 kept, prompt 1 absent before and after, prompts 2 and 3 lost: four pairs of one kind, none of the other
     assert efficacy["p_value"] == pytest.approx(2 * 0.5**4)
     assert (efficacy["value"], efficacy["unedited"], efficacy["n"]) == (6 / 8, 2 / 8, 8)

@@ -1,6 +1,7 @@
 """Evidence from a running model: the cards say what the dictionary says, the pairs show what the run shows."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -114,9 +115,9 @@ def test_an_ablation_takes_out_one_feature_and_nothing_else(run: Run, tiny_sd1: 
     seen: list[np.ndarray] = []
 
     class Watching(Brightness):
-        def score(self, images: np.ndarray) -> Scores:
+        def score(self, images: np.ndarray, prompts: Sequence[str]) -> Scores:
             seen.append(images)
-            return super().score(images)
+            return super().score(images, prompts)
 
     card = collect(run, tiny_sd1, FOX, Watching(), "strong", cards=1, images=2, maps=0).cards[0]
     own = dictionary(tiny_sd1)

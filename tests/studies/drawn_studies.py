@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 
 from workbench.concepts import Concept
-from workbench.evaluation.runs import SCORE
+from workbench.evaluation.records import SCORE
 from workbench.studies.conditions import conditions, suite
 from workbench.studies.effects import Outcomes
 from workbench.studies.hypothesis import Study
@@ -40,9 +40,9 @@ def painted(asked: Study, subject: Paint, random: Mapping[int, Paint] | Paint = 
         for row in suite(asked).rows:
             shown = paint(row.prompt, row.expected)
             scores = {SCORE + colour: float(shown == colour) for colour in COLOURS}
-            rows.append((condition.name, row.prompt, row.seed, 0.5, shown != "noise", *scores.values()))
-    columns = ["condition", "prompt", "seed", "threshold", "intact", *(SCORE + colour for colour in COLOURS)]
-    return Outcomes(asked, pd.DataFrame(rows, columns=columns))
+            rows.append((condition.name, row.prompt, row.seed, shown != "noise", *scores.values()))
+    columns = ["condition", "prompt", "seed", "intact", *(SCORE + colour for colour in COLOURS)]
+    return Outcomes(asked, pd.DataFrame(rows, columns=columns), dict.fromkeys(COLOURS, 0.5))
 
 
 def verdict(asked: Study, subject: Paint, random: Mapping[int, Paint] | Paint = keep) -> Verdict:

@@ -8,7 +8,7 @@ import typer
 from saes.errors import WorkbenchError
 from saes.settings import build
 from workbench.cli.lookup import concepts_of, suite_of
-from workbench.cli.options import Config, Device, Json, check_writable
+from workbench.cli.options import Config, Device, Json, JudgeName, check_writable
 from workbench.cli.tables import show_comparison
 from workbench.configs import read_pairs
 from workbench.progress import progress_bars
@@ -42,6 +42,7 @@ def compare(
     steps: Annotated[int | None, typer.Option(help="Sampling steps; the model's own if left out.", min=1)] = None,
     batch_size: Annotated[int, typer.Option(help="Images made at once.", min=1)] = 16,
     seed: Annotated[int | None, typer.Option(help="The seed of everything random.", min=0)] = None,
+    judge: JudgeName = "toy",
     device: Device = None,
     json: Json = False,
     config: Config = None,
@@ -63,20 +64,22 @@ def compare(
     changed = {"per_role": per_role, "seed": seed}
     plan = plan.model_copy(update={key: value for key, value in changed.items() if value is not None})
     import workbench as wb
-    from workbench import toy
     from workbench.comparison.measured import FILE, write_measured
     from workbench.evaluation.differences import best_methods
-    from workbench.evaluation.tables import metrics_with_all
+    from workbench.evaluation.results import Results
+    from workbench.evaluation.tables import metrics_with_all, titled
+    from workbench.judges import find_judge
 
     comparison = plan.comparison(concepts_of, lambda concept, per_role, seed: suite_of(concept, None, per_role, seed))
-    judge, handle = toy.Oracle.load(), wb.load(plan.model, device=device)
+    looks, handle = find_judge(judge), wb.load(plan.model, device=device)
     with progress_bars() as progress:
-        run = wb.compare(handle, comparison, judge, out, batch_size=batch_size, progress=progress, steps=steps)
-        wb.explain(run, handle, comparison.concepts[:1], judge, progress=progress)
-    show_comparison(metrics_with_all(run), best_methods(run), json=json)
+        run = wb.compare(handle, comparison, looks, out, batch_size=batch_size, progress=progress, steps=steps)
+        wb.explain(run, handle, comparison.concepts[:1], looks, progress=progress)
+    results = Results.of(run, run.name_of(looks))
+    show_comparison(titled(metrics_with_all(results)), titled(best_methods(results)), json=json)
     if everything:
         write_measured(run, plan, out / FILE)
-    path = wb.report(run, out / "report.html")
+    path = wb.report(results, out / "report.html")
     typer.echo(f"The report is at {path.absolute()}", err=True)
 
 

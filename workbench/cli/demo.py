@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.options import Config, check_writable
+from workbench.cli.options import Config, JudgeName, check_writable
 from workbench.progress import progress_bars
 
 INDENT = " " * 6
@@ -17,6 +17,7 @@ def demo(
         "out/demo"
     ),
     concept: Annotated[str, typer.Option(help="The concept of the toy to erase.")] = "fox",
+    judge: JudgeName = "toy",
     quick: Annotated[bool, typer.Option(help="A tenth of the work, to see that everything runs.")] = False,
     config: Config = None,
 ) -> None:
@@ -27,7 +28,7 @@ def demo(
     check_writable(out)
     from workbench.demo import FULL, QUICK, Demo
 
-    work = Demo(out, concept, QUICK if quick else FULL)
+    work = Demo(out, concept, QUICK if quick else FULL, judge_name=judge)
     steps = list(work.steps())
     for number, step in enumerate(steps, 1):
         typer.echo(f"[{number}/{len(steps)}] {step.words}")

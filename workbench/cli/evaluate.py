@@ -7,7 +7,7 @@ import typer
 
 from saes.errors import WorkbenchError
 from workbench.cli.lookup import one_concept, suite_of
-from workbench.cli.options import Config, Device, Json, ModelName, Seed, check_writable
+from workbench.cli.options import Config, Device, Json, JudgeName, ModelName, Seed, check_writable
 from workbench.cli.tables import show_metrics
 from workbench.progress import progress_bars
 
@@ -26,27 +26,29 @@ def evaluate(
         bool, typer.Option(help="Add an edit that does nothing, and a random one of the first one's size.")
     ] = True,
     batch_size: Annotated[int, typer.Option(help="Images made at once.", min=1)] = 16,
+    judge: JudgeName = "toy",
     seed: Seed = 0,
     device: Device = None,
     json: Json = False,
     config: Config = None,
 ) -> None:
-    """Measure what edits erase and what they spare, as the toy's oracle sees it.
+    """Measure what edits erase and what they spare, as a judge sees it.
 
     Example:  workbench evaluate toy fox --edit edits/fox-itd --out out/run
     """
     check_writable(out)
     import workbench as wb
-    from workbench import toy
+    from workbench.judges import find_judge
 
     erased = one_concept(concept)
     conditions = _conditions(edit, controls, seed)
     prompts = suite_of(erased, suite, per_role, seed)
-    judge, handle = toy.Oracle.load(), wb.load(model, device=device)
+    looks, handle = find_judge(judge), wb.load(model, device=device)
     with progress_bars() as progress:
-        run = wb.evaluate(handle, conditions, prompts, judge, out, batch_size=batch_size, progress=progress)
-        wb.explain(run, handle, [erased], judge, progress=progress)
-    show_metrics(wb.metrics(run).to_dict("records"), json=json, title=f"{erased.name} ({len(run.records())} images)")
+        run = wb.evaluate(handle, conditions, prompts, looks, out, batch_size=batch_size, progress=progress)
+        wb.explain(run, handle, [erased], looks, progress=progress)
+    table = wb.metrics(run, run.name_of(looks))
+    show_metrics(table.to_dict("records"), json=json, title=f"{erased.name} ({len(run.spec.cells())} images)")
     typer.echo(f"Saved {out}. Next: workbench report {out}", err=True)
 
 

@@ -1,16 +1,12 @@
 """The command `workbench`: its sub-commands, and the one place where errors become sentences and exit codes.
 
-Exit codes: 0 done; 1 a problem that the user can solve (or a fault of ours); 2 wrong usage; 130 interrupted (SIGINT);
-143 told to end (SIGTERM).
+Exit codes: 0 done; 1 a problem that the user can solve (or a fault of ours); 2 wrong usage; 130 interrupted.
 """
 
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
@@ -27,6 +23,7 @@ from workbench.cli import (
     generate,
     harvest,
     inside,
+    judge,
     methods,
     models,
     name,
@@ -42,7 +39,6 @@ from workbench.cli import (
 )
 
 DEBUG = "--debug"
-INTERRUPTED, TERMINATED = 130, 128 + signal.SIGTERM
 COMMANDS = (
     demo.demo,
     models.models,
@@ -61,6 +57,7 @@ COMMANDS = (
     bake.bake,
     evaluate.evaluate,
     compare.compare,
+    judge.judge,
     runs.runs,
     report.report,
     dashboard.dashboard,
@@ -90,11 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     words = [word for word in given if word != DEBUG]
     try:
-        with ending_in_order():
-            app(words, prog_name="workbench")
+        app(words, prog_name="workbench")
     except SystemExit as end:  # how typer ends, also after an interrupt
         code = end.code if isinstance(end.code, int) else 1
-        if code in (INTERRUPTED, TERMINATED):
+        if code == 130:
             say("Interrupted. Run the same command again: what it had finished and saved is used again.")
         return code
     except Exception as error:
@@ -103,23 +99,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"Error: {error if isinstance(error, WorkbenchError) else fault(error)}")
         return 1
     return 0
-
-
-@contextmanager
-def ending_in_order() -> Iterator[None]:
-    """SIGTERM ends the block as an interrupt does: what is half done is put away, and what was done is kept."""
-    if threading.current_thread() is not threading.main_thread():  # which alone may say so
-        yield
-        return
-
-    def ends(*_: Any) -> None:
-        raise SystemExit(TERMINATED)
-
-    before = signal.signal(signal.SIGTERM, ends)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def fault(error: Exception) -> str:

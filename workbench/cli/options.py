@@ -48,6 +48,10 @@ def check_writable(out: Path) -> Path:
 ModelName = Annotated[str, typer.Argument(help="'toy', a hub id, or a diffusers folder.")]
 Device = Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps. Chosen if left out.")]
 Seed = Annotated[int, typer.Option(help="The seed of everything random.", min=0)]
+JudgeName = Annotated[
+    str, typer.Option("--judge", help="Who looks at the pictures: toy, or NAME[:ARGUMENT] of an installed package.")
+]
+JudgeOfRun = Annotated[str, typer.Option("--judge", help="Whose scores are shown; the run's first judge if left out.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Config = Annotated[
     Path | None,

@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.options import Config, check_writable
+from workbench.cli.options import Config, JudgeOfRun, check_writable
 
 
 def report(
     run: Annotated[Path, typer.Argument(help="Run from `workbench evaluate`.")],
     out: Annotated[Path | None, typer.Option(help="The HTML file; report.html in the run if left out.")] = None,
+    judge: JudgeOfRun = "",
     config: Config = None,
 ) -> None:
     """Write a report that opens in any browser, offline.
@@ -20,5 +21,5 @@ def report(
     target = check_writable(out or run / "report.html")
     import workbench as wb
 
-    wb.report(wb.Run.open(run), target)
+    wb.report(wb.Run.open(run), target, judge=judge)
     typer.echo(f"Saved {target}. Open it in a browser.")

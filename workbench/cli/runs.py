@@ -1,16 +1,22 @@
 """`workbench runs`: the evaluations below a folder, or the figures of one."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench.cli.options import Config, Json
+from saes.errors import WorkbenchError
+from workbench.cli.options import Config, Json, JudgeOfRun
 from workbench.cli.tables import show, show_metrics
+
+if TYPE_CHECKING:
+    from workbench.evaluation.runs import Run
 
 
 def runs(
     folder: Annotated[Path, typer.Argument(help="A run, or a folder with runs below it.")] = Path(),
+    judge: JudgeOfRun = "",
     json: Json = False,
     config: Config = None,
 ) -> None:
@@ -19,18 +25,31 @@ def runs(
     Example:  workbench runs out   and then   workbench runs out/run
     """
     import workbench as wb
+    from workbench.evaluation.tables import titled
 
     if (folder / "run.json").is_file():
-        show_metrics(wb.metrics(wb.Run.open(folder)).to_dict("records"), json=json, title=str(folder))
+        table = titled(wb.metrics(wb.Run.open(folder), judge))
+        show_metrics(table.to_dict("records"), json=json, title=str(folder))
         return
-    found = [wb.Run.open(path.parent) for path in sorted(folder.rglob("run.json"))]
+    found = list(_opened(sorted(folder.rglob("run.json"))))
     rows = [
         {
             "run": str(run.dir), "model": run.spec.model.name, "started": run.spec.started,
             "concepts": [trial.concept for trial in run.spec.trials],
             "conditions": list(dict.fromkeys(name for trial in run.spec.trials for name in trial.conditions)),
-            "finished": (run.dir / "records.parquet").is_file(),
+            "judges": list(run.judges),
         }
         for run in found
     ]  # fmt: skip
     show(rows, json=json, title=f"Runs below {folder}")
+
+
+def _opened(paths: list[Path]) -> "Iterator[Run]":
+    """The runs that can be opened; of the others it is said why not."""
+    import workbench as wb
+
+    for path in paths:
+        try:
+            yield wb.Run.open(path.parent)
+        except WorkbenchError as error:
+            typer.echo(f"Passed over: {error}", err=True)

@@ -8,12 +8,13 @@ import typer
 
 from saes.errors import WorkbenchError
 from workbench.cli.lookup import held_out, one_concept
-from workbench.cli.options import Device, Json, check_writable
+from workbench.cli.options import Device, Json, JudgeName, check_writable
 from workbench.cli.tables import show
 from workbench.progress import progress_bars
 
 if TYPE_CHECKING:
     from saes.progress import Progress
+    from workbench.evaluation.judges import Judge
     from workbench.models import Model
     from workbench.studies.hypothesis import Study, StudyFile
     from workbench.studies.study import StudyResult
@@ -27,6 +28,7 @@ PAGE = "report.html"
 def run(
     files: Annotated[list[Path], typer.Argument(help="Study files (YAML), as in studies/.")],
     out: Annotated[Path, typer.Option(help="Folder of the studies, one in it for each file; unfinished ones go on.")],
+    judge: JudgeName = "toy",
     batch_size: Annotated[int, typer.Option(help="Images made at once.", min=1)] = 16,
     device: Device = None,
     json: Json = False,
@@ -36,8 +38,10 @@ def run(
     Example:  workbench study run studies/fox-necessary.yaml --out out/studies
     """
     check_writable(out)
+    from workbench.judges import find_judge
     from workbench.studies.reading import read_study
 
+    looks = find_judge(judge)
     said = {file.stem: read_study(file) for file in files}  # all are read before the first is run
     if len(said) < len(files):
         raise WorkbenchError("Two study files have one name.", "Run them into different folders.")
@@ -46,7 +50,7 @@ def run(
         ready = [(name, _ready(each)) for name, each in said.items()]
         for name, (study, model) in ready:
             handle = _loaded(model, device)
-            rows.append(_run(handle, study, out / name, batch_size, progress))
+            rows.append(_run(handle, study, looks, out / name, batch_size, progress))
     show(rows, json=json, title="Verdicts")
     for name in said:
         typer.echo(f"The report is at {(out / name / PAGE).absolute()}", err=True)
@@ -86,15 +90,14 @@ def _loaded(model: str, device: str | None) -> "Model":
 
 
 def _run(
-    model: "Model", study: "Study | TraceFile", out: Path, batch_size: int, progress: "Progress"
+    model: "Model", study: "Study | TraceFile", judge: "Judge", out: Path, batch_size: int, progress: "Progress"
 ) -> dict[str, object]:
-    from workbench import toy
     from workbench.studies.study import run_study
     from workbench.studies.traced import TraceFile, run_trace
 
     if isinstance(study, TraceFile):
         return _written(run_trace(model, study, out, progress=progress), out)
-    return _written(run_study(model, study, toy.Oracle.load(), out, batch_size=batch_size, progress=progress), out)
+    return _written(run_study(model, study, judge, out, batch_size=batch_size, progress=progress), out)
 
 
 def _written(result: "StudyResult | TraceResult", folder: Path) -> dict[str, object]:

@@ -34,11 +34,12 @@ _ORDERS = ["suite", "concept", "there", "back", "metric", "difference", "low", "
 _BEST = ["suite", "concept", "metric", "several", "condition", "gap", "gap_low", "gap_high", "among_best"]
 
 
-def best_methods(run: Run | Results) -> pd.DataFrame:
+def best_methods(run: Run | Results, judge: str = "") -> pd.DataFrame:
     """How far each method is behind the best of its metric.
 
     Args:
         run: A finished run, or its results.
+        judge: A name of `run.judges`; the first if left out.
 
     Returns:
         A row for each suite and concept (first "all", where there are several), method and metric: `gap` ≥ 0 with
@@ -46,7 +47,7 @@ def best_methods(run: Run | Results) -> pd.DataFrame:
         best as known beforehand, so it is no test: that is what `among_best` is for. Void metrics and damaged
         conditions do not compete, nor do controls; edits of `several` concepts compete among themselves.
     """
-    results, rows = Results.of(run), []
+    results, rows = Results.of(run, judge), []
     for about, conditions in _by_suite(results):
         for metric in dict.fromkeys(metric for table in conditions.values() for metric in table):
             for several, group in enumerate(_rivals(results.spec, list(conditions))):
@@ -56,18 +57,19 @@ def best_methods(run: Run | Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=_BEST)
 
 
-def order_effects(run: Run | Results) -> pd.DataFrame:
+def order_effects(run: Run | Results, judge: str = "") -> pd.DataFrame:
     """What it changes to erase the same concepts in another order.
 
     Args:
         run: A finished run, or its results.
+        judge: A name of `run.judges`; the first if left out.
 
     Returns:
         A row for each suite, concept, metric, and pair of conditions `there` and `back`: their difference with low and
         high (95 %, paired over prompts; each row by itself, so of 20 rows without any effect one is expected to
         exclude 0). Empty for a run without such conditions.
     """
-    results, rows = Results.of(run), []
+    results, rows = Results.of(run, judge), []
     for about, conditions in _by_suite(results):
         for there, back in _orders(results.spec):
             for metric, first in conditions.get(there, {}).items():

@@ -15,20 +15,21 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
 from saes.disk import sha256_of
 from saes.errors import WorkbenchError, unknown_name
-from saes.leftovers import temporary_name
 from saes.progress import SILENT, Progress
 from workbench.conditions import UNEDITED
 from workbench.edits import Edit
 from workbench.evaluation.judges import Judge, check_floor, check_knows, shown
-from workbench.evaluation.judging import Scored, write_records
+from workbench.evaluation.judging import keep, seen_before
 from workbench.evaluation.making import make_missing
 from workbench.evaluation.roles import joined_roles
 from workbench.evaluation.runs import Run
+from workbench.evaluation.scoring import Scored
 from workbench.evaluation.spec import EditSpec, ModelSpec, Row, RunSpec, Settings, Trial
 from workbench.evaluation.suites import Suite
 from workbench.models import Model
@@ -102,24 +103,24 @@ def evaluate_concepts(
     known = settled(model.settings, settings)
     conditions, edits = _save_edits(Path(out_dir), model, [some for _, some in trials])
     run = Run.begin(out_dir, _run_spec(model, [suite for suite, _ in trials], conditions, known, question))
-    cells, scored = run.spec.cells(), Scored(run, judge)
+    cells, scored = run.spec.cells(), seen_before(run, judge)
     for edit_hash, edit in {"": None, **edits}.items():
         own = [one for one in cells if one.edit == edit_hash]
         make_missing(model, run, edit, own, batch_size, scored.look, progress)
         scored.read(own, progress)
         if edit is None:
-            _check_judge(run, judge, scored, floor)
-    write_records(scored)
+            _check_judge(run, scored, floor)
+    keep(scored)
     return run
 
 
-def _check_judge(run: Run, judge: Judge, scored: Scored, floor: float) -> None:
+def _check_judge(run: Run, scored: Scored, floor: float) -> None:
     found, roles = [], run.spec.roles_by_name
     for row in (row for trial in run.spec.trials for row in trial.rows):
         if row.expected and roles[row.role].named:
             key = run.spec.cell(None, row).key
-            found.append(shown(scored.of([key]), judge, row.expected, intact_only=True)[0])
-    check_floor(judge, np.array(found, dtype=bool), floor)
+            found.append(shown(scored.of([key]), scored.spec, row.expected, intact_only=True)[0])
+    check_floor(scored.spec, np.array(found, dtype=bool), floor)
 
 
 def _run_spec(
@@ -171,16 +172,13 @@ def _save_edits(
 
 def save_edit(edits_dir: Path, edit: Edit) -> EditSpec:
     """Saves an edit as `edits_dir/<hash>`, unless the same is there already."""
-    fresh = temporary_name(edits_dir / "edit")
+    fresh = edits_dir / f".{uuid4().hex[:8]}.part"
     try:
         edit.save(fresh)
         hashes = [f"{path.relative_to(fresh)} {sha256_of(path)}" for path in sorted(fresh.rglob("*")) if path.is_file()]
         name = hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
-        try:
+        if not (edits_dir / name).exists():
             fresh.rename(edits_dir / name)
-        except OSError:  # it is there, perhaps just now by another process
-            if not (edits_dir / name).exists():
-                raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return EditSpec(

@@ -1,4 +1,4 @@
-"""The results of a run: its records, read once, and the figures of each condition, computed once.
+"""The results of a run as one judge sees it: its records, read once, and the figures of each condition, computed once.
 
 Tables, differences, figures and reports take them, or the run and make them.
 """
@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from workbench.conditions import UNEDITED
+from workbench.evaluation.judges import JudgeSpec
 from workbench.evaluation.measuring import GATE, Figure, measured
 from workbench.evaluation.roles import ROLES, Role, joined_roles, rates
 from workbench.evaluation.runs import Run
@@ -27,18 +28,36 @@ class Results:
 
     Args:
         run: The run.
-        records: Its records.
+        judge: The name of the judge, as `run.judges` has it.
+        records: The run's records by this judge.
     """
 
-    def __init__(self, run: Run, records: pd.DataFrame) -> None:
+    def __init__(self, run: Run, judge: str, records: pd.DataFrame) -> None:
         self.run = run
+        self.judge_name = judge
         self.records = records
         self._measured: dict[tuple[str, ...], dict[str, Figure]] = {}
 
     @classmethod
-    def of(cls, source: "Run | Results") -> "Results":
-        """The results of a run; results are handed back as they are."""
-        return source if isinstance(source, Results) else cls(source, source.records())
+    def of(cls, source: "Run | Results", judge: str = "") -> "Results":
+        """The results of a run; results by the same judge are handed back as they are.
+
+        Args:
+            source: A finished run, or results.
+            judge: A name of `run.judges`; "" for the first, or for the results' own.
+
+        Raises:
+            WorkbenchError: The run is not finished, or no such judge looked at it.
+        """
+        if isinstance(source, Results):
+            return source if judge in ("", source.judge_name) else cls.of(source.run, judge)
+        records = source.records(judge)
+        return cls(source, judge or next(iter(source.judges)), records)
+
+    @cached_property
+    def judge(self) -> JudgeSpec:
+        """The judge."""
+        return self.run.judges[self.judge_name]
 
     @property
     def spec(self) -> RunSpec:

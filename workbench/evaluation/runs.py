@@ -1,25 +1,22 @@
-"""The run folder: what was asked for, the images, and a row about each of them.
+"""The run folder: what was asked for, the images, and what judges said of them.
 
     run.json          everything needed to repeat the run: model, settings, trials, edits, environment
     edits/<hash>/     each edit as `Edit.save` wrote it
     fits/<key>.json   what a comparison fitted, and how long it took
     images/??/<key>.png   lossless; the text fields of the file say what it is and how long it took
-    records.parquet   a row an image with the judge's scores; its metadata names the judge
+    images.parquet, judges/   what is known of the images once they are all there: see `evaluation.judged`
 
 An image that exists is finished: it was renamed into place whole. That is all the bookkeeping there is, hence a killed
 run goes on where it stopped and judging again makes no image.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from jaxtyping import UInt8
 from PIL import Image, PngImagePlugin
 from pydantic import ValidationError
@@ -27,19 +24,15 @@ from pydantic import ValidationError
 from saes.disk import read_json, replacing, write_json
 from saes.errors import WorkbenchError, unknown_name
 from saes.leftovers import contents
+from workbench.evaluation.judged import judged_by, judges_of
+from workbench.evaluation.judges import Judge, JudgeSpec
+from workbench.evaluation.records import image_path, records
 from workbench.evaluation.spec import FORMAT, Cell, RunSpec, listed_parts
 
 if TYPE_CHECKING:
     from workbench.models import Model
 
 BEFORE = {"edits", "fits", "unfinished"}  # what a comparison puts into a folder before it is a run
-SCORE = "score."  # prefix of the columns that hold one concept's score
-COLUMNS = {  # of records.parquet, beside one float32 column `score.<concept>` for each concept the judge knows
-    "model": "str", "suite": "str", "concept": "str", "condition": "str", "method": "str", "edit": "str",
-    "row": "int64", "prompt": "str", "role": "str", "expected": "str", "seed": "int64", "image": "str",
-    "bytes": "int64", "seconds": "float64", "judge": "str", "judge_version": "str", "threshold": "float64",
-    "shown": "bool", "verdict": "str", "intact": "bool", "pixel_drift": "float64", "feature_drift": "float64",
-}  # fmt: skip
 
 
 class StoredImage(NamedTuple):
@@ -99,7 +92,7 @@ class Run:
 
     def image_path(self, key: str) -> Path:
         """Where the image of a cell is or will be."""
-        return self.dir / "images" / key[:2] / f"{key}.png"
+        return self.dir / image_path(key)
 
     def missing(self, cells: Iterable[Cell]) -> list[Cell]:
         """The cells without an image, each once, in their order."""
@@ -148,53 +141,40 @@ class Run:
         """The images of some records, in their order."""
         return np.stack([self.read_image(Path(image).stem).pixels for image in records["image"]])
 
-    def write_records(self, records: pd.DataFrame, judge: Mapping[str, Any]) -> None:
-        """Replaces the records. `judge` is JSON about the judge, with the mapping `concepts` (name → kind)."""
-        _check_columns(self.dir / "records.parquet", list(records.columns), judge)
-        table = pa.Table.from_pandas(records, preserve_index=False)
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"judge": json.dumps(judge).encode()})
-        with replacing(self.dir / "records.parquet") as temporary:
-            pq.write_table(table, temporary, compression="zstd")
+    def records(self, judge: str = "") -> pd.DataFrame:
+        """A row for each suite, condition and row of it: see `evaluation.records`.
 
-    def records(self) -> pd.DataFrame:
-        """A row an image, with the columns `COLUMNS` and one `score.<concept>` for each concept of the judge."""
-        table = self._table()
-        _check_columns(self.dir / "records.parquet", table.column_names, _judge(table))
-        return table.to_pandas()
+        Args:
+            judge: A name of `judges`, the first if left out.
+
+        Raises:
+            WorkbenchError: The run is not finished, no such judge looked at it, or what it said is damaged.
+        """
+        return records(self.dir, self.spec, judged_by(self.dir, judge))
 
     @property
-    def judge(self) -> dict[str, Any]:
-        """Name, version, threshold and concepts (name → kind) of the judge of the present records."""
-        return _judge(self._table())
+    def judges(self) -> dict[str, JudgeSpec]:
+        """Who has judged the run, by name, in the order in which they came."""
+        return {name: judged.spec for name, judged in judges_of(self.dir).items()}
 
-    def _table(self) -> pa.Table:
-        path = self.dir / "records.parquet"
-        if not path.is_file():
-            raise WorkbenchError(
-                f"{self.dir} has no records yet: the run is not finished.",
-                "Evaluate again with the same settings and folder: it goes on where it stopped.",
-            )
-        try:
-            return pq.read_table(path)
-        except (pa.ArrowException, OSError):
-            raise WorkbenchError(
-                f"{path} is truncated or damaged.", "Judge the run again: its images are kept."
-            ) from None
+    def name_of(self, judge: Judge) -> str:
+        """The name by which the run knows a judge that looked at it.
 
+        Raises:
+            WorkbenchError: It did not.
+        """
+        spec = JudgeSpec.of(judge)
+        found = [name for name, known in self.judges.items() if known.key == spec.key]
+        if not found:
+            raise WorkbenchError(f"{self.dir} was not judged by {spec.name}.", "Let it look: workbench judge.")
+        return found[0]
 
-def _judge(table: pa.Table) -> dict[str, Any]:
-    return json.loads((table.schema.metadata or {}).get(b"judge", b'{"concepts": {}}'))
+    def scores(self) -> pd.DataFrame:
+        """What all judges said: a row for each judge, image and concept, with the columns `judged.SCORES`.
 
-
-def _check_columns(path: Path, columns: Sequence[str], judge: Mapping[str, Any]) -> None:
-    valid = [*COLUMNS, *(SCORE + concept for concept in judge["concepts"])]
-    for column in columns:
-        if column not in valid:
-            error = unknown_name("column", column, valid)
-            raise WorkbenchError(f"{path}: {error.problem}", error.remedy)
-    for column in valid:
-        if column not in set(columns):
-            raise WorkbenchError(f"{path} lacks the column {column!r}.", "Judge the run again with this version.")
+        The concept `judged.INTACT` holds whether the picture is whole, 0 or 1.
+        """
+        return pd.concat([judged.table() for judged in judges_of(self.dir).values()], ignore_index=True)
 
 
 def _check_format(path: Path, content: Any) -> None:

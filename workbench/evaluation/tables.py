@@ -18,11 +18,12 @@ ALL = "all"  # in the place of a suite and a concept: all of them together
 _INNER = ("draws", "hits")  # of a figure, for paired comparisons
 
 
-def metrics(run: Run | Results) -> pd.DataFrame:
+def metrics(run: Run | Results, judge: str = "") -> pd.DataFrame:
     """The metrics of each suite and condition.
 
     Args:
         run: A finished run, or its results.
+        judge: A name of `run.judges`; the first if left out.
 
     Returns:
         A row for each suite, concept, condition and metric. Columns beside these: value with low and high (95 %);
@@ -31,7 +32,7 @@ def metrics(run: Run | Results) -> pd.DataFrame:
         "damaged", "n/a": see `evaluation.measuring`). Rates are in [0, 1]. The drifts are over prompts that want a
         concept present; 0 is the unedited image.
     """
-    results = Results.of(run)
+    results = Results.of(run, judge)
     return pd.DataFrame(
         [
             {"suite": trial.suite, "concept": trial.concept, "condition": condition, **row}
@@ -42,17 +43,18 @@ def metrics(run: Run | Results) -> pd.DataFrame:
     )
 
 
-def pooled_metrics(run: Run | Results) -> pd.DataFrame:
+def pooled_metrics(run: Run | Results, judge: str = "") -> pd.DataFrame:
     """The metrics over the images of all suites together.
 
     Args:
         run: A finished run, or its results.
+        judge: A name of `run.judges`; the first if left out.
 
     Returns:
         The columns of `metrics`, with suite and concept "all". Only conditions that every suite has are there; where a
         metric is void for a suite, its images are left out.
     """
-    results = Results.of(run)
+    results = Results.of(run, judge)
     return pd.DataFrame(
         [
             {"suite": ALL, "concept": ALL, "condition": condition, **row}
@@ -62,24 +64,25 @@ def pooled_metrics(run: Run | Results) -> pd.DataFrame:
     )
 
 
-def metrics_with_all(run: Run | Results) -> pd.DataFrame:
+def metrics_with_all(run: Run | Results, judge: str = "") -> pd.DataFrame:
     """The metrics of each suite, after those of all together where there are several."""
-    results = Results.of(run)
+    results = Results.of(run, judge)
     table = metrics(results)
     return table if len(results.spec.trials) < 2 else pd.concat([pooled_metrics(results), table], ignore_index=True)
 
 
-def verdict_shares(run: Run | Results) -> pd.DataFrame:
+def verdict_shares(run: Run | Results, judge: str = "") -> pd.DataFrame:
     """What the images show.
 
     Args:
         run: A finished run, or its results.
+        judge: A name of `run.judges`; the first if left out.
 
     Returns:
         A row for each suite, concept, condition, role and verdict, with share in [0, 1], count and n. Where a prompt
         wants a concept present, an image of it counts as "as prompted", whatever its verdict.
     """
-    results = Results.of(run)
+    results = Results.of(run, judge)
     spared = [name for name, role in results.roles.items() if role.wanted == "present"]
     as_prompted = results.records["shown"] & results.records["role"].isin(spared)
     records = results.records.assign(verdict=results.records["verdict"].mask(as_prompted, AS_PROMPTED))
@@ -91,11 +94,12 @@ def verdict_shares(run: Run | Results) -> pd.DataFrame:
     return table.assign(share=table["count"] / table["n"])
 
 
-def concept_matrix(run: Run | Results) -> pd.DataFrame:
+def concept_matrix(run: Run | Results, judge: str = "") -> pd.DataFrame:
     """What erasing each concept does to every concept that some prompt names.
 
     Args:
         run: A finished run, or its results.
+        judge: A name of `run.judges`; the first if left out.
 
     Returns:
         A row for each condition, suite, erased concept, and named `concept`: `rate`, the share of images prompted with
@@ -103,7 +107,7 @@ def concept_matrix(run: Run | Results) -> pd.DataFrame:
         seeds; difference with difference_low and difference_high; n; mark as in `metrics`. Prompts that only imply a
         concept are left out.
     """
-    table = pd.DataFrame(list(_matrix_rows(Results.of(run))))
+    table = pd.DataFrame(list(_matrix_rows(Results.of(run, judge))))
     return table.rename(columns={"value": "rate"})
 
 

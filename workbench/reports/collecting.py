@@ -174,10 +174,11 @@ def _ablation(run: Run, model: Model, alone: Edit, rows: pd.DataFrame, judge: Ju
     """Makes the images of these rows without one feature and compares them with the run's own."""
     if rows.empty:
         return None
+    prompts = rows["prompt"].tolist()
     with model.edited(alone):
-        images = model.generate(rows["prompt"].tolist(), rows["seed"].tolist(), **run.spec.settings)
+        images = model.generate(prompts, rows["seed"].tolist(), **run.spec.settings)
     target = rows["expected"].iloc[0]
-    without = shown(judge.score(images), judge, target, intact_only=False).astype(float)
+    without = shown(judge.score(images, prompts), judge, target, intact_only=False).astype(float)
     with_it = rows["shown"].to_numpy(float)
     low, high = middle_95(bootstrap_means(without - with_it, pd.factorize(rows["prompt"])[0]))
     return Ablation(with_it=with_it.mean(), without=without.mean(), low=low, high=high, n=len(rows))

@@ -30,7 +30,13 @@ from workbench.reports.summary import headings, summary_rows
 
 
 def report(
-    run: Run | Results, path: Path | str, evidence: Evidence | None = None, *, title: str = "", question: str = ""
+    run: Run | Results,
+    path: Path | str,
+    evidence: Evidence | None = None,
+    *,
+    judge: str = "",
+    title: str = "",
+    question: str = "",
 ) -> Path:
     """Writes the report of a finished run. The page holds plotly once and all images; it loads nothing.
 
@@ -38,13 +44,14 @@ def report(
         run: The run, or its results.
         path: The HTML file.
         evidence: What only the model can show; left out, what was collected into the run folder, if anything.
+        judge: A name of `run.judges`, whose scores are shown; the first if left out.
         title: In the place of the one derived from the run.
         question: In the place of the run's own.
 
     Returns:
         The path.
     """
-    results = Results.of(run)
+    results = Results.of(run, judge)
     table, evidence = titled(metrics_with_all(results)), evidence or read_evidence(results.run.dir) or Evidence()
     methods, controls = conditions(results.spec)
     best = titled(best_methods(results)) if len(methods) > 1 else pd.DataFrame()
@@ -71,7 +78,7 @@ def _text(results: Results, table: pd.DataFrame, best: pd.DataFrame, title: str,
     return {
         "title": title or f"Erasing {_short(concepts)} from “{spec.model.name}”",
         "reading": words._replace(question=question or spec.question or words.question),
-        "spec": spec, "judge": results.run.judge, "concepts": concepts, "edits": list(edits.values()),
+        "spec": spec, "judge": results.judge, "concepts": concepts, "edits": list(edits.values()),
         "headings": headings(table), "rows": summary_rows(table, best), "n_images": len(spec.cells()),
         "roles": results.roles, "verdict_colours": VERDICT_COLOURS, "run_dir": results.run.dir,
     }  # fmt: skip

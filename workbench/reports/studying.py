@@ -48,7 +48,8 @@ def _facts(result: StudyResult) -> dict[str, Any]:
     study, run = result.study, result.run
     single = (result.effects["draw"] > 0) | (result.effects["whose"] != "random")
     return {
-        "study": study, "verdict": result.verdict, "parts": result.parts, "spec": run.spec, "judge": run.judge,
+        "study": study, "verdict": result.verdict, "parts": result.parts, "spec": run.spec,
+        "judge": run.judges[result.judge],
         "meaning": MEANING[study["claim"]], "effect": EFFECT[study["claim"]],
         "rows": result.effects[single].to_dict("records"), "n_images": len(run.spec.cells()), "run_dir": run.dir,
         "references": STUDIES,
@@ -75,4 +76,4 @@ def _label(row: Any, result: StudyResult) -> str:
 
 def _sheets(result: StudyResult) -> list[Sheet]:
     """Pictures of every condition: at the dose of the claim for all draws, at every dose for the subject."""
-    return sheets(Results.of(result.run), result.run.spec.trials[0])
+    return sheets(Results.of(result.run, result.judge), result.run.spec.trials[0])

@@ -7,7 +7,7 @@ y_w(c, s) is whether the picture of sentence c at seed s shows what is looked fo
     (4)  specific: effect on the concept − effect on a spared word, in the same sentences
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from workbench.conditions import UNEDITED
-from workbench.evaluation.runs import SCORE
+from workbench.evaluation.records import SCORE
 from workbench.studies.conditions import Condition, conditions, words_shown
 from workbench.studies.contexts import rows
 from workbench.studies.hypothesis import Study
@@ -36,9 +36,15 @@ class Shown(NamedTuple):
 
 
 class Outcomes:
-    """What pictures show, by condition and word. `records` are those of a finished run."""
+    """What pictures show, by condition and word.
 
-    def __init__(self, study: Study, records: pd.DataFrame) -> None:
+    Args:
+        study: The study.
+        records: Those of a finished run.
+        thresholds: Each concept → the score from which on the judge of the records takes it to be present.
+    """
+
+    def __init__(self, study: Study, records: pd.DataFrame, thresholds: Mapping[str, float]) -> None:
         self.study = study
         table = records.set_index(["condition", "prompt", "seed"]).sort_index()
         conditions = dict.fromkeys(table.index.get_level_values(0))
@@ -46,7 +52,9 @@ class Outcomes:
         for word in words_shown(study):
             made = rows(study.prompts, study.concept.name, [word], study.seeds, study.seed)
             for condition in conditions:
-                self._shown[condition, word] = _shown(table.loc[condition], made, self._sought(word))
+                sought = self._sought(word)
+                threshold, spared = thresholds[sought], sought != study.concept.name
+                self._shown[condition, word] = _shown(table.loc[condition], made, sought, threshold, spared)
 
     def of(self, condition: str, word: str) -> Shown:
         """The shares under a condition, of the sentences with this word."""
@@ -69,11 +77,11 @@ class Outcomes:
         return self.study.concept.name if self.study.claim == "sufficient" else word
 
 
-def _shown(table: pd.DataFrame, made: Sequence, sought: str) -> Shown:
-    """A spared word counts only in an intact picture: a broken one must not pass for a spared one."""
+def _shown(table: pd.DataFrame, made: Sequence, sought: str, threshold: float, intact_only: bool) -> Shown:
+    """With `intact_only`, a broken picture shows nothing: it must not pass for one of a spared word."""
     own = table.loc[[(row.prompt, row.seed) for row in made]]
-    present = (own[SCORE + sought] >= own["threshold"]).to_numpy(float)
-    intact = own["intact"].to_numpy(float)
+    intact = own["intact"].astype("Float64").to_numpy(float, na_value=np.nan)
+    present = (own[SCORE + sought] >= threshold).to_numpy() & ~(intact_only & (intact == 0))
     sentences = np.array([row.context for row in made])
     counts = np.bincount(sentences)
     return Shown(np.bincount(sentences, present) / counts, np.bincount(sentences, intact) / counts, len(own))
@@ -83,7 +91,7 @@ def effect_table(outcomes: Outcomes, n_controls: int) -> pd.DataFrame:
     """A row for each condition and word, with `COLUMNS`; then, with draw 0, all control draws of a dose together.
 
     `share` is that of pictures which show what is looked for, `effect` (1) or (2) with its interval, `intact` the
-    share of whole pictures.
+    share of whole pictures, None from a judge that does not tell.
     """
     study, found = outcomes.study, []
     listed = conditions(study, n_controls)
@@ -100,12 +108,12 @@ def effect_table(outcomes: Outcomes, n_controls: int) -> pd.DataFrame:
 def _row(outcomes: Outcomes, group: Sequence[Condition], word: str, *, together: bool) -> dict[str, object]:
     first, shown = group[0], [outcomes.of(condition.name, word) for condition in group]
     found = outcomes.estimate(outcomes.effects(group, word))
-    unchanged = first.whose == "unedited"
+    unchanged, intact = first.whose == "unedited", float(np.mean([one.intact.mean() for one in shown]))
     return {
         "condition": f"random, dose {first.dose:g}" if together else first.name,
         "whose": first.whose, "draw": 0 if together else first.draw, "dose": first.dose, "word": word,
         "share": float(np.mean([one.present.mean() for one in shown])), "effect": found.value,
         "low": 0.0 if unchanged else found.low, "high": 0.0 if unchanged else found.high,
-        "intact": float(np.mean([one.intact.mean() for one in shown])),
+        "intact": None if np.isnan(intact) else intact,
         "prompts": found.prompts, "images": sum(one.images for one in shown),
     }  # fmt: skip

@@ -15,6 +15,7 @@ from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.evaluation.evaluate import evaluate_concepts
 from workbench.evaluation.judges import Judge, check_knows
+from workbench.evaluation.results import Results
 from workbench.evaluation.runs import Run
 from workbench.models import Model
 from workbench.studies.choosing import Chosen, choose, controls, measured, sites_to_watch, words
@@ -25,19 +26,21 @@ from workbench.studies.hypothesis import Study
 from workbench.studies.observing import Observer
 from workbench.studies.verdict import Verdict, judge_study
 
-FILE, FORMAT = "study.json", "erasure-workbench study 1"
-_FIELDS = ("format", "study", "parts", "effects", "verdict")
+FILE, FORMAT = "study.json", "erasure-workbench study 2"
+_FIELDS = ("format", "study", "parts", "effects", "verdict", "judge")
 
 
 @dataclass(frozen=True, eq=False)
 class StudyResult:
-    """What a study found: `effects` has the columns of `effects.COLUMNS`, `parts` what was changed, subject first."""
+    """What a study found: `effects` has the columns of `effects.COLUMNS`, `parts` what was changed, subject first,
+    `judge` the name by which the run knows the judge that looked."""
 
     verdict: Verdict
     effects: pd.DataFrame
     run: Run
     study: Mapping[str, Any]
     parts: list[dict[str, Any]]
+    judge: str
 
     @classmethod
     def open(cls, folder: Path | str) -> "StudyResult":
@@ -51,7 +54,14 @@ class StudyResult:
         if saved["format"] != FORMAT:
             raise WorkbenchError(f"{path} is of another version ({saved['format']}).", "Run the study again.")
         effects = pd.DataFrame(saved["effects"], columns=list(COLUMNS))
-        return cls(Verdict.from_json(saved["verdict"]), effects, Run.open(folder), saved["study"], saved["parts"])
+        return cls(
+            Verdict.from_json(saved["verdict"]),
+            effects,
+            Run.open(folder),
+            saved["study"],
+            saved["parts"],
+            saved["judge"],
+        )
 
 
 def run_study(
@@ -73,15 +83,16 @@ def run_study(
         model, [(suite(study), edits(model, study, subject, drawn, observer))], judge, out_dir,
         batch_size=batch_size, question=study.question, progress=progress,
     )  # fmt: skip
-    return conclude(study, run, [subject, *drawn])
+    return conclude(study, Results.of(run, run.name_of(judge)), [subject, *drawn])
 
 
-def conclude(study: Study, run: Run, chosen: list[Chosen]) -> StudyResult:
+def conclude(study: Study, results: Results, chosen: list[Chosen]) -> StudyResult:
     """The verdict on a finished run, written into its folder; `chosen` is the subject, then each control."""
-    outcomes, n_controls = Outcomes(study, run.records()), len(chosen) - 1
+    run, n_controls = results.run, len(chosen) - 1
+    outcomes = Outcomes(study, results.records, results.judge.thresholds)
     verdict, effects = judge_study(outcomes, n_controls, chosen[0].words), effect_table(outcomes, n_controls)
     asked = {**asdict(study), "subject": study.subject.model_dump()}
     parts = [{"words": one.words, "norm": one.norm, "scale": one.scale} for one in chosen]
-    saved = (FORMAT, asked, parts, effects.to_dict("records"), verdict.as_json())
+    saved = (FORMAT, asked, parts, effects.to_dict("records"), verdict.as_json(), results.judge_name)
     write_json(run.dir / FILE, dict(zip(_FIELDS, saved, strict=True)))
     return StudyResult.open(run.dir)

@@ -5,6 +5,7 @@ has no word for, blends, decoded noise and broken pictures were trained to get i
 a broken one.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -85,14 +86,15 @@ class Oracle:
 
     name = "toy-oracle"
     concepts = KINDS
+    validated = "on renders of the toy's world and on its model's pictures (workbench/toy/weights/CARD.md)"
 
     def __init__(self, net: OracleNet, temperature: Float[Tensor, "factors"], threshold: float, version: str):
         self.net, self.temperature, self.threshold, self.version = net.eval(), temperature, threshold, version
 
     @classmethod
-    def load(cls, folder: Path | None = None) -> "Oracle":
+    def load(cls, folder: Path | str = "") -> "Oracle":
         """Opens the shipped oracle, or one that `workbench toy train` left in a folder."""
-        folder = folder or Path(__file__).parent / "weights" / "oracle"
+        folder = Path(folder) if folder else Path(__file__).parent / "weights" / "oracle"
         if not (folder / "oracle.json").exists():
             raise WorkbenchError(
                 f"There is no oracle in {folder}.", "Reinstall the package, or run `workbench toy train`."
@@ -109,8 +111,13 @@ class Oracle:
         names = [*LOCAL, *GLOBAL]
         return [names.index(concept) for concept in KINDS]
 
-    def score(self, images: UInt8[np.ndarray, "n h w 3"]) -> Scores:
-        """The part of it that evaluations need."""
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """One for all concepts: the probabilities are calibrated."""
+        return dict.fromkeys(KINDS, self.threshold)
+
+    def score(self, images: UInt8[np.ndarray, "n h w 3"], prompts: Sequence[str] = ()) -> Scores:
+        """The part of it that evaluations need. The prompts do not matter."""
         judged = self.judge(images)
         return Scores(judged.present, judged.intact >= 0.5, judged.features)
 

@@ -203,7 +203,7 @@ def report(model: str = "toy", n: int = 150, progress: Progress = SILENT, sheet:
     """The figures of a model folder, made now. With `sheet`, also a contact sheet of the first pictures of each
     group."""
     handle = load(model)
-    folder = None if model == "toy" else Path(model).parent / "oracle"
+    folder = "" if model == "toy" else Path(model).parent / "oracle"
     rows, images = figures(handle, Oracle.load(folder), n, progress=progress)
     if sheet is not None:
         contact_sheet(images, [one.group for one in questions(n)], sheet)
