@@ -95,6 +95,12 @@ def test_the_report_shows_every_condition_and_the_verdict(result, tmp_path):
     assert "http" not in head.replace("https://doi", "").replace("https://arxiv", "").replace("https://www.jstor", "")
 
 
+def test_a_study_with_one_dose_which_is_the_default_has_a_report_without_a_curve(tiny_sd1, tmp_path):
+    result = run_study(tiny_sd1, replace(STUDY, doses=()), Brightness(), tmp_path / "out")
+    page = study_report(result, tmp_path / "page.html").read_text()
+    assert 'id="chart-effects"' in page and 'id="chart-doses"' not in page and 'href="#doses"' not in page
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("stem", "outcome"), [("fox-necessary", "supported"), ("mug-necessary-for-fox", "not supported")]

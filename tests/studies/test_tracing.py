@@ -104,3 +104,13 @@ def test_a_trace_is_kept_read_again_and_reported(tiny_sd1, table, tmp_path):
         run_trace(tiny_sd1, said.model_copy(update={"seed": 1}), tmp_path / "out")
     page = trace_report(TraceResult.open(tmp_path / "out"), tmp_path / "page.html").read_text()
     assert all(f'id="{name}"' in page for name in ("token-trace", "token-control", "step-trace", "step-control"))
+
+
+@pytest.mark.parametrize(("site", "kind"), [("text.0", "token"), ("unet.out", "step")])
+def test_a_trace_of_one_side_of_the_model_has_a_report(tiny_sd1, tmp_path, site, kind):
+    said = TraceFile(
+        question="Where?", model="x", concept="fox", sparing=("cat", "dog"), claim="traced", sites=(site,),
+        prompts=PROMPTS, steps=1,
+    )  # fmt: skip
+    page = trace_report(run_trace(tiny_sd1, said, tmp_path / "out"), tmp_path / "page.html").read_text()
+    assert [name for name in ("token-trace", "step-trace") if f'id="{name}"' in page] == [f"{kind}-trace"]

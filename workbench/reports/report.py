@@ -1,12 +1,14 @@
 """`report`: a run as one HTML file that opens offline, prints well, and says how to repeat it."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pandas as pd
 import plotly.graph_objects as go
+from jinja2 import meta, nodes
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
@@ -27,6 +29,11 @@ from workbench.reports.reading import conditions, idle, reading
 from workbench.reports.references import references
 from workbench.reports.sheets import grid, sheets
 from workbench.reports.summary import headings, summary_rows
+
+ALONE = {  # what a report of one method has in the place of `_comparison`
+    "several": False, "intervals": None, "methods_scatter": None, "grids": {}, "costs": [], "orders": [],
+    "order_headings": [],
+}  # fmt: skip
 
 
 def report(
@@ -59,14 +66,9 @@ def report(
         **_text(results, table, best, title, question),
         **_charts(results, table, evidence),
         **_pictures(results, evidence),
-        **(_comparison(results, table, controls) if len(methods) > 1 else {"several": False}),
-        "style": Markup(environment().get_template("style.css").render()),
-        "plotly": Markup(get_plotlyjs()),
+        **(_comparison(results, table, controls) if len(methods) > 1 else ALONE),
     }
-    page = environment().get_template("report.html").render(context)
-    with replacing(Path(path)) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return Path(path)
+    return write_report("report.html", context, path)
 
 
 def _text(results: Results, table: pd.DataFrame, best: pd.DataFrame, title: str, question: str) -> dict[str, Any]:
@@ -130,6 +132,40 @@ def _pictures(results: Results, evidence: Evidence) -> dict[str, Any]:
         "inner": inner(evidence.tables, chart),
         "references": references(methods, **shown, autoencoders=bool(evidence.saes)),
     }
+
+
+def write_report(template: str, context: Mapping[str, Any], path: Path | str) -> Path:
+    """Renders a page that holds everything and loads nothing, and writes it.
+
+    Args:
+        template: Name of a file in `templates`.
+        context: Each name that the template uses, in whatever branch; what a page may lack is None or empty there.
+        path: The HTML file.
+
+    Returns:
+        The path.
+    """
+    there = environment()
+    given = {
+        **context, "style": Markup(there.get_template("style.css").render()), "plotly": Markup(get_plotlyjs()),
+    }  # fmt: skip
+    missing = names_used(there, template) - given.keys()
+    assert not missing, f"{template} is not told {sorted(missing)}"
+    page = there.get_template(template).render(given)
+    with replacing(Path(path)) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return Path(path)
+
+
+def names_used(there: jinja2.Environment, template: str) -> set[str]:
+    """The names that a template, and all that it extends or includes, takes from its context."""
+    assert there.loader is not None
+    tree = there.parse(there.loader.get_source(there, template)[0])
+    own = {macro.name for macro in tree.find_all(nodes.Macro)}
+    own |= {name.name for name in tree.find_all(nodes.Name) if name.ctx == "store"}  # jinja2 misses some in loops
+    used = meta.find_undeclared_variables(tree) - own
+    others = [other for other in meta.find_referenced_templates(tree) if other]
+    return used.union(*(names_used(there, other) for other in others))
 
 
 def chart(name: str, plot: go.Figure) -> Markup:

@@ -5,14 +5,12 @@ from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
-from saes.disk import replacing
 from workbench.evaluation.results import Results
 from workbench.figures.evaluation import VERDICT_COLOURS
 from workbench.figures.studies import dose_response, study_effects, study_tests
 from workbench.reports.references import STUDIES
-from workbench.reports.report import chart, environment
+from workbench.reports.report import chart, write_report
 from workbench.reports.sheets import Sheet, sheets
 from workbench.studies.study import StudyResult
 
@@ -33,15 +31,8 @@ EFFECT = {
 
 def study_report(result: StudyResult, path: Path | str) -> Path:
     """Writes the report of a finished study and returns its path. The page holds everything and loads nothing."""
-    context = {
-        **_facts(result), **_charts(result),
-        "sheets": _sheets(result), "verdict_colours": VERDICT_COLOURS,
-        "style": Markup(environment().get_template("style.css").render()), "plotly": Markup(get_plotlyjs()),
-    }  # fmt: skip
-    page = environment().get_template("study.html").render(context)
-    with replacing(Path(path)) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return Path(path)
+    shown = {"sheets": _sheets(result), "verdict_colours": VERDICT_COLOURS}
+    return write_report("study.html", {**_facts(result), **_charts(result), **shown}, path)
 
 
 def _facts(result: StudyResult) -> dict[str, Any]:
@@ -56,17 +47,20 @@ def _facts(result: StudyResult) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _charts(result: StudyResult) -> dict[str, dict[str, Markup]]:
+def _charts(result: StudyResult) -> dict[str, Markup | None]:
+    """By name; a study with one dose has no curve over doses."""
     effects, dose = result.effects, result.study["dose"]
     tests = pd.DataFrame([test._asdict() for test in result.verdict.tests])
     changing = effects[effects["whose"].isin(["subject", "random"])]
     at_dose = changing[(changing["dose"] == dose) & ((changing["draw"] > 0) | (changing["whose"] == "subject"))]
     curves = changing[changing["draw"] == 0]
     labels = [_label(row, result) for row in at_dose.itertuples()]
-    charts = {"tests": study_tests(tests, result.study["smallest"]), "effects": study_effects(at_dose, labels)}
-    if curves["dose"].nunique() > 1:
-        charts["doses"] = dose_response(curves)
-    return {"charts": {name: chart(f"chart-{name}", plot) for name, plot in charts.items()}}
+    charts = {
+        "tests": study_tests(tests, result.study["smallest"]),
+        "effects": study_effects(at_dose, labels),
+        "doses": dose_response(curves) if curves["dose"].nunique() > 1 else None,
+    }
+    return {f"{name}_chart": None if plot is None else chart(f"chart-{name}", plot) for name, plot in charts.items()}
 
 
 def _label(row: Any, result: StudyResult) -> str:

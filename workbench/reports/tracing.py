@@ -5,12 +5,10 @@ from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
-from saes.disk import replacing
 from workbench.figures.studies import trace_map
 from workbench.reports.references import STUDIES
-from workbench.reports.report import chart, environment
+from workbench.reports.report import chart, write_report
 from workbench.studies.traced import TraceResult
 
 PARTS = {"token": "In the text", "step": "In the denoiser"}
@@ -18,14 +16,11 @@ PARTS = {"token": "In the text", "step": "In the denoiser"}
 
 def trace_report(result: TraceResult, path: Path | str) -> Path:
     """Writes the report of a trace and returns its path. The page loads nothing."""
-    page = environment().get_template("trace.html").render(
-        asked=result.asked, sentence=result.sentence, rows=[_row(row) for row in result.table.itertuples()],
-        charts=_charts(result.table), references=STUDIES,
-        style=Markup(environment().get_template("style.css").render()), plotly=Markup(get_plotlyjs()),
-    )  # fmt: skip
-    with replacing(Path(path)) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return Path(path)
+    context = {
+        "asked": result.asked, "sentence": result.sentence, "references": STUDIES,
+        "rows": [_row(row) for row in result.table.itertuples()], "charts": _charts(result.table),
+    }  # fmt: skip
+    return write_report("trace.html", context, path)
 
 
 def _charts(table: pd.DataFrame) -> dict[str, tuple[Markup, Markup]]:
