@@ -76,7 +76,7 @@ class JudgeSpec(StrictConfig):
     validated: str
 
     @classmethod
-    def of(cls, judge: Judge) -> "JudgeSpec":
+    def of(cls, judge: object) -> "JudgeSpec":
         """That of a judge.
 
         Raises:
@@ -87,10 +87,7 @@ class JudgeSpec(StrictConfig):
             raise WorkbenchError(
                 f"The judge {type(judge).__name__} has no {lacking[0]!r}.", "See workbench.evaluation.judges.Judge."
             )
-        spec = cls(
-            name=judge.name, version=judge.version, concepts=dict(judge.concepts), thresholds=dict(judge.thresholds),
-            validated=judge.validated,
-        )  # fmt: skip
+        spec = cls.model_validate({name: _plain(getattr(judge, name)) for name in cls.model_fields})
         if spec.concepts.keys() != spec.thresholds.keys():
             differing = sorted(spec.concepts.keys() ^ spec.thresholds.keys())
             raise WorkbenchError(
@@ -104,6 +101,10 @@ class JudgeSpec(StrictConfig):
         """32 bits of the SHA-256 of all that decides its records."""
         content = json.dumps([self.name, self.version, list(self.concepts.items()), self.thresholds], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:8]
+
+
+def _plain(value: object) -> object:
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 def shown(scores: Scores, judge: Judge | JudgeSpec, concept: str, *, intact_only: bool) -> Bool[np.ndarray, "n"]:

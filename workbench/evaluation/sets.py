@@ -25,7 +25,7 @@ from workbench.evaluation.results import Pair, Results
 from workbench.evaluation.runs import Run
 from workbench.evaluation.spec import Trial
 
-Features = Float[np.ndarray, "images d"]
+Before, After = Float[np.ndarray, "n d"], Float[np.ndarray, "m d"]
 
 
 @runtime_checkable
@@ -35,7 +35,7 @@ class SetMetric(Protocol):
     @property
     def name(self) -> str: ...
 
-    def value(self, before: Features, after: Features) -> float:
+    def value(self, before: Before, after: After) -> float:
         """The distance; smaller is nearer. The sets may differ in size, and their order does not matter."""
         ...
 
@@ -46,7 +46,7 @@ class KID:
 
     name: str = "kid"
 
-    def value(self, before: Features, after: Features) -> float:
+    def value(self, before: Before, after: After) -> float:
         """(2). Raises `WorkbenchError` for a set of fewer than two pictures."""
         if min(len(before), len(after)) < 2:
             raise WorkbenchError("A set of fewer than two pictures has no KID.", "Take a suite with more prompts.")
@@ -110,10 +110,10 @@ def jackknife_error(left_out: Sequence[float]) -> float:
     return float(np.sqrt((len(left_out) - 1) * np.var(left_out)))  # (3)
 
 
-def _kernel(a: Features, b: Features) -> Float[np.ndarray, "n m"]:
+def _kernel(a: Before, b: After) -> Float[np.ndarray, "n m"]:
     return (a @ b.T / a.shape[1] + 1) ** 3  # (1)
 
 
-def _within(x: Features) -> float:
+def _within(x: Before) -> float:
     kernel = _kernel(x, x)
     return (kernel.sum() - np.trace(kernel)) / (len(x) * (len(x) - 1))
