@@ -21,6 +21,10 @@ from saes.leftovers import LOCK, sweep
 UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}  # from file systems on which nobody can lock anything
 
 
+class Busy(WorkbenchError):
+    """Somebody else works in the folder."""
+
+
 @dataclass
 class _Hold:
     descriptor: int
@@ -45,7 +49,8 @@ def working_in(folder: Path | str, *, together: bool = False) -> Iterator[None]:
         together: others that say so too may work there at the same time. Then the last to leave sweeps.
 
     Raises:
-        WorkbenchError: another process or thread is working there, or the folder cannot be written.
+        Busy: another process or thread is working there.
+        WorkbenchError: the folder cannot be written.
     """
     folder = Path(folder)
     is_new = not folder.is_dir()
@@ -127,5 +132,5 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _busy(folder: Path, who: str) -> WorkbenchError:
-    return WorkbenchError(f"{folder} is being worked in by {who}.", "Wait until it ends, or choose another folder.")
+def _busy(folder: Path, who: str) -> Busy:
+    return Busy(f"{folder} is being worked in by {who}.", "Wait until it ends, or choose another folder.")

@@ -1,12 +1,16 @@
 """The command `workbench`: its sub-commands, and the one place where errors become sentences and exit codes.
 
-Exit codes: 0 done; 1 a problem that the user can solve (or a fault of ours); 2 wrong usage; 130 interrupted.
+Exit codes: 0 done; 1 a problem that the user can solve (or a fault of ours); 2 wrong usage; 130 interrupted (SIGINT);
+143 told to end (SIGTERM).
 """
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 import typer
 
@@ -39,6 +43,7 @@ from workbench.cli import (
 )
 
 DEBUG = "--debug"
+INTERRUPTED, TERMINATED = 130, 128 + signal.SIGTERM
 COMMANDS = (
     demo.demo,
     models.models,
@@ -87,10 +92,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     words = [word for word in given if word != DEBUG]
     try:
-        app(words, prog_name="workbench")
+        with ending_in_order():
+            app(words, prog_name="workbench")
     except SystemExit as end:  # how typer ends, also after an interrupt
         code = end.code if isinstance(end.code, int) else 1
-        if code == 130:
+        if code in (INTERRUPTED, TERMINATED):
             say("Interrupted. Run the same command again: what it had finished and saved is used again.")
         return code
     except Exception as error:
@@ -99,6 +105,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"Error: {error if isinstance(error, WorkbenchError) else fault(error)}")
         return 1
     return 0
+
+
+@contextmanager
+def ending_in_order() -> Iterator[None]:
+    """SIGTERM ends the block as an interrupt does: what is half done is put away, and what was done is kept."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may say so
+        yield
+        return
+
+    def ends(*_: Any) -> None:
+        raise SystemExit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, ends)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def fault(error: Exception) -> str:

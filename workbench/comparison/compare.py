@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from saes.locks import working_in
 from saes.progress import SILENT, Progress
+from workbench.comparison.claims import share, sweep_unfinished
 from workbench.comparison.fits import Fitter
 from workbench.comparison.plan import Comparison, Way
 from workbench.concepts import Concept
@@ -33,16 +35,31 @@ def compare(
     """Fits all methods, then evaluates all edits and controls in one run.
 
     Repeated after a kill with the same arguments and folder it goes on where it stopped; no edit is fitted and no
-    image made twice. Raises `WorkbenchError` before any work if the judge does not know a concept, or a method does
-    not support one.
+    image made twice.
+
+    Args:
+        model: The model, without any edit.
+        comparison: Methods, concepts with their suites, and ways.
+        judge: Who looks at the images.
+        out_dir: Folder of the run. Several processes may fit into it at the same time.
+        batch_size: Images made at once.
+        progress: Shows fits and images.
+        **settings: How images are sampled, as for `evaluate_concepts`.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        WorkbenchError: Before any work, if the judge does not know a concept or a method does not support one.
     """
     for subject in comparison.subjects:
         check_knows(judge, subject.suite.concepts)
-    trials = fit_all(model, comparison, out_dir, progress=progress)
-    return evaluate_concepts(
-        model, trials, judge, out_dir, batch_size=batch_size, question=comparison.question, progress=progress,
-        **settings,
-    )  # fmt: skip
+    with working_in(out_dir, together=True):
+        trials = fit_all(model, comparison, out_dir, progress=progress)
+        return evaluate_concepts(
+            model, trials, judge, out_dir, batch_size=batch_size, question=comparison.question, progress=progress,
+            **settings,
+        )  # fmt: skip
 
 
 def fit_all(
@@ -56,11 +73,14 @@ def fit_all(
     """
     for name, method in comparison.methods.items():
         method.supports.check(name, model, comparison.concepts)
-    fitter, found = Fitter(model, Path(out_dir), comparison.seed, progress), {}
-    for job in progress(jobs(comparison), "fits"):
-        method = comparison.methods[job.method]
+    fitter, folder = Fitter(model, Path(out_dir), comparison.seed, progress), Path(out_dir)
+
+    def edit_of(job: Job) -> Edit:
         fit = fitter.fit_in_order if job.way == "ordered" else fitter.fit
-        found[job] = fit(method, job.concepts).edit
+        return fit(comparison.methods[job.method], job.concepts).edit
+
+    found = share(jobs(comparison), edit_of, progress)
+    sweep_unfinished(folder / "unfinished")
     return [(suite, _conditions(comparison, concept, found)) for concept, suite in comparison.subjects]
 
 

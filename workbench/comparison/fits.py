@@ -2,7 +2,7 @@
 
 `edits/<hash>` of the run folder holds the edit, `fits/<key>.json` which fit gave it and how long that took; the key is
 the hash of everything that decides the edit: method, settings, concepts, seed, model, and what was erased before.
-A fit that trains keeps its checkpoints in `unfinished/<key>` meanwhile.
+A fit that trains keeps its checkpoints in `unfinished/<key>` meanwhile; that folder's lock says who makes it.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from shutil import rmtree
 from typing import Any, NamedTuple
 
 from saes.disk import read_json, sha256_of, write_json
+from saes.locks import working_in
 from saes.progress import Progress
 from workbench.concepts import Concept
 from workbench.edits import ComposedEdit, Edit, load_edit
@@ -22,6 +23,7 @@ from workbench.erasure.method import Method
 from workbench.evaluation.evaluate import save_edit
 from workbench.fitting.checkpoints import resumable
 from workbench.models import Model
+from workbench.processes import alone
 
 FIELDS = ("method", "concepts", "edit", "seconds")
 
@@ -43,21 +45,53 @@ class Fitter(NamedTuple):
     progress: Progress
 
     def fit(self, method: Method, concepts: Sequence[Concept], after: Sequence[Fitted] = ()) -> Fitted:
-        """The edit that erases all the concepts at once, from the model as it is `after` other edits."""
+        """Fits, unless the same was fitted before.
+
+        Args:
+            method: With its settings.
+            concepts: What it erases, all at once.
+            after: What was erased before; the fit sees the model as these edits leave it.
+
+        Returns:
+            The edit, and how long its fit took.
+
+        Raises:
+            Busy: Another process makes this fit.
+            WorkbenchError: The method cannot do it.
+        """
         key = self._key(method, concepts, after)
+        unfinished = self.out_dir / "unfinished" / key
         if known := self._known(key):
             return known
+        with working_in(unfinished):
+            fitted = self._known(key) or self._made(method, concepts, after, key)  # made by another one just now
+            rmtree(unfinished)
+        return fitted
+
+    def _made(self, method: Method, concepts: Sequence[Concept], after: Sequence[Fitted], key: str) -> Fitted:
         unfinished = self.out_dir / "unfinished" / key
-        with self.model.edited(*(done.edit for done in after), composing=True), resumable(unfinished) as place:
+        with (
+            self.model.edited(*(done.edit for done in after), composing=True), resumable(unfinished) as place, alone(),
+        ):  # fmt: skip
             began = time.perf_counter()
             edit = method.fit(self.model, concepts, seed=self.seed, progress=self.progress)
             seconds = time.perf_counter() - began + place.regained
-        fitted = self._keep(key, edit, seconds)
-        rmtree(unfinished, ignore_errors=True)
-        return fitted
+        return self._keep(key, edit, seconds)
 
     def fit_in_order(self, method: Method, concepts: Sequence[Concept]) -> Fitted:
-        """The concepts one after another, each from the model without those before it; one composed edit."""
+        """Fits the concepts one after another, each from the model without those before it.
+
+        Args:
+            method: With its settings.
+            concepts: In the order in which they are erased.
+
+        Returns:
+            One composed edit, and the seconds of all its parts.
+
+        Raises:
+            Busy: Another process makes one of these fits.
+            WorkbenchError: The method cannot do it.
+        """
         done: list[Fitted] = []
         for concept in concepts:
             done.append(self.fit(method, [concept], after=done))
@@ -87,11 +121,28 @@ class Fitter(NamedTuple):
 
 
 def fit_seconds(run_dir: Path) -> dict[str, float]:
-    """The seconds of the fit of each edit of a run, by the edit's hash; empty for a run that is no comparison."""
+    """How long the edits of a run took to fit.
+
+    Args:
+        run_dir: Folder of a run.
+
+    Returns:
+        Seconds by the edit's hash; empty for a run that is no comparison.
+
+    Raises:
+        WorkbenchError: A record is damaged.
+    """
     records = [read_json(path, FIELDS) for path in sorted((run_dir / "fits").glob("*.json"))]
     return {record["edit"]: record["seconds"] for record in records}
 
 
 def hashed(value: Any) -> str:
-    """80 bits of the SHA-256 of a value that JSON can say."""
+    """Names a value.
+
+    Args:
+        value: What JSON can say.
+
+    Returns:
+        80 bits of its SHA-256, 20 hexadecimal digits.
+    """
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:20]

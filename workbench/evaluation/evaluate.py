@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 
 from saes.disk import sha256_of
 from saes.errors import WorkbenchError, unknown_name
+from saes.leftovers import temporary_name
 from saes.progress import SILENT, Progress
 from workbench.conditions import UNEDITED
 from workbench.edits import Edit
@@ -172,13 +172,16 @@ def _save_edits(
 
 def save_edit(edits_dir: Path, edit: Edit) -> EditSpec:
     """Saves an edit as `edits_dir/<hash>`, unless the same is there already."""
-    fresh = edits_dir / f".{uuid4().hex[:8]}.part"
+    fresh = temporary_name(edits_dir / "edit")
     try:
         edit.save(fresh)
         hashes = [f"{path.relative_to(fresh)} {sha256_of(path)}" for path in sorted(fresh.rglob("*")) if path.is_file()]
         name = hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
-        if not (edits_dir / name).exists():
+        try:
             fresh.rename(edits_dir / name)
+        except OSError:  # it is there, perhaps just now by another process
+            if not (edits_dir / name).exists():
+                raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return EditSpec(
