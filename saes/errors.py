@@ -21,6 +21,10 @@ class WorkbenchError(Exception):
     def __str__(self) -> str:
         return f"{self.problem} {self.remedy}"
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows in the place of frames; `%tb` and `%debug` still have those."""
+        return [f"{type(self).__name__}: {self.problem}", self.remedy]
+
 
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> WorkbenchError:
     """The error for a name that is not valid; its remedy leads with the nearest valid names.

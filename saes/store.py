@@ -7,6 +7,7 @@ the order in which they are stored, with their labels.
 
 import sys
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +44,18 @@ class ActivationStore:
         self.manifest = manifest
         self.prompts = prompts
         self._checked: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"<ActivationStore {str(self.store_dir)!r}: {len(self.prompts)} prompts, {', '.join(self.sites)}>"
+
+    def _repr_html_(self) -> str:
+        head = "<tr><th>site</th><th>rows</th><th>width</th></tr>"
+        cells = "".join(
+            f"<tr><td>{escape(site)}</td><td>{self.rows(site):,}</td><td>{self.width(site)}</td></tr>"
+            for site in self.sites
+        )
+        caption = f"{escape(str(self.store_dir))}: {len(self.prompts):,} prompts"
+        return f"<table><caption>{caption}</caption>{head}{cells}</table>"
 
     @classmethod
     def open(cls, store_dir: Path | str) -> "ActivationStore":

@@ -12,6 +12,7 @@ run goes on where it stopped and judging again makes no image.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -49,6 +50,22 @@ class Run:
 
     dir: Path
     spec: RunSpec
+
+    def __repr__(self) -> str:
+        conditions = dict.fromkeys(name for trial in self.spec.trials for name in trial.conditions)
+        concepts = dict.fromkeys(trial.concept for trial in self.spec.trials)
+        about = f"{', '.join(concepts)} under {', '.join(conditions)}"
+        return f"<Run {str(self.dir)!r}: {self.spec.model.name}, {about}>"
+
+    def _repr_html_(self) -> str:
+        head = "<tr><th>suite</th><th>concept</th><th>prompts</th><th>conditions</th></tr>"
+        cells = "".join(
+            f"<tr><td>{escape(trial.suite)}</td><td>{escape(trial.concept)}</td><td>{len(trial.rows)}</td>"
+            f"<td>{escape(', '.join(trial.conditions))}</td></tr>"
+            for trial in self.spec.trials
+        )
+        caption = f"{escape(str(self.dir))}: {escape(self.spec.model.name)}, {self.spec.started[:10]}"
+        return f"<table><caption>{caption}</caption>{head}{cells}</table>"
 
     @classmethod
     def begin(cls, dir: Path | str, spec: RunSpec) -> "Run":

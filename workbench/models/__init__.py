@@ -5,5 +5,8 @@ from workbench.models.encoding import Encoding, TokenRow
 from workbench.models.loading import load
 from workbench.models.model import Model
 from workbench.models.prompts import TokenEmbeddings, TokenIds
+from workbench.models.quiet import silence_torchvision
 
 __all__ = ["Diffusion", "Encoding", "Model", "TokenEmbeddings", "TokenIds", "TokenRow", "load"]
+
+silence_torchvision()

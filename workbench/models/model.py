@@ -255,6 +255,10 @@ class Model(ABC):
                 self._in_place = [*self._in_place, edit]
             yield self
 
+    def __repr__(self) -> str:
+        about = f"{self.kind}, {self.image_size} × {self.image_size}, {len(self._sites)} sites, {self.device}"
+        return f"<{type(self).__name__} {self.name!r}: {about}>"
+
     def _repr_html_(self) -> str:
         rows = {"kind": self.kind, "pipeline": type(self.pipe).__name__, "device": self.device}
         rows["sites"] = len(self._sites)

@@ -1,7 +1,21 @@
 """Without the bars and warnings of other libraries."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+NO_MATTER = "requires torchvision (not installed)"  # of image processors that no pipeline of ours uses
+
+
+def silence_torchvision() -> None:
+    """Keeps transformers from saying twice, as soon as diffusers looks at it, that torchvision is not there."""
+    logger = logging.getLogger("transformers.utils.import_utils")
+    if _matters not in logger.filters:
+        logger.addFilter(_matters)
+
+
+def _matters(record: logging.LogRecord) -> bool:
+    return NO_MATTER not in record.getMessage()
 
 
 @contextmanager
