@@ -2,10 +2,14 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import numpy as np
@@ -200,3 +204,31 @@ def test_rows_for_a_condition_that_is_not_there_are_refused(tiny_sd1: Model, tmp
     only = Suite("fox", tuple(replace(row, condition="negated") for row in suite().rows))
     with pytest.raises(WorkbenchError, match="has no prompts for 'no-op'"):
         evaluate(tiny_sd1, {"negated": Scaled(-1.0), "no-op": Scaled(1.0)}, only, Brightness(), tmp_path / "run")
+
+
+@contextmanager
+def another_works_in(folder: Path) -> Iterator[None]:
+    """Another process that works in the folder together with others, until the block ends."""
+    code = (
+        "import sys; from saes.locks import working_in\n"
+        "with working_in(sys.argv[1], together=True): print('in', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, folder], stdin=PIPE, stdout=PIPE, text=True) as other:
+        assert other.stdin and other.stdout and other.stdout.readline() == "in\n"
+        yield
+        other.kill()
+
+
+def test_two_processes_share_a_run_folder_and_leftovers_are_swept(tiny_sd1: Model, tmp_path: Path) -> None:
+    """While another works there too nothing is swept; the last one to leave sweeps."""
+    arguments = (tiny_sd1, {"negated": Scaled(-1.0)}, suite(), Brightness(), tmp_path / "run")
+    evaluate(*arguments, steps=1)
+    left = [tmp_path / "run" / name for name in ("edits/.edit.0123abcd.part", "images/ab/.x.png.0123abcd.part")]
+    for path in left:
+        path.mkdir(parents=True)
+    shutil.rmtree(tmp_path / "run" / "judges")
+    with another_works_in(tmp_path / "run"):
+        evaluate(*arguments, steps=1)
+        assert all(path.exists() for path in left)
+    run = evaluate(*arguments, steps=1)
+    assert not any(path.exists() for path in left) and list(run.judges) == ["brightness"]

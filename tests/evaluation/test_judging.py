@@ -10,6 +10,7 @@ import pytest
 from saes.errors import WorkbenchError
 from tests.evaluation.counting import counted
 from tests.evaluation.drawn import COLOURS, ColourJudge, drawn_run
+from workbench.evaluation import judged
 from workbench.evaluation.differences import best_methods
 from workbench.evaluation.judged import INTACT
 from workbench.evaluation.judges import Judge, JudgeSpec, Scores
@@ -175,3 +176,17 @@ def test_what_is_no_judge_is_refused() -> None:
     Half.validated = ""
     with pytest.raises(WorkbenchError, match=r"a threshold for each concept \('fox'\)"):
         JudgeSpec.of(Half())
+
+
+def test_of_two_processes_with_one_judge_the_faster_one_is_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    makes = judged.new_folder
+
+    def overtaken(path: Path) -> object:
+        monkeypatch.setattr(judged, "new_folder", makes)
+        judge(run, credulous())
+        return makes(path)
+
+    monkeypatch.setattr(judged, "new_folder", overtaken)
+    judge(run, credulous())
+    assert list(run.judges) == ["colour of the middle", "credulous"]
+    assert not run.scores().duplicated(["image", "judge", "concept"]).any()

@@ -21,6 +21,7 @@ import numpy as np
 from saes.disk import sha256_of
 from saes.errors import WorkbenchError, unknown_name
 from saes.leftovers import temporary_name
+from saes.locks import working_in
 from saes.progress import SILENT, Progress
 from workbench.conditions import UNEDITED
 from workbench.edits import Edit
@@ -80,7 +81,8 @@ def evaluate_concepts(
         trials: Suites, each with its edits by the names of their conditions. The condition "unedited" is always there,
             first. Two suites may be about one concept, if their names differ.
         judge: Who looks at the images. It must know every concept of the suites.
-        out_dir: Folder of the run.
+        out_dir: Folder of the run. Several processes may work on it at the same time; the last one sweeps what killed
+            ones left.
         batch_size: Images made at once.
         floor: The least share of unedited images in which the judge must find what the prompts name, 0 to 1. Prompts
             that only imply it are not counted.
@@ -101,8 +103,17 @@ def evaluate_concepts(
     if len({(suite.name, suite.target) for suite, _ in trials}) < len(trials):
         raise WorkbenchError("Two suites have one name and one target.", "Name each suite differently.")
     known = settled(model.settings, settings)
-    conditions, edits = _save_edits(Path(out_dir), model, [some for _, some in trials])
-    run = Run.begin(out_dir, _run_spec(model, [suite for suite, _ in trials], conditions, known, question))
+    with working_in(out_dir, together=True):
+        conditions, edits = _save_edits(Path(out_dir), model, [some for _, some in trials])
+        run = Run.begin(out_dir, _run_spec(model, [suite for suite, _ in trials], conditions, known, question))
+        _finish(model, run, edits, judge, batch_size, floor, progress)
+    return run
+
+
+def _finish(
+    model: Model, run: Run, edits: Mapping[str, Edit], judge: Judge, batch_size: int, floor: float, progress: Progress
+) -> None:
+    """Makes what is missing and lets the judge look; the unedited model first."""
     cells, scored = run.spec.cells(), seen_before(run, judge)
     for edit_hash, edit in {"": None, **edits}.items():
         own = [one for one in cells if one.edit == edit_hash]
@@ -111,7 +122,6 @@ def evaluate_concepts(
         if edit is None:
             _check_judge(run, scored, floor)
     keep(scored)
-    return run
 
 
 def _check_judge(run: Run, scored: Scored, floor: float) -> None:

@@ -59,7 +59,8 @@ class Judged(NamedTuple):
 def judges_of(run_dir: Path) -> dict[str, Judged]:
     """The judges of a run, in the order in which they came, by their names; those of one name also by their keys."""
     folders = [path for path in (run_dir / JUDGES).glob("*-*") if not path.name.startswith(".")]
-    found = [Judged(_spec(path / _SPEC), path) for path in sorted(folders, key=lambda path: _number(path))]
+    listed = [Judged(_spec(path / _SPEC), path) for path in sorted(folders, key=lambda path: (_number(path), path))]
+    found = list({one.spec.key: one for one in reversed(listed)}.values())[::-1]  # of equal ones the first
     names = [one.spec.name for one in found]
     return {
         one.spec.name if names.count(one.spec.name) == 1 else f"{one.spec.name} ({one.spec.key})": one for one in found
@@ -93,7 +94,7 @@ def add_judge(run_dir: Path, spec: JudgeSpec, images: Sequence[str], scores: Sco
         scores: Its scores.
     """
     known = judges_of(run_dir).values()
-    if any(one.spec.key == spec.key for one in known):
+    if _knows(run_dir, spec):
         return
     order = np.argsort(images)
     names = [images[place] for place in order]
@@ -101,11 +102,19 @@ def add_judge(run_dir: Path, spec: JudgeSpec, images: Sequence[str], scores: Sco
     if scores.intact is not None:
         parts.append(_long(spec, names, INTACT, scores.intact[order]))
     number = 1 + max((_number(one.folder) for one in known), default=0)
-    with new_folder(run_dir / JUDGES / f"{number}-{spec.key}") as folder:
-        write_json(folder / _SPEC, spec.model_dump(mode="json"))
-        _write(folder / _SCORES, pd.concat(parts, ignore_index=True), SCORES)
-        if scores.features is not None:
-            np.save(folder / _FEATURES, scores.features[order], allow_pickle=False)
+    try:
+        with new_folder(run_dir / JUDGES / f"{number}-{spec.key}") as folder:
+            write_json(folder / _SPEC, spec.model_dump(mode="json"))
+            _write(folder / _SCORES, pd.concat(parts, ignore_index=True), SCORES)
+            if scores.features is not None:
+                np.save(folder / _FEATURES, scores.features[order], allow_pickle=False)
+    except WorkbenchError:
+        if not _knows(run_dir, spec):  # another process was faster
+            raise
+
+
+def _knows(run_dir: Path, spec: JudgeSpec) -> bool:
+    return any(one.spec.key == spec.key for one in judges_of(run_dir).values())
 
 
 def write_looks(run_dir: Path, rows: Sequence[Mapping[str, object]]) -> None:

@@ -1,5 +1,6 @@
 """Judges a run: each image is scored once, and what one judge says lies beside what others said."""
 
+from saes.locks import working_in
 from saes.progress import SILENT, Progress
 from workbench.evaluation.judged import add_judge, judges_of, read_looks, write_looks
 from workbench.evaluation.judges import Judge, check_knows
@@ -23,9 +24,10 @@ def judge(run: Run, judge: Judge, *, progress: Progress = SILENT) -> Run:
     """
     for trial in run.spec.trials:
         check_knows(judge, [trial.concept, trial.anchor, *(row.expected for row in trial.rows)])
-    scored = seen_before(run, judge)
-    scored.read(run.spec.cells(), progress)
-    keep(scored)
+    with working_in(run.dir, together=True):
+        scored = seen_before(run, judge)
+        scored.read(run.spec.cells(), progress)
+        keep(scored)
     return run
 
 

@@ -25,7 +25,8 @@ from workbench.evaluation.results import Pair, Results
 from workbench.evaluation.runs import Run
 from workbench.evaluation.spec import Trial
 
-Before, After = Float[np.ndarray, "n d"], Float[np.ndarray, "m d"]
+Before = Float[np.ndarray, "n d"]
+After = Float[np.ndarray, "m d"]
 
 
 @runtime_checkable

@@ -30,7 +30,7 @@ from workbench.reports.references import references
 from workbench.reports.sheets import grid, sheets
 from workbench.reports.summary import headings, summary_rows
 
-ALONE = {  # what a report of one method has in the place of `_comparison`
+ALONE: dict[str, Any] = {  # what a report of one method has in the place of `_comparison`
     "several": False, "intervals": None, "methods_scatter": None, "grids": {}, "costs": [], "orders": [],
     "order_headings": [],
 }  # fmt: skip
