@@ -14,7 +14,7 @@ demo: .venv/installed
 	$(BIN)/workbench demo $(DEMO_ARGS)
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

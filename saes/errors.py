@@ -66,7 +66,15 @@ def check_keys(given: Iterable[Any], known: Collection[str], where: str = "") ->
 
 
 def check_at_least(least: int, **values: int | float) -> None:
-    """Raises `WorkbenchError` for the first of the named values that is smaller than `least`, or no number at all."""
+    """Refuses numbers that are too small, or no numbers at all.
+
+    Args:
+        least: the smallest that is taken.
+        **values: what is checked, by the names that the user knows.
+
+    Raises:
+        WorkbenchError: for the first that is smaller than `least`, or NaN.
+    """
     for name, value in values.items():
         if not value >= least:
             raise WorkbenchError(f"{name} is {value}.", f"Choose {least} or more.")

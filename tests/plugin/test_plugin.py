@@ -17,9 +17,12 @@ import workbench as wb
 from saes.errors import WorkbenchError
 from tests.comparison.small import CAT, FOX, SUBJECTS
 from tests.evaluation.small import Brightness
+from workbench.attacks import attacks, find_attack
+from workbench.attacks.attack import attacked
 from workbench.cli.main import main
 from workbench.edits import KINDS
 from workbench.erasure import METHODS, methods
+from workbench.judges import find_judge, judges
 from workbench.testing import CHECKS, NEED_A_GPU, Case
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +101,33 @@ def test_its_methods_are_compared_and_reported_with_their_paper(cases, tiny_sd1,
     assert {*KIND_OF, "no-op", "random directions"} <= set(wb.metrics(run)["condition"])
     page = wb.report(run, tmp_path / "report.html").read_text()
     assert "A. Wick. On lanterns and what they show. 1871." in page and "lantern_shade" in page
+
+
+def test_its_judge_and_its_attack_stand_beside_ours(cases, tiny_sd1, tmp_path):
+    assert {"toy", "lantern_eye"} <= judges().keys() and {"replay", "lantern_shout"} <= attacks().keys()
+    judge, edit = find_judge("lantern_eye"), cases["lantern_shade"].edit
+    suite = SUBJECTS[0].suite
+    made = attacked(find_attack("lantern_shout")(), tiny_sd1, {"shade": edit}, suite, judge)
+    assert {row.prompt for row in made.rows} == {row.prompt.upper() for row in suite.rows if row.role == "target"}
+    run = wb.evaluate(tiny_sd1, {"shade": edit}, made, judge, tmp_path / "run", steps=1, floor=0.0)
+    assert list(run.judges) == ["lantern_eye"]
+    table = wb.metrics(run).set_index("metric")
+    assert "attacked_efficacy" in table.index
+    assert "lantern_eye" in wb.report(run, tmp_path / "report.html").read_text()
+
+
+def test_without_the_package_its_names_are_unknown(installed):
+    sys.path.remove(str(installed))
+    try:
+        for find, name in (
+            (find_judge, "lantern_eye"),
+            (find_attack, "lantern_shout"),
+            (wb.find_method, "lantern_side"),
+        ):
+            with pytest.raises(WorkbenchError, match=name):
+                find(name)
+    finally:
+        sys.path.append(str(installed))
 
 
 def test_its_edits_open_where_it_is_installed_and_nowhere_else(installed, cases, tiny_sd1, tmp_path):

@@ -25,6 +25,7 @@ from saes.locks import working_in
 from saes.progress import SILENT, Progress
 from workbench.conditions import UNEDITED
 from workbench.edits import Edit
+from workbench.evaluation.inputs import keep_inputs
 from workbench.evaluation.judges import Judge, check_floor, check_knows, shown
 from workbench.evaluation.judging import keep, seen_before
 from workbench.evaluation.making import make_missing
@@ -106,6 +107,7 @@ def evaluate_concepts(
     with working_in(out_dir, together=True):
         conditions, edits = _save_edits(Path(out_dir), model, [some for _, some in trials])
         run = Run.begin(out_dir, _run_spec(model, [suite for suite, _ in trials], conditions, known, question))
+        keep_inputs(run.dir, {name: prompt for suite, _ in trials for name, prompt in suite.inputs.items()})
         _finish(model, run, edits, judge, batch_size, floor, progress)
     return run
 

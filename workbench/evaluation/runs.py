@@ -2,6 +2,7 @@
 
     run.json          everything needed to repeat the run: model, settings, trials, edits, environment
     edits/<hash>/     each edit as `Edit.save` wrote it
+    inputs/<hash>.safetensors   prompts that are no text
     fits/<key>.json   what a comparison fitted, and how long it took
     images/??/<key>.png   lossless; the text fields of the file say what it is and how long it took
     images.parquet, judges/   what is known of the images once they are all there: see `evaluation.judged`

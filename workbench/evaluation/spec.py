@@ -61,6 +61,8 @@ class Row(StrictConfig):
         seed: The seed of the image.
         condition: The only condition that makes this row beside the unedited model, such as the edit that the prompt
             attacks. "" for a row of all conditions.
+        input: What the model is given in the place of the text, by its hash (`evaluation.inputs`): token ids or token
+            embeddings, which an attack or a soft prompt is made of. "" where it is given the text.
     """
 
     prompt: str
@@ -68,6 +70,7 @@ class Row(StrictConfig):
     expected: str
     seed: int
     condition: str = ""
+    input: str = ""
 
 
 class EditSpec(StrictConfig):
@@ -219,21 +222,23 @@ def title(suite: str, concept: str, several: bool) -> str:
 
 class Cell(NamedTuple):
     """One image to make. `edit` is the hash of the edit, "" for the unedited model, whose image of the same prompt and
-    seed has the key `unedited`."""
+    seed has the key `unedited`; `input` is what is given in the place of the text, "" for the text itself."""
 
     key: str
     edit: str
     prompt: str
     seed: int
     unedited: str
+    input: str = ""
 
 
 def cell(model: ModelSpec, settings: Settings, edit: EditSpec | None, row: Row) -> Cell:
     """The cell of one image; its key is 80 bits of the SHA-256 of all that decides the pixels."""
 
     def key(edit_hash: str) -> str:
-        content = json.dumps([made_by, edit_hash, row.prompt, row.seed, dict(settings)], sort_keys=True)
+        content = json.dumps([made_by, edit_hash, given, row.seed, dict(settings)], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:20]
 
+    given = {"input": row.input} if row.input else row.prompt
     made_by, own = _hash(model.fingerprint, tuple(sorted(model.parts.items()))), edit.hash if edit else ""
-    return Cell(key(own), own, row.prompt, row.seed, key(""))
+    return Cell(key(own), own, row.prompt, row.seed, key(""), row.input)

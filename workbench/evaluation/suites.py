@@ -9,8 +9,9 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from saes.disk import read_text, replacing
 from saes.errors import WorkbenchError, unknown_name
@@ -45,6 +46,8 @@ class SuiteRow:
         seed: The seed of the image, 0 to 2⁶³ − 1.
         condition: The only condition that makes this row beside the unedited model: a prompt that attacks one edit
             belongs to that edit. "" for all conditions.
+        input: What the model is given in the place of the text, by its hash (`evaluation.inputs`): token ids or token
+            embeddings, which an attack or a soft prompt is made of. "" where it is given the text.
 
     Raises:
         WorkbenchError: The seed is negative or too large.
@@ -55,6 +58,7 @@ class SuiteRow:
     expected: str
     seed: int
     condition: str = ""
+    input: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < SEEDS:
@@ -73,10 +77,11 @@ class Suite:
         anchor: The concept that may take the target's place, "" if none is named.
         dropped: How many prompts `adults_only` left out, for reports to say so.
         roles: Roles of this suite's own, beside those of `ROLES`.
+        inputs: The prompts that are no text, by the hashes that rows name: `{input_hash(prompt): prompt}`.
 
     Raises:
-        WorkbenchError: There are no rows, two equal ones, several targets, unknown roles, or prompts that may involve
-            a minor.
+        WorkbenchError: There are no rows, an input is missing, two rows are equal, there are several targets, roles are
+            unknown, or prompts may involve a minor.
     """
 
     name: str
@@ -84,12 +89,15 @@ class Suite:
     anchor: str = ""
     dropped: int = 0
     roles: tuple[Role, ...] = ()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", tuple(self.rows))
         for row in self.rows:
             if row.role not in self.known_roles:
                 raise unknown_name("role", row.role, self.known_roles)
+            if row.input and row.input not in self.inputs:
+                raise unknown_name("input", row.input, self.inputs)
         self._check()
 
     def _check(self) -> None:
@@ -100,7 +108,7 @@ class Suite:
                 f"The suite {self.name!r} has several targets ({', '.join(self.targets)}).",
                 "Make one suite for each.",
             )
-        if len({(row.prompt, row.role, row.seed, row.condition) for row in self.rows}) < len(self.rows):
+        if len({(row.prompt, row.role, row.seed, row.condition, row.input) for row in self.rows}) < len(self.rows):
             raise WorkbenchError(
                 f"The suite {self.name!r} asks for an image twice.", "Vary the seeds of equal prompts."
             )
@@ -174,7 +182,16 @@ def read_suite(path: Path | str, *, target: str = "", anchor: str = "", roles: S
 
 
 def write_suite(suite: Suite, path: Path | str) -> None:
-    """Writes the suite as CSV, in the order of its rows. Roles of its own are not written."""
+    """Writes the suite as CSV, in the order of its rows. Roles of its own are not written.
+
+    Raises:
+        WorkbenchError: Some of its prompts are no text.
+    """
+    if suite.inputs:
+        raise WorkbenchError(
+            f"The suite {suite.name!r} has prompts that are no text, and a list holds text.",
+            "Keep the run folder, whose `inputs` hold them.",
+        )
     columns = _OWN_COLUMNS if any(row.condition for row in suite.rows) else _COLUMNS
     with replacing(Path(path)) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

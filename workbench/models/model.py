@@ -142,7 +142,7 @@ class Model(ABC):
     def generate(
         self,
         prompts: Given,
-        seeds: int | Sequence[int],
+        seeds: Any,
         *,
         batch_size: int = 16,
         progress: Progress = SILENT,
@@ -152,7 +152,8 @@ class Model(ABC):
 
         Args:
             prompts: Texts, token ids or token embeddings.
-            seeds: 0 … 2⁶³ − 1. An image depends on its own prompt and seed alone, not on its batch.
+            seeds: Whole numbers 0 … 2⁶³ − 1, one or a sequence, of Python's, NumPy's or torch's. An image depends on
+                its own prompt and seed alone, not on its batch.
             batch_size: Images at once.
             progress: Shows the batches.
             **settings: How to sample: names of `settings`, which holds the defaults.

@@ -18,10 +18,11 @@ class TokenIds:
     """Prompts as token ids, padded to the full length, begin and end tokens included.
 
     Args:
-        ids: One tensor for each tokenizer of the model, in their order; `model.token_ids(texts)` makes them.
+        ids: One tensor `[rows, tokens]` for each tokenizer of the model, in their order, each of its own length;
+            `model.token_ids(texts)` makes them.
     """
 
-    ids: tuple[Int64[Tensor, "rows tokens"], ...]
+    ids: tuple[Int64[Tensor, "rows _"], ...]
 
     def __len__(self) -> int:
         return len(self.ids[0])
@@ -37,11 +38,12 @@ class TokenEmbeddings:
 
     Args:
         ids: As in `TokenIds`. They say where a prompt begins and ends; what stands there is `embeddings`.
-        embeddings: One tensor for each text encoder, in their order; `model.token_embeddings(prompts)` makes them.
+        embeddings: One tensor `[rows, tokens, d]` for each text encoder, in their order;
+            `model.token_embeddings(prompts)` makes them.
     """
 
-    ids: tuple[Int64[Tensor, "rows tokens"], ...]
-    embeddings: tuple[Float[Tensor, "rows tokens d"], ...]
+    ids: tuple[Int64[Tensor, "rows _"], ...]
+    embeddings: tuple[Float[Tensor, "rows _ _"], ...]
 
     def __len__(self) -> int:
         return len(self.ids[0])
@@ -56,20 +58,28 @@ class TokenEmbeddings:
 
 
 Prompts = list[str] | TokenIds | TokenEmbeddings
-Given = str | Sequence[str] | TokenIds | TokenEmbeddings  # what callers may hand over
+Given = str | Sequence[object] | TokenIds | TokenEmbeddings  # what callers may hand over; objects that are no texts
+# are refused in a sentence
 
 
 def as_prompts(given: Given) -> Prompts:
     """The prompts as a list of texts, or as they are. Raises `WorkbenchError` for none, and for what is no prompt."""
     prompts = [given] if isinstance(given, str) else given
     if not isinstance(prompts, TokenIds | TokenEmbeddings):
-        prompts = list(prompts)
-        for prompt in prompts:
-            if not isinstance(prompt, str):
-                raise WorkbenchError(f"{prompt!r} is no prompt.", "Give text, TokenIds or TokenEmbeddings.")
+        return _texts(prompts)
     if not len(prompts):
         raise WorkbenchError("There are no prompts.", "Give at least one.")
     return prompts
+
+
+def _texts(prompts: Sequence[object]) -> list[str]:
+    texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+    for prompt in prompts:
+        if not isinstance(prompt, str):
+            raise WorkbenchError(f"{prompt!r} is no prompt.", "Give text, TokenIds or TokenEmbeddings.")
+    if not texts:
+        raise WorkbenchError("There are no prompts.", "Give at least one.")
+    return texts
 
 
 def one_by_one(prompts: Prompts) -> list[Any]:

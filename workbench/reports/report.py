@@ -102,8 +102,10 @@ def _comparison(results: Results, table: pd.DataFrame, controls: list[str]) -> d
 
 def _charts(results: Results, table: pd.DataFrame, evidence: Evidence) -> dict[str, Any]:
     matrix, methods = concept_matrix(results), conditions(results.spec)[0]
-    matrix = matrix[matrix["condition"].isin(methods)]
-    if len(methods) > 1 and len(results.spec.trials) == 1:
+    matrix = matrix if matrix.empty else matrix[matrix["condition"].isin(methods)]
+    if matrix.empty:  # no prompt names a concept
+        matrices = {}
+    elif len(methods) > 1 and len(results.spec.trials) == 1:
         matrices = {"All methods": figures.concept_matrix(matrix, rows="condition")}
     else:
         by_method = matrix.groupby("condition", sort=False)

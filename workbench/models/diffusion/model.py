@@ -49,7 +49,7 @@ class Diffusion(Model):
     def generate(  # type: ignore[override]  # its settings are named
         self,
         prompts: Given,
-        seeds: int | Sequence[int],
+        seeds: Any,
         *,
         guidance_scale: float | None = None,
         steps: int | None = None,
@@ -64,7 +64,7 @@ class Diffusion(Model):
 
         Args:
             prompts: Texts, token ids or token embeddings. A text beyond the token limit is cut with a warning.
-            seeds: 0 … 2⁶³ − 1.
+            seeds: Whole numbers 0 … 2⁶³ − 1, one or a sequence, of Python's, NumPy's or torch's.
             guidance_scale: 1 or less leaves the unconditional rows out.
             steps: 1 up to the length of the training schedule.
             negative_prompt: Takes the place of the empty prompt.

@@ -1,0 +1,17 @@
+"""Attacks on edits: one file each. Reading the table imports none of them."""
+
+from workbench.plugins import Table
+
+ATTACKS = {"replay": "workbench.attacks.replay:Replay"}  # name (that of the file) → "module:Class"
+TABLE = Table("attack", "workbench.attacks", ATTACKS)
+
+
+def attacks() -> dict[str, str]:
+    """Our attacks and those that installed packages add under the entry point group `workbench.attacks`."""
+    return TABLE.names()
+
+
+def find_attack(name: str) -> type:
+    """The class of an attack: `find_attack("replay")(wordings=["vixen"])`. Raises `WorkbenchError` with the nearest
+    name."""
+    return TABLE.find(name)
