@@ -5,17 +5,16 @@ from typing import Any
 
 import dash
 from dash import Input, Output, State, dcc, html
-from flask import Flask, abort, request
 
 from workbench.dashboard.bench import Bench
 from workbench.dashboard.callbacks import add_callbacks
+from workbench.dashboard.guarding import guard
 from workbench.dashboard.library import Library
 from workbench.dashboard.links import browse_link, read_address
 from workbench.dashboard.pages import page
 from workbench.dashboard.style import style
 
 ASSETS = Path(__file__).parent / "assets"  # what Dash serves by itself
-HOSTS = ("127.0.0.1", "localhost")
 TITLES = {"/": "Features", "/concepts": "Concepts", "/bench": "Bench"}
 
 
@@ -25,7 +24,7 @@ def make_app(bench: Bench) -> dash.Dash:
         __name__, assets_folder=str(ASSETS), serve_locally=True, suppress_callback_exceptions=True,
         title="Features", update_title="", index_string=index_page(),
     )  # fmt: skip
-    _only_local(app.server)
+    guard(app.server)
     app.layout = html.Div(
         [dcc.Location(id="address", refresh="callback-nav"), header(), html.Main(id="page")], id="all"
     )
@@ -77,12 +76,3 @@ def searched(query: str | None, pathname: str | None, search: str | None) -> tup
         return dash.no_update, dash.no_update
     path, _, rest = browse_link(query, here.sae if here.kind == "browse" else "").partition("?")
     return path, f"?{rest}" if rest else ""
-
-
-def _only_local(server: Flask) -> None:
-    """Refuses requests under another host's name, by which a web page could reach a server on this machine."""
-
-    @server.before_request
-    def check() -> None:
-        if request.host.rsplit(":", 1)[0] not in HOSTS:
-            abort(403)

@@ -86,9 +86,9 @@ def _one(changes: tuple[Change, ...]) -> Change:
     return Change(first.sae, features, first.action, first.strength)
 
 
-def _checked(name: str | None) -> str:
-    given = (name or "").strip()
-    if not _NAME.fullmatch(given):
+def _checked(name: object) -> str:
+    given = name.strip() if isinstance(name, str) else name or ""
+    if not isinstance(given, str) or not _NAME.fullmatch(given):
         raise WorkbenchError(
             f"{given!r} is no name for a file." if given else "It has no name yet.",
             "Use up to 80 letters, digits, dots, hyphens and underscores.",
