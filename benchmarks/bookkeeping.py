@@ -35,7 +35,7 @@ def generating(model: Model, generate: Callable) -> Iterator[None]:
 
 
 def share_beside_the_model(images: int) -> float:
-    """Of an evaluation's processor time, the share that is not the model's: some so many images, half of them edited."""
+    """The part of an evaluation's processor time that is not the model's, in [0, 1], over some `images`."""
     model, spent = wb.load("toy", device="cpu"), 0.0
     edit = wb.UCE().fit(model, [toy.concepts()["fox"]])
     suite, judge = toy.suite("fox", max(1, images // 8), 0), toy.Oracle.load()

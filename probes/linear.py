@@ -1,4 +1,4 @@
-"""What a linear probe can tell of a concept, and the least change that leaves it nothing to tell.
+"""Linear probes, and LEACE: the smallest affine edit after which no linear probe beats a constant.
 
 LEACE (Belrose et al. 2023, arXiv:2306.03819). x are rows, z their labels (a column for yes and
 no, one-hot columns for several classes), μ = E x, Σ = Cov(x), Σxz = Cov(x, z):

@@ -28,7 +28,7 @@ PICTURE_SAE = "toy/unet.up.1.0.attn2"  # whose features are followed beside thos
 
 
 class Step(NamedTuple):
-    """What is said before some work, and the work, which returns what is said of its result ("" for nothing)."""
+    """One step: the line printed before it, and the function that runs it and returns the line printed after it."""
 
     words: str
     work: Callable[[Progress], str]

@@ -23,8 +23,8 @@ def measured(run: Run, methods: dict[str, str]) -> list[dict[str, Any]]:
     """A row for each condition of a comparison, controls included: pooled over its concepts.
 
     `methods` maps conditions to methods ("" for the rest). Rates are {"value", "low", "high", "n"}, shares in [0, 1]
-    with 95 % intervals, None where nothing was asked. Times are not among them: a run goes on over days and machines,
-    and they are measured by themselves (`benchmarks/edit_costs.py`).
+    with 95 % intervals, None where nothing was asked. Timings are excluded: a resumed
+    run may span several machines (see `benchmarks/edit_costs.py`).
     """
     table = metrics_with_all(run)
     table = table[table["concept"] == (ALL if ALL in set(table["concept"]) else table["concept"].iloc[0])]

@@ -26,13 +26,22 @@ def everything(name: str) -> bool:
 
 
 def own_denoiser(model: Diffusion, trained: Wanted = everything) -> Diffusion:
-    """A handle that shares everything with `model` but those of its denoiser's parameters that are `trained`.
+    """A second handle whose denoiser can be trained without changing `model`.
 
-    Under `model.edited(…)` these start from the edited weights, and the others stay edited only while the block runs.
-    Trained weights in half precision become float32, for small steps must not be lost in them; beside a model in half
-    precision the copy then computes in bfloat16 and answers in float32. Nothing that is trained asks for gradients yet.
-    Raises `WorkbenchError` while an edit or a recorder is inside the denoiser: its hooks would be copied
-    too, and belong to the other one.
+    It shares all parameters except the denoiser's parameters selected by `trained`, which are copied. Inside
+    `model.edited(…)` the copies start from the edited weights; the shared ones stay edited only while the block runs.
+    Copies of half-precision weights are float32, so that small steps are not lost; such a denoiser computes in bfloat16
+    and returns float32.
+
+    Args:
+        model: The model. It is never changed.
+        trained: Says for a parameter's name in the model whether it is to be trained.
+
+    Returns:
+        The handle. `requires_grad` of its copies stays False; training enables it.
+
+    Raises:
+        WorkbenchError: Layers of the denoiser are wrapped or fused, or a session has hooks in it.
     """
     return _own(model, model.architecture.denoiser.path, trained)
 

@@ -1,4 +1,4 @@
-"""Fine-tuning of a model that hardly fits its device: what can be computed again is not kept, what is idle goes away.
+"""Less memory in fine-tuning: gradient checkpointing, and idle components (VAE, text encoders) offloaded to the CPU.
 
 with saving_memory(model, student):
     train(…)

@@ -29,10 +29,10 @@ def name_sae(
 ) -> pd.DataFrame:
     """The table of `probes.naming.name_features` with the columns `name` and, at a text site, `word`.
 
-    `factors` has a row a prompt and a column of True and False a factor. At a denoiser site a picture is made for every
-    prompt. `word` is the word on which a feature's mean activation is largest. A feature is called after its factor,
-    with the word if that is another ("fox (vixen)"); after the word alone if it detects no factor with an F₁ of ½ or
-    more; and not at all ("") at a denoiser site then.
+    `factors` is a bool DataFrame, one row per prompt, one column per factor. At a picture's site, a picture is made for
+    every prompt. `word` is the word on which a feature's mean activation is largest. A feature is called after its
+    factor, with the word if that is another ("fox (vixen)"); after the word alone if it detects no factor with an F₁ of
+    ½ or more; and not at all ("") at a denoiser site then.
     """
     check_origin(sae, model)
     check_factors(factors, prompts, seed)
