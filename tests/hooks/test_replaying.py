@@ -27,6 +27,9 @@ def test_another_number_of_steps_or_pictures_is_refused(tiny_sd1):
     with taped(tiny_sd1.pipe.unet) as tape:
         tiny_sd1.generate("a fox", 1, steps=2)
     for seeds, steps in (([1], 3), ([1], 1), ([1, 2], 2)):
-        with pytest.raises(WorkbenchError, match="calls the denoiser otherwise"), replayed(tiny_sd1.pipe.unet, tape):
+        with (
+            pytest.raises(WorkbenchError, match="calls the picture side otherwise"),
+            replayed(tiny_sd1.pipe.unet, tape),
+        ):
             tiny_sd1.generate("a fox", seeds, steps=steps)
     assert not tiny_sd1.pipe.unet._forward_pre_hooks

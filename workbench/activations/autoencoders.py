@@ -56,7 +56,7 @@ def _other_side(site: Site) -> WorkbenchError:
         return WorkbenchError(f"The SAE belongs to {site.alias!r}, which no prompt passes.", "Use one at a text site.")
     return WorkbenchError(
         f"{site.alias} is passed before there is a picture, so it knows no steps.",
-        "Choose an SAE at a site of the denoiser.",
+        "Choose an SAE at a picture site.",
     )
 
 

@@ -23,7 +23,7 @@ def neighbours(
         str | None, typer.Option(help="An autoencoder's folder or shipped name: also compare features.")
     ] = None,
     effects: Annotated[
-        bool, typer.Option(help="Also compare what the words do to the predicted noise. Takes the denoiser.")
+        bool, typer.Option(help="Also compare what the words do to the predicted noise. Runs the denoiser.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="A page (HTML) with the rankings; refused if it exists.")] = None,
     device: Device = None,

@@ -42,7 +42,7 @@ def build_caches(
 ) -> None:
     """Writes the cache of each SAE to its folder, each whole or not at all.
 
-    All text sites share one encoding of the prompts and all denoiser sites one denoising. Raises `WorkbenchError` if an
+    All text sites share one encoding of the prompts and all picture sites one denoising. Raises `WorkbenchError` if an
     SAE is of another model, does not fit its site, or is not linear in its input (see `Dictionary.of`).
     """
     saes = {source: open_sae(source.folder) for source in wanted}

@@ -99,7 +99,7 @@ class FeatureCache:
         return self._row("by_step", feature).astype(float)
 
     def picture(self, prompt: int) -> UInt8[np.ndarray, "h w 3"]:
-        """The picture of a prompt; only denoiser sites have some."""
+        """The picture of a prompt; only picture sites have some."""
         return self._row("pictures", prompt)
 
     def concepts_of(self, feature: int) -> pd.DataFrame:

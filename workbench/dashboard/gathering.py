@@ -3,8 +3,8 @@
     (1)  z̄[p, l, f] = mean over calls and the pixels of place l of z_f       l a token, or a place of a picture
     (2)  g[p, f] = max over calls and content positions of z_f               the score of a prompt, as `probes.features`
     (3)  together(a, b) = Σ z̄_a z̄_b / √(Σ z̄_a² · Σ z̄_b²)                   sums over prompts and places, in [0, 1]
-A text encoder is called once and its places are the tokens. A denoiser is called at every step of a whole denoising,
-and its pixels are pooled to a grid of at most `GRID` a side, which a picture on a card does not resolve any finer.
+A text encoder is called once and its places are the tokens. The picture side is called at every step of a picture, and
+its pixels are pooled to a grid of at most `GRID` a side, which a picture on a card does not resolve any finer.
 """
 
 import math

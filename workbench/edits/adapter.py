@@ -119,7 +119,7 @@ class AdapterEdit(EditFields):
 
     @contextmanager
     def installed(self, model: Diffusion) -> Iterator[None]:
-        """(1) or (2) at every layer. Raises `WorkbenchError` at the end if the denoiser ran and a layer did not."""
+        """(1) or (2) at every layer. Raises `WorkbenchError` at the end if the picture side ran and a layer did not."""
         self.check(model)
         terms = {layer: self._term_in(model, layer) for layer in self.layers}
         runs = model.wiring.calls.runs["image"]
@@ -129,7 +129,7 @@ class AdapterEdit(EditFields):
         silent = terms.keys() - ran
         if silent and model.wiring.calls.runs["image"] > runs:
             raise WorkbenchError(
-                f"The denoiser ran, and {len(silent)} layers with adapters did not, first {min(silent)}.",
+                f"The picture side ran, and {len(silent)} layers with adapters did not, first {min(silent)}.",
                 "Use the model without fused attention projections.",
             )
 
@@ -224,8 +224,8 @@ class AdapterEdit(EditFields):
 
 
 def adaptable(model: Diffusion) -> dict[str, nn.Linear | nn.Conv2d]:
-    """The linear layers and plain convolutions of the denoiser, by their paths in the model."""
-    component = model.architecture.denoiser.path
+    """The linear layers and plain convolutions of the picture side, by their paths in the model."""
+    component = model.architecture.image_side.path
     named_modules = model.module(component).named_modules()
     return {
         f"{component}.{name}": layer

@@ -1,7 +1,7 @@
 """How far an adapter opens for a prompt: Facilitated Transport of SPM (Lyu et al. 2024, arXiv:2312.16145).
 
-e(p) is the prompt as the denoiser receives it, all tokens as one vector; T(p) the set of its tokens without those that
-begin, end and pad; c a target of the adapter.
+e(p) is the encoded prompt, all tokens as one vector; T(p) the set of its tokens without those that begin, end and pad;
+c a target of the adapter.
     (1)  γ(p, c) = max( cos(e(p), e(c)), |T(p) ∩ T(c)| / |T(c)| )
 Of several targets the one that opens widest counts. The cosine of any two prompts is far above 0, since they share the
 first token and the padding is alike: by (1) as published, no prompt shuts an adapter out.

@@ -34,7 +34,7 @@ def intervention(
 
     "scale" multiplies them by `strength` wherever they fire; "clamp" sets them to it, and "add" adds it, at all
     positions of a picture or at the words of a prompt, whether they fire or not. Conditional rows only, never the begin
-    token. `window` is the highest and the lowest timestep (1000 … 0, both included) at which a denoiser site is
+    token. `window` is the highest and the lowest timestep (1000 … 0, both included) at which a picture site is
     changed. Raises `WorkbenchError` for no features and for features that the SAE lacks, an SAE of another model or
     width, an unknown action, and a window that no denoising passes or that belongs to a text site.
     """
@@ -75,5 +75,5 @@ def _check_window(window: tuple[float, float], site: Site) -> None:
     if site.component == "prompt" and tuple(window) != ALWAYS:
         raise WorkbenchError(
             f"{site.alias!r} is passed once, before the first timestep, so it has no window of timesteps.",
-            "Leave the window out, or choose an SAE at a denoiser site.",
+            "Leave the window out, or choose an SAE at a picture site.",
         )

@@ -1,4 +1,4 @@
-"""How the adapters of one edit are mixed in a call of the denoiser: each row opens them as far as its prompt asks for.
+"""How the adapters of one edit are mixed in an image call: each row opens them as far as its prompt asks for.
 
 The equations are those of `workbench.edits.adapter`.
 """
@@ -19,7 +19,7 @@ def as_it_is(low: Low) -> Low:
 
 
 class Mixing:
-    """M of `beside` for the call that the denoiser is in: γ of its rows, worked out once a call.
+    """M of `beside` for the call that the picture side is in: γ of its rows, worked out once a call.
 
     Args:
         model: The model that the adapters are beside.
@@ -30,14 +30,14 @@ class Mixing:
     """
 
     def __init__(self, model: Diffusion, gating: Gating, ranks: Sequence[int], factor: float, *, summed: bool) -> None:
-        self.calls, self.denoiser = model.wiring.calls, model.architecture.denoiser.path
+        self.calls, self.image_side = model.wiring.calls, model.architecture.image_side.path
         self.gating, self.ranks = gating, torch.tensor(ranks)
         self.factor, self.summed = factor, summed
         self._clock: Clock | None = None
         self._mix: Mix = as_it_is
 
     def __call__(self) -> Mix:
-        clock = self.calls.now(self.denoiser)
+        clock = self.calls.now(self.image_side)
         if clock is not None and clock is not self._clock:  # None: a block run again for its gradients
             self._clock, self._mix = clock, self._of(clock)
         return self._mix

@@ -71,7 +71,7 @@ def feature_overlays(
 
 
 def feature_flow(edges: pd.DataFrame, names: Mapping[str, Mapping[int, str]] | None = None) -> go.Figure:
-    """Features of a text site (left) and what they feed at a denoiser site (right), as a layered graph.
+    """Features of a text site (left) and what they feed at a picture site (right), as a layered graph.
 
     Takes `feature_graph`; width is the share of the target's mean activation, blue feeds and red holds down. `names`
     says what features are, under "source" and "target".

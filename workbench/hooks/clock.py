@@ -32,7 +32,7 @@ class Clock:
     """What a hook knows about the call that it is in.
 
     Args:
-        component: The side of the model: "prompt" (text encoders) or "image" (denoiser).
+        component: The side of the model: "prompt" (text encoders) or "image" (denoisers).
         call: Number of the call, from 0, within one batch of `generate`, one `encode` or one `noise_prediction`.
         step: Where the picture stands. None on calls of the prompt side.
         roles: One entry for each row: guidance puts conditional and unconditional rows into one batch, in an order that

@@ -1,4 +1,4 @@
-"""The same latents at each call of a denoiser, whatever an edit makes of the pictures.
+"""The same latents at each call of the picture side, whatever an edit makes of the pictures.
 
 An edit changes the first prediction and with it everything that follows. To see what it changes inside, and not where
 it has led the picture, the edited model is shown the latents of the unedited one, call by call.
@@ -15,14 +15,14 @@ from saes.errors import WorkbenchError
 
 
 @contextmanager
-def taped(denoiser: nn.Module) -> Iterator[list[Tensor]]:
+def taped(network: nn.Module) -> Iterator[list[Tensor]]:
     """Gives the list of the latents that each call in the body receives, in order; it fills while the body runs."""
     tape: list[Tensor] = []
 
     def note(module: nn.Module, args: tuple, kwargs: dict) -> None:
         tape.append((args[0] if args else kwargs[_first_name(module)]).detach().clone())
 
-    hook = denoiser.register_forward_pre_hook(note, with_kwargs=True)
+    hook = network.register_forward_pre_hook(note, with_kwargs=True)
     try:
         yield tape
     finally:
@@ -30,7 +30,7 @@ def taped(denoiser: nn.Module) -> Iterator[list[Tensor]]:
 
 
 @contextmanager
-def replayed(denoiser: nn.Module, tape: list[Tensor]) -> Iterator[None]:
+def replayed(network: nn.Module, tape: list[Tensor]) -> Iterator[None]:
     """In the body, call k gets `tape[k]` instead of its own latents.
 
     Raises `WorkbenchError` if the body makes another number of calls than were taped, or of another shape.
@@ -45,7 +45,7 @@ def replayed(denoiser: nn.Module, tape: list[Tensor]) -> Iterator[None]:
             raise _other_run()
         return ((tape[made - 1], *args[1:]), kwargs) if args else (args, {**kwargs, name: tape[made - 1]})
 
-    hook = denoiser.register_forward_pre_hook(swap, with_kwargs=True)
+    hook = network.register_forward_pre_hook(swap, with_kwargs=True)
     try:
         yield
     finally:
@@ -54,13 +54,13 @@ def replayed(denoiser: nn.Module, tape: list[Tensor]) -> Iterator[None]:
         raise _other_run()
 
 
-def _first_name(denoiser: nn.Module) -> str:
+def _first_name(network: nn.Module) -> str:
     """What the class calls its latents: they come first in the UNets and in the transformers."""
-    return list(inspect.signature(type(denoiser).forward).parameters)[1]
+    return list(inspect.signature(type(network).forward).parameters)[1]
 
 
 def _other_run() -> WorkbenchError:
     return WorkbenchError(
-        "The run that was to see the taped latents calls the denoiser otherwise than the run that they are from.",
+        "The run that was to see the taped latents calls the picture side otherwise than the run that they are from.",
         "Use the same prompts, seeds, steps, guidance scale and batch size for both.",
     )

@@ -16,7 +16,7 @@ from workbench.hooks.calls import Calls, Component
 from workbench.hooks.clock import Clock
 from workbench.hooks.site import Activation, Site
 
-REMEMBERED_CALLS = 1000  # more denoiser calls than any backward pass spans
+REMEMBERED_CALLS = 1000  # more image calls than any backward pass spans
 
 
 @runtime_checkable

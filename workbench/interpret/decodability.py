@@ -2,7 +2,7 @@
 
 Pairs of prompts differ in nothing but the concept ("a red fox", "a red cat"), and both pictures of a pair start from
 one noise. A row is a prompt: at text sites the mean over its own tokens, from the first word to the end token, since
-images are made from all of them; at denoiser sites the mean over pixels, at every call. A probe is judged on pairs that
+images are made from all of them; at picture sites the mean over pixels, at every call. A probe is judged on pairs that
 it has not seen, so it cannot win by remembering a prompt, a template or a noise.
     (1)  accuracy: logistic probes in five folds; every pair is held out once; 95 % Wilson interval over prompts
     (2)  control: the mean of (1) over labels flipped at random within pairs; 0.5 if the split leaks nothing
@@ -42,7 +42,7 @@ FLIPS = 4  # shuffled labels are drawn so often
 
 
 class Place(NamedTuple):
-    """A site and a call of the denoiser with its timestep; at text sites call 0 and None."""
+    """A site and a call of the picture side with its timestep; at text sites call 0 and None."""
 
     site: str
     step: int
@@ -84,9 +84,9 @@ def decodability(
     """How well linear probes tell prompts with a concept from their partners without, while the edits are in place.
 
     Prompt number i of either list is a pair, as `contrast` makes them, with the noise of seed + i. A row for each site
-    and call of the denoiser. Columns: site, step (the call, from 0), timestep (NaN at text sites), accuracy with low
+    and image call. Columns: site, step (the call, from 0), timestep (NaN at text sites), accuracy with low
     and high (1), control (2), before_leace and after_leace (3), transfer (4; equal to accuracy without edits), all in
-    [0, 1], and n, the number of prompts. Pictures are made only if a denoiser site asks. Raises `WorkbenchError` for
+    [0, 1], and n, the number of prompts. Pictures are made only if a picture site asks. Raises `WorkbenchError` for
     fewer than 10 pairs, a prompt that stands twice, unknown sites, and T5 sites.
     """
     _check_pairs(model, prompts_with, prompts_without)

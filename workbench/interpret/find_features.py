@@ -35,7 +35,7 @@ def find_features(
     """Which features of an SAE fire on a concept's prompts and not on those that it retains.
 
     `sae` is a folder, the name of a shipped one ("toy/text.2"), or a loaded sae-lens SAE; it says itself at which site
-    it was trained. At a denoiser site a picture is made for every prompt. `m` is how many of a prompt's strongest
+    it was trained. At a picture site a picture is made for every prompt. `m` is how many of a prompt's strongest
     features count for ItD's contrast, by default twice the SAE's k. With `score`, a function of images (one for all
     concepts, or one each by name), the `top` features of each concept are ablated one by one, and `effect` is what the
     score of the concept's images loses at equal `seeds`. Raises `WorkbenchError` if a concept retains nothing.

@@ -81,21 +81,21 @@ def inside(
     """Compares the model with and without the edit, picture by picture, at equal latents in every step.
 
     `edit` is of any kind. `sites` are those whose change is measured, by default every whole layer of the text encoders
-    and the denoiser. `saes` (folders, shipped names or loaded ones, one a site) say whose features are followed.
+    and the picture side. `saes` (folders, shipped names or loaded ones, one a site) say whose features are followed.
     `sampling` is further arguments of `model.generate`. An edit that does nothing gives exactly 0 everywhere. Raises
     `WorkbenchError` for unknown sites, SAEs of another model, and two SAEs at one site.
     """
     cells, followed = pair(prompts, seeds), _followed(model, saes)
     measured = [model.site(alias) for alias in (whole_layers(model) if sites is None else sites)]
     rows = _rows_at_once(measured, sampling.get("steps") or model.defaults.steps)
-    denoiser = model.module(model.architecture.denoiser.path)
+    network = model.module(model.architecture.image_side.path)
     changes, fired, attention = [], [], []
     for start in progress(range(0, len(cells), rows), "inside"):
         batch = cells[start : start + rows]
         before, after = (_Look(model, measured, followed) for _ in range(2))
-        with taped(denoiser) as tape:
+        with taped(network) as tape:
             before.at(batch, sampling)
-        with model.edited(edit), replayed(denoiser, tape):
+        with model.edited(edit), replayed(network, tape):
             after.at(batch, sampling)
         changes += _changes(before.activations, after.activations)
         fired.append((before.fired, after.fired))
@@ -106,7 +106,7 @@ def inside(
 def untouched(change: pd.DataFrame) -> str:
     """A sentence where an edit changes nothing inside the network, "" where it does; takes `Inside.change`.
 
-    Edits of guidance are such: they may change what the denoiser hands over, which is the site `….out`, and no more.
+    Edits of guidance are such: they may change what comes out of the network, which is the site `….out`, and no more.
     """
     out = change["site"].str.endswith(".out")
     within, handed_over = change.loc[~out, "relative"], change.loc[out, "relative"]

@@ -32,7 +32,7 @@ def name_sae(
     `factors` is a bool DataFrame, one row per prompt, one column per factor. At a picture's site, a picture is made for
     every prompt. `word` is the word on which a feature's mean activation is largest. A feature is called after its
     factor, with the word if that is another ("fox (vixen)"); after the word alone if it detects no factor with an F₁ of
-    ½ or more; and not at all ("") at a denoiser site then.
+    ½ or more; and not at all ("") at a picture site then.
     """
     check_origin(sae, model)
     check_factors(factors, prompts, seed)

@@ -1,4 +1,4 @@
-"""Prompts as the denoiser receives them, and as people read them."""
+"""Prompts as the picture side receives them, and as people read them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

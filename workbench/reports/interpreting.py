@@ -76,7 +76,7 @@ def _edges(
     seeds: Sequence[int],
     progress: Progress,
 ) -> pd.DataFrame:
-    """What these text features feed among the denoiser's features that fire most on the prompts: the strongest edges,
+    """What these text features feed among the picture's features that fire most on the prompts: the strongest edges,
     with the names of both ends."""
     source, target = map(open_sae, folders)
     loudness = feature_scores(model, site_of(target, model), dictionary_on(target, model), prompts).mean(dim=0)

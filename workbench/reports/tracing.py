@@ -11,7 +11,7 @@ from workbench.reports.references import STUDIES
 from workbench.reports.report import chart, write_report
 from workbench.studies.traced import TraceResult
 
-PARTS = {"token": "In the text", "step": "In the denoiser"}
+PARTS = {"token": "In the text", "step": "In the picture"}
 
 
 def trace_report(result: TraceResult, path: Path | str) -> Path:
@@ -24,7 +24,7 @@ def trace_report(result: TraceResult, path: Path | str) -> Path:
 
 
 def _charts(table: pd.DataFrame) -> dict[str, tuple[Markup, Markup]]:
-    """For text and denoiser, what is there of them: the map of the trace and that of its control."""
+    """For text and picture, what is there of them: the map of the trace and that of its control."""
     control = table.assign(restored=table["control"], low=table["control_low"], high=table["control_high"])
     in_text = table["step"].isna()
     found = {}

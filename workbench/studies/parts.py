@@ -7,7 +7,7 @@ A part of x has coordinates a(x) along some rows D, and c(x) = a(x) D is what it
     (1)  x′ = x + s t (a° − a(x)) D           t the dose, s the scale (1, but for controls of equal norm)
 a° is what the part is moved to: 0 (an ablation of features); the mean over the same sentence with other words (mean
 ablation); or what it is in the sentence that names the concept (a patch). A text prompt is known by its token ids and
-has an a° of its own; in the denoiser there is one for each timestep.
+has an a° of its own; on the picture side there is one for each timestep.
 """
 
 from collections.abc import Mapping
@@ -126,6 +126,6 @@ def _targets(
     if clock.token_ids is not None:
         same = (clock.token_ids[rows][:, None] == keys).all(dim=-1)
     else:
-        assert clock.timestep is not None, "a denoiser call has a timestep"
+        assert clock.timestep is not None, "an image call has a timestep"
         same = torch.eq(keys, clock.timestep).expand(len(a), -1)
     return to[same.int().argmax(dim=1)], same.any(dim=1)

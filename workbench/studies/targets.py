@@ -2,7 +2,7 @@
 
     necessary, specific    features: 0. All else: the mean over the same sentence with each other word of the study
     sufficient             what the part is in the same sentence with the concept's name
-In the denoiser a picture has no sentence of its own, so there these are means over all prompts, one for each timestep.
+A picture has no sentence of its own, so there these are means over all prompts, one for each timestep.
 """
 
 import torch
@@ -16,7 +16,7 @@ from workbench.studies.parts import Part, Target
 
 
 def target(part: Part, study: Study, observer: Observer) -> Target:
-    """a° for every prompt of the study (text) or every timestep (denoiser)."""
+    """a° for every prompt of the study (text) or every timestep (picture)."""
     if study.claim != "sufficient" and part.features is not None:
         return Target()
     if observer.sees_sentences(part.site):

@@ -8,7 +8,7 @@ and noise; ε are the predictions.
 the pixels and the observed steps stands in each norm. The control patches the activation of a third word: whatever
 moves the prediction without carrying the concept restores nothing.
 
-In text sites a patch is a part of the sentence (`TOKENS`), in denoiser sites a step of the denoising.
+In text sites a patch is a part of the sentence (`TOKENS`), in picture sites a step of the denoising.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -72,7 +72,7 @@ def trace(
     """Traces `word` through `sites`. Prompt i is corrupted by word i of `others`, going round, and its control is the
     next one, so that two others at least are needed; `steps` evenly spaced steps of the denoising are compared.
 
-    A row for each site and part of the sentence (text; step is NaN), or for each site and step (denoiser; token is
+    A row for each site and part of the sentence (text; step is NaN), or for each site and step (picture; token is
     ""). `restored` (1) with low and high (95 %, bootstrap over prompts), and the same of the control. SD1, SD2, SDXL.
     """
     if len(dict.fromkeys(others)) < 2:

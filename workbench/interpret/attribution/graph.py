@@ -1,6 +1,6 @@
-"""Features → features: which features of a denoiser site each feature of a text site feeds.
+"""Features → features: which features of a picture site each feature of a text site feeds.
 
-A source i (text) is ablated, and the mean activation m of each target j (denoiser) is compared, at equal latents:
+A source i (text) is ablated, and the mean activation m of each target j (picture) is compared, at equal latents:
     (1)  w_ij = mean over rows of m_j − m_j(without i)          positive: i feeds j; negative: i holds j down
 The control takes out of the same tokens as much of another direction: z_i r with a random r as long as i's decoder row.
 An edge is kept only where |w_ij| is larger than whatever any control did to the same target.
@@ -45,7 +45,7 @@ def feature_graph(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> pd.DataFrame:
-    """The edges from some features of a text SAE to some of a denoiser SAE, the strongest first.
+    """The edges from some features of a text SAE to some of a picture SAE, the strongest first.
 
     Columns: source, target (features), weight (1) in the target's units, share (of the
     target's mean activation with or without the source, whichever is more: in [−1, 1]), low, high (95 % of the weight,

@@ -1,4 +1,4 @@
-"""Features → pixels: where in a picture and when in its making the features of a denoiser site fire."""
+"""Features → pixels: where in a picture and when in its making the features of a picture site fire."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from workbench.models.diffusion.sampling import pair
 
 
 class FeaturePictures(NamedTuple):
-    """Pictures, the timestep of each denoiser call, and the activations there, in the features' own units."""
+    """Pictures, the timestep of each image call, and the activations there, in the features' own units."""
 
     images: UInt8[np.ndarray, "n image_height image_width 3"]
     timesteps: Float[np.ndarray, " steps"]
