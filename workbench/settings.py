@@ -5,6 +5,7 @@ from math import isfinite
 from typing import Any
 
 from saes.errors import WorkbenchError, unknown_name
+from saes.plain import plain
 
 Setting = bool | int | float | str
 
@@ -18,7 +19,7 @@ def settled(declared: Mapping[str, Setting], given: Mapping[str, Any]) -> dict[s
 
     Returns:
         A value for each declared name, in the declared order, of the declared type (a whole number becomes a float
-        where one is due).
+        where one is due, a number of numpy Python's own).
 
     Raises:
         WorkbenchError: A name is not declared, a value is of another type, or a number is not finite.
@@ -31,6 +32,7 @@ def settled(declared: Mapping[str, Setting], given: Mapping[str, Any]) -> dict[s
 
 
 def _typed(name: str, value: Any, kind: type) -> Any:
+    value = plain(value)
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind or (isinstance(value, float) and not isfinite(value)):

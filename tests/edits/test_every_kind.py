@@ -113,11 +113,22 @@ def test_empty_tensors_unsayable_settings_and_a_text_for_concepts_are_refused(ed
     edit = edits[kind]
     with pytest.raises(WorkbenchError, match="empty tensor"):
         replace(edit, tensors={**edit.tensors, "nothing": torch.empty(0)})
-    for unsaid in (object(), {"deep": [np.int64(3)]}, {3: "a number for a name"}):
+    for unsaid in (object(), {"deep": [torch.ones(())]}, {3: "a number for a name"}):
         with pytest.raises(WorkbenchError, match="JSON cannot say"):
             replace(edit, settings={**edit.settings, "s": unsaid})
     with pytest.raises(WorkbenchError, match="are one text"):
         replace(edit, concepts="fox")
+
+
+@pytest.mark.parametrize("kind", LEAVES)
+def test_numbers_out_of_a_table_are_numbers(edits, kind, tmp_path):
+    told = {"strength": np.float32(-1), "features": [np.int64(3)], "deep": {"on": np.bool_(True)}, "word": np.str_("a")}
+    edit = replace(edits[kind], settings={**edits[kind].settings, **told})
+    edit.save(tmp_path / "edit")
+    read = load_edit(tmp_path / "edit")
+    assert read.settings == edit.settings == {
+        **edits[kind].settings, "strength": -1.0, "features": [3], "deep": {"on": True}, "word": "a"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from torch import Tensor
 
 from saes.errors import WorkbenchError
+from saes.plain import plain
 from workbench.edits.checks import check_settings, check_tensors
 from workbench.edits.edit import Edit, Summary, check_fingerprint, html_table, named
 from workbench.edits.files import read_edit, typed, write_edit
@@ -50,6 +51,8 @@ class EditFields(ABC):
         if isinstance(self.concepts, str):
             raise WorkbenchError(f"The concepts {self.concepts!r} are one text.", f"Give a list: [{self.concepts!r}].")
         object.__setattr__(self, "concepts", tuple(self.concepts))
+        if isinstance(self.settings, Mapping):
+            object.__setattr__(self, "settings", plain(self.settings))
         check_settings(self.settings, named(self))
         check_tensors(self.tensors, named(self))
 
