@@ -7,17 +7,23 @@ from torch.testing import assert_close
 from saes.errors import WorkbenchError
 from tests.tiny_pipelines import save_tiny
 from workbench.concepts import Concept
-from workbench.erasure.trce import TRCE, Models, amplified, is_trained, kept_prompts, triplet
+from workbench.erasure.trce import TRCE, Models, Places, amplified, is_trained, kept_prompts, triplet
 from workbench.fitting.copies import denoiser_parameters, own_denoiser
 from workbench.fitting.embedding import embed
 from workbench.fitting.pairs import Pair, safe_pairs
-from workbench.fitting.trajectories import trajectories
+from workbench.fitting.trajectories import Partway, trajectories
 from workbench.models import load
 from workbench.testing.state import state_of
 
 FOX = Concept("fox", anchor="cat", synonyms=["zebra"], retain=["dog"], templates=["a photo of a {}", "{} by"])
 BLANK = Concept("fox", captions=["a red bear", "a dog"], templates=["a red bear by {}"], implied=["a dog of red"])
 SMALL = {"trajectories": 2, "unconditional": 3, "epochs": 2, "steps": 4, "early": 2, "keep_batch": 2}
+
+
+@pytest.fixture(scope="module", params=["sd1", "sd2", "sdxl"])  # sd2 predicts v
+def exact(request, tiny):
+    """Tiny models in float64."""
+    return load(tiny(request.param).folder, device="cpu", dtype=torch.float64)
 
 
 def weights(model):
@@ -38,7 +44,7 @@ def gathered(model, concept):
 def noisy(twin, seed):
     generator = torch.Generator().manual_seed(seed)
     for weight in denoiser_parameters(twin).values():
-        weight.data += 0.05 * torch.randn(weight.shape, generator=generator)
+        weight.data += 0.05 * torch.randn(weight.shape, generator=generator).to(weight)
     return twin
 
 
@@ -110,49 +116,59 @@ def test_one_and_the_same_prompt_gives_the_margin_and_no_gradient():
     u = torch.ones(4, requires_grad=True)
     value = triplet(u, torch.full((4,), 2.0), torch.full((4,), 2.0), 1.0, 0.01)
     value.backward()
-    assert_close(value.item(), 0.01) and not u.grad.any()
+    assert_close(value.item(), 0.01)
+    assert not u.grad.any()
     assert_close(amplified(torch.tensor(2.0), torch.tensor(1.0), 15.0), torch.tensor(17.0))
 
 
-@pytest.mark.parametrize("kind", ["sd1", "sd2", "sdxl"])  # sd2 predicts v
-def test_the_loss_of_a_step_is_that_of_the_paper_in_noise_space(tiny, kind):
-    model, t, pair, method = tiny(kind), 600, Pair("a fox", "a red dog"), TRCE(margin=0.3, beta=2.0)
-    models = three_models(model)
-    x, x_u = model.noise([0]), model.noise([1, 2])
-    got = method.loss(models, x, x_u, t, pair)
+def test_the_loss_of_a_step_is_that_of_the_paper_in_noise_space(exact):
+    """(3) to (7) written out with a pass for every latent, and for v-prediction ε = √ᾱ v + √(1−ᾱ) x; the latents of (6)
+    are at timesteps of their own, before and after that of (5)."""
+    method, t, times = TRCE(margin=0.3, beta=2.0), 600, [20, 900]
+    models, x, x_u = three_models(exact), exact.noise([0]).double(), exact.noise([1, 2]).double()
+    got = method.loss(models, Partway(x, t), Places(x_u, torch.tensor(times)), Pair("a fox", "a red dog"))
 
-    alpha = model.pipe.scheduler.alphas_cumprod[t]
-    words = {"m": model.encode("a fox"), "s": model.encode("a red dog"), "0": model.encode("", role="uncond")}
+    words = {"m": exact.encode("a fox"), "s": exact.encode("a red dog"), "0": exact.encode("", role="uncond")}
 
-    def eps(which, latents, c):
+    def eps(which, latents, c, time=t):
         with torch.no_grad():
-            raw = which.noise_prediction(latents, t, words[c])
-        return alpha.sqrt() * raw + (1 - alpha).sqrt() * latents if kind == "sd2" else raw
+            raw = which.noise_prediction(latents, time, words[c])
+        alpha = exact.pipe.scheduler.alphas_cumprod[time].double()
+        return alpha.sqrt() * raw + (1 - alpha).sqrt() * latents if exact.kind == "sd2" else raw
 
-    f_s, f_m = (16 * eps(model, x, c) - 15 * eps(model, x, "0") for c in ("s", "m"))
+    f_s, f_m = (16 * eps(exact, x, c) - 15 * eps(exact, x, "0") for c in ("s", "m"))
     terms = [
         torch.relu(2 * (((u - f_s) ** 2).mean() - ((u - f_m) ** 2).mean() + 0.3))
         for u in (eps(models.student, x, "m"), eps(models.student, x, "0"))
     ]
-    keep = ((eps(models.student, x_u, "0") - eps(models.kept, x_u, "0")) ** 2).mean()
-    assert_close(got.item(), (sum(terms) / 2 + 100 * keep).item(), rtol=1e-3, atol=1e-4)
+    each = [(x_u[[i]], time) for i, time in enumerate(times)]
+    apart = [(eps(models.student, one, "0", time) - eps(models.kept, one, "0", time)) ** 2 for one, time in each]
+    keep = torch.cat(apart).mean()
+    assert_close(got.item(), (sum(terms) / 2 + 100 * keep).item(), rtol=1e-10, atol=0)
     assert min(terms) > 0 and 100 * keep > 0.01
 
 
 def test_training_compares_the_unedited_model_with_stage_1_at_latents_of_their_own_time(tiny_sd1, monkeypatch):
-    """Stage 1 in the place of the unedited model, or a latent with another step's time, would be another method."""
+    """Stage 1 in the place of the unedited model, or a latent with another step's time, would be another method; and so
+    would be one that keeps early steps alone, which are all that it erases on."""
     made, seen = [], []
     paths, loss = TRCE.paths, TRCE.loss
     monkeypatch.setattr(TRCE, "paths", lambda *given: made.append((given[2], paths(*given))) or made[0][1])
     monkeypatch.setattr(TRCE, "loss", lambda *given: seen.append(given[1:]) or loss(*given))
     stage_1 = TRCE(stages="1").fit(tiny_sd1, [FOX])
-    TRCE(lr=1e-30, **SMALL).fit(tiny_sd1, [FOX])
+    TRCE(lr=1e-30, **(SMALL | {"epochs": 10})).fit(tiny_sd1, [FOX])
     chosen, (unsafe, empty) = made[0]
-    assert len(seen) == 4 and set(chosen) <= set(safe_pairs(FOX))
-    for models, x, x_u, t, pair in seen:
+    assert len(seen) == 20 and set(chosen) <= set(safe_pairs(FOX))
+    assert len(unsafe.timesteps) == 2 and len(empty.timesteps) == 4, "early steps, and all"
+    kept = [set(places.timesteps.tolist()) for _, _, places, _ in seen]
+    assert set().union(*kept) == set(empty.timesteps) > {t for _, (_, t), _, _ in seen} == set(unsafe.timesteps)
+    assert any(len(times) > 1 for times in kept), "a step of its own for each latent"
+    for models, (x, t), (x_u, times), pair in seen:
         k = unsafe.timesteps.index(t)
         assert pair in [chosen[i] for i in range(2) if torch.equal(unsafe.latents[i, k], x[0])]
-        assert all(any(torch.equal(one, other) for other in empty.latents[:, k]) for one in x_u)
+        for one, time in zip(x_u, times.tolist(), strict=True):
+            k = empty.timesteps.index(time)
+            assert any(torch.equal(one, other) for other in empty.latents[:, k])
         assert models.base is tiny_sd1
         for name in stage_1.names:
             expected = tiny_sd1.parameter(name) + stage_1.delta(name)
@@ -169,10 +185,12 @@ def test_kept_are_retained_words_in_their_templates_captions_and_the_empty_promp
 def test_before_training_nothing_has_been_lost_yet(tiny_sd1):
     """The reference of (6) is stage 1, where training starts; the same loss with another student is larger."""
     kept = noisy(own_denoiser(tiny_sd1), 1)
-    x, x_u, same = tiny_sd1.noise([0]), tiny_sd1.noise([1]), Pair("a fox", "a fox")
-    start = TRCE().loss(Models(tiny_sd1, kept, own_denoiser(kept)), x, x_u, 600, same).item()
-    other = TRCE().loss(Models(tiny_sd1, kept, noisy(own_denoiser(kept), 2)), x, x_u, 600, same).item()
-    assert_close(start, 0.01, rtol=1e-3, atol=1e-5) and other > 0.02
+    same = Pair("a fox", "a fox")
+    places = Partway(tiny_sd1.noise([0]), 600), Places(tiny_sd1.noise([1]), torch.tensor([300]))
+    start = TRCE().loss(Models(tiny_sd1, kept, own_denoiser(kept)), *places, same).item()
+    other = TRCE().loss(Models(tiny_sd1, kept, noisy(own_denoiser(kept), 2)), *places, same).item()
+    assert_close(start, 0.01, rtol=1e-3, atol=1e-5)
+    assert other > 0.02
 
 
 def test_a_step_of_no_length_leaves_stage_1_and_no_step_touches_the_model(tiny_sd1):
@@ -191,10 +209,9 @@ def test_training_brings_the_early_predictions_nearer_to_the_safe_ones(tiny_sd1)
     with tiny_sd1.edited(edit):
         student = own_denoiser(tiny_sd1)
     path = trajectories(tiny_sd1, ["a photo of a fox"], [9], steps=4, seen=2, guidance_scale=3.0)
-    pair, x, x_u = Pair("a photo of a fox", "a photo of a cat"), path.latents[:, 0], tiny_sd1.noise([1])
-    before, after = (
-        method.loss(Models(tiny_sd1, tiny_sd1, one), x, x_u, path.timesteps[0], pair) for one in (tiny_sd1, student)
-    )
+    pair, first = Pair("a photo of a fox", "a photo of a cat"), Partway(path.latents[:, 0], path.timesteps[0])
+    places = Places(tiny_sd1.noise([1]), torch.tensor([300]))
+    before, after = (method.loss(Models(tiny_sd1, tiny_sd1, one), first, places, pair) for one in (tiny_sd1, student))
     assert after < 0.8 * before
 
 

@@ -10,12 +10,14 @@ an amplified unsafe one; ε is the unedited model, ε₁ that of stage 1, both f
     (3)  f_c = ε(c) + g [ε(c) − ε(∅)]
     (4)  ℓ(u) = max(0, β (mean‖u − f_safe‖² − mean‖u − f_unsafe‖² + γ))
     (5)  L_erase = ½ [ℓ(ε̂(x, c_unsafe)) + ℓ(ε̂(x, ∅))]
-    (6)  L_keep = mean‖ε̂(x_u, ∅) − ε₁(x_u, ∅)‖²,  x_u from trajectories of the empty prompt
+    (6)  L_keep = mean‖ε̂(x_u, ∅) − ε₁(x_u, ∅)‖²,  x_u from trajectories of the empty prompt, each at a step of its own
     (7)  L = L_erase + κ L_keep
-All in noise space, for any prediction type. Where they differ, the official code (0da9b71) is followed, not the paper:
-1/N in (1), ε(c) before the bracket of (3), and η = preserve_scale², which the code multiplies twice. Its slips are not:
-end-of-text is found by token ids, not by counting words; a latent has its own timestep, and (6) the timestep of (5);
-gradients do not pile up over the training (`accumulate` brings that back).
+(5) sees early steps alone, (6) all of them: what (5) teaches acts at every step, and only (6) holds the late ones. All
+in noise space, for any prediction type. Where they differ, the official code (0da9b71) is followed, not the paper: 1/N
+in (1), ε(c) before the bracket of (3), and η = preserve_scale², which the code multiplies twice. Its slips are not:
+end-of-text is found by token ids, not by counting words; a latent has its own timestep, where the code stores latents
+one step late and jitters the timesteps of (6); gradients do not pile up over the training (`accumulate` brings that
+back). Unsafe trajectories are of all unsafe sentences, the code's of "a photo of …" alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +26,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from annotated_types import Ge, Gt
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 from typing_extensions import Doc
 
@@ -41,7 +43,7 @@ from workbench.fitting.plan import Plan
 from workbench.fitting.players import KeptGradients, Player, check_precision, generator_of
 from workbench.fitting.rows import ends_of_text, last_subject, refuse_same_tokens
 from workbench.fitting.training import train
-from workbench.fitting.trajectories import Trajectories, trajectories
+from workbench.fitting.trajectories import Partway, Trajectories, trajectories
 from workbench.models import Diffusion
 from workbench.models.capabilities import CROSS_ATTENTION, NOISE_SCHEDULE
 from workbench.models.diffusion.architecture import Latents
@@ -53,11 +55,14 @@ from workbench.papers import Reference
 class TRCE(ErasureMethod):
     """Maps the end of unsafe prompts to safe ones, then steers early denoising. One `WeightEdit` of both stages.
 
+    Each stage is a method of its own too: `stages="1"` solves, in seconds and without pictures, `stages="2"` steers.
     Unsafe and safe sentences come from `workbench.fitting.pairs`: with no anchor, give captions of harmless pictures.
     Kept are the concepts' retained words in their templates, `captions`, and the empty prompt.
     """
 
-    stages: Annotated[Literal["both", "1", "2"], Doc("Stage 2 alone starts from the unedited model.")] = "both"
+    stages: Annotated[
+        Literal["both", "1", "2"], Doc("Both, or one alone; stage 2 alone starts from the unedited model.")
+    ] = "both"
     contexts: Annotated[int, Ge(1), Doc("Captions in which each wording without an anchor is put.")] = 15
     preserve_scale: Annotated[
         float, Ge(0), Doc("√η; measured, for a few kept prompts: the code has 0.01 to 0.02 for 30,000 captions.")
@@ -68,7 +73,7 @@ class TRCE(ErasureMethod):
     trajectories: Annotated[int, Ge(1), Doc("Of unsafe prompts.")] = 100
     unconditional: Annotated[int, Ge(1), Doc("Of the empty prompt (2,000 in the code).")] = 100
     steps: Annotated[int, Ge(1), Doc("Of a whole trajectory.")] = 50
-    early: Annotated[int, Ge(1), Doc("Of these steps, the first that are trained on.")] = 25
+    early: Annotated[int, Ge(1), Doc("Of these steps, the first, on which (5) erases; (6) keeps all.")] = 25
     guidance_scale: Annotated[float, Doc("Of the trajectories.")] = 3.0
     epochs: Annotated[int, Ge(1), Doc("Over the trajectories, one a step.")] = 3
     lr: Annotated[
@@ -78,7 +83,7 @@ class TRCE(ErasureMethod):
     beta: Annotated[float, Doc("β of (4): scales the loss that erases.")] = 1.0
     margin: Annotated[float, Doc("γ: how much nearer to safe than to unsafe is enough.")] = 0.01
     keep_scale: Annotated[float, Ge(0), Doc("κ: weight of (6), which keeps.")] = 100.0
-    keep_batch: Annotated[int, Ge(1), Doc("Latents a step for (6).")] = 4
+    keep_batch: Annotated[int, Ge(1), Doc("Latents of (6) in each training step, each at a step of its own.")] = 4
     accumulate: Annotated[bool, Doc("Never zero the gradients, as the official code.")] = False
 
     name: ClassVar[str] = "trce"
@@ -90,7 +95,7 @@ class TRCE(ErasureMethod):
     )
     family: ClassVar[str] = "closed form"
     supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, NOISE_SCHEDULE}, needs=("retain|captions",))
-    cost: ClassVar[str] = "stage 1 seconds; stage 2 minutes: 200 images half made, 300 training steps"
+    cost: ClassVar[str] = "stage 1 seconds; stage 2 minutes: 100 images, 100 half made, 300 training steps"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -161,9 +166,8 @@ class TRCE(ErasureMethod):
         def loss_of(step: int, generator: torch.Generator) -> Tensor:
             i = step % self.trajectories
             k = int(torch.randint(self.early, (), generator=generator))
-            drawn = torch.randint(self.unconditional, (self.keep_batch,), generator=generator)
-            x, x_u = (part.to(model.device) for part in (paths[0].latents[[i], k], paths[1].latents[drawn, k]))
-            return self.loss(models, x, x_u, paths[0].timesteps[k], chosen[i])
+            seen = Partway(paths[0].latents[[i], k].to(model.device), paths[0].timesteps[k])
+            return self.loss(models, seen, self.anywhere(paths[1], model, generator), chosen[i])
 
         trained = denoiser_parameters(models.student, is_trained)
         plan = Plan(steps=self.epochs * self.trajectories, lr=self.lr)
@@ -175,32 +179,45 @@ class TRCE(ErasureMethod):
     def paths(
         self, model: Diffusion, chosen: Sequence[Pair], seeds: Sequence[int], progress: Progress
     ) -> tuple[Trajectories, Trajectories]:
-        """Trajectories of the unedited model: of the unsafe sentences, and of the empty prompt."""
+        """Trajectories of the unedited model: the early part of the unsafe sentences', all of the empty prompt's."""
         cut = len(chosen)
         unsafe = trajectories(
             model, [pair.unsafe for pair in chosen], seeds[:cut], steps=self.steps, seen=self.early,
             guidance_scale=self.guidance_scale, progress=progress, label="unsafe trajectories",
         )  # fmt: skip
         empty = trajectories(
-            model, [""] * len(seeds[cut:]), seeds[cut:], steps=self.steps, seen=self.early, role="uncond",
+            model, [""] * len(seeds[cut:]), seeds[cut:], steps=self.steps, seen=self.steps, role="uncond",
             progress=progress, label="unconditional trajectories",
         )  # fmt: skip
         return unsafe, empty
 
-    def loss(
-        self, models: "Models", x: Latents, x_u: Float[Tensor, "batch channels height width"], t: int, pair: Pair
-    ) -> Float[Tensor, ""]:
-        """(7) at one latent of an unsafe trajectory and a batch of unconditional ones, all at timestep t."""
+    def anywhere(self, empty: Trajectories, model: Diffusion, generator: torch.Generator) -> "Places":
+        """Latents of unconditional trajectories for (6), each at a step drawn from all of them."""
+        n, steps = empty.latents.shape[:2]
+        i = torch.randint(n, (self.keep_batch,), generator=generator)
+        k = torch.randint(steps, (self.keep_batch,), generator=generator)
+        return Places(empty.latents[i, k].to(model.device), torch.tensor(empty.timesteps)[k])
+
+    def loss(self, models: "Models", seen: Partway, kept: "Places", pair: Pair) -> Float[Tensor, ""]:
+        """(7) at one latent of an unsafe trajectory and a batch of unconditional ones, each with its own timestep."""
+        (x, t), (x_u, times) = seen, kept
         words, none = models.base.encode([pair.safe, pair.unsafe]), models.base.encode("", role="uncond")
         with torch.no_grad():
             safe, unsafe = models.base.predicted_noise(x.expand(2, -1, -1, -1), t, words)
             blank = models.base.predicted_noise(x, t, none)[0]
             f_safe, f_unsafe = (amplified(one, blank, self.amplification) for one in (safe, unsafe))
-            before = models.kept.predicted_noise(x_u, t, none)
+            before = models.kept.predicted_noise(x_u, times, none)
         steered = models.student.predicted_noise(x.expand(2, -1, -1, -1), t, together([words.row(1), none]))
         erase = sum(triplet(one, f_safe, f_unsafe, self.beta, self.margin) for one in steered) / 2  # (5)
-        keep = (models.student.predicted_noise(x_u, t, none) - before).square().mean()  # (6)
+        keep = (models.student.predicted_noise(x_u, times, none) - before).square().mean()  # (6)
         return erase + self.keep_scale * keep  # (7)
+
+
+class Places(NamedTuple):
+    """Latents of trajectories of the empty prompt, and the timestep of each."""
+
+    latents: Latents
+    timesteps: Int64[Tensor, " rows"]  # on the CPU
 
 
 class Models(NamedTuple):

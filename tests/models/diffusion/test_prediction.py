@@ -26,13 +26,14 @@ def test_equation_3_gives_back_the_noise_that_was_put_in():
     assert_close(noise_of_velocity(noise - x0, 0.7 * x0 + 0.3 * noise, 0.3), noise)
 
 
+@pytest.mark.parametrize("timestep", [350, torch.tensor([20, 900])])
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
-def test_noise_is_found_by_the_schedulers_own_definition(kind):
-    scheduler, timestep = DDIMScheduler(prediction_type=kind), torch.tensor([350, 350])
+def test_noise_is_found_by_the_schedulers_own_definition(kind, timestep):
+    scheduler, times = DDIMScheduler(prediction_type=kind), torch.as_tensor(timestep).expand(2)
     x0, noise = problem()
-    latents = scheduler.add_noise(x0, noise, timestep)
-    predicted = {"epsilon": noise, "sample": x0, "v_prediction": scheduler.get_velocity(x0, noise, timestep)}[kind]
-    assert_close(to_noise(scheduler, predicted, latents, 350), noise, atol=1e-5, rtol=1e-5)
+    latents = scheduler.add_noise(x0, noise, times)
+    predicted = {"epsilon": noise, "sample": x0, "v_prediction": scheduler.get_velocity(x0, noise, times)}[kind]
+    assert_close(to_noise(scheduler, predicted, latents, timestep), noise, atol=1e-5, rtol=1e-5)
 
 
 def test_noise_of_a_flow_is_found_by_the_schedulers_own_definition():
@@ -40,7 +41,8 @@ def test_noise_of_a_flow_is_found_by_the_schedulers_own_definition():
     x0, noise = problem()
     timestep = scheduler.timesteps[300:301]
     latents = scheduler.scale_noise(x0, timestep, noise)
-    assert_close(to_noise(scheduler, noise - x0, latents, float(timestep)), noise, atol=1e-5, rtol=1e-5)
+    for time in (float(timestep), timestep.expand(2)):
+        assert_close(to_noise(scheduler, noise - x0, latents, time), noise, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("timestep", [350, torch.tensor([0, 999])])

@@ -14,7 +14,7 @@ from workbench.models.architecture import Defaults
 from workbench.models.diffusion import autoencoder
 from workbench.models.diffusion.architecture import DiffusionArchitecture, Latents, Reads
 from workbench.models.diffusion.guiding import Branch, Guiding, guided
-from workbench.models.diffusion.prediction import to_noise
+from workbench.models.diffusion.prediction import Time, to_noise
 from workbench.models.diffusion.sampling import Cell, draw, pair
 from workbench.models.encoding import Encoding
 from workbench.models.images import Images
@@ -111,7 +111,8 @@ class Diffusion(Model):
             ]
 
     def noise_prediction(self, latents: Latents, timestep: int | float | Tensor, encoding: Encoding) -> Latents:
-        """The denoiser's raw output, without guidance, for latents as it sees them, at one timestep (0 … 1000).
+        """The denoiser's raw output, without guidance, for latents as it sees them, at one timestep (0 … 1000) for all
+        rows, or one for each.
 
         What it predicts (noise, v, or a velocity) depends on the model; `to_noise` turns it into noise. An encoding
         of one row stands for all latents.
@@ -122,11 +123,11 @@ class Diffusion(Model):
         with self.wiring.calls.announced("image", rows.roles, rows.prompts):
             return self.architecture.predict(latents, time, rows)
 
-    def to_noise(self, prediction: Latents, latents: Latents, timestep: int | float) -> Latents:
+    def to_noise(self, prediction: Latents, latents: Latents, timestep: Time) -> Latents:
         """The noise that a raw prediction stands for. Methods that work with noise go through this."""
         return to_noise(self.pipe.scheduler, prediction, latents, timestep)
 
-    def predicted_noise(self, latents: Latents, timestep: int | float, encoding: Encoding) -> Latents:
+    def predicted_noise(self, latents: Latents, timestep: Time, encoding: Encoding) -> Latents:
         """The noise that the model sees in the latents, whatever its denoiser is trained to predict."""
         return self.to_noise(self.noise_prediction(latents, timestep, encoding), latents, timestep)
 

@@ -44,13 +44,18 @@ def aim(scheduler: Any, x0: Latents, noise: Latents, timestep: Time) -> Latents:
 
 def _shares(scheduler: Any, timestep: Time, like: Latents) -> tuple[Tensor, Tensor]:
     """The factors of picture and noise, √ᾱ and √(1−ᾱ), or 1−σ and σ; a column each where every row has its time."""
-    time = torch.as_tensor(timestep, dtype=torch.float64)[..., None, None, None].cpu()
+    time = _columns(timestep)
     if "prediction_type" not in scheduler.config:
         sigma = time / scheduler.config.num_train_timesteps
         return (1 - sigma).to(like), sigma.to(like)
     known = scheduler.alphas_cumprod
     alpha_bar = known[time.round().long()].to(torch.promote_types(known.dtype, like.dtype))
     return alpha_bar.sqrt().to(like), (1 - alpha_bar).sqrt().to(like)
+
+
+def _columns(timestep: Time) -> Tensor:
+    """In float64 on the CPU, as a factor of latents: one, or one for each row."""
+    return torch.as_tensor(timestep, dtype=torch.float64)[..., None, None, None].cpu()
 
 
 def noise_of_v(v: Latents, latents: Latents, alpha_bar: Tensor) -> Latents:
@@ -68,12 +73,13 @@ def noise_of_velocity(velocity: Latents, latents: Latents, sigma: float | Tensor
     return latents + (1 - sigma) * velocity  # (3)
 
 
-def to_noise(scheduler: Any, prediction: Latents, latents: Latents, timestep: int | float) -> Latents:
+def to_noise(scheduler: Any, prediction: Latents, latents: Latents, timestep: Time) -> Latents:
     """The noise that a raw prediction at this timestep (0 … 1000) stands for, by the scheduler's own configuration."""
     kind = scheduler.config.get("prediction_type", "flow")
     if kind == "epsilon":
         return prediction
     if kind == "flow":
-        return noise_of_velocity(prediction, latents, timestep / scheduler.config.num_train_timesteps)
-    alpha_bar = scheduler.alphas_cumprod[round(timestep)].to(prediction)
+        sigma = _columns(timestep) / scheduler.config.num_train_timesteps
+        return noise_of_velocity(prediction, latents, sigma.to(prediction))
+    alpha_bar = scheduler.alphas_cumprod[_columns(timestep).round().long()].to(prediction)
     return (noise_of_v if kind == "v_prediction" else noise_of_sample)(prediction, latents, alpha_bar)
