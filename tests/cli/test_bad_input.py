@@ -1,5 +1,6 @@
 """Bad input gets one clear sentence with a remedy and exit code 1, and leaves what was there as it was."""
 
+import math
 import os
 import re
 import shutil
@@ -7,12 +8,87 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from workbench.cli.main import main
 
+Damage = Callable[[Path, Path], object]  # the folder of the fixture, and where to put the damaged thing
+
+
+def written(text: str) -> Damage:
+    return lambda _, path: path.write_text(text)
+
+
+def copied(name: str, change: Callable[[Path], object]) -> Damage:
+    """A copy of something that was made, changed."""
+
+    def damage(made: Path, path: Path) -> None:
+        change(shutil.copytree(made / name, path))
+
+    return damage
+
+
+def cut(pattern: str) -> Callable[[Path], object]:
+    """Takes the end away from the one file of that name."""
+
+    def change(folder: Path) -> None:
+        (found,) = folder.glob(pattern)
+        found.write_bytes(found.read_bytes()[:-20])
+
+    return change
+
+
+def renamed(pattern: str, suffix: str) -> Callable[[Path], object]:
+    def change(folder: Path) -> None:
+        (found,) = folder.glob(pattern)
+        found.rename(found.with_suffix(suffix))
+
+    return change
+
+
+def with_number(name: str, number: float) -> Callable[[Path], object]:
+    """Puts a number into the middle of a tensor of the denoiser."""
+
+    def change(folder: Path) -> None:
+        path = folder / "unet/diffusion_pytorch_model.safetensors"
+        tensors = load_file(path)
+        tensors[name].view(-1)[tensors[name].numel() // 2] = number
+        save_file(tensors, path, metadata={"format": "pt"})
+
+    return change
+
+
+def pickled_sae(_: Path, path: Path) -> None:
+    path.mkdir()
+    (path / "sae.pt").write_bytes(b"\x80\x04")
+
+
+def wide_sae(_: Path, path: Path) -> None:
+    """An autoencoder for 8 channels, which no text layer of the pipelines has."""
+    from sae_lens import StandardSAE, StandardSAEConfig
+
+    import saes
+
+    saes.save(StandardSAE(StandardSAEConfig(d_in=8, d_sae=16)), path, {"hook_name": "text.1"})
+
+
+DAMAGED: dict[str, Damage] = {  # what a command may name below {tmp}; made for the cases that do
+    "empty.txt": written("\n  \n"),
+    "typo.yaml": written("fox: {ancor: cat}\n"),
+    "store": copied("store", cut("shard-000000.safetensors")),
+    "sae": copied("sae", cut("sae_weights.safetensors")),
+    "edit": copied("edit", cut("tensors.safetensors")),
+    "model": copied("model", cut("unet/*.safetensors")),
+    "pickled": pickled_sae,
+    "pickled_model": copied("model", renamed("unet/*.safetensors", ".bin")),
+    "wide": wide_sae,
+    "nan_model": copied("model", with_number("conv_in.weight", math.nan)),
+    "infinite_model": copied("model", with_number("mid_block.attentions.0.proj_in.bias", math.inf)),
+}
 CASES = {  # what is wrong → the command, and what it must say; {made} is the folder of the fixture, {tmp} a fresh one
     "unknown model": ("sites tooy", "Unknown model 'tooy'. Did you mean 'toy'?"),
     "no pipeline": ("sites {made}/sae", "is no diffusers pipeline: it has no model_index.json. Give the folder"),
@@ -60,6 +136,14 @@ CASES = {  # what is wrong → the command, and what it must say; {made} is the 
         "tensors.safetensors is not a whole safetensors file .* Make it again",
     ),
     "truncated model": ("sites {tmp}/model", r"safetensors.*\. \w+"),
+    "NaN in a model": (
+        "sites {tmp}/nan_model",
+        r"weights in .*nan_model/unet hold NaN or infinity, in conv_in.weight\. Download or save the model again",
+    ),
+    "infinity in a model": (
+        "generate {tmp}/infinite_model fox --out {tmp}/new",
+        r"hold NaN or infinity, in mid_block.attentions.0.proj_in.bias\. Download",
+    ),
     "pickled SAE": (
         "find {made}/model {made}/fox.yaml --sae {tmp}/pickled",
         r"holds a pickle checkpoint \(sae.pt\), and opening one can run any code. Save it with sae-lens",
@@ -104,40 +188,20 @@ NOT_WRITABLE = {
 
 @pytest.fixture
 def tmp(made: Path, tmp_path: Path) -> Path:
-    """A folder with damaged copies."""
-    (tmp_path / "empty.txt").write_text("\n  \n")
+    """An empty folder with a file in it."""
     (tmp_path / "file").write_text("")
-    (tmp_path / "typo.yaml").write_text("fox: {ancor: cat}\n")
-    for name, cut in (("store", "shard-000000"), ("sae", "sae_weights"), ("edit", "tensors"), ("model", "unet/*")):
-        shutil.copytree(made / name, tmp_path / name)
-        (found,) = (tmp_path / name).glob(f"{cut}.safetensors")
-        found.write_bytes(found.read_bytes()[:-20])
-    (tmp_path / "pickled").mkdir()
-    (tmp_path / "pickled/sae.pt").write_bytes(b"\x80\x04")
-    shutil.copytree(made / "model", tmp_path / "pickled_model")
-    (weights,) = (tmp_path / "pickled_model/unet").glob("*.safetensors")
-    weights.rename(weights.with_suffix(".bin"))
     return tmp_path
-
-
-@pytest.fixture
-def wide(tmp: Path) -> None:
-    """An autoencoder for 8 channels, which no text layer of the pipelines has."""
-    from sae_lens import StandardSAE, StandardSAEConfig
-
-    import saes
-
-    saes.save(StandardSAE(StandardSAEConfig(d_in=8, d_sae=16)), tmp / "wide", {"hook_name": "text.1"})
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.usefixtures("wide")
 @pytest.mark.parametrize("case", CASES)
 def test_bad_input_gets_one_sentence_and_a_remedy(case, capsys, made, tmp):
     command, says = CASES[case]
+    for name in DAMAGED.keys() & re.findall(r"\{tmp\}/([\w.]+)", command):
+        DAMAGED[name](made, tmp / name)
     before = contents(made)
     code = main(command.format(made=made, tmp=tmp).split())
     shown = capsys.readouterr()

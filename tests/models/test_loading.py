@@ -67,6 +67,22 @@ def test_a_truncated_file_is_named(folder):
         load(folder)
 
 
+def test_numbers_that_overflow_in_half_precision_are_named_with_their_remedy(folder):
+    tensors = load_file(weights_of(folder))
+    tensors["conv_in.weight"][0, 0, 0, 0] = 1e5
+    save_file(tensors, weights_of(folder), metadata={"format": "pt"})
+    assert load(folder, device="cpu").pipe.unet.conv_in.weight.max() == 1e5
+    with pytest.raises(WorkbenchError, match=r"unet hold NaN or infinity, in conv_in.weight\. .* load it in float32"):
+        load(folder, device="cpu", dtype=torch.float16)
+
+
+def test_large_numbers_whose_sum_overflows_are_numbers(folder):
+    tensors = load_file(weights_of(folder))
+    tensors["conv_in.weight"].fill_(3e38)
+    save_file(tensors, weights_of(folder), metadata={"format": "pt"})
+    load(folder, device="cpu")
+
+
 def test_a_single_file_and_a_component_are_told_from_a_pipeline(folder):
     with pytest.raises(WorkbenchError, match="is a single file"):
         load(weights_of(folder))

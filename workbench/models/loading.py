@@ -24,8 +24,8 @@ def load(name: str | Path, device: str | torch.device | None = None, dtype: torc
     else float16 (bfloat16 for SD3 and Flux, whose values exceed float16). Weights are frozen: gradients flow through
     them, never into them. A folder may hold a `workbench.json` with `steps`, `guidance_scale` and `image_size`, which
     become the model's defaults.
-    Raises `WorkbenchError` for an unknown name or kind of pipeline, weights that are pickles or not whole, code in the
-    folder, and a download that fails.
+    Raises `WorkbenchError` for an unknown name or kind of pipeline, weights that are pickles, not whole or no numbers,
+    code in the folder, and a download that fails.
     """
     folder, place = find_folder(str(name)), _place(device)
     home, opener = next(LOADERS[file] for file in LOADERS if (folder / file).is_file()).split(":")

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
 from saes.disk import read_json, sha256_of, write_json
 from saes.errors import WorkbenchError
@@ -67,6 +69,27 @@ def check_complete(folder: Path, report: Mapping[str, Any]) -> None:
             raise WorkbenchError(
                 f"The weights in {folder} {what} {names[0]}{more}.",
                 "Save the whole model there: edited tensors alone, or the keys of another program, are no model.",
+            )
+
+
+def check_finite(folder: Path, network: nn.Module) -> None:
+    """Raises `WorkbenchError` for the first tensor that holds NaN or infinity, which would make every picture black.
+
+    A sum is finite only if all its terms are, and one pass over the numbers; only where it is not are they looked at.
+
+    Args:
+        folder: The component's folder.
+        network: The component, as it was loaded, all on one device.
+    """
+    tensors = {name: tensor for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
+    sums = torch.stack([tensor.sum(dtype=torch.float32) for tensor in tensors.values()])
+    suspects = [name for name, finite in zip(tensors, sums.isfinite().tolist(), strict=True) if not finite]
+    for name in suspects:
+        if not tensors[name].isfinite().all():
+            half = tensors[name].dtype == torch.float16
+            more = ", or load it in float32: numbers above 65504 are infinite in float16" if half else ""
+            raise WorkbenchError(
+                f"The weights in {folder} hold NaN or infinity, in {name}.", f"Download or save the model again{more}."
             )
 
 

@@ -15,7 +15,7 @@ from workbench.models.diffusion.architecture import DiffusionArchitecture
 from workbench.models.diffusion.model import Diffusion
 from workbench.models.provenance import Provenance
 from workbench.models.quiet import quiet
-from workbench.models.weights import check_complete, check_whole, weight_files
+from workbench.models.weights import check_complete, check_finite, check_whole, weight_files
 
 PIPELINES = {
     "StableDiffusionPipeline": "workbench.models.diffusion.sd:stable_diffusion",
@@ -40,6 +40,8 @@ def open_folder(name: str, folder: Path, device: torch.device, dtype: torch.dtyp
         raise unknown_name("kind of pipeline", str(pipeline_class), PIPELINES)
     files = _weights(folder, index)
     pipe = _pipeline(folder, pipeline_class, dtype or _dtype(pipeline_class, device), files, index).to(device)
+    for name in files:
+        check_finite(folder / name, getattr(pipe, name))
     home, attribute = PIPELINES[pipeline_class].split(":")
     architecture: DiffusionArchitecture = getattr(import_module(home), attribute)(pipe)
     return Diffusion(name, architecture, _defaults(folder, architecture), Provenance(files, pipe))
