@@ -67,6 +67,13 @@ def pickled_sae(_: Path, path: Path) -> None:
     (path / "sae.pt").write_bytes(b"\x80\x04")
 
 
+def wild_edit(made: Path, path: Path) -> None:
+    """An edit of finite numbers that no picture survives."""
+    from workbench.edits import load_edit
+
+    load_edit(made / "weights").scaled(1e38).save(path)
+
+
 def wide_sae(_: Path, path: Path) -> None:
     """An autoencoder for 8 channels, which no text layer of the pipelines has."""
     from sae_lens import StandardSAE, StandardSAEConfig
@@ -86,6 +93,7 @@ DAMAGED: dict[str, Damage] = {  # what a command may name below {tmp}; made for 
     "pickled": pickled_sae,
     "pickled_model": copied("model", renamed("unet/*.safetensors", ".bin")),
     "wide": wide_sae,
+    "wild": wild_edit,
     "nan_model": copied("model", with_number("conv_in.weight", math.nan)),
     "infinite_model": copied("model", with_number("mid_block.attentions.0.proj_in.bias", math.inf)),
 }
@@ -149,6 +157,10 @@ CASES = {  # what is wrong → the command, and what it must say; {made} is the 
         r"holds a pickle checkpoint \(sae.pt\), and opening one can run any code. Save it with sae-lens",
     ),
     "pickled model": ("sites {tmp}/pickled_model", r"(pickle|\.bin).*\. \w+"),
+    "pictures of NaN": (
+        "generate {made}/model fox --edit {tmp}/wild --count 2 --out {tmp}/new",
+        r"2 of 2 pictures are not numbers: .* while they were made\. Weaken the edits in place or the guidance",
+    ),
     "no prompts": (
         "harvest {made}/model text.1 --prompts-file {tmp}/empty.txt --out {tmp}/new",
         "empty.txt has no prompts. Write a prompt a line into it.",

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from saes.errors import WorkbenchError
 from workbench.models.diffusion.architecture import Latents
 from workbench.models.images import Images
 
@@ -23,13 +24,33 @@ def encode(vae: Any, images: Images) -> Latents:
 @torch.no_grad()
 def decode(vae: Any, latents: Latents) -> Images:
     """The inverse of `encode`, up to what the autoencoder loses."""
+    dtype = vae.dtype
     with _precise(vae):
         pixels = vae.decode(latents.to(vae.device, vae.dtype) / vae.config.scaling_factor + _shift(vae)).sample
-    return to_uint8((pixels / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).float().cpu().numpy())
+    return to_uint8((pixels / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).float().cpu().numpy(), dtype)
 
 
-def to_uint8(pixels: Float[np.ndarray, "images image_height image_width 3"]) -> Images:
-    """Values in [0, 1] as grey levels."""
+def to_uint8(pixels: Float[np.ndarray, "images image_height image_width 3"], dtype: torch.dtype) -> Images:
+    """Values in [0, 1] as grey levels.
+
+    Args:
+        pixels: What the autoencoder decoded.
+        dtype: What the model computes in, for the remedy.
+
+    Returns:
+        uint8 `[images, height, width, 3]`.
+
+    Raises:
+        WorkbenchError: Some pixels are NaN, which as grey levels would be black.
+    """
+    broken = int(np.isnan(pixels).any((1, 2, 3)).sum())
+    if broken:
+        raise WorkbenchError(
+            f"{broken} of {len(pixels)} pictures are not numbers: something overflowed while they were made.",
+            "Load the model with dtype=torch.float32: numbers above 65504 are infinite in float16."
+            if dtype == torch.float16
+            else "Weaken the edits in place or the guidance, or take one away to see which of them it is.",
+        )
     return (pixels * 255).round().astype(np.uint8)
 
 

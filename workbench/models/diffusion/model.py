@@ -76,7 +76,8 @@ class Diffusion(Model):
 
         Raises:
             WorkbenchError: For no prompts, numbers that do not match or lie outside these ranges, a negative prompt
-                where the model has no unconditional rows, and an edit of guidance where there is none.
+                where the model has no unconditional rows, an edit of guidance where there is none, and pictures that
+                come out as NaN.
         """
         if batch_size < 1:
             raise WorkbenchError(f"A batch of {batch_size} images cannot be made.", "Choose a batch_size of 1 or more.")
@@ -136,7 +137,7 @@ class Diffusion(Model):
         return autoencoder.encode(self.pipe.vae, images)
 
     def images(self, latents: Latents) -> Images:
-        """Images of latents, by the autoencoder."""
+        """Images of latents, by the autoencoder. Raises `WorkbenchError` for latents that give NaN."""
         return autoencoder.decode(self.pipe.vae, latents)
 
     def noise(self, seeds: Sequence[int]) -> Latents:
@@ -205,7 +206,7 @@ class Diffusion(Model):
                 generator=generators, guidance_scale=guidance_scale, num_inference_steps=steps,
                 height=self.image_size, width=self.image_size, output_type="np",
             ).images  # fmt: skip
-        return autoencoder.to_uint8(pixels)
+        return autoencoder.to_uint8(pixels, cond.embeddings.dtype)
 
 
 def as_diffusion(model: Model, what: str) -> Diffusion:
