@@ -1,11 +1,11 @@
 """`workbench bake`: edits put into the weights for good, or taken out again."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from workbench.cli.options import Config, ModelName, check_new
+from workbench.cli.options import Config, ModelName, Precision, check_new, dtype_of
 
 
 def bake(
@@ -15,9 +15,7 @@ def bake(
     undo: Annotated[
         bool, typer.Option("--undo", help="Take the edits out of a folder that they are baked into.")
     ] = False,
-    dtype: Annotated[
-        Literal["float32", "float16", "bfloat16"], typer.Option(help="The precision of the saved weights.")
-    ] = "float32",
+    dtype: Annotated[Precision, typer.Option(help="Precision of the saved weights.")] = "float32",
     config: Config = None,
 ) -> None:
     """Write a model with edits in its weights as an ordinary diffusers folder, which needs no workbench.
@@ -25,12 +23,10 @@ def bake(
     Example:  workbench bake toy edits/fox-uce --out models/no-fox
     """
     check_new(out)
-    import torch
-
     import workbench as wb
 
     found = [wb.load_edit(folder) for folder in edits]
-    handle = wb.load(model, device="cpu", dtype=getattr(torch, dtype))
+    handle = wb.load(model, device="cpu", dtype=dtype_of(dtype))
     if not undo:
         wb.bake(handle, found, out)
         typer.echo(f'Saved {out}. Next: workbench generate {out} "a photo of a …"')

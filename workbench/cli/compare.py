@@ -8,7 +8,7 @@ import typer
 from saes.errors import WorkbenchError
 from saes.settings import build
 from workbench.cli.lookup import concepts_of, suite_of
-from workbench.cli.options import Config, Device, Json, JudgeName, check_writable
+from workbench.cli.options import Config, Device, Dtype, Json, JudgeName, check_writable, dtype_of
 from workbench.cli.tables import show_comparison
 from workbench.configs import read_pairs
 from workbench.progress import progress_bars
@@ -44,6 +44,7 @@ def compare(
     seed: Annotated[int | None, typer.Option(help="The seed of everything random.", min=0)] = None,
     judge: JudgeName = "toy",
     device: Device = None,
+    dtype: Dtype = None,
     json: Json = False,
     config: Config = None,
 ) -> None:
@@ -71,7 +72,7 @@ def compare(
     from workbench.judges import find_judge
 
     comparison = plan.comparison(concepts_of, lambda concept, per_role, seed: suite_of(concept, None, per_role, seed))
-    looks, handle = find_judge(judge), wb.load(plan.model, device=device)
+    looks, handle = find_judge(judge), wb.load(plan.model, device=device, dtype=dtype_of(dtype))
     with progress_bars() as progress:
         run = wb.compare(handle, comparison, looks, out, batch_size=batch_size, progress=progress, steps=steps)
         wb.explain(run, handle, comparison.concepts[:1], looks, progress=progress)

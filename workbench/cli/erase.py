@@ -12,7 +12,7 @@ from saes.progress import SILENT
 from saes.settings import build
 from workbench.cli.lookup import concepts_of
 from workbench.cli.methods import show_settings
-from workbench.cli.options import Config, Device, ModelName, Seed, check_new
+from workbench.cli.options import Config, Device, Dtype, ModelName, Seed, check_new, dtype_of
 from workbench.configs import read_pairs
 from workbench.progress import progress_bars
 
@@ -48,6 +48,7 @@ def erase(
     ] = None,
     seed: Seed = 0,
     device: Device = None,
+    dtype: Dtype = None,
     config: Config = None,
 ) -> None:
     """Take concepts out of a model.
@@ -65,7 +66,8 @@ def erase(
     check_new(out)
     fitted = build(wb.find_method(method), read_pairs(settings or [], "--set"), f"method {method}")
     wanted = concepts_of(concepts)
-    partial, launched, loaded = out.with_name(f"{out.name}.partial"), processes(), wb.load(model, device=device)
+    partial, launched = out.with_name(f"{out.name}.partial"), processes()
+    loaded = wb.load(model, device=device, dtype=dtype_of(dtype))
     with working_in(partial, together=launched.num_processes > 1):
         with progress_bars() as bars, resumable(partial):
             progress = bars if launched.is_main_process else SILENT

@@ -7,7 +7,7 @@ import typer
 
 from saes.errors import WorkbenchError
 from workbench.cli.lookup import one_concept, suite_of
-from workbench.cli.options import Config, Device, Json, JudgeName, ModelName, Seed, check_writable
+from workbench.cli.options import Config, Device, Dtype, Json, JudgeName, ModelName, Seed, check_writable, dtype_of
 from workbench.cli.tables import show_metrics
 from workbench.progress import progress_bars
 
@@ -29,6 +29,7 @@ def evaluate(
     judge: JudgeName = "toy",
     seed: Seed = 0,
     device: Device = None,
+    dtype: Dtype = None,
     json: Json = False,
     config: Config = None,
 ) -> None:
@@ -43,7 +44,7 @@ def evaluate(
     erased = one_concept(concept)
     conditions = _conditions(edit, controls, seed)
     prompts = suite_of(erased, suite, per_role, seed)
-    looks, handle = find_judge(judge), wb.load(model, device=device)
+    looks, handle = find_judge(judge), wb.load(model, device=device, dtype=dtype_of(dtype))
     with progress_bars() as progress:
         run = wb.evaluate(handle, conditions, prompts, looks, out, batch_size=batch_size, progress=progress)
         wb.explain(run, handle, [erased], looks, progress=progress)

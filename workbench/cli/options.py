@@ -2,12 +2,15 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from saes.errors import WorkbenchError, check_keys
 from saes.strict_yaml import read_yaml
+
+if TYPE_CHECKING:
+    import torch
 
 
 def take_defaults(context: Any, path: Path | str | None) -> Path | str | None:
@@ -45,8 +48,20 @@ def check_writable(out: Path) -> Path:
     return out
 
 
+def dtype_of(name: str | None) -> "torch.dtype | None":
+    """The precision of that name, for `load`; None is the device's own."""
+    import torch
+
+    return None if name is None else getattr(torch, name)
+
+
 ModelName = Annotated[str, typer.Argument(help="'toy', a hub id, or a diffusers folder.")]
 Device = Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps. Chosen if left out.")]
+Precision = Literal["float32", "float16", "bfloat16"]
+Dtype = Annotated[
+    Precision | None,
+    typer.Option(help="Precision of the model; left out, float32 on a CPU and half precision on a GPU."),
+]
 Seed = Annotated[int, typer.Option(help="The seed of everything random.", min=0)]
 JudgeName = Annotated[
     str, typer.Option("--judge", help="Who looks at the pictures: toy, or NAME[:ARGUMENT] of an installed package.")
