@@ -111,6 +111,11 @@ def test_the_safety_checker_stays_off_even_if_the_folder_has_one(folder):
     assert model.generate("a fox", 1, steps=1).any()
 
 
+def test_a_model_is_called_what_it_was_loaded_by(saved):
+    model = load(saved, device="cpu")
+    assert model.name == str(saved) and load(model.name, device="cpu").fingerprint == model.fingerprint
+
+
 def test_weights_are_frozen_and_of_the_type_asked_for(saved):
     model = load(saved, device="cpu", dtype=torch.bfloat16)
     parameters = [p for part in ("unet", "vae", "text_encoder") for p in getattr(model.pipe, part).parameters()]

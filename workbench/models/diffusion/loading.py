@@ -40,8 +40,8 @@ def open_folder(name: str, folder: Path, device: torch.device, dtype: torch.dtyp
         raise unknown_name("kind of pipeline", str(pipeline_class), PIPELINES)
     files = _weights(folder, index)
     pipe = _pipeline(folder, pipeline_class, dtype or _dtype(pipeline_class, device), files, index).to(device)
-    for name in files:
-        check_finite(folder / name, getattr(pipe, name))
+    for part in files:
+        check_finite(folder / part, getattr(pipe, part))
     home, attribute = PIPELINES[pipeline_class].split(":")
     architecture: DiffusionArchitecture = getattr(import_module(home), attribute)(pipe)
     return Diffusion(name, architecture, _defaults(folder, architecture), Provenance(files, pipe))
