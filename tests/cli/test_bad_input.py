@@ -86,6 +86,10 @@ def wide_sae(_: Path, path: Path) -> None:
 DAMAGED: dict[str, Damage] = {  # what a command may name below {tmp}; made for the cases that do
     "empty.txt": written("\n  \n"),
     "typo.yaml": written("fox: {ancor: cat}\n"),
+    "study.yaml": written(
+        "{question: '', model: toy, concept: fox, sparing: [cat], claim: necessary, subject: {layers: [text.2]}, "
+        "prompts: 10000000}"
+    ),
     "store": copied("store", cut("shard-000000.safetensors")),
     "sae": copied("sae", cut("sae_weights.safetensors")),
     "edit": copied("edit", cut("tensors.safetensors")),
@@ -160,6 +164,18 @@ CASES = {  # what is wrong → the command, and what it must say; {made} is the 
     "pictures of NaN": (
         "generate {made}/model fox --edit {tmp}/wild --count 2 --out {tmp}/new",
         r"2 of 2 pictures are not numbers: .* while they were made\. Weaken the edits in place or the guidance",
+    ),
+    "more prompts than there are": (
+        "evaluate {made}/model fox --edit {made}/edit --per-role 10000000 --out {tmp}/new",
+        "10000000 prompts of each role are 40000000 pictures for every condition. Choose 1000 or fewer: this world",
+    ),
+    "more prompts than there are to compare": (
+        "compare {made}/model fox --method uce --per-role 1001 --out {tmp}/new",
+        "1001 prompts of each role are 4004 pictures for every condition. Choose 1000 or fewer",
+    ),
+    "more prompts than there are to study": (
+        "study run {tmp}/study.yaml --out {tmp}/new",
+        r"Only \d+ held-out prompts of 'fox' were found, and 10000000 are asked for. Ask for fewer",
     ),
     "no prompts": (
         "harvest {made}/model text.1 --prompts-file {tmp}/empty.txt --out {tmp}/new",

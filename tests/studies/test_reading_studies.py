@@ -54,7 +54,7 @@ def test_a_number_of_prompts_is_drawn_without_those_that_find_the_subject(tmp_pa
     assert study.prompts == tuple(f"{i} fox" for i in range(4)) and study.found_for is KNOWN["cat"]
     said = read_study(tmp_path / "study.yaml")
     known = [*KNOWN["fox"].prompts(), *KNOWN["fox"].prompts(), "one fox", "two fox", "one fox"]
-    with pytest.raises(WorkbenchError, match="Only 2 held-out prompts of 'fox' exist, and 4 are asked for"):
+    with pytest.raises(WorkbenchError, match="Only 2 held-out prompts of 'fox' were found, and 4 are asked for"):
         said.study(lambda word: KNOWN[word], lambda concept, n, seed: known)
 
 

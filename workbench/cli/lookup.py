@@ -63,6 +63,9 @@ def suite_of(concept: "Concept", path: Path | None, per_role: int, seed: int) ->
 
 
 def held_out(concept: "Concept", n: int, seed: int) -> list[str]:
-    """n prompts that name a concept of the toy. Raises `WorkbenchError` for any other concept."""
-    suite = suite_of(concept, None, n, seed)
+    """Prompts that name a concept of the toy: n, or as many as its world draws. Raises `WorkbenchError` for any other
+    concept."""
+    from workbench.toy.suites import MOST
+
+    suite = suite_of(concept, None, min(n, MOST), seed)
     return [row.prompt for row in suite.rows if row.role == "target"]

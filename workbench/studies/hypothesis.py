@@ -148,7 +148,7 @@ def drawn(
     free = [prompt for prompt in dict.fromkeys(held_out(concept, DRAWN * prompts, seed)) if prompt not in known]
     if len(free) < prompts:
         raise WorkbenchError(
-            f"Only {len(free)} held-out prompts of {concept.name!r} exist, and {prompts} are asked for.",
+            f"Only {len(free)} held-out prompts of {concept.name!r} were found, and {prompts} are asked for.",
             "Ask for fewer, or for several seeds of each.",
         )
     return tuple(free[:prompts])

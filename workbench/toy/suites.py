@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from saes.errors import unknown_name
+from saes.errors import WorkbenchError, unknown_name
 from workbench.evaluation.suites import Suite, SuiteRow
 from workbench.toy.captions import BY, PLAIN, WHO, WITH_MARK, article
 from workbench.toy.scenes import choice
@@ -22,13 +22,25 @@ from workbench.toy.world import (
 )  # fmt: skip
 
 Rng = np.random.Generator
+MOST = 1000  # prompts of a role: seeds are numbered so, and no concept has half as many different ones
 
 
 def suite(concept: str, per_role: int = 40, seed: int = 0) -> Suite:
-    """`per_role` prompts for each role that the concept has, each with a seed of its own. Deterministic.
+    """Prompts for each role that the concept has, each with a seed of its own. Deterministic.
 
     target: by its name. synonym: by other words. implied: without naming it. neighbour: its relative, which shares
     most of its looks. unrelated: concepts of every kind.
+
+    Args:
+        concept: A name of the world.
+        per_role: Prompts of each role, 1 to `MOST`.
+        seed: Draws other prompts, with other seeds.
+
+    Returns:
+        The suite, named after the concept.
+
+    Raises:
+        WorkbenchError: The world has no such concept, or more prompts are asked for than there are.
     """
     known = concepts()
     if concept not in known:
@@ -42,6 +54,11 @@ def suite(concept: str, per_role: int = 40, seed: int = 0) -> Suite:
     if target.anchor:
         words["neighbour"] = lambda rng: (prompt(target.anchor, rng), target.anchor)
     words["unrelated"] = lambda rng: unrelated(concept, target.anchor, rng)
+    if per_role > MOST:
+        raise WorkbenchError(
+            f"{per_role} prompts of each role are {per_role * len(words)} pictures for every condition.",
+            f"Choose {MOST} or fewer: this world has no more that differ.",
+        )
     rows = [
         row for number, (role, make) in enumerate(words.items()) for row in rows_of(role, make, per_role, seed, number)
     ]
@@ -52,7 +69,7 @@ def rows_of(role: str, make: Callable[[Rng], tuple[str, str]], n: int, seed: int
     rng = np.random.default_rng([seed, number])
     for i in range(n):
         text, expected = make(rng)
-        yield SuiteRow(text, role, expected, seed * 100_000 + number * 1000 + i)
+        yield SuiteRow(text, role, expected, seed * 100_000 + number * MOST + i)
 
 
 def prompt(concept: str, rng: Rng, word: str = "") -> str:
