@@ -53,10 +53,13 @@ class Sweep(StrictConfig):
     seed: Seed = 0
 
     def configs(self) -> dict[str, SAEConfig]:
-        """The configurations by name. Raises `WorkbenchError` for an unknown setting, and one without values."""
+        """The configurations by name. Raises `WorkbenchError` for a setting that is unknown, without values, or both in
+        `base` and in `vary`."""
         for key, values in self.vary.items():
             if not values:
                 raise WorkbenchError(f"vary: {key} has no values.", f"List some, or set {key} in base.")
+            if key in self.base:
+                raise WorkbenchError(f"{key!r} is given twice, in base and in vary.", "Give it once.")
         return grid({"seed": self.seed, **self.base}, self.vary)
 
 

@@ -86,6 +86,8 @@ def wide_sae(_: Path, path: Path) -> None:
 DAMAGED: dict[str, Damage] = {  # what a command may name below {tmp}; made for the cases that do
     "empty.txt": written("\n  \n"),
     "typo.yaml": written("fox: {ancor: cat}\n"),
+    "options.yaml": written("d_sae: 16\n"),
+    "sweep.yaml": written("{model: toy, prompts: 9, sites: [text.2], base: {d_sae: 64, k: 4}, vary: {k: [4, 8]}}\n"),
     "study.yaml": written(
         "{question: '', model: toy, concept: fox, sparing: [cat], claim: necessary, subject: {layers: [text.2]}, "
         "prompts: 10000000}"
@@ -118,6 +120,26 @@ CASES = {  # what is wrong → the command, and what it must say; {made} is the 
     "unknown setting": (
         "erase {made}/model {made}/fox.yaml --set strenght=-4 --out {tmp}/new",
         "method itd: Unknown key 'strenght'. Did you mean 'strength'",
+    ),
+    "setting by an option and by --set": (
+        "train {made}/store text.1 --k 4 --set k=5 --out {tmp}/new",
+        "'k' is given twice, by --k and by --set. Give it once.",
+    ),
+    "setting by a file and by --set": (
+        "train {made}/store text.1 --config {tmp}/options.yaml --set d_sae=32 --out {tmp}/new",
+        "'d_sae' is given twice, by --d-sae and by --set. Give it once.",
+    ),
+    "setting twice by --set": (
+        "erase {made}/model {made}/fox.yaml --method uce --set damping=1 --set damping=2 --out {tmp}/new",
+        "--set: 'damping' is given twice. Give it once.",
+    ),
+    "setting of a comparison twice": (
+        "compare {made}/model fox --method uce --set uce.damping=1 --set uce.damping=2 --out {tmp}/new",
+        "--set: 'uce.damping' is given twice. Give it once.",
+    ),
+    "setting fixed and varied": (
+        "sweep {tmp}/sweep.yaml --out {tmp}/new",
+        "'k' is given twice, in base and in vary. Give it once.",
     ),
     "unknown architecture": (
         "train {made}/store text.1 --architecture tpok --out {tmp}/new",

@@ -8,6 +8,7 @@ import typer
 
 from saes.errors import WorkbenchError, check_keys
 from saes.strict_yaml import read_yaml
+from workbench.configs import read_pairs
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +30,17 @@ def take_defaults(context: Any, path: Path | str | None) -> Path | str | None:
 def _plain(value: Any) -> Any:
     """A mapping becomes the `name=value` texts that a repeated option takes."""
     return [f"{name}={item}" for name, item in value.items()] if isinstance(value, dict) else value
+
+
+def more_settings(context: typer.Context, pairs: list[str] | None) -> dict[str, Any]:
+    """What `--set` gives beside the command's own options. Raises `WorkbenchError` for what one of those gives too."""
+    given = read_pairs(pairs or [], "--set")
+    for name in given:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            option = f"--{name.replace('_', '-')}"
+            raise WorkbenchError(f"{name!r} is given twice, by {option} and by --set.", "Give it once.")
+    return given
 
 
 def check_new(out: Path) -> Path:

@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.options import Config, Device, Seed, check_writable
-from workbench.configs import read_pairs
+from workbench.cli.options import Config, Device, Seed, check_writable, more_settings
 from workbench.progress import progress_bars
 
 FEATURES_PER_CHANNEL = 8
 
 
 def train(
+    context: typer.Context,
     store: Annotated[Path, typer.Argument(help="Store from `workbench harvest`.")],
     site: Annotated[str, typer.Argument(help="A site of the store.")],
     out: Annotated[Path, typer.Option(help="Folder of the autoencoder; an unfinished training is continued.")],
@@ -34,10 +34,11 @@ def train(
     check_writable(out)
     import saes
 
+    more = more_settings(context, settings)
     opened = saes.ActivationStore.open(store)
     given = {"architecture": architecture, "k": k, "samples": samples, "seed": seed}
     given["d_sae"] = d_sae or FEATURES_PER_CHANNEL * opened.width(site)
-    wanted = saes.SAEConfig(**{**given, **read_pairs(settings or [], "--set")})
+    wanted = saes.SAEConfig(**{**given, **more})
     with progress_bars() as progress:
         sae = saes.train(opened, site, wanted, out, device=device or "cpu", progress=progress)
     figures = sae.cfg.metadata.metrics
