@@ -67,6 +67,13 @@ def pickled_sae(_: Path, path: Path) -> None:
     (path / "sae.pt").write_bytes(b"\x80\x04")
 
 
+def with_defaults(entry: str) -> Damage:
+    """A model with one entry of its workbench.json replaced."""
+    given, (key, _) = '{"steps": 4, "guidance_scale": 7.5, "image_size": 32}', entry.split(":")
+    said = re.sub(f"{key}: [^,}}]+", entry, given)
+    return copied("model", lambda folder: (folder / "workbench.json").write_text(said))
+
+
 def wild_edit(made: Path, path: Path) -> None:
     """An edit of finite numbers that no picture survives."""
     from workbench.edits import load_edit
@@ -199,6 +206,8 @@ CASES = {  # what is wrong → the command, and what it must say; {made} is the 
         "study run {tmp}/study.yaml --out {tmp}/new",
         r"Only \d+ held-out prompts of 'fox' were found, and 10000000 are asked for. Ask for fewer",
     ),
+    "no folder": ("runs {tmp}/nowhere", "nowhere is no folder. Give the folder of a run, or one with runs below"),
+    "a file for a folder": ("runs {tmp}/file", "file is no folder. Give the folder of a run"),
     "no prompts": (
         "harvest {made}/model text.1 --prompts-file {tmp}/empty.txt --out {tmp}/new",
         "empty.txt has no prompts. Write a prompt a line into it.",
@@ -225,6 +234,20 @@ CASES = {  # what is wrong → the command, and what it must say; {made} is the 
     "existing images": ("generate {made}/model fox --out {made}/sae", "sae exists already. Choose another"),
     "existing edit": ("erase {made}/model {made}/fox.yaml --out {made}/edit", "edit exists already. Choose another"),
 }
+DEFAULTS = {  # an entry of a model's workbench.json → what is said of it
+    '"steps": 0': "steps: .* greater than or equal to 1. It is 0; correct it",
+    '"steps": 5000': "steps is 5000. Choose 1 to 1000",
+    '"steps": "20"': "steps: .* a valid integer. It is '20'; correct it",
+    '"steps": true': "steps: .* a valid integer. It is True; correct it",
+    '"guidance_scale": NaN': r"NaN.*\. \w+",
+    '"guidance_scale": 1e30': "guidance_scale: .* less than or equal to 1000. It is 1e",
+    '"image_size": -32': "image_size: .* greater than or equal to 1. It is -32; correct it",
+    '"image_size": 33': "image_size is 33. Choose a multiple of 8",
+    '"image_size": 1000000000': "image_size: .* less than or equal to 16384. It is 1000000000; correct it",
+}
+for number, (entry, says) in enumerate(DEFAULTS.items()):
+    DAMAGED[f"model{number}"] = with_defaults(entry)
+    CASES[entry] = (f"sites {{tmp}}/model{number}", f"workbench.json.*{says}")
 NOT_WRITABLE = {
     "harvest": "harvest {made}/model text.1 --prompts-file {made}/prompts.txt --out {tmp}/file/new",
     "train": "train {made}/store text.1 --out {tmp}/file/new",

@@ -31,6 +31,8 @@ def runs(
         table = titled(wb.metrics(wb.Run.open(folder), judge))
         show_metrics(table.to_dict("records"), json=json, title=str(folder))
         return
+    if not folder.is_dir():
+        raise WorkbenchError(f"{folder} is no folder.", "Give the folder of a run, or one with runs below it.")
     found = list(_opened(sorted(folder.rglob("run.json"))))
     rows = [
         {

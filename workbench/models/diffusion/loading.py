@@ -2,17 +2,21 @@
 
 import logging
 from importlib import import_module
+from math import lcm
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ConfigDict, Field
 from torch import nn
 
+from saes.config import StrictConfig
 from saes.disk import read_json
 from saes.errors import WorkbenchError, unknown_name
-from workbench.models.architecture import Architecture, Defaults
+from saes.settings import build
+from workbench.models.architecture import Defaults
 from workbench.models.diffusion.architecture import DiffusionArchitecture
-from workbench.models.diffusion.model import Diffusion
+from workbench.models.diffusion.model import LARGEST_GUIDANCE, Diffusion
 from workbench.models.provenance import Provenance
 from workbench.models.quiet import quiet
 from workbench.models.weights import check_complete, check_finite, check_whole, weight_files
@@ -29,7 +33,7 @@ ABSENT: dict[str, dict[str, Any]] = {
     "StableDiffusionXLPipeline": {"add_watermarker": False},
 }
 NEVER_LOADED = ("safety_checker", "feature_extractor", "image_encoder")
-DEFAULTS_FILE = "workbench.json"
+DEFAULTS_FILE, LARGEST_SIZE = "workbench.json", 2**14
 
 
 def open_folder(name: str, folder: Path, device: torch.device, dtype: torch.dtype | None) -> Diffusion:
@@ -100,6 +104,27 @@ def _dtype(pipeline_class: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if pipeline_class in ("StableDiffusion3Pipeline", "FluxPipeline") else torch.float16
 
 
-def _defaults(folder: Path, architecture: Architecture) -> Defaults:
+class DefaultsFile(StrictConfig):
+    """What `workbench.json` holds: `Defaults`, all three."""
+
+    model_config = ConfigDict(strict=True)
+
+    steps: int = Field(ge=1)
+    guidance_scale: float = Field(ge=-LARGEST_GUIDANCE, le=LARGEST_GUIDANCE)
+    image_size: int = Field(ge=1, le=LARGEST_SIZE)
+
+
+def _defaults(folder: Path, architecture: DiffusionArchitecture) -> Defaults:
+    """Those of the folder's `workbench.json`, or of this kind of model. Raises `WorkbenchError` for impossible ones."""
     path = folder / DEFAULTS_FILE
-    return Defaults(**read_json(path, Defaults._fields)) if path.is_file() else architecture.defaults()
+    if not path.is_file():
+        return architecture.defaults()
+    found = build(DefaultsFile, read_json(path), str(path))
+    pipe = architecture.pipe
+    longest = pipe.scheduler.config.num_train_timesteps
+    unit = lcm(8, pipe.vae_scale_factor * (2 if hasattr(pipe, "transformer") else 1))  # transformers see 2 × 2 patches
+    if found.steps > longest:
+        raise WorkbenchError(f"{path}: steps is {found.steps}.", f"Choose 1 to {longest}.")
+    if found.image_size % unit:
+        raise WorkbenchError(f"{path}: image_size is {found.image_size}.", f"Choose a multiple of {unit}.")
+    return Defaults(**found.model_dump())
