@@ -2,7 +2,9 @@
 
 import json
 
-from workbench.cli.tables import show, show_metrics
+import pandas as pd
+
+from workbench.cli.tables import show, show_agreement, show_metrics
 
 ROW = {"concept": "fox", "metric": "efficacy", "low": 0.8, "high": 1.0, "mark": "", "p_value": float("nan")}
 
@@ -31,3 +33,18 @@ def test_metrics_have_a_column_for_each_condition(capsys):
     assert "–" in generality and "0.700 (0.80 to 1.00) damaged" in generality
     show_metrics(rows, json=True)
     assert len(json.loads(capsys.readouterr().out)) == 3
+
+
+def test_agreement_of_judges_is_a_line_for_each_condition(capsys):
+    row = {
+        "first_judge": "toy", "second_judge": "clip", "condition": "ItD", "wanted": "any", "n": 40, "prompts": 20,
+        "rate": 0.9, "rate_low": 0.75, "rate_high": 0.96, "kappa": 0.8, "kappa_low": 0.61, "kappa_high": 0.93,
+        "first": 0.5, "second": 0.55,
+    }  # fmt: skip
+    undefined = {**row, "condition": "UCE", "kappa": float("nan")}
+    show_agreement(pd.DataFrame([row, undefined]), json=False)
+    text = capsys.readouterr().out
+    assert "toy, clip" in text and "90 (75–96)" in text and "0.80 (0.61 to 0.93)" in text and "50, 55" in text
+    assert "–" in next(line for line in text.splitlines() if "UCE" in line)
+    show_agreement(pd.DataFrame([row, undefined]), json=True)
+    assert json.loads(capsys.readouterr().out) == [row, {**undefined, "kappa": None}]

@@ -72,6 +72,32 @@ def show_comparison(table: "pd.DataFrame", best: "pd.DataFrame", *, json: bool) 
     show([{name: line.get(name) for name in names} for line in lines.values()], json=False, title=title)
 
 
+def show_agreement(table: "pd.DataFrame", *, json: bool) -> None:
+    """Prints `judge_agreement(run)`: all of it as JSON; for people the rate in per cent and kappa with their 95 %
+    intervals."""
+    if json:
+        show(table.to_dict("records"), json=True)
+        return
+    rows = [
+        {
+            "judges": f"{row.first_judge}, {row.second_judge}", "condition": row.condition, "wanted": row.wanted,
+            "pictures": row.n, "prompts": row.prompts, "alike, %": _percent(row.rate, row.rate_low, row.rate_high),
+            "kappa": _signed(row.kappa, row.kappa_low, row.kappa_high),
+            "each finds it in, %": f"{100 * row.first:.0f}, {100 * row.second:.0f}",
+        }
+        for row in table.itertuples()
+    ]  # fmt: skip
+    show(rows, json=False, title="How often two judges say the same of a picture, with 95 % intervals")
+
+
+def _percent(value: float, low: float, high: float) -> str:
+    return f"{100 * value:.0f} ({100 * low:.0f}–{100 * high:.0f})" if value == value else "–"
+
+
+def _signed(value: float, low: float, high: float) -> str:
+    return f"{value:.2f} ({low:.2f} to {high:.2f})" if value == value else "–"
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return "–"
