@@ -1,6 +1,7 @@
 """Arguments and options that several commands share, typed once, and the checks that come before any work."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -32,15 +33,16 @@ def _plain(value: Any) -> Any:
     return [f"{name}={item}" for name, item in value.items()] if isinstance(value, dict) else value
 
 
-def more_settings(context: typer.Context, pairs: list[str] | None) -> dict[str, Any]:
-    """What `--set` gives beside the command's own options. Raises `WorkbenchError` for what one of those gives too."""
-    given = read_pairs(pairs or [], "--set")
-    for name in given:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name != "DEFAULT":
-            option = f"--{name.replace('_', '-')}"
-            raise WorkbenchError(f"{name!r} is given twice, by {option} and by --set.", "Give it once.")
-    return given
+def all_settings(options: Mapping[str, Any], pairs: list[str] | None) -> dict[str, Any]:
+    """What a command's own options give, but for those that were left out (None), and what `--set` gives beside them.
+
+    Raises `WorkbenchError` for what both give.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    more = read_pairs(pairs or [], "--set")
+    for name in given.keys() & more.keys():
+        raise WorkbenchError(f"{name!r} is given twice, by --{name.replace('_', '-')} and by --set.", "Give it once.")
+    return {**given, **more}
 
 
 def check_new(out: Path) -> Path:

@@ -5,25 +5,28 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.options import Config, Device, Seed, check_writable, more_settings
+from workbench.cli.options import Config, Device, all_settings, check_writable
 from workbench.progress import progress_bars
 
-FEATURES_PER_CHANNEL = 8
+FEATURES_PER_CHANNEL, SAMPLES = 8, 1_000_000
 
 
 def train(
-    context: typer.Context,
     store: Annotated[Path, typer.Argument(help="Store from `workbench harvest`.")],
     site: Annotated[str, typer.Argument(help="A site of the store.")],
     out: Annotated[Path, typer.Option(help="Folder of the autoencoder; an unfinished training is continued.")],
-    architecture: Annotated[str, typer.Option(help="topk, batchtopk, jumprelu, standard, gated, …")] = "topk",
+    architecture: Annotated[
+        str | None, typer.Option(help="topk, batchtopk, jumprelu, standard, gated, …; topk if left out.")
+    ] = None,
     d_sae: Annotated[int | None, typer.Option(help="Features; 8 times the site's channels if left out.", min=1)] = None,
-    k: Annotated[int, typer.Option(help="Features that are active at once.", min=1)] = 32,
-    samples: Annotated[int, typer.Option(help="Rows seen in training, repeats included.", min=1)] = 1_000_000,
+    k: Annotated[int | None, typer.Option(help="Features that are active at once; 32 if left out.", min=1)] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="Rows seen in training, repeats included; 1,000,000 if left out.", min=1)
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Another setting as name=value, such as lr=3e-4; repeatable.")
     ] = None,
-    seed: Seed = 0,
+    seed: Annotated[int | None, typer.Option(help="The seed of everything random.", min=0)] = None,
     device: Device = None,
     config: Config = None,
 ) -> None:
@@ -34,11 +37,9 @@ def train(
     check_writable(out)
     import saes
 
-    more = more_settings(context, settings)
-    opened = saes.ActivationStore.open(store)
-    given = {"architecture": architecture, "k": k, "samples": samples, "seed": seed}
-    given["d_sae"] = d_sae or FEATURES_PER_CHANNEL * opened.width(site)
-    wanted = saes.SAEConfig(**{**given, **more})
+    own = {"architecture": architecture, "d_sae": d_sae, "k": k, "samples": samples, "seed": seed}
+    given, opened = all_settings(own, settings), saes.ActivationStore.open(store)
+    wanted = saes.SAEConfig(**{"d_sae": FEATURES_PER_CHANNEL * opened.width(site), "samples": SAMPLES, **given})
     with progress_bars() as progress:
         sae = saes.train(opened, site, wanted, out, device=device or "cpu", progress=progress)
     figures = sae.cfg.metadata.metrics
