@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from workbench.fitting.trajectories import trajectories
+from workbench.fitting.trajectories import partway, trajectories
+from workbench.models import load
 
 
 def guided_noise(model, x, t, prompt, scale):
@@ -32,6 +33,25 @@ def test_each_latent_follows_from_the_one_before_at_its_own_timestep(tiny, kind,
         here, there = alphas[t], alphas[path.timesteps[k + 1]]
         x0 = (x - (1 - here).sqrt() * eps) / here.sqrt()
         assert_close(path.latents[:1, k + 1], there.sqrt() * x0 + (1 - there).sqrt() * eps, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("rescale", [0.7, 1.0])
+def test_rescaled_guidance_has_the_spread_of_the_conditional_prediction(tiny, rescale):
+    """(2) written out in float64 for each picture; at φ = 1 each prediction is as spread as without guidance."""
+    model = load(tiny("sdxl").folder, device="cpu", dtype=torch.float64)
+    how = {"steps": 4, "guidance_scale": 3.0, "guidance_rescale": rescale}
+    path = trajectories(model, ["a fox", "a dog"], [3, 4], seen=2, predictions=True, **how)
+    here, there = (model.pipe.scheduler.alphas_cumprod[t].double() for t in path.timesteps)
+    for i, prompt in enumerate(["a fox", "a dog"]):
+        x, cond, uncond = path.latents[i, 0], path.cond[i, 0], path.uncond[i, 0]
+        guided = uncond + 3 * (cond - uncond)
+        eps = guided * (rescale * cond.std() / guided.std() + 1 - rescale)
+        assert_close(
+            there.sqrt() * (x - (1 - here).sqrt() * eps) / here.sqrt() + (1 - there).sqrt() * eps, path.latents[i, 1]
+        )
+        assert rescale < 1 or eps.std().item() == pytest.approx(cond.std().item())
+        assert abs(guided.std() / cond.std() - 1) > 1e-3
+        assert_close(partway(model, prompt, model.noise([3 + i]).double(), 1, **how).latents[0], path.latents[i, 1])
 
 
 def test_a_trajectory_depends_on_its_own_prompt_and_seed_and_leaves_the_scheduler_alone(tiny_sd1):

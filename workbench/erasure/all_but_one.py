@@ -36,7 +36,7 @@ from workbench.concepts import Concept
 from workbench.edits import WeightEdit
 from workbench.erasure.esd import Prompts, texts_of
 from workbench.erasure.method import ErasureMethod, Supports
-from workbench.fitting.copies import changes, own_denoiser
+from workbench.fitting.copies import changes, own_denoiser, teacher_of
 from workbench.fitting.embedding import encoded
 from workbench.fitting.pairs import Pair
 from workbench.fitting.plan import Plan
@@ -113,15 +113,15 @@ class AllButOne(ErasureMethod):
         for concept in concepts:
             refuse_same_tokens(model, concept, [concept.name])
         pairs = [pair for concept in concepts for pair in pairs_of(concept, self.prompts)]
-        student = own_denoiser(model, wanted(self.train))
+        teacher, student = teacher_of(model), own_denoiser(model, wanted(self.train))
         trained = select(student, self.train)
         check(trained, self.plan)
         what = [asdict(self), [tuple(pair) for pair in pairs], model.fingerprint]
-        view = self.frozen(model, pairs, seed, progress) if self.sampler == "frozen" else None
+        view = self.frozen(teacher, pairs, seed, progress) if self.sampler == "frozen" else None
 
         def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
-            seen = self.online(model, student, pairs, generator) if view is None else view.drawn(self.batch, generator)
-            return self.losses(model, student, seen)
+            seen = view.drawn(self.batch, generator) if view else self.online(teacher, student, pairs, generator)
+            return self.losses(teacher, student, seen)
 
         train(Player(trained, loss, self.plan), seed=seed, what=what, progress=progress, label="guidance")
         return WeightEdit(tensors=changes(model, student, trained), **self.told(model, concepts, seed))

@@ -33,7 +33,7 @@ from workbench.concepts import Concept
 from workbench.edits import WeightEdit
 from workbench.erasure.esd import ESD, Prompts, texts_of
 from workbench.erasure.method import ErasureMethod, Supports
-from workbench.fitting.copies import Wanted, changes, everything, own_denoiser
+from workbench.fitting.copies import Wanted, changes, everything, own_denoiser, teacher_of
 from workbench.fitting.embedding import encoded
 from workbench.fitting.pictures import picture_files, read_pictures
 from workbench.fitting.plan import Plan
@@ -157,7 +157,7 @@ class CoErasing(ErasureMethod):
         if self.text_iterations:
             add(self.text_stage.fit(model, concepts, seed=seed, progress=progress), start)
         student = own_denoiser(start, TRAINED[self.train])
-        teacher = own_denoiser(model if self.teacher == "clean" else start, lambda name: False)
+        teacher = teacher_of(model if self.teacher == "clean" else start)
         trained = select(student, TRAINED[self.train])
         sums = [float(one.tokens.double().sum()) for one in subjects]
         with (

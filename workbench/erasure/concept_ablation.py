@@ -34,7 +34,7 @@ from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import WeightEdit
 from workbench.erasure.method import ErasureMethod, Supports
-from workbench.fitting.copies import changes, denoiser_parameters, own_denoiser
+from workbench.fitting.copies import changes, denoiser_parameters, own_denoiser, teacher_of
 from workbench.fitting.embedding import encoded
 from workbench.fitting.pictures import Pictures, picture_files, read_pictures
 from workbench.fitting.plan import Plan
@@ -124,14 +124,14 @@ class ConceptAblation(ErasureMethod):
         for concept in concepts:
             refuse_same_tokens(model, concept, [concept.name])
         given = self._given(model, concepts)
-        student = own_denoiser(model, wanted(TRAINED[self.train]))
+        teacher, student = teacher_of(model), own_denoiser(model, wanted(TRAINED[self.train]))
         trained = select(student, TRAINED[self.train])
         check(trained, self.plan)
         lessons = [one for concept in concepts for one in self.lessons(model, concept, given, seed, progress)]
         about = [[one.prompt, int(one.picture.sum(dtype=np.int64))] for one in lessons]
 
         def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
-            return self.losses(model, student, lessons, generator)
+            return self.losses(teacher, student, lessons, generator)
 
         with protected(student, self.protect_begin):
             what = [asdict(self), [concept.name for concept in concepts], about, model.fingerprint]

@@ -28,7 +28,7 @@ from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import WeightEdit
 from workbench.erasure.method import ErasureMethod, Supports
-from workbench.fitting.copies import changes, own_denoiser
+from workbench.fitting.copies import changes, own_denoiser, teacher_of
 from workbench.fitting.embedding import encoded
 from workbench.fitting.memory import saving_memory
 from workbench.fitting.plan import Plan
@@ -102,15 +102,15 @@ class ESD(ErasureMethod):
         """
         self.supports.check("ESD", model, concepts)
         texts = texts_of(concepts, self.prompts)
-        student = own_denoiser(model, wanted(self.train))
+        teacher, student = teacher_of(model), own_denoiser(model, wanted(self.train))
         trained = select(student, self.train)
         check(trained, self.plan)
         what = [asdict(self), texts, model.fingerprint]
-        view = self._frozen(model, texts, seed, progress) if self.sampler == "frozen" else None
+        view = self._frozen(teacher, texts, seed, progress) if self.sampler == "frozen" else None
 
         def loss(step: int, generator: torch.Generator) -> Tensor:
-            seen = self.online(model, student, texts, generator) if view is None else view.drawn(self.batch, generator)
-            return self.loss(model, student, seen)
+            seen = view.drawn(self.batch, generator) if view else self.online(teacher, student, texts, generator)
+            return self.loss(teacher, student, seen)
 
         with saving_memory(model, student, self.save_memory):
             train(Player(trained, loss, self.plan), seed=seed, what=what, progress=progress, label="negative guidance")

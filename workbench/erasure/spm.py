@@ -2,7 +2,8 @@
 arXiv:2312.16145). A thin adapter beside every layer of the attention blocks is shut to all but its concept.
 
 θ* is the model, θ the model with the adapter; c a text of the concept, a the empty prompt (or the concept's anchor),
-∅ the empty prompt, e(·) what the denoiser reads, x_t a latent of a trajectory of c that is guided with 3.
+∅ the empty prompt, e(·) what the denoiser reads, x_t a latent of a trajectory of c that is guided with 3 (on SDXL
+rescaled as well, see `fitting.trajectories`).
     (1)  L_era = mean (ε_θ(x_t, c) − y)²
     (2)  y = ε*(a) − η [ε*(c) − ε*(a)]
     (3)  e_a = ρ ‖e(c)‖ g/‖g‖,  g ~ N(0, I), kept with probability 1 − cos(g, e(c)),  ρ ~ U(0.8, 1.2)
@@ -13,7 +14,7 @@ several add up (`edits.adapter`). Outputs are the denoiser's raw ones, as in `es
 
 The official code (3dd762e) differs in what reads like slips, and is not followed: half of its anchors are the empty
 prompt and the other half of those drawn are dropped (`official_anchors`); a gate acts squared, and several adapters are
-added factor by factor (`combination="official"`); its x_t are 33 to 42 of 1,000 timesteps noisier than they are told
+added factor by factor (`combination="official"`); its x_t are 33 to 42 of 1,000 timesteps cleaner than they are told
 to be. In high dimensions random directions are nearly orthogonal to e(c), so (3) accepts almost every draw and anchors
 are far from real prompts. Kept as published.
 """
@@ -23,7 +24,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -37,7 +38,7 @@ from workbench.edits.combining import combined
 from workbench.edits.gating import Gate, check_gate
 from workbench.erasure.esd import Prompts, texts_of
 from workbench.erasure.method import ErasureMethod, Supports
-from workbench.fitting.copies import own_denoiser
+from workbench.fitting.copies import nothing, own_denoiser, teacher_of
 from workbench.fitting.embedding import encoded
 from workbench.fitting.memory import saving_memory
 from workbench.fitting.plan import Plan
@@ -56,6 +57,7 @@ Predictions = Float[Tensor, "*rows channels height width"]
 Adapter = dict[str, Term]  # by the path of its layer
 CLOSEST, FARTHEST = 0.8, 1.2  # ρ
 EIGHTHS = (4, 5, 6, 7)  # of the side of a picture, where sizes are drawn
+RESCALED = {"sdxl": 0.7}  # φ by kind of model, as in the official script of each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,9 @@ class SPM(ErasureMethod):
     trajectories: Annotated[int, Ge(1), Doc("How many of them.")] = 100
     steps: Annotated[int, Ge(2), Doc("Of a whole trajectory; its first latent is noise and not used.")] = 30
     start_guidance: Annotated[float, Doc("w of a trajectory.")] = 3.0
+    guidance_rescale: Annotated[
+        float | None, Ge(0), Le(1), Doc("φ of a trajectory; None: as the official scripts, 0.7 on SDXL, else 0.")
+    ] = None
     dynamic_resolution: Annotated[
         bool, Doc("Latents of 4 to 7 eighths of each side; the published configurations do.")
     ] = False
@@ -136,9 +141,9 @@ class SPM(ErasureMethod):
                 raise WorkbenchError(f"The concept {concept.name!r} has no anchor.", "Give it one, or leave to_anchor.")
         if self.dynamic_resolution:
             sizes(model)
-        student = own_denoiser(model, lambda name: False)
+        teacher, student = teacher_of(model), own_denoiser(model, nothing)
         with saving_memory(model, student, self.save_memory):
-            return combined([self._fit(model, student, concept, seed, progress) for concept in concepts])
+            return combined([self._fit(teacher, student, concept, seed, progress) for concept in concepts])
 
     @property
     def plan(self) -> Plan:
@@ -172,31 +177,32 @@ class SPM(ErasureMethod):
             tensors={f"0:{name}": one.detach().cpu() for name, one in trained.items()},
             targets=[(concept.name, *(concept.synonyms if self.prompts == "all" else ()))], alphas=[self.alpha],
             gate=self.gate, factor=self.factor, combination=self.combination,
-            **self.told(model, [concept], seed),
+            **self.told(model, [concept], seed, {"guidance_rescale": self.rescale_on(model)}),
         )  # fmt: skip
+
+    def rescale_on(self, model: Diffusion) -> float:
+        """φ on this model."""
+        return RESCALED.get(model.kind, 0.0) if self.guidance_rescale is None else self.guidance_rescale
 
     def _scaled(self, low: Tensor) -> Tensor:
         return low * (self.alpha / self.rank)
 
     def loss(self, model: Diffusion, student: Diffusion, seen: Seen, generator: torch.Generator) -> dict[str, Tensor]:
-        """The terms of (5), of one pass of the student over all rows."""
+        """The terms of (5). Teacher and student answer for the anchors in the same rows of the same batch: what is
+        between them is the adapter alone, and nothing as long as u = 0."""
         cond = encoded(model, seen.prompts)
+        erasure = squared(student.noise_prediction(seen.latents, seen.timesteps, cond), seen.target)
         if self.anchoring == 0:
-            return {"erasure": squared(student.noise_prediction(seen.latents, seen.timesteps, cond), seen.target)}
-        n, start = self.anchors // 2 if self.official_anchors else self.anchors, 2 * len(seen.prompts)
+            return {"erasure": erasure}
         none = encoded(model, [""], role="uncond").expand(len(seen.prompts))
-        drawn = together([drawn_anchors(cond, generator) for _ in range(n)])
-        latents, times = seen.latents.repeat(2 + n, 1, 1, 1), seen.timesteps.repeat(2 + n)
-        predictions = student.noise_prediction(latents, times, together([cond, none, drawn]))
+        n = 1 + (self.anchors // 2 if self.official_anchors else self.anchors)
+        held = together([none, *(drawn_anchors(cond, generator) for _ in range(n - 1))])
+        latents, times = seen.latents.repeat(n, 1, 1, 1), seen.timesteps.repeat(n)
         with torch.no_grad():
-            there = model.noise_prediction(latents[start:], times[start:], drawn)
-        assert seen.uncond is not None  # `online` and `_frozen` give it
-        concept, empty, *others = predictions.chunk(2 + n)
-        moved = [squared(one, held) for one, held in zip(others, there.chunk(n), strict=True)]
-        return {
-            "erasure": squared(concept, seen.target),
-            "anchoring": self.anchoring * self.anchored(squared(empty, seen.uncond), torch.stack(moved)),  # (5)
-        }
+            there = model.noise_prediction(latents, times, held)
+        here = student.noise_prediction(latents, times, held)
+        empty, *drawn = (squared(*pair) for pair in zip(here.chunk(n), there.chunk(n), strict=True))
+        return {"erasure": erasure, "anchoring": self.anchoring * self.anchored(empty, torch.stack(drawn))}  # (5)
 
     def anchored(self, empty: Float[Tensor, ""], drawn: Float[Tensor, " anchors"]) -> Float[Tensor, ""]:
         """(4) of the changes at the empty prompt and at the anchors drawn."""
@@ -219,12 +225,14 @@ class SPM(ErasureMethod):
             size = [choices[int(torch.randint(len(choices), (), generator=generator))] for _ in size]
         noise = torch.randn(self.batch, channels, *size, generator=generator)
         k = int(torch.randint(1, self.steps, (), generator=generator))
-        x, t = partway(student, text, noise, k, steps=self.steps, guidance_scale=self.start_guidance)
+        x, t = partway(
+            student, text, noise, k, steps=self.steps, guidance_scale=self.start_guidance,
+            guidance_rescale=self.rescale_on(model),
+        )  # fmt: skip
         cond = model.noise_prediction(x, t, encoded(model, [text]))
-        empty = model.noise_prediction(x, t, encoded(model, [""], role="uncond"))
-        neutral = model.noise_prediction(x, t, encoded(model, [concept.anchor])) if self.to_anchor else empty
-        times = torch.tensor([t] * self.batch, device=x.device)
-        return Seen(x, times, [text] * self.batch, self.target(cond, neutral), empty)
+        other = encoded(model, [concept.anchor]) if self.to_anchor else encoded(model, [""], role="uncond")
+        target = self.target(cond, model.noise_prediction(x, t, other))
+        return Seen(x, torch.tensor([t] * self.batch, device=x.device), [text] * self.batch, target)
 
     @torch.no_grad()
     def _frozen(self, model: Diffusion, concept: Concept, seed: int, progress: Progress) -> View:
@@ -232,7 +240,8 @@ class SPM(ErasureMethod):
         texts = texts_of([concept], self.prompts)
         chosen = [texts[number % len(texts)] for number in range(self.trajectories)]
         path = whole_trajectories(
-            model, chosen, steps=self.steps, guidance_scale=self.start_guidance, seed=seed, progress=progress,
+            model, chosen, steps=self.steps, guidance_scale=self.start_guidance,
+            guidance_rescale=self.rescale_on(model), seed=seed, progress=progress,
             label=f"trajectories of {concept.name}",
         )  # fmt: skip
         assert path.cond is not None and path.uncond is not None  # they were asked for

@@ -25,6 +25,20 @@ def everything(name: str) -> bool:
     return True
 
 
+def nothing(name: str) -> bool:
+    """No parameter."""
+    return False
+
+
+def teacher_of(model: Diffusion) -> Diffusion:
+    """A handle on the model's own weights that predicts as a student predicts before it has learnt anything.
+
+    Beside a model in half precision both compute in bfloat16 and return float32 (`own_denoiser`): what a loss sees
+    between them is then what the student has learnt, not how the two were rounded.
+    """
+    return own_denoiser(model, nothing)
+
+
 def own_denoiser(model: Diffusion, trained: Wanted = everything) -> Diffusion:
     """A second handle whose denoiser can be trained without changing `model`.
 

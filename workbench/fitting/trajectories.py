@@ -1,4 +1,9 @@
-"""The latents that a model passes through while it denoises, each with the timestep at which it is seen."""
+"""The latents that a model passes through while it denoises, each with the timestep at which it is seen.
+
+With guidance w of the raw outputs, and its rescaling φ (Lin et al. 2024, arXiv:2305.08891), std over each picture:
+    (1)  ε_w = ε(∅) + w [ε(c) − ε(∅)]
+    (2)  ε′ = φ ε_w std ε(c) / std ε_w + (1 − φ) ε_w
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -39,6 +44,7 @@ def trajectories(
     steps: int,
     seen: int,
     guidance_scale: float = 1.0,
+    guidance_rescale: float = 0.0,
     role: Role = "cond",
     predictions: bool = False,
     progress: Progress = SILENT,
@@ -47,9 +53,9 @@ def trajectories(
     """The first `seen` of `steps` steps of DDIM (η = 0), a trajectory for each prompt with its seed.
 
     For SD1, SD2 and SDXL, with any prediction type; noise as `model.generate` draws it. With `role="uncond"` an empty
-    prompt is encoded as guidance has it; a `guidance_scale` of 1 goes without guidance. `predictions` keeps what the
-    model predicted on the way: a teacher's answers at no further cost (with guidance). The pipeline's own scheduler is
-    left as it is.
+    prompt is encoded as guidance has it; a `guidance_scale` of 1 goes without guidance; `guidance_rescale` is φ.
+    `predictions` keeps what the model predicted on the way: a teacher's answers at no further cost (with guidance). The
+    pipeline's own scheduler is left as it is.
     """
     scheduler = ddim(model, steps)
     timesteps = scheduler.timesteps[:seen].tolist()
@@ -61,7 +67,7 @@ def trajectories(
         for t in timesteps:
             answer = _answer(model, x, t, cond, both=predictions or guidance_scale != 1)
             path.append([one.cpu() for one in ((x, *answer) if predictions else (x,))])
-            x = scheduler.step(answer.guided(guidance_scale), t, x).prev_sample
+            x = scheduler.step(answer.guided(guidance_scale, guidance_rescale), t, x).prev_sample
         parts.append([torch.stack(one, dim=1) for one in zip(*path, strict=True)])
     return Trajectories(timesteps, *(torch.cat(one) for one in zip(*parts, strict=True)))
 
@@ -75,15 +81,16 @@ class Partway(NamedTuple):
 
 @torch.no_grad()
 def partway(
-    model: Diffusion, prompt: str, noise: Latents, k: int, *, steps: int, guidance_scale: float = 1.0
-) -> Partway:
+    model: Diffusion, prompt: str, noise: Latents, k: int, *, steps: int, guidance_scale: float = 1.0,
+    guidance_rescale: float = 0.0,
+) -> Partway:  # fmt: skip
     """The `k`-th latent (from 0, the noise itself) of a trajectory of `steps` steps of DDIM from `noise`, at its own
     timestep: `k` passes of the model, without gradients."""
     scheduler = ddim(model, steps)
     timesteps, x, cond = scheduler.timesteps.tolist(), noise.to(model.device), encoded(model, [prompt])
     for t in timesteps[:k]:
         answer = _answer(model, x, t, cond, both=guidance_scale != 1)
-        x = scheduler.step(answer.guided(guidance_scale), t, x).prev_sample
+        x = scheduler.step(answer.guided(guidance_scale, guidance_rescale), t, x).prev_sample
     return Partway(x, timesteps[k])
 
 
@@ -100,9 +107,15 @@ class _Answer(NamedTuple):
     cond: Latents
     uncond: Latents
 
-    def guided(self, scale: float) -> Latents:
+    def guided(self, scale: float, rescale: float) -> Latents:
         """Guidance of the raw output: at one x and t it is linear in the noise, whatever the model predicts."""
-        return self.cond if scale == 1 else self.uncond + scale * (self.cond - self.uncond)
+        if scale == 1:
+            return self.cond
+        guided = self.uncond + scale * (self.cond - self.uncond)  # (1)
+        if rescale == 0:
+            return guided
+        share = self.cond.std(dim=(1, 2, 3), keepdim=True) / guided.std(dim=(1, 2, 3), keepdim=True)
+        return rescale * share * guided + (1 - rescale) * guided  # (2)
 
 
 def _answer(model: Diffusion, x: Latents, t: int, cond: Encoding, *, both: bool) -> _Answer:

@@ -48,6 +48,7 @@ def whole_trajectories(
     *,
     steps: int,
     guidance_scale: float,
+    guidance_rescale: float = 0.0,
     seed: int,
     progress: Progress = SILENT,
     label: str = "trajectories",
@@ -55,6 +56,6 @@ def whole_trajectories(
     """Every step of a trajectory of each prompt from noise that `seed` draws, with the raw outputs on the way."""
     seeds = torch.randint(2**31, (len(prompts),), generator=torch.Generator().manual_seed(seed)).tolist()
     return trajectories(
-        model, prompts, seeds, steps=steps, seen=steps, guidance_scale=guidance_scale, predictions=True,
-        progress=progress, label=label,
+        model, prompts, seeds, steps=steps, seen=steps, guidance_scale=guidance_scale,
+        guidance_rescale=guidance_rescale, predictions=True, progress=progress, label=label,
     )  # fmt: skip
