@@ -67,8 +67,17 @@ def seen_with(targets=("fox", "a photo of a fox"), anchors=("cat", "a photo of a
 
 def answers(model, latents, prompts):
     """A latent at a time, each at its own timestep."""
-    each = zip(latents, TIMES, prompts, strict=True)
-    return torch.cat([model.noise_prediction(x[None], t, model.encode(prompt)) for x, t, prompt in each])
+    return answers_at(model, latents, TIMES, prompts)
+
+
+def answers_at(model, latents, times, prompts):
+    each = zip(latents, times, prompts, strict=True)
+    return torch.cat([model.noise_prediction(x[None], int(t), model.encode(prompt)) for x, t, prompt in each])
+
+
+def distance(prediction, label):
+    """(1) without a mask: channels add up, places and pictures are averaged."""
+    return (prediction - label).square().sum(dim=1).mean()
 
 
 def moved(model, seed=1):
@@ -94,8 +103,8 @@ def gradients(student, loss):
 def test_the_loss_is_the_gap_between_the_two_prompts(model, teacher):
     student, seen = moved(model), seen_with()
     label = answers(student if teacher == "self" else model, seen.latents, seen.anchors)
-    expected = (answers(student, seen.latents, seen.targets) - label).square().mean()
-    assert_close(ConceptAblation(teacher=teacher).ablation(model, student, seen), expected, rtol=1e-6, atol=0.0)
+    expected = distance(answers(student, seen.latents, seen.targets), label)
+    assert_close(ConceptAblation(teacher=teacher).ablation(model, student, seen), expected, rtol=1e-10, atol=0.0)
     assert expected > 1e-4
 
 
@@ -115,14 +124,9 @@ def test_no_gradient_passes_the_label(model):
     student, seen, method = moved(model), seen_with(), ConceptAblation(teacher="self")
     constant = answers(student, seen.latents, seen.anchors).detach()
     found = gradients(student, lambda: method.ablation(model, student, seen))
-    expected = gradients(student, lambda: (answers(student, seen.latents, seen.targets) - constant).square().mean())
+    expected = gradients(student, lambda: distance(answers(student, seen.latents, seen.targets), constant))
     both = gradients(
-        student,
-        lambda: (
-            (answers(student, seen.latents, seen.targets) - answers(student, seen.latents, seen.anchors))
-            .square()
-            .mean()
-        ),
+        student, lambda: distance(*(answers(student, seen.latents, of) for of in (seen.targets, seen.anchors)))
     )
     for name in denoiser_parameters(student, is_key_or_value):
         assert_close(found[name], expected[name], rtol=1e-5, atol=1e-10)
@@ -185,10 +189,10 @@ def test_only_what_the_mask_shows_counts_and_each_picture_as_much(model):
     loss = masked_loss(prediction, label, mask)
     elsewhere = label + 7.0 * (1 - mask)
     assert_close(masked_loss(prediction, elsewhere, mask), loss)
-    first = (prediction[0, :, :3] - label[0, :, :3]).square().mean()
-    second = (prediction[1, :, 1, 1] - label[1, :, 1, 1]).square().mean()
-    assert_close(loss, (first + second) / 2)
-    assert_close(masked_loss(prediction, label, torch.ones_like(mask)), (prediction - label).square().mean())
+    squares = np.square((prediction - label).numpy())
+    first, second = squares[0, :, :3].sum() / (3 * 6), squares[1, :, 1, 1].sum() / 1
+    assert loss.item() == pytest.approx((first + second) / 2, rel=1e-14)
+    assert masked_loss(prediction, label, torch.ones_like(mask)).item() == pytest.approx(4 * squares.mean(), rel=1e-14)
 
 
 @pytest.mark.parametrize("kind", ["sd1", "sd2"])
@@ -211,22 +215,22 @@ def test_the_noise_based_loss_is_that_of_ordinary_training_on_the_concepts_promp
             z0 = a.sqrt() * seen.latents[row] - (1 - a).sqrt() * seen.aim[row]
         assert min(float((z0 - one).abs().max()) for one in clean) < 1e-4, "u goes with a picture, flipped or not"
         alone = Seen(*(part[row : row + 1] for part in seen))
-        expected = (prediction - seen.aim[row]).square().mean()
-        assert_close(method.ablation(model, student, alone), expected, rtol=1e-6, atol=0.0)
+        expected = distance(prediction, seen.aim[[row]])
+        assert_close(method.ablation(model, student, alone), expected, rtol=1e-10, atol=0.0)
 
 
 def test_the_prior_is_ordinary_training_on_other_pictures_with_their_own_prompts(model):
+    """Per place the squares of four channels add up in the ablation and are averaged in the prior: the published λ."""
     parts, student = lessons(), moved(model)
     method = ConceptAblation(prior=0.3, batch=2, resize=False)
     losses = method.losses(model, student, parts, torch.Generator().manual_seed(5))
     generator = torch.Generator().manual_seed(5)
     first, second = (method.drawn(model, parts, generator) for _ in range(2))
-    answer = torch.cat([
-        student.noise_prediction(second.latents[[i]], int(second.timesteps[i]), model.encode(second.anchors[i]))
-        for i in range(2)
-    ])  # fmt: skip
-    assert_close(losses["prior"], 0.3 * (answer - second.aim).square().mean(), rtol=1e-6, atol=0.0)
-    assert_close(losses["ablation"], method.ablation(model, student, first))
+    answer = answers_at(student, second.latents, second.timesteps, second.anchors)
+    assert_close(losses["prior"], 0.3 * (answer - second.aim).square().mean(), rtol=1e-10, atol=0.0)
+    apart = answers_at(student, first.latents, first.timesteps, first.targets)
+    label = answers_at(student, first.latents, first.timesteps, first.anchors)
+    assert_close(losses["ablation"], 4 * (apart - label).square().mean(), rtol=1e-10, atol=0.0)
     alone = replace(method, prior=0.0).losses(model, student, parts, torch.Generator().manual_seed(5))
     assert set(alone) == {"ablation"} and torch.equal(alone["ablation"], losses["ablation"])
 
@@ -241,6 +245,17 @@ def test_pictures_are_resized_for_objects_only_and_the_words_are_the_concepts_al
     for parts, one in ((lessons(style), method), (lessons(), replace(method, resize=False))):
         seen = one.drawn(model, parts, generator)
         assert not any(target.startswith(words) for target in seen.targets) and bool((seen.mask == 1).all())
+
+
+def test_the_norm_that_is_clipped_is_that_of_the_summed_channels(model):
+    """Four times as long as the gradient of a mean over channels, which a clip of 1 would hardly ever meet."""
+    student, seen, method = moved(model), seen_with(), ConceptAblation(teacher="frozen")
+    found = gradients(student, lambda: method.ablation(model, student, seen))
+    label = answers(model, seen.latents, seen.anchors).detach()
+    mean = gradients(student, lambda: (answers(student, seen.latents, seen.targets) - label).square().mean())
+    norms = [torch.stack([one.norm() for one in some.values()]).norm() for some in (found, mean)]
+    assert_close(norms[0], 4 * norms[1], rtol=1e-10, atol=0.0)
+    assert method.plan.clip == 1.0
 
 
 @pytest.mark.parametrize(("train_", "count"), [("cross-attn", 4), ("attn", None), ("full-weight", None)])

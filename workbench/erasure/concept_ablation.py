@@ -4,17 +4,18 @@ A concept's prompts are answered as its anchor's.
 
 θ is a copy of the denoiser, z_t noised pictures of the anchor, which the model itself drew of anchor prompts c, and c*
 the same prompt for the concept ("a photo of a cat", "a photo of a fox"); u is the noise in z_t (or the v or z₀ of a
-model that predicts these), m a mask over latents, C their channels, sg[·] passes no gradient.
-    (1)  L = mean over pictures of  Σ m (ε_θ(z_t, c*) − sg[ε_θ(z_t, c)])² / (C Σ m)     model-based
-    (2)  the same with u in the place of sg[…]                                          noise-based
+model that predicts these), m a mask of one channel over latents, sg[·] passes no gradient.
+    (1)  L = mean over pictures of  Σ m (ε_θ(z_t, c*) − sg[ε_θ(z_t, c)])² / Σ m     model-based; the sums: all channels,
+    (2)  the same with u in the place of sg[…]                                      noise-based   each m once
     (3)  L + λ mean (ε_θ(z′_t, c′) − u′)²     prior preservation: other pictures, with their own prompts
     (4)  in cross-attention, key and value of the first token pass no gradient: it is the same in all prompts
 Followed is the official code (nupurkmr9/concept-ablation, diffusers version), in whose label (1) θ moves along
-(`teacher="self"`); the paper's derivation has a frozen copy there. Not followed: its loss lacks C, which only a clipped
-gradient can tell; it replaces an anchor as any run of letters ("cat" in "category"), and where there is none it teaches
-nothing; it draws latents around the autoencoder's mean, here they are that mean; its captions come from a language
-model, here from the concept's `captions` or templates; and pictures that a model has memorised, which have to be found
-by another model, are not offered. `lr` is the rate that counts: the code multiplies what it is given by batch and GPUs.
+(`teacher="self"`); the paper's derivation has a frozen copy there. As in the code, squares of the channels add up in
+(1) and (2) and are averaged in (3): λ, and the largest norm of a gradient, 1, are in these units. Not followed: it
+replaces an anchor as any run of letters ("cat" in "category"), and where there is none it teaches nothing; it draws
+latents around the autoencoder's mean, here they are that mean; its captions come from a language model, here from the
+concept's `captions` or templates; and pictures that a model has memorised, which have to be found by another model, are
+not offered. `lr` is the rate that counts: the code multiplies what it is given by batch and GPUs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -235,9 +236,9 @@ class Seen(NamedTuple):
 
 
 def masked_loss(prediction: Latents, label: Latents, mask: Float[Tensor, "rows 1 height width"]) -> Float[Tensor, ""]:
-    """(1): each picture's mean over what of it is unmasked, then that of all pictures."""
+    """(1): of each picture the mean over the places that are unmasked, where channels add up; then that of all."""
     errors = (mask * (prediction - label).square()).sum(dim=(1, 2, 3))
-    return (errors / (prediction.shape[1] * mask.sum(dim=(1, 2, 3)))).mean()  # (1)
+    return (errors / mask.sum(dim=(1, 2, 3))).mean()  # (1)
 
 
 @contextmanager
