@@ -281,7 +281,7 @@ def save(folder, *sizes):
 
 def test_pictures_of_a_folder_go_with_the_anchor_prompts_in_turn(tiny_sd1, tmp_path):
     folder = save(tmp_path / "cats", 32, 32, 32)
-    method = ConceptAblation(folder=str(folder), **SMALL)
+    method = ConceptAblation(folder=str(folder), wording="replace", **SMALL)
     given = method._given(tiny_sd1, [FOX])
     parts = method.lessons(tiny_sd1, FOX, given, 0)
     assert [one.prompt for one in parts] == ["a photo of a cat", "cat", "a photo of a cat"]
@@ -314,7 +314,9 @@ def test_an_anchor_that_is_the_concept_is_refused(tiny_sd1):
 def test_what_is_unsafe_is_avoided_while_its_anchor_is_drawn(tiny_sd1):
     nude = Concept("fox", anchor="cat", kind="unsafe", templates=["{}"])
     drawn = [
-        np.stack([one.picture for one in ConceptAblation(images=2).lessons(tiny_sd1, concept, None, 0)])
+        np.stack(
+            [one.picture for one in ConceptAblation(images=2, wording="replace").lessons(tiny_sd1, concept, None, 0)]
+        )
         for concept in (nude, replace(nude, kind="object"))
     ]
     seeds = torch.randint(2**31, (2,), generator=torch.Generator().manual_seed(0)).tolist()

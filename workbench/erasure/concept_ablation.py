@@ -5,8 +5,8 @@ A concept's prompts are answered as its anchor's.
 θ is a copy of the denoiser, z_t noised pictures of the anchor, which the model itself drew of anchor prompts c, and c*
 the same prompt for the concept ("a photo of a cat", "a photo of a fox"); u is the noise in z_t (or the v or z₀ of a
 model that predicts these), m a mask of one channel over latents, sg[·] passes no gradient.
-    (1)  L = mean over pictures of  Σ m (ε_θ(z_t, c*) − sg[ε_θ(z_t, c)])² / Σ m     model-based; the sums: all channels,
-    (2)  the same with u in the place of sg[…]                                      noise-based   each m once
+    (1)  L = mean over pictures of  Σ m (ε_θ(z_t, c*) − sg[ε_θ(z_t, c)])² / Σ m     model-based
+    (2)  the same with u in the place of sg[…]                                      noise-based
     (3)  L + λ mean (ε_θ(z′_t, c′) − u′)²     prior preservation: other pictures, with their own prompts
     (4)  in cross-attention, key and value of the first token pass no gradient: it is the same in all prompts
 Followed is the official code (nupurkmr9/concept-ablation, diffusers version), in whose label (1) θ moves along
@@ -14,8 +14,8 @@ Followed is the official code (nupurkmr9/concept-ablation, diffusers version), i
 (1) and (2) and are averaged in (3): λ, and the largest norm of a gradient, 1, are in these units. Not followed: it
 replaces an anchor as any run of letters ("cat" in "category"), and where there is none it teaches nothing; it draws
 latents around the autoencoder's mean, here they are that mean; its captions come from a language model, here from the
-concept's `captions` or templates; and pictures that a model has memorised, which have to be found by another model, are
-not offered. `lr` is the rate that counts: the code multiplies what it is given by batch and GPUs.
+concept's `captions` or `fitting.contents`; and pictures that a model has memorised, which have to be found by another
+model, are not offered. `lr` is the rate that counts: the code multiplies what it is given by batch and GPUs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -77,7 +77,11 @@ class ConceptAblation(ErasureMethod):
         float, Ge(0), Doc("λ: weight of ordinary training on the anchor's pictures; 1 in the code where it is used.")
     ] = 0.0
     wording: Annotated[
-        Wording, Doc("Styles and what is unsafe beside the anchor's prompt, all else in the anchor's place.")
+        Wording,
+        Doc(
+            "By kind: styles and what is unsafe beside prompts of ordinary scenes, all else in the anchor's place in"
+            " such prompts. Replace: in the anchor's place, in the concept's own templates."
+        ),
     ] = "by kind"
     resize: Annotated[
         bool, Doc("Pictures at random sizes, with words for it; not for styles nor for what is unsafe.")

@@ -1,12 +1,14 @@
 """Prompts of an anchor, and how each is worded so that it asks for the concept instead."""
 
 import re
+from dataclasses import replace
 from typing import Literal
 
 import torch
 
 from saes.errors import WorkbenchError
 from workbench.concepts import Concept
+from workbench.fitting.contents import CONTENTS
 
 Wording = Literal["by kind", "replace"]
 
@@ -20,12 +22,16 @@ def anchor_prompts(concept: Concept, wording: Wording) -> tuple[str, ...]:
     """The prompts that a concept's own ones are to be answered like.
 
     Where the concept is put beside a prompt, its captions; where it replaces the anchor, its captions that name the
-    anchor. Without any, the anchor in the concept's templates.
+    anchor. Without any, "by kind" gives ordinary scenes of the kind (`CONTENTS`), with the anchor in the concept's own
+    templates and in theirs where it is to be replaced; "replace" gives the anchor in the concept's own templates alone.
     """
     named = whole(concept.anchor)
     beside = wording == "by kind" and concept.kind in AROUND
     captions = tuple(one for one in concept.captions if beside or named.search(one))
-    return captions or tuple(dict.fromkeys(concept.anchor_prompts()))
+    if captions or beside:
+        return captions or CONTENTS[concept.kind]
+    scenes = CONTENTS[concept.kind] if wording == "by kind" else ()
+    return tuple(dict.fromkeys(replace(concept, templates=(*(concept.templates or ()), *scenes)).anchor_prompts()))
 
 
 def target_prompt(prompt: str, concept: Concept, wording: Wording, generator: torch.Generator) -> str:
