@@ -93,6 +93,24 @@ def test_rounds_on_one_small_matrix_are_the_rounds_map_by_map(n, plans, maps, st
         assert (W - edited(maps, start)[name]).norm() > 1e-2
 
 
+def test_concepts_beyond_the_rows_that_are_held_count_in_every_round(maps, start, rng):
+    """Three groups of rows, of which the first two are more than d together: the third is still there in round 3."""
+    plan, parts = Rounds(0.2, 3), [(rows(n, rng), rows(n, rng)) for n in (D - 2, 4, 3)]
+    found = Moves(D)
+    for c, a in parts:
+        found.add(c, a)
+    kept = rows(3, rng)
+    shift = rounds(start, gram_of_maps(maps), {plan: found}, keeping(kept, 0.6), damping=DAMPING)
+    concepts = [(plan, c, a) for c, a in parts]
+    expected, without = (
+        written_out(maps, edited(maps, start), some, kept, damping=DAMPING, s_e=1.0, s_p=0.6)
+        for some in (concepts, concepts[:2])
+    )
+    for name, W in edited(maps, shift).items():
+        assert_close(W, expected[name], rtol=1e-8, atol=1e-8)
+        assert (expected[name] - without[name]).norm() > 1e-2
+
+
 @pytest.mark.parametrize("regular_scale", [1e-3, 0.1, 30.0])
 def test_recalled_rows_solve_equation_1(regular_scale, maps, start, rng):
     c, current = rows(4, rng), edited(maps, start)

@@ -111,8 +111,7 @@ class Moves:
     def steps(self) -> Shift:
         """X, held as a shift is. Raises `WorkbenchError` if there is no pair."""
         if self._cross is not None:
-            self._cross = self._crossed()
-            return Shift(self._cross - self.gram.total())
+            return Shift(self._crossed() - self.gram.total())
         c, a = self._held()
         return Shift((a - c).T, c)
 
@@ -130,7 +129,7 @@ class Moves:
     def _hold(self, pairs: list[tuple[Rows, Rows]]) -> None:
         self._pairs += pairs
         if sum(len(c) for c, _ in self._pairs) > self.gram.d:
-            self._cross = self._crossed()
+            self._crossed()
 
     def _held(self) -> tuple[Rows, Rows]:
         if not self._pairs:
@@ -139,13 +138,13 @@ class Moves:
         return c, a
 
     def _crossed(self) -> Square:
-        """Σ w a cᵀ of all pairs; none are held any more."""
-        if not self._pairs:
-            assert self._cross is not None
-            return self._cross
-        c, a = self._held()
-        self._pairs = []
-        return a.T @ c if self._cross is None else torch.addmm(self._cross, a.T, c)
+        """Σ w a cᵀ of all pairs, which is kept; none of them are held any more."""
+        if self._pairs:
+            c, a = self._held()
+            self._pairs = []
+            self._cross = a.T @ c if self._cross is None else torch.addmm(self._cross, a.T, c)
+        assert self._cross is not None
+        return self._cross
 
 
 class Ridge:
