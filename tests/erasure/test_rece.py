@@ -195,6 +195,34 @@ def test_a_fit_is_the_rounds_written_out_on_the_models_own_maps(tiny_sd1, start)
         assert (edit.delta(name).double() - delta).norm() < 1e-4 * delta.norm()
 
 
+@pytest.mark.parametrize(
+    ("keep_empty", "kind", "times"),
+    [("published", "unsafe", 3), ("published", "object", 1), ("each", "object", 3), ("once", "unsafe", 1)],
+)
+def test_a_list_of_words_keeps_the_empty_prompt_as_often_as_it_is_told(tiny_sd1, keep_empty, kind, times):
+    """All rows of the empty prompt stand `times` times in the stacked problem of each round, those of kept words once;
+    UCE, which it starts from, keeps it once."""
+    words = ("fox", "bear", "cat")
+    concepts = [Concept(word, anchor="dog", kind=kind, retain=["photo"], templates=["{}"]) for word in words]
+    start, plan = UCE(preserve_scale=0.1), Rounds(0.1, 2)
+    method = RECE(start=start, keep_empty=keep_empty, regular_scale=plan.regular_scale, epochs=plan.epochs)
+    edit = method.fit(tiny_sd1, concepts)
+    original = {name: W.detach().double() for name, W in tiny_sd1.prompt_maps().items()}
+    begun = start.fit(tiny_sd1, concepts)
+    current = {name: W + begun.delta(name).double() for name, W in original.items()}
+    pairs = [(plan, *embed(tiny_sd1, [word, "dog"]).double()) for word in words]
+
+    def expected(count):
+        kept = embed(tiny_sd1, ["photo", *[""] * count]).double().flatten(0, 1)
+        return written_out(original, current, pairs, kept, damping=0.1, s_e=1.0, s_p=0.1)
+
+    for name, W in original.items():
+        delta, other = (expected(count)[name] - W for count in (times, 4 - times))
+        assert (edit.delta(name).double() - delta).norm() < 1e-4 * delta.norm()
+        assert (other - delta).norm() > 1e-2 * delta.norm()
+    assert edit.settings["empty_prompts"] == times
+
+
 def test_the_order_of_concepts_does_not_matter(tiny_sd1):
     first, second = RECE().fit(tiny_sd1, [FOX, BEAR]), RECE().fit(tiny_sd1, [BEAR, FOX])
     for name in first.names:

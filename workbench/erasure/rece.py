@@ -9,11 +9,13 @@ concept's prompt (all of them, each paired with the anchor's row at the same pos
 Every such edit, UCE's too, multiplies all maps by one matrix, so that W = W⁰T with the same d×d T for each. With
 S = Σ W⁰ᵀW⁰ formed once, Σ WᵀW = TᵀST and Σ WᵀW⁰ = TᵀS: the rounds are d×d algebra in float64, whatever the number of
 maps and of concepts, and no map is touched until the end. The setting is the published `close_regzero` (code 403a67f).
+Its scripts keep the empty prompt k, which counts once for each word of a list of unsafe words, and once for styles and
+objects; UCE, from which they start, always keeps it once.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from annotated_types import Ge, Gt
 from torch import Tensor
@@ -59,6 +61,10 @@ class RECE(ErasureMethod):
     regular_scale: Annotated[float | None, Gt(0), Doc("λ_r; None: by the concept's kind.")] = None
     erase_scale: Annotated[float, Ge(0), Doc("s_e: weight of what is moved.")] = 1.0
     preserve_scale: Annotated[float, Ge(0), Doc("s_p: weight of what is kept, in the rounds.")] = 0.1
+    keep_empty: Annotated[
+        Literal["published", "once", "each"],
+        Doc("How often a round keeps the empty prompt: for each concept, or once; published: for each unsafe one."),
+    ] = "published"
     damping: Annotated[float, Ge(0), Doc("λ: how much a round holds the maps where they were.")] = 0.1
 
     name: ClassVar[str] = "rece"
@@ -102,8 +108,9 @@ class RECE(ErasureMethod):
         pairs, kept = paired_prompts(model, concepts, self.start.templates), kept_prompts(concepts)
         maps = model.prompt_maps()
         start = self.start.ridge(model, "embeddings", pairs, kept, progress).solve()
+        empty = [Kept("", "")] * (self.empty_prompts(concepts) - 1)  # `kept` has one
         shift = rounds(
-            start, gram_of_maps(maps), self.groups(model, concepts), self.kept_rows(model, kept, progress),
+            start, gram_of_maps(maps), self.groups(model, concepts), self.kept_rows(model, [*empty, *kept], progress),
             damping=self.damping, progress=progress,
         )  # fmt: skip
         return WeightEdit(
@@ -114,7 +121,15 @@ class RECE(ErasureMethod):
     def settings(self, concepts: Sequence[Concept], kept: Sequence[Kept]) -> dict[str, Any]:
         """The hyper-parameters as they were used; `rounds` are each concept's λ_r and epochs."""
         used = {concept.name: self.rounds_of(concept)._asdict() for concept in concepts}
-        return {**asdict(self), "start": self.start.settings(concepts, kept), "rounds": used}
+        start = self.start.settings(concepts, kept)
+        return {**asdict(self), "start": start, "rounds": used, "empty_prompts": self.empty_prompts(concepts)}
+
+    def empty_prompts(self, concepts: Sequence[Concept]) -> int:
+        """How often a round keeps the empty prompt, at least once."""
+        each = {
+            "published": sum(concept.kind == "unsafe" for concept in concepts), "once": 1, "each": len(concepts),
+        }  # fmt: skip
+        return max(1, each[self.keep_empty])
 
     def rounds_of(self, concept: Concept) -> Rounds:
         """λ_r and epochs of a concept."""
