@@ -216,13 +216,11 @@ def test_pictures_of_a_folder_decide_the_edit(tiny_sd1, tmp_path):
 def test_what_cannot_be_used_is_refused_before_any_work(tiny_sd1, tiny_sdxl, tmp_path):
     watch, empty = Watch(), folder_of(tmp_path / "empty", [])
     small = folder_of(tmp_path / "small", [np.zeros((8, 8, 3), np.uint8)])
-    half = load(tiny_sd1.name, device="cpu", dtype=torch.bfloat16)
     for method, model, concepts, words in [
         (FewShot(folder=empty), tiny_sd1, [FOX], "no pictures"),
         (FewShot(folder=small), tiny_sd1, [FOX], "8×8"),
         (FewShot(folder=small), tiny_sd1, [FOX, CAT], "one concept"),
         (FewShot(), tiny_sdxl, [FOX], "sdxl"),
-        (FewShot(), half, [FOX], "half precision"),
     ]:
         with pytest.raises(WorkbenchError, match=words):
             method.fit(model, concepts, progress=watch)

@@ -6,7 +6,6 @@ from torch.testing import assert_close
 
 from probes.neighbours import Neighbourhood
 from saes.errors import WorkbenchError
-from tests.tiny_pipelines import save_tiny
 from workbench.concepts import Concept
 from workbench.edits import WeightEdit
 from workbench.erasure.realera import RealEra, joined
@@ -16,7 +15,6 @@ from workbench.fitting.lora import attach, factors
 from workbench.fitting.plan import Plan
 from workbench.fitting.players import Player, generator_of
 from workbench.fitting.training import train
-from workbench.models import load
 
 FORMS = ["a photo of a {}", "{} by"]
 FOX = Concept("fox", anchor="cat", retain=["dog", "bear"], templates=FORMS)
@@ -242,14 +240,6 @@ def test_settings_tell_what_was_drawn(tiny_sd1):
 def test_numbers_below_their_least_are_refused(settings):
     with pytest.raises(WorkbenchError, match=next(iter(settings))):
         RealEra(**settings)
-
-
-def test_half_precision_is_refused_before_pictures_are_made_and_only_where_it_trains(tmp_path, monkeypatch):
-    half = load(save_tiny("sd1", tmp_path / "half"), device="cpu", dtype=torch.float16)
-    monkeypatch.setattr(RealEra, "lesson", lambda *_: pytest.fail("pictures were made"))
-    with pytest.raises(WorkbenchError, match=r"torch\.float32"):
-        RealEra().fit(half, [FOX])
-    assert RealEra(**SOLVE).fit(half, [FOX]).names == sorted(half.prompt_maps())
 
 
 def test_an_empty_neighbourhood_is_refused_before_any_work():

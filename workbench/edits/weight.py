@@ -12,6 +12,7 @@ from saes.errors import WorkbenchError
 from workbench.edits.controls import DIRECTIONS, Turns
 from workbench.edits.edit import Summary, named
 from workbench.edits.fields import EditFields
+from workbench.edits.rounding import warn_of_rounding
 from workbench.models import Model
 
 DELTA, LEFT, RIGHT = ":delta", ":left", ":right"
@@ -59,8 +60,10 @@ class WeightEdit(EditFields):
                 )
 
     def installed(self, model: Model) -> AbstractContextManager[None]:
-        """Every Δ is added to its parameter."""
-        return model.shifted(self.weight_deltas(model))
+        """Every Δ is added to its parameter, and rounded to its dtype; a warning says where that loses much of Δ."""
+        deltas = self.weight_deltas(model)
+        warn_of_rounding(named(self), {name: model.parameter(name) for name in deltas}, deltas)
+        return model.shifted(deltas)
 
     def weight_deltas(self, model: Model) -> dict[str, Tensor]:
         """Every Δ, multiplied out on the model's device."""

@@ -33,7 +33,7 @@ from workbench.concepts import Concept
 from workbench.edits import WeightEdit
 from workbench.erasure.esd import ESD, Prompts, texts_of
 from workbench.erasure.method import ErasureMethod, Supports
-from workbench.fitting.copies import Wanted, changes, everything, own_denoiser, teacher_of
+from workbench.fitting.copies import Wanted, add, changes, everything, own_denoiser, teacher_of
 from workbench.fitting.embedding import encoded
 from workbench.fitting.pictures import picture_files, read_pictures
 from workbench.fitting.plan import Plan
@@ -212,13 +212,6 @@ class CoErasing(ErasureMethod):
         prompts = concept.prompts()
         seeds = torch.randint(2**31, (self.images,), generator=torch.Generator().manual_seed(seed)).tolist()
         return model.generate([prompts[i % len(prompts)] for i in range(self.images)], seeds, progress=progress)
-
-
-@torch.no_grad()
-def add(edit: WeightEdit, model: Diffusion) -> None:
-    """Adds the deltas to the model's parameters in place. `model` must be a private copy."""
-    for name, delta in edit.weight_deltas(model).items():
-        model.parameter(name).add_(delta)
 
 
 class Subject(NamedTuple):

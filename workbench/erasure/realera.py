@@ -32,12 +32,13 @@ from workbench.edits import WeightEdit
 from workbench.edits.weight import DELTA, LEFT, RIGHT
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.erasure.uce import UCE, Kept, Pair, kept_prompts, paired_prompts
-from workbench.fitting.copies import denoiser_parameters, own_denoiser
+from workbench.fitting.copies import add, own_denoiser, teacher_of
 from workbench.fitting.least_squares import Ridge, Rows, deltas, one_dtype
 from workbench.fitting.lora import attach, factors, parameters_of
 from workbench.fitting.plan import Plan
-from workbench.fitting.players import Player, check_precision
+from workbench.fitting.players import Player
 from workbench.fitting.rows import last_subject
+from workbench.fitting.selectors import is_key_or_value
 from workbench.fitting.training import train
 from workbench.models import Diffusion
 from workbench.models.capabilities import CROSS_ATTENTION, NOISE_SCHEDULE
@@ -118,12 +119,9 @@ class RealEra(ErasureMethod):
             Changes of the keys and values of cross-attention.
 
         Raises:
-            WorkbenchError: For a concept that is its anchor to the tokenizer, and for weights in half precision where
-                (2) is trained.
+            WorkbenchError: For a concept that is its anchor to the tokenizer.
         """
         self.supports.check("RealEra", model, concepts)
-        if self.lora_steps:
-            check_precision(denoiser_parameters(model).values())
         pairs, kept = paired_prompts(model, concepts, self.templates), kept_prompts(concepts)
         solved = WeightEdit(
             tensors=self._solved(model, pairs, kept, seed, progress), 
@@ -174,12 +172,12 @@ class RealEra(ErasureMethod):
     ) -> dict[str, tuple[Tensor, Tensor]]:
         """B and A of every map."""
         lessons = [self.lesson(model, concept, seed, progress) for concept in concepts]
-        with model.edited(solved):
-            own = own_denoiser(model)  # starts from (1); ε₀ stays the model itself, or the anchor would drift
+        own, teacher = own_denoiser(model, is_key_or_value), teacher_of(model)
+        add(solved, own)  # starts from (1); ε₀ stays the model itself, or the anchor would drift
         adapters = attach(own, solved.names, self.lora_rank, torch.Generator().manual_seed(seed))
 
         def loss(step: int, generator: torch.Generator) -> Tensor:
-            return self.loss(model, own, lessons[step % len(lessons)], generator)
+            return self.loss(teacher, own, lessons[step % len(lessons)], generator)
 
         plan = Plan(steps=self.lora_steps, lr=self.lora_lr, clip=1.0)
         what = [solved.settings, [asdict(concept) for concept in concepts], model.fingerprint]
@@ -208,6 +206,7 @@ class RealEra(ErasureMethod):
         encoding, rows = lesson.lines[line]
         x, time = at_some_time(model, lesson.x0[number], generator)
         subject = encoding.embeddings[0, rows]
+        subject = subject.to(torch.promote_types(subject.dtype, torch.float32))  # angles need more than half precision
         near = self.area.neighbours(subject, min(self.neighbours - 1, 1), generator)
         beyond = self.area.beyond(subject, min(self.beyond, 1), generator)
         kept = [perturbed(encoding, rows, row) for row in beyond.unbind(1)]  # C ⊕ ξ

@@ -35,13 +35,14 @@ from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import WeightEdit
 from workbench.erasure.method import ErasureMethod, Supports
-from workbench.fitting.copies import changes, denoiser_parameters, own_denoiser
+from workbench.fitting.copies import add, changes, denoiser_parameters, own_denoiser
 from workbench.fitting.embedding import embed_in_batches
 from workbench.fitting.least_squares import Ridge, deltas, one_dtype
 from workbench.fitting.pairs import Pair, safe_pairs
 from workbench.fitting.plan import Plan
-from workbench.fitting.players import KeptGradients, Player, check_precision, generator_of
+from workbench.fitting.players import KeptGradients, Player, generator_of
 from workbench.fitting.rows import ends_of_text, last_subject, refuse_same_tokens
+from workbench.fitting.selectors import is_key_or_value
 from workbench.fitting.training import train
 from workbench.fitting.trajectories import Partway, Trajectories, trajectories
 from workbench.models import Diffusion
@@ -117,13 +118,10 @@ class TRCE(ErasureMethod):
             The changes of both stages together.
 
         Raises:
-            WorkbenchError: For a concept that is its anchor to the tokenizer, a prompt that is cut before its word, and
-                weights in half precision.
+            WorkbenchError: For a concept that is its anchor to the tokenizer, and a prompt that is cut before its word.
         """
         self.supports.check("TRCE", model, concepts)
         check_words(model, concepts)
-        if self.stages != "1":
-            check_precision(denoiser_parameters(model).values())
         pairs = [pair for concept in concepts for pair in safe_pairs(concept, self.contexts)]
         kept = kept_prompts(concepts)
         used = {"eta": self.preserve_scale**2, "pairs": len(pairs), "kept": len(kept)}
@@ -153,8 +151,9 @@ class TRCE(ErasureMethod):
         seed: int, progress: Progress = SILENT,
     ) -> dict[str, Tensor]:  # fmt: skip
         """Stage 2: the changes of self-attention and of the queries of cross-attention, from the model with `start`."""
-        with model.edited(*start):
-            kept = own_denoiser(model)
+        kept = own_denoiser(model, is_key_or_value)
+        for edit in start:
+            add(edit, kept)
         models = Models(model, kept, own_denoiser(kept, is_trained))
         generator = generator_of(seed, 0)
         chosen = [pairs[i] for i in torch.randperm(len(pairs), generator=generator).tolist()]

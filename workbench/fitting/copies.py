@@ -4,7 +4,7 @@ What is not trained is not copied: both components hold the very same parameters
 takes the memory of what it learns.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from copy import copy, deepcopy
 from itertools import chain
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from saes.errors import WorkbenchError
-from workbench.edits.weight import DELTA
+from workbench.edits.weight import DELTA, WeightEdit
 from workbench.models import Diffusion
 from workbench.models.wrapped import check_plain
 
@@ -57,12 +57,27 @@ def own_denoiser(model: Diffusion, trained: Wanted = everything) -> Diffusion:
     Raises:
         WorkbenchError: Layers of the denoiser are wrapped or fused, or a session has hooks in it.
     """
-    return _own(model, model.architecture.denoiser.path, trained)
+    path = model.architecture.denoiser.path
+    own = _own(model, path, trained)
+    if is_half(model):
+        _compute_in_bfloat16(getattr(own.pipe, path), model.device.type)
+    return own
 
 
 def own_text_encoder(model: Diffusion, trained: Wanted = everything) -> Diffusion:
-    """The same for the (first) text encoder."""
-    return _own(model, next(one.path for one in model.architecture.components if one.kind == "prompt"), trained)
+    """A second handle whose (first) text encoder can be trained without changing `model`.
+
+    Of a model in half precision all of the text encoder is copied, in float32: what it hands to the denoiser brings the
+    gradient back, which float16 would lose. The denoiser, which is not copied, then computes in bfloat16.
+    """
+    path = next(one.path for one in model.architecture.components if one.kind == "prompt")
+    return own_denoiser(_own(model, path, everything), nothing) if is_half(model) else _own(model, path, trained)
+
+
+def is_half(model: Diffusion) -> bool:
+    """Whether the denoiser or a text encoder has weights in half precision."""
+    parts = chain.from_iterable(getattr(model.pipe, one.path).parameters() for one in model.architecture.components)
+    return any(torch.finfo(one.dtype).bits < 32 for one in parts)
 
 
 def denoiser_parameters(model: Diffusion, wanted: Wanted = everything) -> dict[str, nn.Parameter]:
@@ -80,6 +95,19 @@ def parameters_of(model: Diffusion, component: str, wanted: Wanted = everything)
 def changes(model: Diffusion, trained: Diffusion, names: Iterable[str]) -> dict[str, Tensor]:
     """`trained` − `model` for each parameter, on the CPU, as the `NAME:delta` tensors of a `WeightEdit`."""
     return {name + DELTA: (trained.parameter(name) - model.parameter(name)).cpu() for name in names}
+
+
+@torch.no_grad()
+def add(edit: WeightEdit, own: Diffusion) -> None:
+    """Adds an edit to copied parameters in place, where nothing is rounded to half precision.
+
+    Args:
+        edit: Fitted on the model that `own` is a handle of.
+        own: A handle whose own copies hold all parameters that the edit changes.
+    """
+    for name in edit.names:
+        weight = own.parameter(name)
+        weight.add_(edit.delta(name).to(weight))
 
 
 def _own(model: Diffusion, component: str, trained: Wanted) -> Diffusion:
@@ -101,14 +129,7 @@ def _own(model: Diffusion, component: str, trained: Wanted) -> Diffusion:
     for one in parameters_of(twin, component, trained).values():
         one.data = one.data.to(torch.promote_types(one.dtype, torch.float32))
         one.requires_grad_(False)
-    if any(torch.finfo(one.dtype).bits < 32 for one in _all_parameters(model)):
-        _compute_in_bfloat16(getattr(pipe, component), model.device.type)
     return twin
-
-
-def _all_parameters(model: Diffusion) -> Iterator[nn.Parameter]:
-    """Of the denoiser and of all text encoders."""
-    return chain.from_iterable(getattr(model.pipe, part.path).parameters() for part in model.architecture.components)
 
 
 def _is_ours(hook: Callable) -> bool:
