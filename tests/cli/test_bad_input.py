@@ -232,6 +232,14 @@ CASES = {  # what is wrong → the command, and what it must say; {made} is the 
     ),
     "existing baked": ("bake {made}/model {made}/weights --out {made}/sae", "sae exists already. Choose another"),
     "existing images": ("generate {made}/model fox --out {made}/sae", "sae exists already. Choose another"),
+    "run in a folder of something else": (
+        "evaluate {made}/model fox --edit {made}/edit --out {made}/sae",
+        "sae holds other files and is no run. Choose a new or an empty folder.",
+    ),
+    "comparison in a folder of something else": (
+        "compare {made}/model fox --method uce --out {made}/sae",
+        "sae holds other files and is no run. Choose a new or an empty folder.",
+    ),
     "existing edit": ("erase {made}/model {made}/fox.yaml --out {made}/edit", "edit exists already. Choose another"),
 }
 DEFAULTS = {  # an entry of a model's workbench.json → what is said of it

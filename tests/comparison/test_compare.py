@@ -72,6 +72,13 @@ def test_edits_of_activations_have_a_control_for_each_program(tiny_sd1, methods,
     assert "turn" in conditions["random directions"].tensors
 
 
+def test_a_folder_of_another_run_is_refused_before_any_fit(run, tiny_sd1):
+    before = files(run.dir, "*")
+    with pytest.raises(WorkbenchError, match=r"holds another run \(settings differ\)"):
+        compare(tiny_sd1, comparison({"UCE": UCE(damping=2.0)}), Brightness(), run.dir, steps=2)
+    assert files(run.dir, "*") == before
+
+
 def test_the_seconds_of_each_fit_are_kept_by_its_edit(run):
     seconds = fit_seconds(run.dir)
     fitted = {edit.hash for trial in run.spec.trials for name in ("ItD", "UCE") if (edit := trial.conditions[name])}

@@ -132,6 +132,20 @@ def test_what_cannot_work_is_refused_before_anything_is_made(tiny_sd1: Model, tm
     assert not times(tmp_path / "run")
 
 
+def test_a_folder_that_is_refused_is_left_as_it_was(tiny_sd1: Model, tmp_path: Path) -> None:
+    def contents() -> list[Path]:
+        return sorted(tmp_path.rglob("*"))
+
+    evaluate(tiny_sd1, {"negated": Scaled(-1.0)}, suite(), Brightness(), tmp_path / "run", steps=1)
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "letter.txt").write_text("dear")
+    before = contents()
+    for folder, says in (("run", "holds another run"), ("letters", "is no run")):
+        with pytest.raises(WorkbenchError, match=says):
+            evaluate(tiny_sd1, {"halved": Scaled(0.5)}, suite(), Brightness(), tmp_path / folder, steps=1)
+        assert contents() == before
+
+
 def test_the_model_is_as_before(tiny_sd1: Model, tmp_path: Path) -> None:
     before = tiny_sd1.generate("a fox", 1, steps=1)
     evaluate(tiny_sd1, {"negated": Scaled(-1.0)}, suite(), Brightness(), tmp_path / "run", steps=1)

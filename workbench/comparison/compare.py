@@ -1,9 +1,10 @@
 """`compare`: every method on every concept, beside controls, on the same prompts with the same seeds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from saes.errors import WorkbenchError
 from saes.locks import working_in
 from saes.progress import SILENT, Progress
 from workbench.comparison.claims import share, sweep_unfinished
@@ -16,6 +17,7 @@ from workbench.evaluation.judges import Judge, check_knows
 from workbench.evaluation.runs import Run
 from workbench.evaluation.suites import Suite
 from workbench.models import Model
+from workbench.settings import settled
 
 Conditions = dict[str, Edit | None]
 JOINTLY = ", jointly"
@@ -50,16 +52,28 @@ def compare(
         The finished run.
 
     Raises:
-        WorkbenchError: Before any work, if the judge does not know a concept or a method does not support one.
+        WorkbenchError: Before any work, if the judge does not know a concept, a method does not support one, or the
+            folder holds something else.
     """
     for subject in comparison.subjects:
         check_knows(judge, subject.suite.concepts)
+    known = settled(model.settings, settings)
     with working_in(out_dir, together=True):
+        _check_place(out_dir, model, known)
         trials = fit_all(model, comparison, out_dir, progress=progress)
         return evaluate_concepts(
             model, trials, judge, out_dir, batch_size=batch_size, question=comparison.question, progress=progress,
             **settings,
         )  # fmt: skip
+
+
+def _check_place(out_dir: Path | str, model: Model, settings: Mapping[str, Any]) -> None:
+    """Raises `WorkbenchError` where `evaluate_concepts` would, as far as that is known before the edits are."""
+    run = Run.of_place(out_dir)
+    if run is not None:
+        run.check_model(model)
+        if dict(run.spec.settings) != settings:
+            raise WorkbenchError(f"{out_dir} holds another run (settings differ).", "Choose another folder.")
 
 
 def fit_all(

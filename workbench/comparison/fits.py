@@ -20,7 +20,7 @@ from saes.progress import Progress
 from workbench.concepts import Concept
 from workbench.edits import ComposedEdit, Edit, load_edit
 from workbench.erasure.method import Method
-from workbench.evaluation.evaluate import save_edit
+from workbench.evaluation.saving import save_edit
 from workbench.fitting.checkpoints import resumable
 from workbench.models import Model
 from workbench.processes import alone
@@ -114,7 +114,7 @@ class Fitter(NamedTuple):
         return Fitted(load_edit(self.out_dir / "edits" / record["edit"]), record["seconds"], key)
 
     def _keep(self, key: str, edit: Edit, seconds: float) -> Fitted:
-        saved = save_edit(self.out_dir / "edits", edit)
+        saved = save_edit(self.out_dir, edit)
         record = dict(zip(FIELDS, (edit.method, list(edit.concepts), saved.hash, seconds), strict=True))
         write_json(self.out_dir / "fits" / f"{key}.json", record)
         return Fitted(edit, seconds, key)

@@ -4,10 +4,8 @@ The unedited model goes first and must pass the judge's floor, so that a hopeles
 are compared pairwise at equal prompt and seed; controls (a no-op edit, random features) are ordinary conditions.
 """
 
-import hashlib
 import platform
 import shlex
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -18,9 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from saes.disk import sha256_of
 from saes.errors import WorkbenchError, unknown_name
-from saes.leftovers import temporary_name
 from saes.locks import working_in
 from saes.progress import SILENT, Progress
 from workbench.conditions import UNEDITED
@@ -31,6 +27,7 @@ from workbench.evaluation.judging import keep, seen_before
 from workbench.evaluation.making import make_missing
 from workbench.evaluation.roles import joined_roles
 from workbench.evaluation.runs import Run
+from workbench.evaluation.saving import saving
 from workbench.evaluation.scoring import Scored
 from workbench.evaluation.spec import EditSpec, ModelSpec, Row, RunSpec, Settings, Trial
 from workbench.evaluation.suites import Suite
@@ -105,10 +102,14 @@ def evaluate_concepts(
         raise WorkbenchError("Two suites have one name and one target.", "Name each suite differently.")
     known = settled(model.settings, settings)
     with working_in(out_dir, together=True):
-        conditions, edits = _save_edits(Path(out_dir), model, [some for _, some in trials])
-        run = Run.begin(out_dir, _run_spec(model, [suite for suite, _ in trials], conditions, known, question))
+        edits = _distinct(model, [own for _, own in trials])
+        with saving(Path(out_dir), list(edits.values())) as specs:
+            saved = dict(zip(edits, specs, strict=True))
+            conditions = [{name: saved.get(id(edit)) for name, edit in own.items()} for _, own in trials]
+            run = Run.begin(out_dir, _run_spec(model, [suite for suite, _ in trials], conditions, known, question))
         keep_inputs(run.dir, {name: prompt for suite, _ in trials for name, prompt in suite.inputs.items()})
-        _finish(model, run, edits, judge, batch_size, floor, progress)
+        by_hash = {saved[key].hash: edit for key, edit in edits.items()}
+        _finish(model, run, by_hash, judge, batch_size, floor, progress)
     return run
 
 
@@ -168,38 +169,14 @@ def _trial(suite: Suite, conditions: dict[str, EditSpec | None]) -> Trial:
     )  # fmt: skip
 
 
-def _save_edits(
-    out_dir: Path, model: Model, trials: Sequence[Conditions]
-) -> tuple[list[dict[str, EditSpec | None]], dict[str, Edit]]:
-    """Saves each edit once, under the hash of its files. Gives the conditions of each trial, and the edits by hash."""
+def _distinct(model: Model, trials: Sequence[Conditions]) -> dict[int, Edit]:
+    """The edits of all conditions, each once, by their `id`. Raises `WorkbenchError` for those that do not fit."""
     if any(conditions.get(UNEDITED) is not None for conditions in trials):
         raise WorkbenchError(f"The condition {UNEDITED!r} cannot have an edit.", "Give the edit another name.")
     edits = {id(edit): edit for conditions in trials for edit in conditions.values() if edit is not None}
     for edit in edits.values():
         edit.check(model)
-    saved: dict[int, EditSpec | None] = {key: save_edit(out_dir / "edits", edit) for key, edit in edits.items()}
-    specs = [{name: saved.get(id(edit)) for name, edit in conditions.items()} for conditions in trials]
-    return specs, {spec.hash: edits[key] for key, spec in saved.items() if spec}
-
-
-def save_edit(edits_dir: Path, edit: Edit) -> EditSpec:
-    """Saves an edit as `edits_dir/<hash>`, unless the same is there already."""
-    fresh = temporary_name(edits_dir / "edit")
-    try:
-        edit.save(fresh)
-        hashes = [f"{path.relative_to(fresh)} {sha256_of(path)}" for path in sorted(fresh.rglob("*")) if path.is_file()]
-        name = hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
-        try:
-            fresh.rename(edits_dir / name)
-        except OSError:  # it is there, perhaps just now by another process
-            if not (edits_dir / name).exists():
-                raise
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    return EditSpec(
-        hash=name, kind=edit.kind, method=edit.method, concepts=tuple(edit.concepts), settings=dict(edit.settings),
-        seed=edit.seed,
-    )  # fmt: skip
+    return edits
 
 
 def environment() -> dict[str, str]:

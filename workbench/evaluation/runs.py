@@ -72,18 +72,26 @@ class Run:
     def begin(cls, dir: Path | str, spec: RunSpec) -> "Run":
         """Makes the folder, or continues the one that asks for the same images; any other is refused."""
         dir = Path(dir)
-        if not (dir / "run.json").exists():
-            if contents(dir) - BEFORE:
-                raise WorkbenchError(f"{dir} holds other files and is no run.", "Choose a new or an empty folder.")
+        run = cls.of_place(dir)
+        if run is None:
             write_json(dir / "run.json", spec.model_dump(mode="json"))
             return cls(dir, spec)
-        run = cls.open(dir)
         if difference := run.spec.difference(spec):
             raise WorkbenchError(
                 f"{dir} holds another run ({difference}).",
                 "Choose another folder, or repeat that run's settings to continue it.",
             )
         return run
+
+    @classmethod
+    def of_place(cls, dir: Path | str) -> "Run | None":
+        """The run in a folder, None if one can begin there. Raises `WorkbenchError` if the folder holds other files."""
+        dir = Path(dir)
+        if (dir / "run.json").exists():
+            return cls.open(dir)
+        if contents(dir) - BEFORE:
+            raise WorkbenchError(f"{dir} holds other files and is no run.", "Choose a new or an empty folder.")
+        return None
 
     @classmethod
     def open(cls, dir: Path | str) -> "Run":
