@@ -1,5 +1,7 @@
 """ESD's equations in float64 against the UNet called directly, and what its trajectories and edits promise."""
 
+from typing import get_args
+
 import pytest
 import torch
 from diffusers import DDIMScheduler
@@ -7,7 +9,7 @@ from torch.testing import assert_close
 
 from saes.errors import WorkbenchError
 from workbench.concepts import Concept
-from workbench.erasure.esd import ESD, texts_of
+from workbench.erasure.esd import ESD, Trained, texts_of
 from workbench.fitting.copies import denoiser_parameters, own_denoiser
 from workbench.fitting.plan import Plan
 from workbench.fitting.players import Player
@@ -193,7 +195,7 @@ def test_what_the_frozen_model_said_beforehand_is_what_it_would_say(tiny_sd1, er
             assert_close(view.target[i : i + 1, k], again, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("which", ["esd-x", "esd-u", "esd-strict", "self", "full"])
+@pytest.mark.parametrize("which", get_args(Trained))
 def test_an_edit_changes_exactly_its_set(tiny_sd1, which):
     edit = ESD(train=which, iterations=2, steps=2, lr=1e-3).fit(tiny_sd1, [FOX])
     assert edit.names == sorted(select(tiny_sd1, which))

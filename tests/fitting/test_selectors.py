@@ -12,10 +12,17 @@ from workbench.fitting.selectors import DENOISER_SETS, select, wanted
 CROSS = r"\.attn2\.(to_q|to_k|to_v|to_out\.0)\."
 SELF = r"\.attn1\.(to_q|to_k|to_v|to_out\.0)\."
 ENDS = r"^unet\.(conv_out|conv_norm_out|time_embedding|add_embedding)\."
+NORM = r"\.(norm|norm[123]|conv_norm_out)\."
+LAYER = rf"^(?!.*{NORM})"
+INSIDE = rf"^(?!.*{NORM})(?!.*time_emb_proj)unet\.(down_blocks|mid_block|up_blocks)\."
 PATTERNS = {
     "esd-x": CROSS,
     "esd-strict": r"\.attn2\.to_[kv]\.weight$",
     "esd-u": rf"^(?!.*{CROSS})(?!{ENDS[1:]})",
+    "esd-u-2025": rf"^(?!.*{CROSS}){LAYER[1:]}",
+    "esd-u-2025-xl": rf"^(?!.*{CROSS}){INSIDE[1:]}",
+    "esd-all-2025": LAYER,
+    "esd-all-2025-xl": INSIDE,
     "self": SELF,
     "attention": rf"{SELF}|{CROSS}",
     "full": "",
@@ -28,6 +35,12 @@ COUNTS = {
     "self": 16 * 5,
     "attention": 32 * 5,
     "esd-u": 686 - 80 - 8,
+    # norms: 16 transformers of 4, 22 residual blocks of 2, and the last one, each a weight and a bias
+    "esd-all-2025": 686 - 2 * (16 * 4 + 22 * 2 + 1),
+    "esd-u-2025": 686 - 2 * (16 * 4 + 22 * 2 + 1) - 80,
+    # outside the blocks: input, output, two layers of the time embedding; in them, its projections
+    "esd-all-2025-xl": 686 - 2 * (16 * 4 + 22 * 2 + 1) - 2 * (4 + 22),
+    "esd-u-2025-xl": 686 - 2 * (16 * 4 + 22 * 2 + 1) - 2 * (4 + 22) - 80,
     "full": 686,
 }
 
@@ -40,6 +53,25 @@ def test_sets_are_exactly_the_intended_ones(tiny, kind, which):
     chosen = select(model, which)
     assert list(chosen) == [name for name in names if re.search(PATTERNS[which], name)] and chosen
     assert all(one is model.parameter(name) for name, one in chosen.items())
+
+
+@pytest.mark.parametrize("kind", ["sd1", "sd2", "sdxl"])
+def test_the_sets_of_2025_are_chosen_by_the_class_of_a_layer_as_the_official_code_does(tiny, kind):
+    """Its scripts walk over modules: linear layers and convolutions, and which words their names may contain."""
+    model = tiny(kind)
+    layers = [(n, m) for n, m in model.pipe.unet.named_modules() if isinstance(m, torch.nn.Linear | torch.nn.Conv2d)]
+    chosen = {
+        "esd-u-2025": lambda name: "attn2" not in name,
+        "esd-all-2025": lambda name: True,
+        "esd-u-2025-xl": lambda name: "attn2" not in name and "emb" not in name and "block" in name,
+        "esd-all-2025-xl": lambda name: "emb" not in name and "block" in name,
+    }
+    for which, wanted_ in chosen.items():
+        expected = {f"unet.{n}.{own}" for n, layer in layers if wanted_(n) for own, _ in layer.named_parameters()}
+        assert set(select(model, which)) == expected
+    of_2023 = set(select(model, "esd-u"))
+    assert of_2023 - set(select(model, "esd-u-2025")), "norms"
+    assert set(select(model, "esd-u-2025")) - of_2023, "input, output and time embedding"
 
 
 def test_counts_on_the_layout_of_stable_diffusion_1():

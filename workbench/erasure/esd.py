@@ -11,7 +11,8 @@ Outputs are the denoiser's raw ones: guidance is linear in them, and for a model
 published. The paper's code of 2023 (a2189e9) is followed but for one slip: its x_t is 40 to 60 of 1,000 timesteps
 cleaner than the timestep that the model is told; here a latent goes with its own. Later official codes draw x_t from
 the frozen model (`sampler="frozen"`), write (2) as (3) with c for f (`negative_guidance` 2 there is 1 here), and train
-faster: 200 iterations at 2e-5 (2024) or 5e-5 (2025). (3) comes from them too, not from the paper.
+faster: 200 iterations at 2e-5 (2024) or 5e-5 (2025), other parameters under the old names (`fitting.selectors` has both
+by names of their own). (3) comes from them too, not from the paper.
 """
 
 from collections.abc import Sequence
@@ -43,6 +44,9 @@ from workbench.models.diffusion.architecture import Latents
 from workbench.papers import Reference
 
 Prompts = Literal["name", "templates", "all"]
+Trained = Literal[
+    "esd-x", "esd-u", "esd-strict", "self", "full", "esd-u-2025", "esd-all-2025", "esd-u-2025-xl", "esd-all-2025-xl"
+]
 Outputs = Float[Tensor, "*rows channels height width"]  # of the denoiser, raw
 BATCH = 16
 
@@ -55,7 +59,7 @@ class ESD(ErasureMethod):
     for each iteration.
     """
 
-    train: Annotated[Literal["esd-x", "esd-u", "esd-strict", "self", "full"], Doc("Which parameters.")] = "esd-x"
+    train: Annotated[Trained, Doc("Which parameters; esd-u and full are the code's of 2023.")] = "esd-x"
     negative_guidance: Annotated[float, Doc("η of (2), η′ of (3): how far away from the concept.")] = 1.0
     erase_from: Annotated[str, Doc("f: a prompt that loses the concept; left out, the concept's own.")] = ""
     prompts: Annotated[Prompts, Doc("The concept's name, its name in its templates, or also its synonyms.")] = "name"

@@ -2,6 +2,12 @@
 
 select(model, "esd-x")       {"unet.….attn2.to_q.weight": …, …}
 select(model, is_key_or_value)
+
+ESD's code has sets under one name that differ by its year. "esd-u" and "full" are those of 2023 (a2189e9), which the
+paper and most comparisons use. The code of 2025 (25613d2) trains linear layers and convolutions alone, and no norm: in
+its script for SD, "esd-u-2025" with the input, output and time embedding that 2023 leaves out, "esd-all-2025" with
+cross-attention too; in its script for SDXL ("-xl"), both within the blocks alone and without what reads an embedding of
+time. "esd-x" and "esd-strict" are the same in all.
 """
 
 from collections.abc import Callable
@@ -43,6 +49,16 @@ def is_outside_cross_attention(name: str) -> bool:
     return not is_cross_attention(name) and name.split(".")[1] not in ENDS
 
 
+def is_layer(name: str) -> bool:
+    """Weights and biases of linear layers and convolutions, which are all but the norms."""
+    return not any("norm" in part for part in name.split("."))
+
+
+def is_layer_in_a_block(name: str) -> bool:
+    """Those of the down, middle and up blocks, but for the projections of the time embedding."""
+    return is_layer(name) and "block" in name and "emb" not in name
+
+
 class Set(NamedTuple):
     """A set by its name in the papers."""
 
@@ -54,6 +70,15 @@ DENOISER_SETS = {
     "esd-x": Set(is_cross_attention, "cross-attention"),
     "esd-strict": Set(is_key_or_value, "keys and values of cross-attention"),
     "esd-u": Set(is_outside_cross_attention, "all but cross-attention, output and time embedding"),
+    "esd-u-2025": Set(
+        lambda name: is_layer(name) and not is_cross_attention(name), "layers outside cross-attention, no norm"
+    ),
+    "esd-u-2025-xl": Set(
+        lambda name: is_layer_in_a_block(name) and not is_cross_attention(name),
+        "layers of the blocks outside cross-attention, no norm, nothing of the time embedding",
+    ),
+    "esd-all-2025": Set(is_layer, "all layers, no norm"),
+    "esd-all-2025-xl": Set(is_layer_in_a_block, "all layers of the blocks, no norm, nothing of the time embedding"),
     "self": Set(is_self_attention, "self-attention"),
     "attention": Set(is_attention, "self-attention and cross-attention"),
     "full": Set(everything, "the whole denoiser"),
