@@ -81,6 +81,26 @@ def test_of_two_commands_with_one_folder_one_works_and_the_other_says_so(made, t
     assert [path.name for path in tmp_path.iterdir()] == ["edit"]
 
 
+@pytest.mark.parametrize("extra", [[], ["letter.txt"]])
+def test_checkpoints_that_a_kill_left_beside_a_saved_edit_are_swept(made, tmp_path, capsys, extra, monkeypatch):
+    """The kill came between saving the edit and removing OUT.partial; what is no checkpoint stays there."""
+    monkeypatch.setattr(checkpoints, "SECONDS", 0.0)
+    words = ["erase", str(made / "model"), str(made / "fox.yaml"), "--method", "esd", *SETTINGS]
+    words += ["--out", str(tmp_path / "edit")]
+    with monkeypatch.context() as killed:
+        killed.setattr(checkpoints, "forget", lambda folder: None)
+        assert main(words) == 0
+    partial = tmp_path / "edit.partial"
+    assert list(partial.rglob(checkpoints.NAME))
+    for name in extra:
+        (partial / name).write_text("dear")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "edit").iterdir()}
+    assert main(words) == 1
+    assert f"{tmp_path / 'edit'} exists already. Choose another place" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (tmp_path / "edit").iterdir()} == before
+    assert [path.name for path in partial.rglob("*")] == extra and partial.exists() == bool(extra)
+
+
 @pytest.mark.parametrize("words", [[], ["--method", "esd"]])
 def test_help_says_where_checkpoints_are(capsys, words):
     assert main(["erase", *words, "--help"]) == 0

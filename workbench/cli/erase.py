@@ -1,7 +1,6 @@
 """`workbench erase`: fit one method to one or more concepts and save the edit."""
 
 from pathlib import Path
-from shutil import rmtree
 from typing import Annotated, Any
 
 import typer
@@ -60,9 +59,13 @@ def erase(
     Example:  workbench erase toy fox --method itd --out edits/fox-itd
     """
     import workbench as wb
-    from workbench.fitting.checkpoints import resumable
+    from workbench.fitting.checkpoints import forget, resumable
     from workbench.processes import processes
 
+    partial = out.with_name(f"{out.name}.partial")
+    if out.exists() and partial.is_dir():  # a kill came after the edit was saved
+        with working_in(partial):
+            forget(partial)
     check_new(out)
     fitted = build(wb.find_method(method), read_pairs(settings or [], "--set"), f"method {method}")
     wanted = concepts_of(concepts)
@@ -75,6 +78,6 @@ def erase(
         launched.wait_for_everyone()  # before the folder exists that none of them may find
         if launched.is_main_process:
             edit.save(out)
-            rmtree(partial, ignore_errors=True)
+            forget(partial)
     if launched.is_main_process:
         typer.echo(f"Saved {out}. Next: workbench evaluate {model} {concepts[0]} --edit {out} --out out/run")

@@ -7,12 +7,14 @@ the previous checkpoint valid.
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import torch
@@ -20,8 +22,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from saes.disk import read_json, read_tensors, write_json, write_tensors
+from saes.leftovers import contents
 
 NAME, OPTIMISER = "checkpoint.json", "optimiser"
+DIGITS = 20  # of the hash that names the folder of a training
 SECONDS = 30.0
 SPARING = 20  # a checkpoint takes at most this part of the time until the next
 
@@ -43,7 +47,7 @@ class Place:
 
     def of(self, training: Any) -> Path:
         """The folder of the training that this JSON describes: another one never goes on from its checkpoints."""
-        return self.folder / hashlib.sha256(json.dumps(training, sort_keys=True).encode()).hexdigest()[:20]
+        return self.folder / hashlib.sha256(json.dumps(training, sort_keys=True).encode()).hexdigest()[:DIGITS]
 
     def is_due(self) -> bool:
         """Whether it is time for a checkpoint."""
@@ -82,6 +86,19 @@ def resumable(folder: Path | str, *, seconds: float | None = None) -> Iterator[P
         yield here
     finally:
         _PLACE.reset(token)
+
+
+def forget(folder: Path) -> None:
+    """Removes the checkpoints in a folder, and the folder if there is nothing else in it.
+
+    Args:
+        folder: What `resumable` was given, or a place where there is nothing.
+    """
+    for name in contents(folder):
+        if re.fullmatch(f"[0-9a-f]{{{DIGITS}}}", name):
+            rmtree(folder / name)
+    if folder.is_dir() and not contents(folder):
+        rmtree(folder)
 
 
 def place() -> Place | None:
