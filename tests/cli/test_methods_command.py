@@ -25,6 +25,20 @@ def test_rates_are_per_cents_with_intervals():
     assert none["method"] is none["efficacy"] is None
 
 
+def test_reconstructions_are_marked_in_every_table_and_explained(capsys):
+    row = rates_of([{**ROW, "method": "realera"}])[0]
+    assert row["method"] == "realera (reconstructed)"
+    assert main(["methods"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "2410.09140" in line and "(reconstructed)" in line]
+    assert not [line for line in lines if "2308.14761" in line and "(reconstructed)" in line]
+    assert main(["methods", "realera"]) == 0 and "no code is public" in capsys.readouterr().out
+    assert main(["methods", "uce"]) == 0 and "reconstruction" not in capsys.readouterr().out
+    assert main(["methods", "--json"]) == 0
+    found = {row["method"]: row["reconstructed"] for row in json.loads(capsys.readouterr().out)}
+    assert "no code" in found["all_but_one"] and found["esd"] == ""
+
+
 def test_every_method_that_erases_is_shown_with_its_figures(capsys):
     assert main(["methods", "--json"]) == 0
     rows = {row["method"]: row["measured"] for row in json.loads(capsys.readouterr().out)}

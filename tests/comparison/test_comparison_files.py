@@ -44,7 +44,7 @@ def test_a_file_says_how_it_is_run_and_makes_200_images_a_cell(path):
 
 def test_the_closed_form_family_is_compared_and_its_parts_are_taken_away():
     whole = comparison(FOLDER / "closed-form.yaml")
-    assert list(whole.methods) == ["ItD", "UCE", "RECE", "TRCE", "TRCE, stage 1", "RealEra"]
+    assert list(whole.methods) == ["ItD", "UCE", "RECE", "TRCE", "TRCE, stage 1", "RealEra (reconstructed)"]
     assert {concept.kind for concept in whole.concepts} == {"object", "style", "character", "unsafe"}
     assert any(concept.implied for concept in whole.concepts)
     assert len(comparison(FOLDER / "ten-at-once.yaml").concepts) == 10

@@ -36,6 +36,16 @@ def test_a_file_becomes_methods_with_their_settings(tmp_path):
     assert comparison.ways == ("single", "joint") and comparison.question.startswith("Does more damping")
 
 
+def test_conditions_of_reconstructions_are_marked_and_lead_to_their_methods(tmp_path):
+    text = TEXT.replace(
+        "damped: {method: uce, damping: 2}", "mined: {method: realera}\n  abo @ 3: {method: all_but_one}"
+    )
+    names = ["UCE", "mined (reconstructed)", "abo (reconstructed) @ 3"]
+    assert list(read(tmp_path, text).methods) == names
+    methods = ["uce", "realera", "all_but_one"]
+    assert read_comparison(tmp_path / "study.yaml").conditions == dict(zip(names, methods, strict=True))
+
+
 def test_the_suites_get_the_prompts_per_role_and_the_seed(tmp_path):
     (tmp_path / "study.yaml").write_text(TEXT)
     asked = []

@@ -33,6 +33,13 @@ def test_a_perfect_erasure_has_no_caveat(tmp_path: Path) -> None:
     assert words.question == "Is red gone from “drawn” after erasure by itd, and what else has changed?"
 
 
+def test_a_reconstruction_is_told_whatever_its_condition_is_called(tmp_path: Path) -> None:
+    """The edit's own method decides; that its expectations hold is said all the same."""
+    words = read(tmp_path, {"realera": perfect, "no-op": lambda row: row.expected})
+    assert len(words.caveats) == 1 and "All expectations hold" in words.answer
+    assert words.caveats[0].startswith("RealEra is a reconstruction, not the authors' own method: no code is public")
+
+
 def test_a_target_that_remains_is_named_with_its_share(tmp_path: Path) -> None:
     def half(row: Row) -> str:  # of both concepts, whatever the role: the trials share the images of equal prompts
         return "orange" if row.expected in ("red", "blue") and row.seed == 1 else row.expected

@@ -30,7 +30,8 @@ def list_edits(
         handle = wb.load(model)
         for edit in found:
             edit.check(handle)
-    show_rows([described(folder, edit) for folder, edit in zip(folders, found, strict=True)], json=json, title="Edits")
+    rows = [described(folder, edit) for folder, edit in zip(folders, found, strict=True)]
+    show_rows(rows if json else [_marked(row) for row in rows], json=json, title="Edits")
 
 
 @app.command()
@@ -58,7 +59,8 @@ def show(
         show_rows(whole, json=True)
         return
     for part, rows in parts:
-        show_rows([described(folder, part)], json=False, title=f"{part.method} of {', '.join(part.concepts)}")
+        row = _marked(described(folder, part))
+        show_rows([row], json=False, title=f"{row['method']} of {', '.join(part.concepts)}")
         settings = [{"setting": name, "value": str(value)} for name, value in part.settings.items()]
         show_rows(settings, json=False, title="Settings")
         show_rows([_short(row) for row in rows], json=False, title="What it changes")
@@ -70,6 +72,13 @@ def described(folder: Path, edit: Any) -> dict[str, Any]:
         "edit": str(folder), "kind": edit.kind, "method": edit.method, "concepts": list(edit.concepts),
         "seed": edit.seed, "model": edit.base_fingerprint[:12],
     }  # fmt: skip
+
+
+def _marked(row: dict[str, Any]) -> dict[str, Any]:
+    """For people: a method that is a reconstruction says so."""
+    from workbench.erasure import shown
+
+    return {**row, "method": shown(row["method"])}
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ def inside(
     """
     check_new(out)
     import workbench as wb
+    from workbench.erasure import shown
     from workbench.figures.inside import attention_moved, change_by_layer, change_map, feature_fates
     from workbench.interpret.inside import inside as look_inside
     from workbench.interpret.inside import untouched
@@ -44,14 +45,14 @@ def inside(
         handle = wb.load(model, device=device)
         seen = look_inside(handle, found, *cells, saes=sae or [], progress=progress)
         control = look_inside(handle, found.random(), *cells, progress=progress)
-    said = untouched(seen.change)
+    said, method = untouched(seen.change), shown(found.method)
     parts = {
         **({"In short": said} if said else {}),
-        "Change by layer": change_by_layer({"random control": control.change, found.method: seen.change}),
+        "Change by layer": change_by_layer({"random control": control.change, method: seen.change}),
         "Change by layer and step": change_map(seen.change),
         "Attention to each token": attention_moved(seen.attention),
     }
     if len(seen.features):
         parts["Features before and after"] = feature_fates(seen.features)
-    title = f"Inside {found.method} ({', '.join(found.concepts)})"
+    title = f"Inside {method} ({', '.join(found.concepts)})"
     typer.echo(write_page(out, title, parts))

@@ -32,6 +32,8 @@ def methods(
     rows, found = [row_of(name) for name in sorted(known())], measurements()
     if json:
         rows = [{**row, "measured": [one for one in found if one["method"] == row["method"]]} for row in rows]
+    else:
+        rows = [in_short(row) for row in rows]
     show(rows, json=json, title="Methods (for `workbench erase --method`)")
     if found and not json:
         show(rates_of(found), json=False, title=MEASURED)
@@ -39,15 +41,23 @@ def methods(
 
 def row_of(name: str) -> dict[str, Any]:
     """A method as a row of the table."""
-    from workbench.erasure import find_method
+    from workbench.erasure import find_method, reconstruction
 
     method: Any = find_method(name)
     needs = [need.replace("|", " or ") for need in method.supports.needs]
-    paper = method.paper.short if method.paper else "none"
     return {
-        "method": name, "paper": paper, "family": method.family, "models": list(method.supports.kinds),
-        "concepts need": needs, "cost": method.cost, "what": first_line(method),
+        "method": name, "paper": method.paper.short if method.paper else "none", "family": method.family,
+        "models": list(method.supports.kinds), "concepts need": needs, "cost": method.cost,
+        "what": first_line(method), "reconstructed": reconstruction(name),
     }  # fmt: skip
+
+
+def in_short(row: dict[str, Any]) -> dict[str, Any]:
+    """For people: a reconstruction is marked, and its reason left to `workbench methods NAME`."""
+    from workbench.conditions import marked
+
+    paper = marked(row["paper"]) if row["reconstructed"] else row["paper"]
+    return {name: value for name, value in {**row, "paper": paper}.items() if name != "reconstructed"}
 
 
 def measurements() -> list[dict[str, Any]]:
@@ -61,11 +71,12 @@ def measurements() -> list[dict[str, Any]]:
 def rates_of(measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The measured conditions as rows of the table; a rate that none of them has is no column."""
     from workbench.comparison.measured import RATES
+    from workbench.erasure import shown
     from workbench.evaluation.roles import heading
 
     asked = [name for name in RATES if any(one[name] for one in measured)]
     return [
-        {"condition": one["condition"], "method": one["method"] or None}
+        {"condition": one["condition"], "method": shown(one["method"]) or None}
         | {heading(name): per_cent(one[name]) for name in asked}
         for one in measured
     ]
@@ -80,11 +91,13 @@ def per_cent(rate: dict[str, float] | None) -> str | None:
 
 def show_settings(name: str, *, json: bool) -> None:
     """Prints each setting of a method: name, type, default, and a line about it."""
-    from workbench.erasure import find_method
+    from workbench.erasure import find_method, reconstruction
     from workbench.knobs import knobs
 
-    rows = [knob._asdict() for knob in knobs(find_method(name))]
+    rows, why = [knob._asdict() for knob in knobs(find_method(name))], reconstruction(name)
     show(rows, json=json, title=f"Settings of {name} (for --set name=value, in YAML: null is none)")
+    if why and not json:
+        typer.echo(f"{name} is a reconstruction: {why}.")
 
 
 def first_line(method: type) -> str:

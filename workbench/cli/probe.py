@@ -39,6 +39,7 @@ def probe(
     if out is not None:
         check_new(out)
     import workbench as wb
+    from workbench.erasure import shown
     from workbench.figures.probing import decodability_map
     from workbench.interpret.decodability import contrast
     from workbench.interpret.inside import whole_layers
@@ -54,7 +55,7 @@ def probe(
         )  # fmt: skip
     title = f"{wanted.name} or {wanted.anchor}, told by probes"
     if edits:
-        title += f" with {', '.join(each.method for each in edits)} in place"
+        title += f" with {', '.join(shown(each.method) for each in edits)} in place"
     show(table.to_dict("records"), json=json, title=title)
     if out is not None:
         write_page(out, title, {"Accuracy by site and step": decodability_map(table), "Table": table})

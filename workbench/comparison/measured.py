@@ -40,10 +40,8 @@ def measured(run: Run, methods: dict[str, str]) -> list[dict[str, Any]]:
 
 def write_measured(run: Run, plan: ComparisonFile, path: Path) -> None:
     """Writes the file that `read_measured` reads."""
-    methods = {name: entry.method for name, entry in plan.methods.items()}
-    write_json(
-        path, dict(zip(FIELDS, (run.spec.model.fingerprint, plan.concepts, measured(run, methods)), strict=True))
-    )
+    rows = measured(run, plan.conditions)
+    write_json(path, dict(zip(FIELDS, (run.spec.model.fingerprint, plan.concepts, rows), strict=True)))
 
 
 def read_measured(folder: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from saes.errors import WorkbenchError, unknown_name
 from saes.settings import build
 from saes.strict_yaml import read_yaml
 from workbench.concepts import Concept
-from workbench.conditions import CONTROLS, UNEDITED
+from workbench.conditions import CONTROLS, UNEDITED, marked
 from workbench.erasure import find_method
 from workbench.erasure.method import Method
 from workbench.evaluation.suites import Suite
@@ -31,7 +31,7 @@ class Subject(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Methods by the names of their conditions, on concepts with their suites.
+    """Methods by the names of their conditions, on concepts with their suites. Reconstructions are marked in theirs.
 
     With the ways "joint" and "ordered", prompts of one concept that ask for another erased one count for no metric and
     are left out of the suites, under all conditions alike. Raises `WorkbenchError` without methods or concepts, for a
@@ -45,6 +45,8 @@ class Comparison:
     question: str = ""
 
     def __post_init__(self) -> None:
+        named = {condition_of(name, type(method)): method for name, method in self.methods.items()}
+        object.__setattr__(self, "methods", named)
         object.__setattr__(self, "subjects", tuple(self.subjects))
         object.__setattr__(self, "ways", tuple(dict.fromkeys(self.ways)))
         self._check()
@@ -73,6 +75,11 @@ class Comparison:
             raise WorkbenchError("One concept cannot be erased jointly or in an order.", "Give at least two.")
 
 
+def condition_of(name: str, method: type) -> str:
+    """The name of a method's condition: as it was given, marked if the method is a reconstruction."""
+    return marked(name) if getattr(method, "reconstructed", "") else name
+
+
 class MethodEntry(StrictConfig):
     """A method of the file: its name in METHODS, and beside it its settings."""
 
@@ -95,6 +102,12 @@ class ComparisonFile(StrictConfig):
     ways: tuple[Way, ...] = ("single",)
     per_role: int = Field(default=16, ge=1)
     seed: Seed = 0
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        """The names of the methods' conditions, and the method of each."""
+        found = {name: (entry.method, find_method(entry.method)) for name, entry in self.methods.items()}
+        return {condition_of(name, kind): method for name, (method, kind) in found.items()}
 
     def comparison(
         self, concepts: Callable[[list[str]], Sequence[Concept]], suite: Callable[[Concept, int, int], Suite]

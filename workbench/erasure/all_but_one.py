@@ -87,6 +87,9 @@ class AllButOne(ErasureMethod):
         arxiv="2312.12807",
         venue="AAAI",
     )
+    reconstructed: ClassVar[str] = (
+        "no code is public and only the abstract and first figure could be read; the losses and settings are inferred"
+    )
     family: ClassVar[str] = "fine-tuning"
     supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, NOISE_SCHEDULE})
     cost: ClassVar[str] = "100 images, then 1,000 iterations of one pass of two rows"

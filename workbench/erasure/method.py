@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -90,13 +91,23 @@ class Method(Protocol):
 
 
 class ErasureMethod(Knobs):
-    """The base of our methods: frozen dataclasses whose fields are knobs, with what every `Method` says of itself."""
+    """The base of our methods: frozen dataclasses whose fields are knobs, with what every `Method` says of itself.
+
+    `reconstructed` says of a method that is not its authors' why so; "" where their code, or all their equations and
+    settings, are followed. It is marked wherever it is named.
+    """
 
     name: ClassVar[str]
+    reconstructed: ClassVar[str] = ""
     paper: ClassVar[Reference | None]
     family: ClassVar[str]
     supports: ClassVar[Supports]
     cost: ClassVar[str]
+
+    def __init_subclass__(cls, **told: Any) -> None:
+        if cls.reconstructed and cls.__doc__:
+            cls.__doc__ = f"{cleandoc(cls.__doc__)}\n\nA reconstruction: {cls.reconstructed}."
+        super().__init_subclass__(**told)
 
     def told(
         self, model: Model, concepts: Sequence[Concept], seed: int, settings: Mapping[str, Any] | None = None

@@ -1,4 +1,5 @@
-"""RealEra: Semantic-level Concept Erasure via Neighbor-Concept Mining (Liu et al. 2024, arXiv:2410.09140).
+"""RealEra: Semantic-level Concept Erasure via Neighbor-Concept Mining (Liu et al. 2024, arXiv:2410.09140),
+reconstructed.
 
 What lies around the embedding of an erased word still brings the concept about. So random neighbours e + η of each of
 its rows e are moved to the anchor too, and embeddings e + ξ beyond the neighbourhood are kept: first in closed form for
@@ -90,6 +91,9 @@ class RealEra(ErasureMethod):
         authors="Y. Liu et al.",
         year=2024,
         arxiv="2410.09140",
+    )
+    reconstructed: ClassVar[str] = (
+        "no code is public and the paper's tables could not be read; weights, sets and settings are inferred"
     )
     family: ClassVar[str] = "closed form"
     supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, NOISE_SCHEDULE})

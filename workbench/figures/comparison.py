@@ -7,13 +7,13 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from workbench.conditions import AT
 from workbench.evaluation.roles import heading, in_order
 from workbench.figures.template import COLOURS, QUIET, RULE, SYMBOLS, TEMPLATE, faded
 
 _NO_PANEL = ("intact", "pixel_drift", "feature_drift")
 _KEPT = {"neighbour_specificity": "near concepts kept", "unrelated_specificity": "far concepts kept"}
 LEGEND_ROW = 36  # pixels
-AT = " @ "  # in the name of a condition: the method, and the strength at which it is used
 _SHARE = {"range": [-0.04, 1.04], "tickvals": [0, 0.5, 1], "ticktext": ["0", "50", "100"]}
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from workbench.conditions import UNEDITED, is_method
+from workbench.erasure import find_method, named_in, reconstruction
 from workbench.evaluation.roles import ROLES, Role, rates
 from workbench.evaluation.spec import RunSpec
 
@@ -36,7 +37,15 @@ def reading(table: pd.DataFrame, spec: RunSpec, ranking: Sequence[str] = ()) -> 
     caveats = [*_caveats(table, methods, about), *_loud_controls(table, controls, about), *_dropped(spec)]
     if methods and not caveats:
         answer.append(f"All expectations hold: efficacy at least {percent(EFFICACY)}, losses at most 5 points.")
-    return Reading(question, " ".join(filter(None, answer)), tuple(caveats), tuple(ranking))
+    return Reading(question, " ".join(filter(None, answer)), (*caveats, *_reconstructed(spec)), tuple(ranking))
+
+
+def _reconstructed(spec: RunSpec) -> Iterator[str]:
+    """A sentence for each method that is not its authors', whatever its conditions are called."""
+    edits = [edit for trial in spec.trials for edit in trial.conditions.values() if edit]
+    for name in named_in(edit.method for edit in edits):
+        if why := reconstruction(name):
+            yield f"{find_method(name).__name__} is a reconstruction, not the authors' own method: {why}."
 
 
 class _About(NamedTuple):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from workbench.erasure import TABLE
+from workbench.erasure import find_method, named_in
 from workbench.papers import Reference
 
 MEASURES = (
@@ -98,8 +98,6 @@ def references(methods: Iterable[str], *, several: bool, attention: bool, autoen
     Returns:
         The methods' papers, then the measures, then what else is shown.
     """
-    known = TABLE.names()
-    names = dict.fromkeys(part for name in methods for part in name.casefold().split(" + ") if part in known)
-    cited = dict.fromkeys(paper for name in names if (paper := TABLE.find(name).paper))
+    cited = dict.fromkeys(paper for name in named_in(methods) if (paper := find_method(name).paper))  # type: ignore[attr-defined]
     shown = {SELECTION: several, AUTOENCODERS: autoencoders, ATTENTION: attention}
     return [*cited, *MEASURES, *(work for work, wanted in shown.items() if wanted)]

@@ -15,6 +15,7 @@ from plotly.offline import get_plotlyjs
 from saes.disk import replacing
 from workbench import figures
 from workbench.conditions import UNEDITED
+from workbench.erasure import shown
 from workbench.evaluation.differences import best_methods, order_effects
 from workbench.evaluation.results import Results
 from workbench.evaluation.runs import Run
@@ -81,6 +82,7 @@ def _text(results: Results, table: pd.DataFrame, best: pd.DataFrame, title: str,
         "title": title or f"Erasing {_short(concepts)} from “{spec.model.name}”",
         "reading": words._replace(question=question or spec.question or words.question),
         "spec": spec, "judge": results.judge, "concepts": concepts, "edits": list(edits.values()),
+        "method_of": {name: shown(edit.method) for name, edit in edits.items()},
         "headings": headings(table), "rows": summary_rows(table, best), "n_images": len(spec.cells()),
         "roles": results.roles, "verdict_colours": VERDICT_COLOURS, "run_dir": results.run.dir,
     }  # fmt: skip
