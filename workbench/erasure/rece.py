@@ -29,6 +29,7 @@ from workbench.erasure.method import ErasureMethod, Supports
 from workbench.erasure.uce import UCE, Kept, kept_prompts, paired_prompts
 from workbench.fitting.embedding import embed, embed_in_batches
 from workbench.fitting.least_squares import Gram, Moves, Ridge, Shift, Square, damped, deltas, inverse
+from workbench.fitting.pooled import warn_of_pooled_text
 from workbench.models import Diffusion
 from workbench.models.capabilities import CROSS_ATTENTION
 from workbench.papers import Reference
@@ -51,7 +52,8 @@ class RECE(ErasureMethod):
 
     Kept is what UCE keeps. Concepts of one fit share every edit; a concept whose rounds are over is no longer derived.
     Not for SD3 and Flux: there one map reads the prompt for all blocks, so that some u gives W u = W⁰c exactly after
-    any edit, and (1) does not measure what keys and values of many blocks can still recall.
+    any edit, and (1) does not measure what keys and values of many blocks can still recall. As UCE, it leaves SDXL's
+    pooled embedding alone, and warns of it.
     """
 
     start: Annotated[UCE, Doc("Its preserve_scale is 1 with nothing to keep, 0.1 with much, as published.")] = field(
@@ -105,6 +107,7 @@ class RECE(ErasureMethod):
             WorkbenchError: For a concept that is its anchor to the tokenizer.
         """
         self.supports.check("RECE", model, concepts)
+        warn_of_pooled_text(model, "RECE")
         pairs, kept = paired_prompts(model, concepts, self.start.templates), kept_prompts(concepts)
         maps = model.prompt_maps()
         start = self.start.ridge(model, "embeddings", pairs, kept, progress).solve()

@@ -30,6 +30,7 @@ from workbench.edits.weight import DELTA, LEFT, RIGHT
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.embedding import embed, embed_in_batches
 from workbench.fitting.least_squares import Ridge, Rows, deltas, inverse, one_dtype, thin
+from workbench.fitting.pooled import warn_of_pooled_text
 from workbench.fitting.rows import last_subject, refuse_same_tokens, subject_rows
 from workbench.models import Diffusion
 from workbench.models.capabilities import PROMPT_MAPS
@@ -43,7 +44,8 @@ class UCE(ErasureMethod):
 
     Kept are the concepts' `retain` words and `captions`, except what is erased itself. On SD3 and Flux, whose blocks
     attend jointly, the one map from tokens into the transformer and that of the pooled embedding are edited instead, as
-    the 2025 code does for Flux.
+    the 2025 code does for Flux. SDXL's pooled embedding is not edited, as in the official codes: what it says of a
+    concept still reaches the picture, and a warning says so.
     """
 
     tokens: Annotated[
@@ -87,6 +89,7 @@ class UCE(ErasureMethod):
             WorkbenchError: For a concept that is its anchor to the tokenizer.
         """
         self.supports.check("UCE", model, concepts)
+        warn_of_pooled_text(model, "UCE")
         pairs = paired_prompts(model, concepts, self.templates)
         kept = kept_prompts(concepts)
         tensors = self._tensors(model, "embeddings", pairs, kept, progress)
