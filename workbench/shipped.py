@@ -1,4 +1,4 @@
-"""What comes with the package, by name: SAEs and an image adapter. A name is looked up without loading torch."""
+"""What comes with the package, by name: SAEs, an image adapter, a CLIP. A name is looked up without loading torch."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from saes.hashes import HASHES
 
 SHIPPED = Path(__file__).parent / "toy" / "weights" / "saes"
 ADAPTER = "toy/image_adapter"
+CLIP = SHIPPED.parent / "clip"  # a folder of transformers
 
 
 def sae_folder(sae: str | Path) -> Path:

@@ -7,8 +7,9 @@ import typer
 
 from saes.errors import WorkbenchError
 from saes.settings import build
+from workbench.cli.judging import judges_of
 from workbench.cli.lookup import concepts_of, suite_of
-from workbench.cli.options import Config, Device, Dtype, Json, JudgeName, check_writable, dtype_of
+from workbench.cli.options import Config, Device, Dtype, Json, JudgeNames, check_writable, dtype_of
 from workbench.cli.tables import show_comparison
 from workbench.configs import read_pairs
 from workbench.progress import progress_bars
@@ -42,7 +43,7 @@ def compare(
     steps: Annotated[int | None, typer.Option(help="Sampling steps; the model's own if left out.", min=1)] = None,
     batch_size: Annotated[int, typer.Option(help="Images made at once.", min=1)] = 16,
     seed: Annotated[int | None, typer.Option(help="The seed of everything random.", min=0)] = None,
-    judge: JudgeName = "toy",
+    judge: JudgeNames = None,
     device: Device = None,
     dtype: Dtype = None,
     json: Json = False,
@@ -69,15 +70,23 @@ def compare(
     from workbench.evaluation.differences import best_methods
     from workbench.evaluation.results import Results
     from workbench.evaluation.tables import metrics_with_all, titled
-    from workbench.judges import find_judge
 
     comparison = plan.comparison(concepts_of, lambda concept, per_role, seed: suite_of(concept, None, per_role, seed))
-    looks, handle = find_judge(judge), wb.load(plan.model, device=device, dtype=dtype_of(dtype))
+    asked = [name for subject in comparison.subjects for name in subject.suite.concepts]
+    looks, *others = judges_of(judge, comparison.concepts, asked)
+    handle = wb.load(plan.model, device=device, dtype=dtype_of(dtype))
     with progress_bars() as progress:
         run = wb.compare(handle, comparison, looks, out, batch_size=batch_size, progress=progress, steps=steps)
+        for other in others:
+            wb.judge(run, other, progress=progress)
         wb.explain(run, handle, comparison.concepts[:1], looks, progress=progress)
     results = Results.of(run, run.name_of(looks))
     show_comparison(titled(metrics_with_all(results)), titled(best_methods(results)), json=json)
+    if others:
+        names = ", ".join(run.name_of(other) for other in others)
+        typer.echo(
+            f"The table is what {results.judge_name} sees; workbench runs {out} --judge NAME for {names}.", err=True
+        )
     if everything:
         write_measured(run, plan, out / FILE)
     path = wb.report(results, out / "report.html")

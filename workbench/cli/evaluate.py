@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saes.errors import WorkbenchError
+from workbench.cli.judging import judged_metrics, judges_of
 from workbench.cli.lookup import one_concept, suite_of
-from workbench.cli.options import Config, Device, Dtype, Json, JudgeName, ModelName, Seed, check_writable, dtype_of
+from workbench.cli.options import Config, Device, Dtype, Json, JudgeNames, ModelName, Seed, check_writable, dtype_of
 from workbench.cli.tables import show_metrics
 from workbench.progress import progress_bars
 
@@ -26,7 +27,7 @@ def evaluate(
         bool, typer.Option(help="Add an edit that does nothing, and a random one of the first one's size.")
     ] = True,
     batch_size: Annotated[int, typer.Option(help="Images made at once.", min=1)] = 16,
-    judge: JudgeName = "toy",
+    judge: JudgeNames = None,
     seed: Seed = 0,
     device: Device = None,
     dtype: Dtype = None,
@@ -36,20 +37,24 @@ def evaluate(
     """Measure what edits erase and what they spare, as a judge sees it.
 
     Example:  workbench evaluate toy fox --edit edits/fox-itd --out out/run
+
+    With a second judge:  workbench evaluate toy fox --edit edits/fox-itd --judge toy --judge clip --out out/run
     """
     check_writable(out)
     import workbench as wb
-    from workbench.judges import find_judge
 
     erased = one_concept(concept)
     conditions = _conditions(edit, controls, seed)
     prompts = suite_of(erased, suite, per_role, seed)
-    looks, handle = find_judge(judge), wb.load(model, device=device, dtype=dtype_of(dtype))
+    looks, *others = judges_of(judge, [erased], prompts.concepts)
+    handle = wb.load(model, device=device, dtype=dtype_of(dtype))
     with progress_bars() as progress:
         run = wb.evaluate(handle, conditions, prompts, looks, out, batch_size=batch_size, progress=progress)
+        for other in others:
+            wb.judge(run, other, progress=progress)
         wb.explain(run, handle, [erased], looks, progress=progress)
-    table = wb.metrics(run, run.name_of(looks))
-    show_metrics(table.to_dict("records"), json=json, title=f"{erased.name} ({len(run.spec.cells())} images)")
+    rows = judged_metrics(run, [looks, *others])
+    show_metrics(rows, json=json, title=f"{erased.name} ({len(run.spec.cells())} images)")
     typer.echo(f"Saved {out}. Next: workbench report {out}", err=True)
 
 

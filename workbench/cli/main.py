@@ -17,6 +17,7 @@ import typer
 from saes.errors import WorkbenchError
 from workbench.cli import (
     bake,
+    calibrate,
     compare,
     dashboard,
     demo,
@@ -63,6 +64,7 @@ COMMANDS = (
     evaluate.evaluate,
     compare.compare,
     judge.judge,
+    calibrate.calibrate,
     runs.runs,
     report.report,
     dashboard.dashboard,

@@ -77,8 +77,11 @@ Dtype = Annotated[
     typer.Option(help="Precision of the model; left out, float32 on a CPU and half precision on a GPU."),
 ]
 Seed = Annotated[int, typer.Option(help="The seed of everything random.", min=0)]
-JudgeName = Annotated[
-    str, typer.Option("--judge", help="Who looks at the pictures: toy, or NAME[:ARGUMENT] of an installed package.")
+JUDGE = "Who looks at the pictures: toy, clip, clip:FOLDER, clip:HUB/ID, or NAME[:ARGUMENT] of an installed package."
+JudgeName = Annotated[str, typer.Option("--judge", help=JUDGE)]
+JudgeNames = Annotated[
+    list[str] | None,
+    typer.Option("--judge", help=f"{JUDGE} Repeatable: the first is relied on, the others stand beside it."),
 ]
 JudgeOfRun = Annotated[str, typer.Option("--judge", help="Whose scores are shown; the run's first judge if left out.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

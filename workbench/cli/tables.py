@@ -37,17 +37,23 @@ def show(rows: Sequence[Mapping[str, Any]], *, json: bool, title: str = "") -> N
 
 
 def show_metrics(rows: Sequence[Mapping[str, Any]], *, json: bool, title: str = "") -> None:
-    """Prints `metrics(run)`: all of it as JSON; for people a column for each condition, with the 95 % intervals."""
+    """Prints `metrics(run)`: all of it as JSON; for people a column for each condition, with the 95 % intervals.
+
+    Rows that say which judge's they are stand under each other, metric by metric.
+    """
     if json:
         show(rows, json=True)
         return
-    table: dict[tuple[str, str], dict[str, Any]] = {}
+    table: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in rows:
-        line = table.setdefault((row["concept"], row["metric"]), {"concept": row["concept"], "metric": row["metric"]})
+        about = {name: row[name] for name in ("concept", "metric", "judge") if name in row}
+        line = table.setdefault(tuple(about.values()), about)
         figure = f"{row['value']:.3f} ({row['low']:.2f} to {row['high']:.2f})" if row["value"] == row["value"] else "–"
         line[row["condition"]] = f"{figure} {row['mark']}".rstrip()
     names = dict.fromkeys(name for line in table.values() for name in line)
-    show([{name: line.get(name) for name in names} for line in table.values()], json=False, title=title)
+    places = {key[:2]: place for place, key in reversed(list(enumerate(table)))}
+    lines = [table[key] for key in sorted(table, key=lambda key: places[key[:2]])]
+    show([{name: line.get(name) for name in names} for line in lines], json=False, title=title)
 
 
 def show_comparison(table: "pd.DataFrame", best: "pd.DataFrame", *, json: bool) -> None:

@@ -54,6 +54,20 @@ def judge_agreement(run: Run, first: str = "", second: str = "") -> pd.DataFrame
     return table[table["n"] > 0].reset_index(drop=True)
 
 
+def agreements(run: Run, judge: str = "") -> pd.DataFrame:
+    """How far one judge agrees with each of the others.
+
+    Args:
+        run: A finished run that at least two judges have looked at.
+        judge: A name of `run.judges`; the first if left out.
+
+    Returns:
+        The columns of `judge_agreement`, the judge first.
+    """
+    first, _ = _two(run, judge, "")
+    return pd.concat([judge_agreement(run, first, other) for other in run.judges if other != first], ignore_index=True)
+
+
 def _two(run: Run, first: str, second: str) -> tuple[str, str]:
     judges = list(run.judges)
     if len(judges) < 2:

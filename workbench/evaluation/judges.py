@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float32, UInt8
 
 from saes.config import StrictConfig
 from saes.errors import WorkbenchError, unknown_name
+from workbench.concepts import Concept
 
 VERDICTS = ("target", "anchor", "other", "nothing", "broken")
 
@@ -63,6 +64,15 @@ class Judge(Protocol):
 
     def score(self, images: UInt8[np.ndarray, "n h w 3"], prompts: Sequence[str]) -> Scores:
         """Scores a batch; an image's scores depend on itself and, if the judge wishes, its prompt alone."""
+        ...
+
+
+@runtime_checkable
+class OpenVocabulary(Protocol):
+    """A judge that knows whatever concepts it is told of, such as a zero-shot one."""
+
+    def about(self, concepts: Sequence[Concept]) -> Judge:
+        """The judge that knows these concepts."""
         ...
 
 

@@ -1,13 +1,18 @@
 """Judges by name. Reading the table imports none of them."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from workbench.plugins import Table
 
 if TYPE_CHECKING:
+    from workbench.concepts import Concept
     from workbench.evaluation.judges import Judge
 
-JUDGES = {"toy": "workbench.toy.oracle:Oracle"}  # name → "module:Class", whose `load(argument)` gives a judge
+JUDGES = {  # name → "module:Class", whose `load(argument)` gives a judge
+    "toy": "workbench.toy.oracle:Oracle",
+    "clip": "workbench.evaluation.clip:Clip",
+}
 TABLE = Table("judge", "workbench.judges", JUDGES)
 
 
@@ -16,11 +21,12 @@ def judges() -> dict[str, str]:
     return TABLE.names()
 
 
-def find_judge(words: str) -> "Judge":
+def find_judge(words: str, concepts: "Sequence[Concept]" = ()) -> "Judge":
     """The judge that is meant.
 
     Args:
-        words: A name of `judges()`; after a colon, what its class is to load: "toy", "toy:out/toy/oracle".
+        words: A name of `judges()`; after a colon, what its class is to load: "toy", "clip:out/clip".
+        concepts: What it will be asked about: a judge of an open vocabulary is told of them.
 
     Returns:
         The judge, loaded.
@@ -29,9 +35,11 @@ def find_judge(words: str) -> "Judge":
         WorkbenchError: The name is unknown (the nearest is told), it cannot be imported or loaded, or what it leads to
             is no judge.
     """
-    from workbench.evaluation.judges import JudgeSpec
+    from workbench.evaluation.judges import JudgeSpec, OpenVocabulary
 
     name, _, argument = words.partition(":")
     judge = TABLE.find(name).load(argument)
+    if isinstance(judge, OpenVocabulary):
+        judge = judge.about(concepts)
     JudgeSpec.of(judge)
     return judge
