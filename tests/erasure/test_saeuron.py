@@ -11,6 +11,7 @@ from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from tests.tiny_saes import random_sae, save_tiny_sae
 from workbench.activations.autoencoders import dictionary_on, open_sae
+from workbench.activations.reading import read
 from workbench.concepts import Concept
 from workbench.edits import load_edit
 from workbench.erasure.saeuron import (
@@ -24,6 +25,7 @@ from workbench.erasure.saeuron import (
     prompt_groups,
     scores_of,
 )
+from workbench.fitting.pictures import drawn_seeds
 from workbench.hooks import Clock, Step
 
 D, N, K = 6, 20, 5
@@ -204,10 +206,11 @@ def images(model, *edits, steps=3, **told):
 def test_the_table_is_the_mean_code_of_each_prompt_and_timestep_on_conditional_rows(tiny_sd1, saeuron):
     sae, site = open_sae(saeuron.sae), tiny_sd1.site("unet.mid")
     prompts = ["fox", "a dog"]
-    made = activation_table(tiny_sd1, site, dictionary_on(sae, tiny_sd1), prompts, 5, 3)
-    for number, prompt in enumerate(prompts):
+    seeds = [5, 2**40]
+    made = activation_table(tiny_sd1, site, dictionary_on(sae, tiny_sd1), prompts, seeds, 3)
+    for number, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
         with torch.no_grad(), tiny_sd1.session(record=[site]) as session:
-            tiny_sd1.generate(prompt, 5 + number, steps=3)
+            tiny_sd1.generate(prompt, seed, steps=3)
         calls = [(clock, sae.encode(x[clock.mask("cond")])[0]) for clock, x in session.records["unet.mid"]]
         assert len(calls) > len(made.timesteps)  # this solver calls twice at one timestep
         for step, timestep in enumerate(made.timesteps.tolist()):
@@ -222,9 +225,23 @@ def test_the_table_is_the_mean_code_of_each_prompt_and_timestep_on_conditional_r
 def test_more_prompts_than_a_batch_give_the_same_rows(tiny_sd1, saeuron, monkeypatch):
     site, dictionary = tiny_sd1.site("unet.mid"), dictionary_on(open_sae(saeuron.sae), tiny_sd1)
     prompts = ["fox", "a dog", "cat"]
-    whole = activation_table(tiny_sd1, site, dictionary, prompts, 0, 2)
+    whole = activation_table(tiny_sd1, site, dictionary, prompts, range(3), 2)
     monkeypatch.setattr("workbench.activations.reading.IMAGE_BATCH", 2)
-    assert_close(activation_table(tiny_sd1, site, dictionary, prompts, 0, 2).mean, whole.mean, atol=1e-4, rtol=1e-3)
+    again = activation_table(tiny_sd1, site, dictionary, prompts, range(3), 2)
+    assert_close(again.mean, whole.mean, atol=1e-4, rtol=1e-3)
+
+
+def test_the_table_is_made_with_seeds_of_its_own_the_same_for_each_concept(tiny_sd1, saeuron, monkeypatch):
+    """A suite's pictures have the seeds 0, 1, …: whoever fits on those is judged on pictures that it has seen."""
+    asked = []
+    monkeypatch.setattr(
+        "workbench.erasure.saeuron.read",
+        lambda *given, seeds, **more: asked.append(seeds) or read(*given, seeds=seeds, **more),
+    )
+    saeuron.fit(tiny_sd1, [FOX], seed=0)
+    first = asked[0]
+    assert len(asked) == 3 and all(seeds == first for seeds in asked) and len(first) == len(FOX.prompts())
+    assert min(first) > 10_000 and first == drawn_seeds(len(first), 0) != drawn_seeds(len(first), 1)
 
 
 def test_the_groups_are_the_concepts_each_retained_word_and_the_captions():

@@ -35,7 +35,7 @@ from workbench.erasure.esd import ESD, Prompts, texts_of
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import Wanted, add, changes, everything, own_denoiser, teacher_of
 from workbench.fitting.embedding import encoded
-from workbench.fitting.pictures import picture_files, read_pictures
+from workbench.fitting.pictures import drawn_seeds, picture_files, read_pictures
 from workbench.fitting.plan import Plan
 from workbench.fitting.players import Player, check
 from workbench.fitting.selectors import is_cross_attention, select
@@ -210,7 +210,7 @@ class CoErasing(ErasureMethod):
     def _drawn(self, model: Diffusion, concept: Concept, seed: int, progress: Progress) -> Images:
         """Pictures that the model itself makes of the concept's prompts."""
         prompts = concept.prompts()
-        seeds = torch.randint(2**31, (self.images,), generator=torch.Generator().manual_seed(seed)).tolist()
+        seeds = drawn_seeds(self.images, seed)
         return model.generate([prompts[i % len(prompts)] for i in range(self.images)], seeds, progress=progress)
 
 

@@ -37,7 +37,7 @@ from workbench.edits import WeightEdit
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import changes, denoiser_parameters, own_denoiser, teacher_of
 from workbench.fitting.embedding import encoded
-from workbench.fitting.pictures import Pictures, picture_files, read_pictures
+from workbench.fitting.pictures import Pictures, drawn_seeds, picture_files, read_pictures
 from workbench.fitting.plan import Plan
 from workbench.fitting.players import Player, check
 from workbench.fitting.resizing import Resized, resized
@@ -155,10 +155,13 @@ class ConceptAblation(ErasureMethod):
         texts, n = anchor_prompts(concept, self.wording), self.images if given is None else len(given)
         prompts = [texts[i % len(texts)] for i in range(n)]
         if given is None:
-            seeds = torch.randint(2**31, (n,), generator=torch.Generator().manual_seed(seed)).tolist()
             avoided = concept.name if concept.kind == "unsafe" else ""  # as published for nudity
             given = model.generate(
-                prompts, seeds, guidance_scale=self.guidance_scale, negative_prompt=avoided, progress=progress
+                prompts,
+                drawn_seeds(n, seed),
+                guidance_scale=self.guidance_scale,
+                negative_prompt=avoided,
+                progress=progress,
             )
         return [Lesson(picture, prompt, concept) for picture, prompt in zip(given, prompts, strict=True)]
 

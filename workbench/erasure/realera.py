@@ -36,6 +36,7 @@ from workbench.erasure.uce import UCE, Kept, Pair, kept_prompts, paired_prompts
 from workbench.fitting.copies import add, own_denoiser, teacher_of
 from workbench.fitting.least_squares import Ridge, Rows, deltas, one_dtype
 from workbench.fitting.lora import attach, factors, parameters_of
+from workbench.fitting.pictures import drawn_seeds
 from workbench.fitting.plan import Plan
 from workbench.fitting.players import Player
 from workbench.fitting.rows import last_subject
@@ -194,9 +195,7 @@ class RealEra(ErasureMethod):
         """Pictures of the concept by the model itself, and its prompts with their counterparts."""
         pairs = paired_prompts(model, [concept], templates=True)
         prompts = [pairs[i % len(pairs)].prompt for i in range(self.lora_images)]
-        # Drawn from many, so that they are not the seeds on which the edit will be judged.
-        seeds = torch.randint(2**31, (len(prompts),), generator=torch.Generator().manual_seed(seed)).tolist()
-        images = model.generate(prompts, seeds, progress=progress)
+        images = model.generate(prompts, drawn_seeds(len(prompts), seed), progress=progress)
         lines = []
         for pair in pairs:
             first = last_subject(model, pair.prompt, pair.words)[0]

@@ -35,6 +35,7 @@ from workbench.concepts import Concept
 from workbench.edits import ActivationEdit
 from workbench.edits.programs import DICTIONARY, OF_DICTIONARY, ActivationProgram
 from workbench.erasure.method import ErasureMethod, Supports
+from workbench.fitting.pictures import drawn_seeds
 from workbench.hooks import Activation, Clock, Site
 from workbench.knobs import Opens
 from workbench.models import Diffusion
@@ -87,7 +88,7 @@ class SAeUron(ErasureMethod):
         Args:
             model: The model; it stays as it is.
             concepts: What to erase, all at once.
-            seed: The pictures of each concept have the seeds seed, seed + 1, …, the same for all.
+            seed: Draws the seeds of the pictures, which are the same for each concept.
             progress: Told of each group of prompts.
 
         Returns:
@@ -101,9 +102,11 @@ class SAeUron(ErasureMethod):
         sae = open_sae(self.sae)
         site, dictionary = site_of(sae, model, "image"), dictionary_on(sae, model)
         steps = model.defaults.steps if self.steps is None else self.steps
+        groups = prompt_groups(concepts)
+        seeds = drawn_seeds(max(map(len, groups.values())), seed)
         tables = {
-            name: activation_table(model, site, dictionary, prompts, seed, steps)
-            for name, prompts in progress(prompt_groups(concepts).items(), "feature means")
+            name: activation_table(model, site, dictionary, prompts, seeds[: len(prompts)], steps)
+            for name, prompts in progress(groups.items(), "feature means")
         }
         found = locate(tables, [concept.name for concept in concepts], self.percentile)
         about = {"steps": steps, "scheduler": type(model.pipe.scheduler).__name__}
@@ -153,9 +156,9 @@ def prompt_groups(concepts: Sequence[Concept]) -> dict[str, tuple[str, ...]]:
 
 
 def activation_table(
-    model: Diffusion, site: Site, dictionary: Dictionary, prompts: Sequence[str], seed: int, steps: int
+    model: Diffusion, site: Site, dictionary: Dictionary, prompts: Sequence[str], seeds: Sequence[int], steps: int
 ) -> ActivationTable:
-    """Makes a picture of every prompt, with the seeds seed, seed + 1, …, and averages its code.
+    """Makes a picture of every prompt, each with its seed, and averages its code.
 
     Where a solver calls the denoiser twice at one timestep, the mean of the calls counts.
     """
@@ -172,7 +175,7 @@ def activation_table(
         fired.add_(torch.bincount(code.indices[code.values > 0], minlength=dictionary.d_sae).cpu())
         positions += code.values[..., 0].numel()
 
-    read(model, [site], prompts, take, seeds=seed, steps=steps)
+    read(model, [site], prompts, take, seeds=seeds, steps=steps)
     timesteps = sorted(means, reverse=True)
     rows = [_mean_of_calls(means[timestep], len(prompts)) for timestep in timesteps]
     return ActivationTable(torch.tensor(timesteps), torch.stack(rows, dim=1), fired / positions)

@@ -1,8 +1,9 @@
-"""Pictures that a user gives: a folder of files, as the images that the model knows."""
+"""Pictures to fit on: the seeds of those that the model draws, and a user's folder of files as images that it knows."""
 
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
@@ -11,6 +12,11 @@ from saes.errors import WorkbenchError
 ENDINGS = (".bmp", ".jpeg", ".jpg", ".png", ".webp")  # other files beside them, such as captions, are passed over
 
 Pictures = UInt8[np.ndarray, "n size size 3"]
+
+
+def drawn_seeds(n: int, seed: int) -> list[int]:
+    """Seeds of `n` pictures to fit on, drawn from 2³¹: not the first ones, on which edits are judged."""
+    return torch.randint(2**31, (n,), generator=torch.Generator().manual_seed(seed)).tolist()
 
 
 def read_pictures(folder: Path | str, size: int) -> Pictures:

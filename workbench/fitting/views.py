@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from saes.progress import SILENT, Progress
+from workbench.fitting.pictures import drawn_seeds
 from workbench.fitting.trajectories import Trajectories, trajectories
 from workbench.models import Diffusion
 from workbench.models.diffusion.architecture import Latents
@@ -54,8 +55,7 @@ def whole_trajectories(
     label: str = "trajectories",
 ) -> Trajectories:
     """Every step of a trajectory of each prompt from noise that `seed` draws, with the raw outputs on the way."""
-    seeds = torch.randint(2**31, (len(prompts),), generator=torch.Generator().manual_seed(seed)).tolist()
     return trajectories(
-        model, prompts, seeds, steps=steps, seen=steps, guidance_scale=guidance_scale,
+        model, prompts, drawn_seeds(len(prompts), seed), steps=steps, seen=steps, guidance_scale=guidance_scale,
         guidance_rescale=guidance_rescale, predictions=True, progress=progress, label=label,
     )  # fmt: skip
