@@ -2,10 +2,13 @@
 
 import json
 
+import pytest
+
 from workbench.cli.main import main
-from workbench.cli.methods import rates_of
+from workbench.cli.methods import rates_of, toy_settings
 from workbench.comparison.measured import read_measured
-from workbench.erasure import METHODS
+from workbench.erasure import METHODS, find_method
+from workbench.knobs import knobs
 from workbench.toy import path
 
 RATE = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 200}
@@ -23,6 +26,39 @@ def test_rates_are_per_cents_with_intervals():
     }  # fmt: skip
     none = rates_of([ROW, {**ROW, "condition": "unedited", "method": "", "efficacy": None}])[1]
     assert none["method"] is none["efficacy"] is None
+
+
+def test_a_setting_says_for_which_model_its_default_holds_and_what_the_toy_has(capsys):
+    assert main(["methods", "trce", "--json"]) == 0
+    rows = {row["setting"]: row for row in json.loads(capsys.readouterr().out)}
+    assert (rows["lr"]["default"], rows["lr"]["toy"]) == ("1e-06", "0.001") and rows["epochs"]["toy"] is None
+    assert main(["methods", "trce"]) == 0
+    told = capsys.readouterr().out
+    assert "default: for Stable Diffusion, as published" in told and "for the embedded model" in told
+    assert main(["methods"]) == 0
+    assert "at its settings" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("method", "setting", "said"),
+    [
+        ("itd", "sae", "text.8, 2^19 latents, k 64"),
+        ("detect_replace", "sae", "text.8, 2^19 latents, k 64"),
+        ("saeuron", "sae", "unet.up.1.1 for objects, unet.up.1.2 for styles, 20480 latents each, k 32"),
+        ("steerer", "sae", "text.9, 3072 latents, k 32"),
+    ],
+)
+def test_methods_that_need_an_autoencoder_name_the_papers(method, setting, said):
+    (what,) = [knob.what for knob in knobs(find_method(method)) if knob.setting == setting]
+    assert said in what
+
+
+def test_what_was_chosen_on_the_toy_stands_in_its_file_and_the_defaults_are_published():
+    chosen = {"trce": {"preserve_scale", "damping", "lr"}, "realera": {"lora_lr"}, "saeuron": {"multiplier"}}
+    for method, settings in chosen.items():
+        assert settings <= set(toy_settings(method))
+    assert toy_settings("uce") == toy_settings("rece") == toy_settings("itd") == {}
+    assert find_method("saeuron")().multiplier == -1.0 and find_method("realera")().lora_lr == 1e-5
 
 
 def test_reconstructions_are_marked_in_every_table_and_explained(capsys):

@@ -16,6 +16,7 @@ from workbench.testing.state import state_of
 
 FOX = Concept("fox", anchor="cat", synonyms=["zebra"], retain=["dog"], templates=["a photo of a {}", "{} by"])
 BLANK = Concept("fox", captions=["a red bear", "a dog"], templates=["a red bear by {}"], implied=["a dog of red"])
+TOY = {"preserve_scale": 0.1, "damping": 1.0}  # for a few kept prompts
 SMALL = {"trajectories": 2, "unconditional": 3, "epochs": 2, "steps": 4, "early": 2, "keep_batch": 2}
 
 
@@ -54,7 +55,7 @@ def three_models(model):
 
 @pytest.mark.parametrize("kind", ["sd1", "sdxl"])
 @pytest.mark.parametrize("concept", [FOX, BLANK], ids=["anchor", "captions"])
-@pytest.mark.parametrize("settings", [{}, {"preserve_scale": 0.7, "damping": 0.03}])
+@pytest.mark.parametrize("settings", [TOY, {"preserve_scale": 0.7, "damping": 0.03}])
 def test_stage_1_solves_the_stacked_system(tiny, kind, concept, settings):
     model, method = tiny(kind), TRCE(stages="1", **settings)
     edit = method.fit(model, [concept])
@@ -67,6 +68,22 @@ def test_stage_1_solves_the_stacked_system(tiny, kind, concept, settings):
         expected = torch.linalg.lstsq(left, right, driver="gelsd").solution.T - W
         assert_close(edit.delta(name).double(), expected, rtol=1e-3, atol=1e-5)
         assert expected.norm() > 1e-2
+
+
+def test_defaults_are_those_of_the_code_and_fit_as_well_as_any_solution(tiny_sd1):
+    """√η = 0.01 and no damping: (1) is as small as least squares on the stacked rows makes it."""
+    method = TRCE(stages="1")
+    assert (method.preserve_scale, method.damping, TRCE().lr) == (0.01, 0.0, 1e-6)
+    edit, (m, s, k) = method.fit(tiny_sd1, [FOX]), gathered(tiny_sd1, FOX)
+    share, k = (0.01**2 / len(k)) ** 0.5, k.flatten(0, 1)
+    left = torch.cat([m / len(m) ** 0.5, share * k])
+    for name, W in weights(tiny_sd1).items():
+        right = torch.cat([s @ W.T / len(m) ** 0.5, share * k @ W.T])
+        best = torch.linalg.lstsq(left, right, driver="gelsd").solution
+        least, got, before = (
+            (left @ map_ - right).square().sum() for map_ in (best, (W + edit.delta(name).double()).T, W.T)
+        )
+        assert got - least < 1e-4 * (before - least) and least < 0.2 * before
 
 
 def test_sentences_that_are_safe_already_change_nothing(tiny_sd1):

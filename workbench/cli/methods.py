@@ -7,7 +7,12 @@ import typer
 from workbench.cli.options import Config, Json
 from workbench.cli.tables import show
 
-MEASURED = "Measured on the toy: per cent of images with 95 % intervals"
+MEASURED = "Measured on the toy, at its settings (`workbench methods NAME`): per cent of images with 95 % intervals"
+
+ABOUT_SETTINGS = (
+    "default: for Stable Diffusion, as published where the paper or its code says. "
+    "toy: what `workbench compare --all` has in its place for the embedded model."
+)
 
 
 def methods(
@@ -18,7 +23,8 @@ def methods(
     config: Config = None,
 ) -> None:
     """List the erasure methods: paper, family, kinds of model, what a concept must bring, what a fit costs, and what
-    each was measured to do on the toy (by `workbench compare --all`).
+    each was measured to do on the toy (by `workbench compare --all`, at the toy's settings). Of one method: its
+    settings, with their defaults, which are the published ones for Stable Diffusion, and those of the toy.
 
     Example:  workbench methods --json
 
@@ -34,7 +40,11 @@ def methods(
         rows = [{**row, "measured": [one for one in found if one["method"] == row["method"]]} for row in rows]
     else:
         rows = [in_short(row) for row in rows]
-    show(rows, json=json, title="Methods (for `workbench erase --method`)")
+    show(
+        rows,
+        json=json,
+        title="Methods (for `workbench erase --method`); cost: of the defaults, which are for Stable Diffusion",
+    )
     if found and not json:
         show(rates_of(found), json=False, title=MEASURED)
 
@@ -90,14 +100,34 @@ def per_cent(rate: dict[str, float] | None) -> str | None:
 
 
 def show_settings(name: str, *, json: bool) -> None:
-    """Prints each setting of a method: name, type, default, and a line about it."""
+    """Prints each setting of a method: name, type, default, what the toy has in its place, and a line about it."""
     from workbench.erasure import find_method, reconstruction
     from workbench.knobs import knobs
 
-    rows, why = [knob._asdict() for knob in knobs(find_method(name))], reconstruction(name)
+    toy, why = toy_settings(name), reconstruction(name)
+    rows = [
+        {"setting": knob.setting, "type": knob.type, "default": knob.default, "toy": toy.get(knob.setting),
+         "what": knob.what}
+        for knob in knobs(find_method(name))
+    ]  # fmt: skip
     show(rows, json=json, title=f"Settings of {name} (for --set name=value, in YAML: null is none)")
-    if why and not json:
-        typer.echo(f"{name} is a reconstruction: {why}.")
+    if not json:
+        typer.echo(ABOUT_SETTINGS)
+        typer.echo(f"{name} is a reconstruction: {why}.\n" if why else "")
+
+
+def toy_settings(name: str) -> dict[str, str]:
+    """The settings of a method's first condition in the comparison of the embedded model that are not the defaults."""
+    from workbench.comparison.plan import read_comparison
+    from workbench.knobs import knobs, yaml_of
+    from workbench.toy import all_methods
+
+    entries = read_comparison(all_methods()).methods.items()
+    made = next((entry.made(f"method {title}") for title, entry in entries if entry.method == name), None)
+    if made is None:
+        return {}
+    given = {knob: yaml_of(getattr(made, knob.setting)) for knob in knobs(type(made)) if knob.default != "its own"}
+    return {knob.setting: value for knob, value in given.items() if value != knob.default}
 
 
 def first_line(method: type) -> str:

@@ -51,7 +51,11 @@ class ItD(ErasureMethod):
     fitted together share one threshold; edits of single concepts, composed, keep their own.
     """
 
-    sae: Annotated[str, Opens(sae_files), Doc("A shipped SAE or a folder, at a text site.")] = "toy/text.2"
+    sae: Annotated[
+        str,
+        Opens(sae_files),
+        Doc("A shipped SAE or a folder, at a text site; the paper's: text.8, 2^19 latents, k 64."),
+    ] = "toy/text.2"
     m: Annotated[
         int | None, Ge(1), Doc("Strongest features of a prompt, ≥ 1; None: twice the SAE's k, the paper's 128 for 64.")
     ] = None

@@ -52,17 +52,24 @@ class SAeUron(ErasureMethod):
 
     `sae` is a folder or the name of a shipped SAE at a denoiser site; the edit carries a copy of its tensors. A table
     of the features' means is made first, from a picture of every prompt of the concepts and of what they retain.
-    How strong γ is depends on the size of the SAE's activations, through μ. The defaults are for the shipped one: of
-    its 184 features any percentile above 99.5 chooses one a step, and below −15 pictures of the concept break.
+    How strong γ is depends on the size of the SAE's activations, through μ, and how many features τ chooses on the
+    number of latents: both are to be chosen for each SAE, on pictures that no figure is made of.
     """
 
-    sae: Annotated[str, Opens(sae_files), Doc("A shipped SAE or a folder, in the denoiser.")] = "toy/unet.up.1.0.attn2"
+    sae: Annotated[
+        str,
+        Opens(sae_files),
+        Doc(
+            "A shipped SAE or a folder, at a denoiser site; the paper's: unet.up.1.1 for objects, unet.up.1.2 for"
+            " styles, 20480 latents each, k 32."
+        ),
+    ] = "toy/unet.up.1.0.attn2"
     percentile: Annotated[
         float, Ge(0), Lt(100), Doc("τ; of 20480 features the paper's 99.999, 99.995 and 99.99 choose 1, 2 and 3.")
     ] = 99.999
     multiplier: Annotated[
-        float, Doc("γ; the paper's −1 for styles and −1 … −30 for objects, in units of its own SAE.")
-    ] = -15.0
+        float, Doc("γ, in units of the SAE's activations; the paper's −1 for styles, and −1 … −30 for objects.")
+    ] = -1.0
     rows: Annotated[
         Literal["both", "cond"], Doc('"cond": the unconditional half of guidance stays, as in some ports.')
     ] = "both"

@@ -66,20 +66,20 @@ class TRCE(ErasureMethod):
     ] = "both"
     contexts: Annotated[int, Ge(1), Doc("Captions in which each wording without an anchor is put.")] = 15
     preserve_scale: Annotated[
-        float, Ge(0), Doc("√η; measured, for a few kept prompts: the code has 0.01 to 0.02 for 30,000 captions.")
-    ] = 0.1
+        float, Ge(0), Doc("√η; the code has 0.01 for what is sexual, 0.02 for what is unsafe, with 30,000 captions.")
+    ] = 0.01
     damping: Annotated[
-        float, Ge(0), Doc("λ, measured likewise; 0 in the code, whose captions leave no direction free.")
-    ] = 1.0
+        float, Ge(0), Doc("λ; 0 as in the code, whose captions leave no direction free: few kept prompts need more.")
+    ] = 0.0
     trajectories: Annotated[int, Ge(1), Doc("Of unsafe prompts.")] = 100
-    unconditional: Annotated[int, Ge(1), Doc("Of the empty prompt (2,000 in the code).")] = 100
+    unconditional: Annotated[
+        int, Ge(1), Doc("Of the empty prompt; 2,000 in the code, of whose latents a training draws 1,200.")
+    ] = 100
     steps: Annotated[int, Ge(1), Doc("Of a whole trajectory.")] = 50
     early: Annotated[int, Ge(1), Doc("Of these steps, the first, on which (5) erases; (6) keeps all.")] = 25
     guidance_scale: Annotated[float, Doc("Of the trajectories.")] = 3.0
     epochs: Annotated[int, Ge(1), Doc("Over the trajectories, one a step.")] = 3
-    lr: Annotated[
-        float, Gt(0), Doc("As published, for Stable Diffusion; the toy is steered at 1e-3 and not yet at 1e-4.")
-    ] = 1e-6
+    lr: Annotated[float, Gt(0), Doc("AdamW, constant.")] = 1e-6
     amplification: Annotated[float, Doc("g of (3): how far guidance is amplified in the targets.")] = 15.0
     beta: Annotated[float, Doc("β of (4): scales the loss that erases.")] = 1.0
     margin: Annotated[float, Doc("γ: how much nearer to safe than to unsafe is enough.")] = 0.01
