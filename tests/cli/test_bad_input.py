@@ -240,6 +240,10 @@ CASES = {  # what is wrong → the command, and what it must say; {made} is the 
         "compare {made}/model fox --method uce --out {made}/sae",
         "sae holds other files and is no run. Choose a new or an empty folder.",
     ),
+    "existing table": (
+        "find {made}/model {made}/fox.yaml --sae {made}/sae --out {made}/store",
+        "store exists already.",
+    ),
     "existing edit": ("erase {made}/model {made}/fox.yaml --out {made}/edit", "edit exists already. Choose another"),
 }
 DEFAULTS = {  # an entry of a model's workbench.json → what is said of it
@@ -262,6 +266,8 @@ NOT_WRITABLE = {
     "erase": "erase {made}/model {made}/fox.yaml --out {tmp}/file/new",
     "generate": "generate {made}/model fox --out {tmp}/file/new",
     "evaluate": "evaluate {made}/model {made}/fox.yaml --edit {made}/edit --out {tmp}/file/new",
+    "find": "find {made}/model {made}/fox.yaml --sae {made}/sae --out {tmp}/file/new",
+    "report": "report {made}/sae --out {tmp}/file/new",
     "bake": "bake {made}/model {made}/weights --out {tmp}/file/new",
     "demo": "demo --out {tmp}/file/new",
 }

@@ -25,11 +25,13 @@ def find(
 
     Example:  workbench find toy fox --top 5
     """
+    if out is not None:
+        check_new(out)
     import workbench as wb
 
     wanted = one_concept(concept)
     with progress_bars() as progress:
         features = wb.find_features(wb.load(model, device=device), sae, wanted, progress=progress)
     if out is not None:
-        features.save(check_new(out))
+        features.save(out)
     show(features.of(wanted.name).head(top).to_dict("records"), json=json, title=f"Features of {wanted.name}")

@@ -45,21 +45,20 @@ def all_settings(options: Mapping[str, Any], pairs: list[str] | None) -> dict[st
     return {**given, **more}
 
 
-def check_new(out: Path) -> Path:
+def check_new(out: Path) -> None:
     """Raises `WorkbenchError` if `out` exists or could not be made, before hours of work go into it."""
     if out.exists():
         raise WorkbenchError(f"{out} exists already.", "Choose another place, or remove that one first.")
-    return check_writable(out)
+    check_writable(out)
 
 
-def check_writable(out: Path) -> Path:
+def check_writable(out: Path) -> None:
     """Raises `WorkbenchError` if `out` (which may exist) cannot be written."""
     there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise WorkbenchError(
             f"Cannot write {out} ({there} is no folder that you may write to).", "Choose another place."
         )
-    return out
 
 
 def dtype_of(name: str | None) -> "torch.dtype | None":

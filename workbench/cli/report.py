@@ -18,7 +18,8 @@ def report(
 
     Example:  workbench report out/run
     """
-    target = check_writable(out or run / "report.html")
+    target = out or run / "report.html"
+    check_writable(target.parent if target.is_file() else target)  # a report that is there is written again
     import workbench as wb
 
     wb.report(wb.Run.open(run), target, judge=judge)

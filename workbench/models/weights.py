@@ -87,7 +87,9 @@ def check_finite(folder: Path, network: nn.Module) -> None:
     for name in suspects:
         if not tensors[name].isfinite().all():
             half = tensors[name].dtype == torch.float16
-            more = ", or load it in float32: numbers above 65504 are infinite in float16" if half else ""
+            more = (
+                ", or load it in float32 (--dtype float32): numbers above 65504 are infinite in float16" if half else ""
+            )
             raise WorkbenchError(
                 f"The weights in {folder} hold NaN or infinity, in {name}.", f"Download or save the model again{more}."
             )

@@ -16,7 +16,7 @@ def test_values_between_0_and_1_are_rounded_to_grey_levels():
     assert to_uint8(pixels, torch.float32)[0, :, :, 0].tolist() == [[0, 1], [128, 255]]
 
 
-@pytest.mark.parametrize(("dtype", "remedy"), [(torch.float16, "dtype=torch.float32"), (torch.float32, "Weaken")])
+@pytest.mark.parametrize(("dtype", "remedy"), [(torch.float16, "in float32"), (torch.float32, "Weaken")])
 def test_one_pixel_that_is_no_number_is_told_with_what_helps(dtype, remedy):
     pixels = np.zeros((3, 2, 2, 3), np.float32)
     pixels[1, 0, 1, 2] = np.nan

@@ -47,7 +47,7 @@ def to_uint8(pixels: Float[np.ndarray, "images image_height image_width 3"], dty
     if broken:
         raise WorkbenchError(
             f"{broken} of {len(pixels)} pictures are not numbers: something overflowed while they were made.",
-            "Load the model with dtype=torch.float32: numbers above 65504 are infinite in float16."
+            "Load the model in float32 (--dtype float32): numbers above 65504 are infinite in float16."
             if dtype == torch.float16
             else "Weaken the edits in place or the guidance, or take one away to see which of them it is.",
         )
