@@ -26,8 +26,6 @@ from workbench.figures import saes as figures
 from workbench.models import Model
 from workbench.models.diffusion.model import as_diffusion
 from workbench.reports import pages
-from workbench.toy.captions import Example
-from workbench.toy.checks import check_all
 
 Value = bool | int | float | str
 STORE, SAES, RECOVERED, PAGE = "store", "saes", "recovered.json", "sweep.html"
@@ -129,14 +127,6 @@ def loss_recovered(
             known[sae] = _share(losses)
             write_json(saes_dir / sae / RECOVERED, {"prompts": len(prompts), **_numbers(losses)})
     return known
-
-
-def check_sweep(
-    table: pd.DataFrame, out_dir: Path | str, examples: Sequence[Example], *, seed: int = 0, progress: Progress = SILENT
-) -> pd.DataFrame:
-    """`workbench.toy.checks` of the SAEs of a finished sweep, whose prompts were the captions of `examples`."""
-    store = ActivationStore.open(Path(out_dir) / STORE)
-    return check_all(store, table, Path(out_dir) / SAES, examples, seed=seed, progress=progress)
 
 
 def _known(sae_dir: Path, n_prompts: int) -> float | None:

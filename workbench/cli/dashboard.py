@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench.cli.lookup import concepts_of
+from workbench.cli.lookup import concepts_for
 from workbench.cli.options import Device, check_new, check_writable
 from workbench.progress import progress_bars
 
@@ -46,7 +46,7 @@ def dashboard(
         return wb.load(name, device=device)
 
     with progress_bars() as progress:
-        library = open_library(run, sae or (), concepts_of(concept or []), model=load, progress=progress)
+        library = open_library(run, sae or (), concepts_for(name, concept or []), model=load, progress=progress)
     if export is not None:
         from workbench.dashboard.export import export as write_copy
 

@@ -24,6 +24,15 @@ def concepts_of(words: list[str]) -> "list[Concept]":
     return [concept for word in words for concept in _concepts(word)]
 
 
+def concepts_for(model: str, words: list[str]) -> "list[Concept]":
+    """Concepts by such words; where there are none, those of its world if the model is the toy."""
+    if words or model != "toy":
+        return concepts_of(words)
+    from workbench import toy
+
+    return list(toy.concepts().values())
+
+
 def _concepts(word: str) -> "list[Concept]":
     if word.endswith((".yaml", ".yml")):
         from workbench.concepts import read_concepts

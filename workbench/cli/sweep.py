@@ -12,6 +12,9 @@ from workbench.cli.tables import show
 from workbench.progress import progress_bars
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from saes.progress import Progress
     from workbench.sweep import Sweep
     from workbench.toy.captions import Example
 
@@ -35,7 +38,7 @@ def sweep(
     """
     check_writable(out)
     import workbench as wb
-    from workbench.sweep import check_sweep, read_sweep, run_sweep, write_page
+    from workbench.sweep import read_sweep, run_sweep, write_page
 
     wanted = read_sweep(file)
     examples, prompts = _prompts(wanted)
@@ -44,7 +47,7 @@ def sweep(
     with progress_bars() as progress:
         model = wb.load(wanted.model, device=device)
         table = run_sweep(model, wanted, prompts, out, device=device or "cpu", progress=progress)
-        checked = check_sweep(table, out, examples, seed=wanted.seed, progress=progress) if checks else None
+        checked = _checked(table, out, examples, wanted.seed, progress) if checks else None
     title = wanted.question or f"The SAEs of {file}"
     if json:
         rows = table if checked is None else table.merge(checked, on="sae")
@@ -54,6 +57,18 @@ def sweep(
         if checked is not None:
             show(checked.to_dict("records"), json=False, title="Checks on known factors, beside random weights")
     typer.echo(f"The figures are at {write_page(table, out, title).absolute()}", err=True)
+
+
+def _checked(
+    table: "pd.DataFrame", out: Path, examples: "list[Example]", seed: int, progress: "Progress"
+) -> "pd.DataFrame":
+    """What the SAEs of a finished sweep know of what the captions are about."""
+    from saes.store import ActivationStore
+    from workbench.sweep import SAES, STORE
+    from workbench.toy.checks import check_all
+
+    store = ActivationStore.open(out / STORE)
+    return check_all(store, table, out / SAES, examples, seed=seed, progress=progress)
 
 
 def _prompts(wanted: "Sweep") -> "tuple[list[Example], list[str]]":

@@ -12,7 +12,6 @@ from workbench.dashboard.library import Library
 from workbench.dashboard.prompts import concepts_shown, shown_prompts
 from workbench.dashboard.sources import sources_of
 from workbench.evaluation.runs import Run
-from workbench.toy.vocabulary import concepts as toy_concepts
 
 if TYPE_CHECKING:
     from workbench.models import Model
@@ -26,7 +25,7 @@ def open_library(
     model: Callable[[], "Model"],
     progress: Progress = SILENT,
 ) -> Library:
-    """The library of a finished run with the SAEs of its edits and those named. The toy's concepts are known.
+    """The library of a finished run with the SAEs of its edits and those named.
 
     `model` is called only if a cache must be built. Raises `WorkbenchError` for a run that is not finished, an SAE
     that is absent or of another model, and a model that is not the run's.
@@ -34,7 +33,7 @@ def open_library(
     run = Run.open(run_dir)
     run.records()  # a run without them is not finished, and says so
     sources = sources_of(run, saes)
-    known = concepts_shown(run, concepts or (tuple(toy_concepts().values()) if run.spec.model.name == "toy" else ()))
+    known = concepts_shown(run, concepts)
     prompts = shown_prompts(run, known)
     folders = {source: cache_folder(run, source, prompts, known) for source in sources}
     missing = {source: folder for source, folder in folders.items() if not folder.exists()}

@@ -26,7 +26,7 @@ from workbench.activations.reading import Reading, evenly, read_batch
 from workbench.hooks import AttentionRecorder, AttentionSite, Clock, Site
 from workbench.hooks.replaying import replayed, taped
 from workbench.models import Diffusion
-from workbench.models.diffusion.sampling import Cell, pair
+from workbench.models.diffusion.sampling import Request, pair
 from workbench.models.encoding import token_row
 from workbench.models.model import Change
 
@@ -85,13 +85,13 @@ def inside(
     `sampling` is further arguments of `model.generate`. An edit that does nothing gives exactly 0 everywhere. Raises
     `WorkbenchError` for unknown sites, SAEs of another model, and two SAEs at one site.
     """
-    cells, followed = pair(prompts, seeds), _followed(model, saes)
+    requests, followed = pair(prompts, seeds), _followed(model, saes)
     measured = [model.site(alias) for alias in (whole_layers(model) if sites is None else sites)]
     rows = _rows_at_once(measured, sampling.get("steps") or model.defaults.steps)
     network = model.module(model.architecture.image_side.path)
     changes, fired, attention = [], [], []
-    for start in progress(range(0, len(cells), rows), "inside"):
-        batch = cells[start : start + rows]
+    for start in progress(range(0, len(requests), rows), "inside"):
+        batch = requests[start : start + rows]
         before, after = (_Look(model, measured, followed) for _ in range(2))
         with taped(network) as tape:
             before.at(batch, sampling)
@@ -154,9 +154,9 @@ class _Look:
             {site.alias: site for site in (*measured, *(sae.site for sae in followed.values()))}.values()
         )
 
-    def at(self, cells: Sequence[Cell], sampling: Mapping[str, Any]) -> None:
+    def at(self, requests: Sequence[Request], sampling: Mapping[str, Any]) -> None:
         """Makes the pictures."""
-        model, (prompts, seeds) = self._model, zip(*cells, strict=True)
+        model, (prompts, seeds) = self._model, zip(*requests, strict=True)
         with AttentionRecorder(model, list(model.attention_sites().values()), self._attend, role="cond"):
             read_batch(model, self._sites, prompts, self._take, seeds=seeds, pictures=True, **sampling)
         self.attention = {alias: (seen / self._calls[alias]).cpu() for alias, seen in self.attention.items()}
@@ -233,15 +233,15 @@ def _feature_table(fired: Sequence[tuple[dict[str, _Fired], dict[str, _Fired]]])
 
 
 def _attention(
-    model: Diffusion, cells: Sequence[Cell], before: Mapping[str, Tensor], after: Mapping[str, Tensor]
+    model: Diffusion, requests: Sequence[Request], before: Mapping[str, Tensor], after: Mapping[str, Tensor]
 ) -> list[pd.DataFrame]:
     """A table a picture and site; padding is one row, at the first position beyond the encoding."""
     tables = []
-    for row, cell in enumerate(cells):
+    for row, asked in enumerate(requests):
         for alias, shares in before.items():
-            tokens = token_labels(model, cell.prompt)
+            tokens = token_labels(model, asked.prompt)
             table = pd.DataFrame(
-                {"site": alias, "prompt": cell.prompt, "position": range(len(tokens)), "token": tokens}
+                {"site": alias, "prompt": asked.prompt, "position": range(len(tokens)), "token": tokens}
             )
             table["before"], table["after"] = shares[row].tolist(), after[alias][row].tolist()
             table.loc[table["token"] == PADDING, "position"] = len(tokens)

@@ -38,8 +38,8 @@ COLUMNS = ("site", "step", "token", "restored", "low", "high", "control", "contr
 Squares = Float[np.ndarray, " prompts"]
 
 
-class Cell(NamedTuple):
-    """Predictions `[prompts, …]` of one cell of the trace."""
+class Predicted(NamedTuple):
+    """Predictions `[prompts, …]` that one row of the trace compares."""
 
     patched: Tensor
     control: Tensor
@@ -88,8 +88,8 @@ def trace(
     table = []
     for alias in progress(list(dict.fromkeys(sites)), "traced sites"):
         site = model.site(alias)
-        cells = _step_cells(model, site, runs) if makes_pictures([site]) else _text_cells(model, site, runs, word)
-        table += [{"site": alias, **about, **_shares(parts, seed)} for about, parts in cells]
+        rows = _by_step(model, site, runs) if makes_pictures([site]) else _by_part(model, site, runs, word)
+        table += [{"site": alias, **about, **_shares(found, seed)} for about, found in rows]
     return pd.DataFrame(table, columns=list(COLUMNS))
 
 
@@ -133,7 +133,7 @@ def _runs(model: Diffusion, prompts: Sequence[str], word: str, others: list[str]
     return Runs(clean, corrupted, unrelated, read, [path.timesteps[i] for i in chosen], path.latents[:, chosen])
 
 
-def _text_cells(model: Diffusion, site: Site, runs: Runs, word: str) -> Iterator[tuple[dict[str, Any], Cell]]:
+def _by_part(model: Diffusion, site: Site, runs: Runs, word: str) -> Iterator[tuple[dict[str, Any], Predicted]]:
     """Each part of the sentence, patched on all steps together."""
     clean, unrelated = (held(model, site, runs.prompts[name]) for name in ("clean", "unrelated"))
     expected = (_predictions(model, runs, runs.clean), _predictions(model, runs, runs.corrupted))
@@ -145,10 +145,10 @@ def _text_cells(model: Diffusion, site: Site, runs: Runs, word: str) -> Iterator
             with model.session(edits=[SiteEdit(site, _put(donor, mask.to(model.device)))]), torch.no_grad():
                 encoding = model.encode(runs.prompts["corrupted"])
             patched.append(_predictions(model, runs, encoding))
-        yield {"step": float("nan"), "token": name}, Cell(patched[0], patched[1], *expected)
+        yield {"step": float("nan"), "token": name}, Predicted(patched[0], patched[1], *expected)
 
 
-def _step_cells(model: Diffusion, site: Site, runs: Runs) -> Iterator[tuple[dict[str, Any], Cell]]:
+def _by_step(model: Diffusion, site: Site, runs: Runs) -> Iterator[tuple[dict[str, Any], Predicted]]:
     """Each observed step by itself, patched at all pixels."""
     for place, timestep in enumerate(runs.timesteps):
         latents, found = runs.latents[:, place], []
@@ -161,7 +161,7 @@ def _step_cells(model: Diffusion, site: Site, runs: Runs) -> Iterator[tuple[dict
             everywhere = torch.ones(donor.shape[:2], dtype=torch.bool, device=donor.device)
             with model.session(edits=[SiteEdit(site, _put(donor, everywhere))]):
                 patched.append(_prediction(model, latents, timestep, runs.corrupted))
-        yield {"step": float(timestep), "token": ""}, Cell(patched[0], patched[1], found[0], found[1])
+        yield {"step": float(timestep), "token": ""}, Predicted(patched[0], patched[1], found[0], found[1])
 
 
 def _put(donor: Tensor, mask: Bool[Tensor, "prompts positions"]) -> Callable[[Tensor, Clock], Tensor]:
@@ -183,11 +183,11 @@ def _square(x: Tensor) -> Tensor:
     return x.double().flatten(1).pow(2).sum(dim=1)
 
 
-def _shares(cell: Cell, seed: int) -> dict[str, float]:
+def _shares(found: Predicted, seed: int) -> dict[str, float]:
     """Both shares with their intervals."""
     numbers: dict[str, float] = {}
-    for name, one in (("restored", cell.patched), ("control", cell.control)):
-        values = restored(one, cell.clean, cell.corrupted).numpy()
+    for name, one in (("restored", found.patched), ("control", found.control)):
+        values = restored(one, found.clean, found.corrupted).numpy()
         low, high = middle_95(bootstrap_means(values, np.arange(len(values)), seed=seed))
         prefix = "" if name == "restored" else "control_"
         numbers |= {name: float(values.mean()), f"{prefix}low": low, f"{prefix}high": high}

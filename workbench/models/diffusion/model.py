@@ -15,7 +15,7 @@ from workbench.models.diffusion import autoencoder
 from workbench.models.diffusion.architecture import DiffusionArchitecture, Latents, Reads
 from workbench.models.diffusion.guiding import Branch, Guiding, guided
 from workbench.models.diffusion.prediction import Time, to_noise
-from workbench.models.diffusion.sampling import Cell, draw, pair
+from workbench.models.diffusion.sampling import Request, draw, pair
 from workbench.models.encoding import Encoding
 from workbench.models.images import Images
 from workbench.models.model import Model
@@ -81,14 +81,14 @@ class Diffusion(Model):
         """
         if batch_size < 1:
             raise WorkbenchError(f"A batch of {batch_size} images cannot be made.", "Choose a batch_size of 1 or more.")
-        cells = pair(one_by_one(as_prompts(prompts)), seeds)
+        requests = pair(one_by_one(as_prompts(prompts)), seeds)
         scale = self.defaults.guidance_scale if guidance_scale is None else guidance_scale
         steps = self.defaults.steps if steps is None else steps
         self._check_sampling(scale, steps)
         self.guiding.check(scale)
         uncond = self._uncond(self.guiding.negative_prompt(negative_prompt), scale)
         branches = self._branches() if uncond else []
-        batches = [cells[start : start + batch_size] for start in range(0, len(cells), batch_size)]
+        batches = [requests[start : start + batch_size] for start in range(0, len(requests), batch_size)]
         return np.concatenate(
             [self._batch(batch, uncond, branches, scale, steps) for batch in progress(batches, "images")]
         )
@@ -183,21 +183,21 @@ class Diffusion(Model):
 
     def _batch(
         self,
-        cells: Sequence[Cell],
+        requests: Sequence[Request],
         uncond: Encoding | None,
         branches: Sequence[Branch],
         guidance_scale: float,
         steps: int,
     ) -> Images:
         """One batch through the pipeline, its rows announced in the order in which the pipeline joins them."""
-        cond = self.encode(joined([cell.prompt for cell in cells]))
-        uncond = uncond.expand(len(cells)) if uncond else None
+        cond = self.encode(joined([one.prompt for one in requests]))
+        uncond = uncond.expand(len(requests)) if uncond else None
         size = self.image_size // self.pipe.vae_scale_factor
-        noise, generators = draw([cell.seed for cell in cells], (self.architecture.latent_channels, size, size))
+        noise, generators = draw([one.seed for one in requests], (self.architecture.latent_channels, size, size))
         roles = (*(uncond.roles if uncond else ()), *cond.roles)
         texts = cond.prompts
         pictures = None if texts is None else texts * (2 if uncond else 1)  # both branches are of the same pictures
-        surgery = guided(self.wiring, self.architecture.denoiser.path, branches, len(cells), steps)
+        surgery = guided(self.wiring, self.architecture.denoiser.path, branches, len(requests), steps)
         calls = self.wiring.calls.announced("image", roles, pictures, lambda: len(self.pipe.scheduler.timesteps))
         with calls, surgery if branches else nullcontext():
             pixels = self.pipe(

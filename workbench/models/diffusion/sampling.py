@@ -11,7 +11,7 @@ from torch import Tensor
 from saes.errors import WorkbenchError
 
 
-class Cell(NamedTuple):
+class Request(NamedTuple):
     """What makes an image, besides the settings that all share: a text, or ids or embeddings of one row, and a seed."""
 
     prompt: Any
@@ -25,7 +25,7 @@ class Noise(NamedTuple):
     generators: list[torch.Generator]
 
 
-def pair(prompts: Any, seeds: Any) -> list[Cell]:
+def pair(prompts: Any, seeds: Any) -> list[Request]:
     """One prompt with each seed, each prompt with one seed, or one by one.
 
     Args:
@@ -47,7 +47,7 @@ def pair(prompts: Any, seeds: Any) -> list[Cell]:
     n_images = max(len(prompts), len(seeds))
     prompts = prompts * n_images if len(prompts) == 1 else prompts
     seeds = seeds * n_images if len(seeds) == 1 else seeds
-    return [Cell(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+    return [Request(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
 
 
 def _seed(given: Any) -> int:
