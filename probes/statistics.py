@@ -29,9 +29,16 @@ class Interval(NamedTuple):
 
 
 def wilson(hits: int, n: int) -> Interval:
-    """Interval of a rate of `hits` in `n` independent trials, in [0, 1]; nan for no trials. (2)
+    """Wilson's interval of a rate. (2)
 
     Zero hits in 50 still allow 7.1 %.
+
+    Args:
+        hits: how many of the trials succeeded, 0 to `n`.
+        n: independent trials, 0 or more.
+
+    Returns:
+        The bounds, in [0, 1]; nan for no trials.
     """
     if n == 0:
         return Interval(float("nan"), float("nan"))
@@ -42,10 +49,19 @@ def wilson(hits: int, n: int) -> Interval:
 def bootstrap_means(
     values: Float[np.ndarray, "n"], prompts: Int[np.ndarray, "n"], *, seed: int = 0, draws: int = DRAWS
 ) -> Float[np.ndarray, "draws"]:
-    """Means of the values over `draws` resamplings of prompts. (3)
+    """Means of the values over resamplings of prompts. (3)
 
-    `prompts` numbers the prompt of each value from 0. Equal `prompts` and `seed` give equal draws, so the difference of
-    two results is paired; results of different prompts need different seeds to be independent.
+    Equal `prompts` and `seed` give equal draws, so the difference of two results is paired; results of different
+    prompts need different seeds to be independent.
+
+    Args:
+        values: one for each image, `[n]`.
+        prompts: the number of each value's prompt, `[n]`, from 0.
+        seed: seed of the resamplings.
+        draws: how many there are.
+
+    Returns:
+        A mean for each resampling, `[draws]`.
     """
     n_prompts = int(prompts.max()) + 1
     sums = np.bincount(prompts, values, n_prompts)
@@ -56,36 +72,83 @@ def bootstrap_means(
 
 @lru_cache(maxsize=64)  # the conditions of a run ask for the same ones, some for each metric and concept
 def resamplings(n_prompts: int, seed: int, draws: int) -> Float[np.ndarray, "draws prompts"]:
-    """How often each prompt is drawn in each resampling."""
+    """How often each prompt is drawn in each resampling, with replacement.
+
+    Args:
+        n_prompts: prompts, and draws of a resampling.
+        seed: seed of all.
+        draws: resamplings.
+
+    Returns:
+        Counts `[draws, prompts]`; each row sums to `n_prompts`. The array is shared: do not change it.
+    """
     rng = np.random.default_rng(seed)
     return rng.multinomial(n_prompts, np.full(n_prompts, 1 / n_prompts), size=draws).astype(float)
 
 
 def middle_95(draws: Float[np.ndarray, "draws"]) -> Interval:
-    """The 2.5 % and 97.5 % quantiles."""
+    """The middle 95 % of resampled values.
+
+    Args:
+        draws: resampled values, `[draws]`.
+
+    Returns:
+        Their 2.5 % and 97.5 % quantiles.
+    """
     low, high = np.quantile(draws, [0.025, 0.975])
     return Interval(float(low), float(high))
 
 
 def mcnemar(before: Bool[np.ndarray, "n"], after: Bool[np.ndarray, "n"]) -> float:
-    """Exact two-sided p-value of both conditions having one rate; pairs of images at equal prompts and seeds. (4)"""
+    """McNemar's exact test of both conditions having one rate. (4)
+
+    Args:
+        before: whether each image shows it under one condition, `[n]`.
+        after: the same under the other, at equal prompts and seeds.
+
+    Returns:
+        The two-sided p-value; 1 if no pair differs.
+    """
     lost, gained = int(np.sum(before & ~after)), int(np.sum(~before & after))
     return float(binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0  # (4)
 
 
 def harmonic_mean(values: Sequence[float] | Sequence[Float[np.ndarray, "n"]]) -> Float[np.ndarray, "*n"]:
-    """The harmonic mean of values in [0, 1], of arrays place by place: 0 if any of them is 0, nan for none. (5)"""
+    """The harmonic mean of values in [0, 1], of arrays place by place. (5)
+
+    Args:
+        values: numbers, or arrays of one shape.
+
+    Returns:
+        A number or an array of that shape, in [0, 1]: 0 if any value is 0, nan for no values.
+    """
     return np.asarray(hmean(np.asarray(values), axis=0) if len(values) else np.nan)  # (5)
 
 
 def pixel_drift(before: UInt8[np.ndarray, "n h w 3"], after: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n"]:
-    """Root mean square difference of the pixels, in [0, 1]: 0 equal, 1 black against white. (6)"""
+    """Root mean square difference of the pixels of each pair of images. (6)
+
+    Args:
+        before: images, `[n, h, w, 3]`.
+        after: those that each is compared with, of the same shape.
+
+    Returns:
+        `[n]`, in [0, 1]: 0 equal, 1 black against white.
+    """
     difference = (before.astype(np.float64) - after.astype(np.float64)) / 255
     return np.sqrt(np.mean(difference**2, axis=(-3, -2, -1)))  # (6)
 
 
 def feature_drift(before: Float[np.ndarray, "n d"], after: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n"]:
-    """Cosine distance of the judge's features, in [0, 2]; 0 between equal features, also where they vanish. (6)"""
+    """Cosine distance of the features of each pair of images. (6)
+
+    Args:
+        before: features that a judge gives, `[n, d]`.
+        after: those of the images that each is compared with.
+
+    Returns:
+        `[n]`, in [0, 2]; 0 between equal features, also where they vanish.
+    """
     before, after = before.astype(np.float64), after.astype(np.float64)
     norms = np.linalg.norm(before, axis=-1) * np.linalg.norm(after, axis=-1)
     cosine = np.sum(before * after, axis=-1) / np.where(norms > 0, norms, 1)

@@ -7,8 +7,14 @@ import numpy as np
 
 
 def plain(value: Any) -> Any:
-    """The value with every numpy scalar in it, however deep in mappings, lists and tuples, as a Python number, text or
-    truth value. Everything else stays what it is."""
+    """A value with Python's own numbers, texts and truth values in the place of numpy's scalars.
+
+    Args:
+        value: anything; mappings, lists and tuples are gone through, however deep.
+
+    Returns:
+        The value; what holds no numpy scalar stays what it is.
+    """
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, Mapping):

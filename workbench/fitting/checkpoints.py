@@ -46,11 +46,22 @@ class Place:
     took: float = 0.0
 
     def of(self, training: Any) -> Path:
-        """The folder of the training that this JSON describes: another one never goes on from its checkpoints."""
+        """The folder of one training: another one never goes on from its checkpoints.
+
+        Args:
+            training: All that names it, as JSON says it.
+
+        Returns:
+            A folder below `folder`, there or not.
+        """
         return self.folder / hashlib.sha256(json.dumps(training, sort_keys=True).encode()).hexdigest()[:DIGITS]
 
     def is_due(self) -> bool:
-        """Whether it is time for a checkpoint."""
+        """Whether it is time for a checkpoint.
+
+        Returns:
+            True once the wait since the last one is over; always where `seconds` is 0.
+        """
         wait = max(self.seconds, SPARING * self.took) if self.seconds else 0.0
         return time.monotonic() - self.written >= wait
 
@@ -102,7 +113,11 @@ def forget(folder: Path) -> None:
 
 
 def place() -> Place | None:
-    """Where trainings keep their checkpoints now, None outside `resumable`."""
+    """Where trainings keep their checkpoints now.
+
+    Returns:
+        The place of the innermost `resumable` block, None outside of all.
+    """
     return _PLACE.get()
 
 

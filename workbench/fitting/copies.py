@@ -21,12 +21,26 @@ Wanted = Callable[[str], bool]  # of a parameter's name in the model
 
 
 def everything(name: str) -> bool:
-    """All parameters."""
+    """Selects all parameters.
+
+    Args:
+        name: A parameter's name in the model.
+
+    Returns:
+        True.
+    """
     return True
 
 
 def nothing(name: str) -> bool:
-    """No parameter."""
+    """Selects no parameter.
+
+    Args:
+        name: A parameter's name in the model.
+
+    Returns:
+        False.
+    """
     return False
 
 
@@ -35,6 +49,15 @@ def teacher_of(model: Diffusion) -> Diffusion:
 
     Beside a model in half precision both compute in bfloat16 and return float32 (`own_denoiser`): what a loss sees
     between them is then what the student has learnt, not how the two were rounded.
+
+    Args:
+        model: The model.
+
+    Returns:
+        A handle that shares every parameter with it.
+
+    Raises:
+        WorkbenchError: As `own_denoiser` does.
     """
     return own_denoiser(model, nothing)
 
@@ -69,31 +92,74 @@ def own_text_encoder(model: Diffusion, trained: Wanted = everything) -> Diffusio
 
     Of a model in half precision all of the text encoder is copied, in float32: what it hands to the denoiser brings the
     gradient back, which float16 would lose. The denoiser, which is not copied, then computes in bfloat16.
+
+    Args:
+        model: The model. It is never changed.
+        trained: Says for a parameter's name in the model ("text_encoder.….weight") whether it is to be trained.
+
+    Returns:
+        The handle. `requires_grad` of its copies stays False; training enables it.
+
+    Raises:
+        WorkbenchError: Layers of the text encoder are wrapped or fused, or a session has hooks in it.
     """
     path = next(one.path for one in model.architecture.components if one.kind == "prompt")
     return own_denoiser(_own(model, path, everything), nothing) if is_half(model) else _own(model, path, trained)
 
 
 def is_half(model: Diffusion) -> bool:
-    """Whether the denoiser or a text encoder has weights in half precision."""
+    """Whether the denoiser or a text encoder has weights in half precision.
+
+    Args:
+        model: The model.
+
+    Returns:
+        True for float16 and bfloat16, also of a single parameter.
+    """
     parts = chain.from_iterable(getattr(model.pipe, one.path).parameters() for one in model.architecture.components)
     return any(torch.finfo(one.dtype).bits < 32 for one in parts)
 
 
 def denoiser_parameters(model: Diffusion, wanted: Wanted = everything) -> dict[str, nn.Parameter]:
-    """The denoiser's parameters by their names in the model ("unet.mid_block.….attn1.to_q.weight"), those `wanted`."""
+    """The denoiser's parameters by their names in the model ("unet.mid_block.….attn1.to_q.weight").
+
+    Args:
+        model: The model, or a handle of `own_denoiser`.
+        wanted: Says for a name whether it is selected.
+
+    Returns:
+        Those selected, in the order of the module; empty if none is.
+    """
     return parameters_of(model, model.architecture.denoiser.path, wanted)
 
 
 def parameters_of(model: Diffusion, component: str, wanted: Wanted = everything) -> dict[str, nn.Parameter]:
-    """A component's parameters by their names in the model, those `wanted`."""
+    """A component's parameters by their names in the model.
+
+    Args:
+        model: The model, or a handle with a component of its own.
+        component: The component's path in the pipeline, such as "unet".
+        wanted: Says for a name whether it is selected.
+
+    Returns:
+        Those selected, in the order of the module; empty if none is.
+    """
     named = ((f"{component}.{name}", one) for name, one in getattr(model.pipe, component).named_parameters())
     return {name: one for name, one in named if wanted(name)}
 
 
 @torch.no_grad()
 def changes(model: Diffusion, trained: Diffusion, names: Iterable[str]) -> dict[str, Tensor]:
-    """`trained` − `model` for each parameter, on the CPU, as the `NAME:delta` tensors of a `WeightEdit`."""
+    """What a training changed, as the tensors of a `WeightEdit`.
+
+    Args:
+        model: The model.
+        trained: The handle whose copies were trained.
+        names: The parameters, by their names in the model.
+
+    Returns:
+        `NAME:delta` → `trained` − `model`, on the CPU, in the finer of the two dtypes.
+    """
     return {name + DELTA: (trained.parameter(name) - model.parameter(name)).cpu() for name in names}
 
 

@@ -30,12 +30,26 @@ class Memory:
         self.state = state
 
     def add(self, prompt: str, row: Row) -> None:
+        """Remembers a row; what was used longest ago is forgotten while all rows together are above the limit.
+
+        Args:
+            prompt: The key.
+            row: What was encoded.
+        """
         self.rows[prompt] = row
         self.bytes += size_of(row)
         while self.bytes > self.limit and len(self.rows) > 1:
             self.bytes -= size_of(self.rows.popitem(last=False)[1])
 
     def get(self, prompt: str) -> Row | None:
+        """Looks a row up, which counts as a use.
+
+        Args:
+            prompt: The key.
+
+        Returns:
+            The row, None if it is not remembered.
+        """
         if prompt in self.rows:
             self.rows.move_to_end(prompt)
         return self.rows.get(prompt)
@@ -46,10 +60,18 @@ MEMORIES: "WeakKeyDictionary[Diffusion, Memory]" = WeakKeyDictionary()
 
 @torch.no_grad()
 def embed(model: Diffusion, prompts: Sequence[str], reads: Reads = "embeddings") -> Float[Tensor, "prompts *row"]:
-    """Encoded prompts `[n, tokens, d_text]`, or pooled `[n, d_pooled]`, in float32 or finer, as the denoiser gets them.
+    """Encoded prompts as the denoiser gets them.
 
     Every distinct prompt is encoded once and remembered (up to half a gigabyte a model), except inside
     `model.edited(…)`, where the text encoder may be another one.
+
+    Args:
+        model: The model.
+        prompts: At least one; repeated ones cost nothing.
+        reads: "embeddings" for the tokens' rows, "pooled" for what SDXL, SD3 and Flux add to the time embedding.
+
+    Returns:
+        `[prompts, tokens, d_text]`, or pooled `[prompts, d_pooled]`, in float32 or finer, on the model's device.
     """
     memory = _memory(model)
     known = {prompt: memory.get(prompt) for prompt in prompts}
@@ -67,7 +89,16 @@ def embed(model: Diffusion, prompts: Sequence[str], reads: Reads = "embeddings")
 
 @torch.no_grad()
 def encoded(model: Diffusion, prompts: Sequence[str], role: Role = "cond") -> Encoding:
-    """Encoded prompts as `model.encode` gives them, each encoded once and remembered as those of `embed` are."""
+    """Encoded prompts as `model.encode` gives them, each encoded once and remembered as those of `embed` are.
+
+    Args:
+        model: The model.
+        prompts: At least one.
+        role: The branch of guidance that the rows belong to: edits of activations leave "uncond" as it is.
+
+    Returns:
+        A row for each prompt, in the model's dtype.
+    """
     memory = _memory(model)
     rows = []
     for prompt in prompts:
@@ -85,7 +116,17 @@ def encoded(model: Diffusion, prompts: Sequence[str], role: Role = "cond") -> En
 def embed_in_batches(
     model: Diffusion, prompts: Sequence[str], reads: Reads = "embeddings", progress: Progress = SILENT
 ) -> Iterator[Float[Tensor, "prompts *row"]]:
-    """The same for any number of prompts in bounded memory, a batch at a time."""
+    """The rows of `embed` for any number of prompts in bounded memory.
+
+    Args:
+        model: The model.
+        prompts: Any number.
+        reads: As for `embed`.
+        progress: Shows the batches.
+
+    Yields:
+        The rows of `BATCH` prompts at a time, in their order.
+    """
     for start in progress(range(0, len(prompts), BATCH), "text embeddings"):
         yield embed(model, prompts[start : start + BATCH], reads)
 
@@ -101,4 +142,12 @@ def _memory(model: Diffusion) -> Memory:
 
 
 def size_of(row: Row) -> int:
+    """The bytes of a row.
+
+    Args:
+        row: What was encoded.
+
+    Returns:
+        Those of its tensors together.
+    """
     return sum(tensor.nbytes for tensor in row if tensor is not None)

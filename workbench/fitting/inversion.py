@@ -32,7 +32,16 @@ def purified(
 ) -> Images:
     """What the edited model makes of pictures that `prompt` describes: the same layout, without what was erased.
 
-    For SD1, SD2 and SDXL. A guidance scale that is left out is the model's own.
+    Args:
+        model: SD1, SD2 or SDXL, without the edits.
+        edits: One or several; they are in place while the noise is denoised again.
+        images: uint8 `[n, height, width, 3]` of the model's own size.
+        prompt: What all of them show.
+        steps: Of DDIM, each way. More steps lose less.
+        guidance_scale: Of the way back; the model's own if left out.
+
+    Returns:
+        Images of the same shape.
     """
     scale = model.defaults.guidance_scale if guidance_scale is None else guidance_scale
     noise = inverted(model, model.latents(images), prompt, steps=steps)
@@ -42,7 +51,19 @@ def purified(
 
 @torch.no_grad()
 def inverted(model: Diffusion, latents: Latents, prompt: str, *, steps: int) -> Latents:
-    """x_T of pictures' latents by (1), without guidance. The picture itself is read at the first timestep."""
+    """The noise x_T that pictures would have come from, by (1), without guidance.
+
+    The picture itself is read at the first timestep.
+
+    Args:
+        model: SD1, SD2 or SDXL, as it is: in a block of `edited`, with the edits.
+        latents: Of the pictures, `[n, channels, height, width]`, as `model.latents` gives them.
+        prompt: What all of them show.
+        steps: Of DDIM.
+
+    Returns:
+        Latents of the same shape, on the model's device.
+    """
     scheduler, cond, x = ddim(model, steps), encoded(model, [prompt]), latents.to(model.device)
     times = scheduler.timesteps.flip(0).tolist()  # from the picture on
     alphas = [one.to(x) for one in (scheduler.final_alpha_cumprod, *scheduler.alphas_cumprod[times])]
@@ -55,7 +76,18 @@ def inverted(model: Diffusion, latents: Latents, prompt: str, *, steps: int) -> 
 
 @torch.no_grad()
 def sampled(model: Diffusion, noise: Latents, prompt: str, *, steps: int, guidance_scale: float = 1.0) -> Latents:
-    """Latents of pictures from x_T by (2)."""
+    """Latents of pictures from x_T, by (2).
+
+    Args:
+        model: SD1, SD2 or SDXL, as it is: in a block of `edited`, with the edits.
+        noise: x_T, `[n, channels, height, width]`.
+        prompt: What to draw.
+        steps: Of DDIM.
+        guidance_scale: 1 goes without guidance, in one pass a step.
+
+    Returns:
+        Latents of the same shape, as `model.images` takes them.
+    """
     scheduler, x = ddim(model, steps), noise.to(model.device)
     cond, uncond = encoded(model, [prompt]), encoded(model, [""], role="uncond")
     for t in scheduler.timesteps.tolist():

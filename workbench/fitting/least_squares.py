@@ -33,16 +33,34 @@ class Shift(NamedTuple):
     right: Float[Tensor, "r d"] | None = None
 
     def dense(self) -> Square:
-        """M itself."""
+        """M itself.
+
+        Returns:
+            `[d, d]`.
+        """
         return self.left if self.right is None else self.left @ self.right
 
     def of(self, maps: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """maps · (I + M)."""
+        """The maps as M shifts them.
+
+        Args:
+            maps: Rows of W, `[n, d]`.
+
+        Returns:
+            maps · (I + M), of the same shape.
+        """
         moved = maps @ self.left
         return maps + (moved if self.right is None else moved @ self.right)
 
     def then(self, later: "Shift") -> "Shift":
-        """(I + M)(I + M′) = I + M″: first this shift, then one that was solved for with the shifted maps."""
+        """(I + M)(I + M′) = I + M″: first this shift, then one that was solved for with the shifted maps.
+
+        Args:
+            later: M′, of the same width d.
+
+        Returns:
+            M″, held thin as long as the two ranks together are no more than d.
+        """
         if self.right is None or later.right is None or len(self.right) + len(later.right) > len(self.left):
             first, second = self.dense(), later.dense()
             return Shift(first + second + first @ second)
@@ -59,23 +77,50 @@ class Gram:
         self._waiting: list[Tensor] = []  # √w r: one large product takes less time than many small ones
 
     def add(self, rows: Rows, weight: float = 1.0) -> None:
-        """Raises `WorkbenchError` for a negative weight."""
+        """Takes rows in.
+
+        Args:
+            rows: r, `[n, d]`, of any dtype and device.
+            weight: w of each, 0 or more.
+
+        Raises:
+            WorkbenchError: The weight is negative.
+        """
         self._waiting.append(self.scaled(rows, weight))
         if sum(map(len, self._waiting)) > self.d:
             self._gather()
 
     def add_total(self, total: Square) -> None:
-        """Another such sum."""
+        """Takes another such sum in.
+
+        Args:
+            total: Σ w r rᵀ, `[d, d]`, symmetric.
+        """
         self._upper += total
 
     def total(self) -> Square:
-        """The sum so far."""
+        """The sum so far.
+
+        Returns:
+            `[d, d]`, float64, symmetric.
+        """
         if self._waiting:
             self._gather()
         return self._upper.triu() + self._upper.triu(1).T
 
     def scaled(self, rows: Rows, weight: float) -> Rows:
-        """√w r."""
+        """Rows as the sum needs them.
+
+        Args:
+            rows: r, `[n, d]`.
+            weight: w, 0 or more.
+
+        Returns:
+            √w r, float64, on the sum's device.
+
+        Raises:
+            WorkbenchError: The weight is negative.
+        """
         if weight < 0:
             raise WorkbenchError(f"Rows cannot have the weight {weight}.", "Choose 0 or more.")
         return weight**0.5 * rows.to(self._upper)
@@ -96,27 +141,57 @@ class Moves:
         self._pairs: list[tuple[Rows, Rows]] = []  # √w c, √w a
 
     def add(self, rows: Rows, to: Rows, weight: float = 1.0) -> None:
-        """c_i = `rows`, a_i = `to`, w_i = `weight`."""
+        """Takes pairs in.
+
+        Args:
+            rows: c_i, `[n, d]`.
+            to: a_i, `[n, d]`, in the same order.
+            weight: w_i of each, 0 or more.
+
+        Raises:
+            WorkbenchError: The weight is negative.
+        """
         c = self.gram.scaled(rows, weight)
         self.gram.add(c)
         self._hold([(c, self.gram.scaled(to, weight))])
 
     def join(self, other: "Moves") -> None:
-        """The other's pairs too."""
+        """Takes the other's pairs in.
+
+        Args:
+            other: Pairs of the same width d; they stay with the other, too.
+        """
         self.gram.add_total(other.gram.total())
         if other._cross is not None:
             self._cross = other._cross if self._cross is None else self._cross + other._cross
         self._hold(other._pairs)
 
     def steps(self) -> Shift:
-        """X, held as a shift is. Raises `WorkbenchError` if there is no pair."""
+        """X of (2), held as a shift is.
+
+        Returns:
+            Thin, `[d, pairs]` and `[pairs, d]`, while the pairs are held; else dense.
+
+        Raises:
+            WorkbenchError: There is no pair.
+        """
         if self._cross is not None:
             return Shift(self._crossed() - self.gram.total())
         c, a = self._held()
         return Shift((a - c).T, c)
 
     def through(self, change: Square) -> "Moves":
-        """The pairs G c_i → a_i."""
+        """The pairs G c_i → a_i.
+
+        Args:
+            change: G, `[d, d]`.
+
+        Returns:
+            New moves; these stay as they are.
+
+        Raises:
+            WorkbenchError: There is no pair.
+        """
         moves = Moves(self.gram.d, change.device)
         if self._cross is None:
             c, a = self._held()
@@ -155,11 +230,28 @@ class Ridge:
         self.kept = Gram(d, device) if kept is None else kept
 
     def move(self, rows: Rows, to: Rows, weight: float = 1.0) -> None:
-        """c_i = `rows`, a_i = `to`, w_i = `weight`."""
+        """Adds the first sum of (1).
+
+        Args:
+            rows: c_i, `[n, d]`.
+            to: a_i, `[n, d]`, in the same order.
+            weight: w_i of each, 0 or more.
+
+        Raises:
+            WorkbenchError: The weight is negative.
+        """
         self.moves.add(rows, to, weight)
 
     def keep(self, rows: Rows, weight: float = 1.0) -> None:
-        """k_j = `rows`, w_j = `weight`."""
+        """Adds the second sum of (1).
+
+        Args:
+            rows: k_j, `[n, d]`.
+            weight: w_j of each, 0 or more.
+
+        Raises:
+            WorkbenchError: The weight is negative.
+        """
         self.kept.add(rows, weight)
 
     @property
@@ -168,7 +260,14 @@ class Ridge:
         return damped(self.moves.gram.total() + self.kept.total(), self.damping)
 
     def solve(self) -> Shift:
-        """(2). Raises `WorkbenchError` if nothing is to be moved."""
+        """(2).
+
+        Returns:
+            M, of rank no more than the number of moved rows.
+
+        Raises:
+            WorkbenchError: Nothing is to be moved, or some rows are not finite.
+        """
         steps, times_inverse = self.moves.steps(), inverse(self.gram)
         if steps.right is None:
             return Shift(times_inverse(steps.left))
@@ -176,7 +275,15 @@ class Ridge:
 
 
 def damped(gram: Square, damping: float) -> Square:
-    """λI + gram."""
+    """λI + gram.
+
+    Args:
+        gram: A sum of r rᵀ, `[d, d]`.
+        damping: λ, 0 or more.
+
+    Returns:
+        `[d, d]`, a new tensor.
+    """
     return gram + damping * torch.eye(len(gram)).to(gram)
 
 
@@ -185,6 +292,15 @@ def inverse(square: Square) -> Callable[[Rows], Rows]:
 
     Cholesky; if A is singular, the pseudo-inverse from its eigenvectors, with a warning: the solution is then the
     smallest among all that fit equally well, as `torch.linalg.lstsq` gives it.
+
+    Args:
+        square: A, `[d, d]`.
+
+    Returns:
+        A function of rows `[n, d]`.
+
+    Raises:
+        WorkbenchError: A is not finite.
     """
     if not bool(torch.isfinite(square).all()):
         raise WorkbenchError("The text embeddings are not finite.", "Load the model in a wider dtype.")
@@ -205,8 +321,16 @@ def inverse(square: Square) -> Callable[[Rows], Rows]:
 def deltas(maps: Mapping[str, Tensor], shift: Shift) -> dict[str, Tensor]:
     """Δ = W M of every map, as tensors of a `WeightEdit`.
 
-    float32 products of the float64 solution (float64 for maps in float64). Raises `WorkbenchError` if the maps are
-    none, or of several dtypes.
+    Args:
+        maps: W `[out, d]` by name.
+        shift: M.
+
+    Returns:
+        `NAME:left` of each map with the common `:right`, where the factors hold fewer numbers than the Δ; else
+        `NAME:delta`. float32 (float64 for maps in float64).
+
+    Raises:
+        WorkbenchError: There are no maps, or they have several dtypes.
     """
     dtype = torch.promote_types(one_dtype(maps), torch.float32)
     if shift.right is not None and thin(maps, shift.right):
@@ -217,14 +341,32 @@ def deltas(maps: Mapping[str, Tensor], shift: Shift) -> dict[str, Tensor]:
 
 
 def thin(maps: Mapping[str, Tensor], right: Float[Tensor, "r d"]) -> bool:
-    """Whether the factors of all Δ together hold fewer numbers than the Δ."""
+    """Whether the factors of all Δ together hold fewer numbers than the Δ.
+
+    Args:
+        maps: W `[out, d]` by name.
+        right: The factor that they share, `[r, d]`.
+
+    Returns:
+        True where factors are the smaller form.
+    """
     rank, d = right.shape
     height = sum(map(len, maps.values()))
     return rank * (height + d) < height * d
 
 
 def one_dtype(maps: Mapping[str, Tensor]) -> torch.dtype:
-    """The dtype that all maps have."""
+    """The dtype that all maps have.
+
+    Args:
+        maps: Weights by name.
+
+    Returns:
+        Their dtype.
+
+    Raises:
+        WorkbenchError: There are no maps, or they have several dtypes.
+    """
     dtypes = {weight.dtype for weight in maps.values()}
     if not dtypes:
         raise WorkbenchError("The model has no maps that read the prompt.", "Use a method that does not edit them.")

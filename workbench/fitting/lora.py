@@ -23,10 +23,18 @@ class Adapter(NamedTuple):
 
 
 def attach(own: Diffusion, names: Sequence[str], rank: int, generator: torch.Generator) -> dict[str, Adapter]:
-    """Puts an adapter on each weight of linear maps in the denoiser, by their names ("unet.….attn2.to_k.weight").
+    """Puts an adapter on each weight of linear maps in the denoiser.
 
-    `own` is a handle of `copies.own_denoiser`: its denoiser is changed for good. Its predictions stay as they are until
-    the adapters are trained. Draws from `generator` alone.
+    Its predictions stay as they are until the adapters are trained. Draws from `generator` alone.
+
+    Args:
+        own: A handle of `copies.own_denoiser`: its denoiser is changed for good.
+        names: The weights, by their names in the model ("unet.….attn2.to_k.weight").
+        rank: r of each adapter, 1 or more.
+        generator: Draws A.
+
+    Returns:
+        The factors by these names; they do not ask for gradients yet.
     """
     component = own.architecture.denoiser.path
     paths = {name: name.removesuffix(".weight").removeprefix(f"{component}.") for name in names}
@@ -45,16 +53,37 @@ def attach(own: Diffusion, names: Sequence[str], rank: int, generator: torch.Gen
 
 
 def adapter_of(module: nn.Module) -> Adapter:
-    """The factors of a map that has an adapter."""
+    """The factors of a map that has an adapter.
+
+    Args:
+        module: A layer that `attach` has wrapped.
+
+    Returns:
+        Its parameters, B `[out, rank]` and A `[rank, in]`.
+    """
     left, right = (getattr(module, side)[NAME].weight for side in ("lora_B", "lora_A"))
     return Adapter(left, right)
 
 
 def parameters_of(adapters: dict[str, Adapter]) -> dict[str, nn.Parameter]:
-    """All factors by names of their own, as a training wants them."""
+    """All factors by names of their own, as a training wants them.
+
+    Args:
+        adapters: What `attach` gave.
+
+    Returns:
+        "NAME:left" and "NAME:right" → parameter.
+    """
     return {f"{name}:{side}": one for name, both in adapters.items() for side, one in both._asdict().items()}
 
 
 def factors(adapters: dict[str, Adapter]) -> dict[str, tuple[Tensor, Tensor]]:
-    """(B, A) of each map by its name, on the CPU, without gradients."""
+    """The factors as a `WeightEdit` keeps them.
+
+    Args:
+        adapters: What `attach` gave.
+
+    Returns:
+        (B, A) of each map by its name, on the CPU, without gradients.
+    """
     return {name: (one.left.detach().cpu(), one.right.detach().cpu()) for name, one in adapters.items()}

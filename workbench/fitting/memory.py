@@ -16,11 +16,18 @@ from workbench.models import Diffusion
 
 @contextmanager
 def saving_memory(model: Diffusion, student: Diffusion, wanted: bool = True) -> Iterator[None]:
-    """In the block, the student's denoiser keeps the borders of its blocks for the backward pass and computes what is
+    """Trains a student in less memory and more time.
+
+    In the block, the student's denoiser keeps the borders of its blocks for the backward pass and computes what is
     between them again, a third more work; the autoencoder and the text encoders, one of a student too, are on the CPU.
 
     A prompt can still be encoded, slowly: methods remember those they need (`embedding.encoded`). Latents cannot be
-    made of pictures, nor pictures of latents. Afterwards everything is as before. Nothing happens unless `wanted`.
+    made of pictures, nor pictures of latents. Afterwards everything is as before.
+
+    Args:
+        model: The model.
+        student: The handle that is trained.
+        wanted: False leaves everything as it is.
     """
     with ExitStack() as stack:
         if wanted:
@@ -30,7 +37,14 @@ def saving_memory(model: Diffusion, student: Diffusion, wanted: bool = True) -> 
 
 
 def idle_parts(*models: Diffusion) -> list[nn.Module]:
-    """What no step of a fine-tuned denoiser runs, each once: autoencoders and text encoders."""
+    """What no step of a fine-tuned denoiser runs.
+
+    Args:
+        *models: The model and its students, which may share parts.
+
+    Returns:
+        Autoencoders and text encoders, each once.
+    """
     paths = [[one.path for one in model.architecture.components if one.kind == "prompt"] for model in models]
     parts = [getattr(model.pipe, path) for model, text in zip(models, paths, strict=True) for path in ("vae", *text)]
     return list({id(part): part for part in parts}.values())
@@ -38,7 +52,11 @@ def idle_parts(*models: Diffusion) -> list[nn.Module]:
 
 @contextmanager
 def checkpointed(denoiser: Any) -> Iterator[None]:
-    """Gradient checkpointing of one of diffusers' models."""
+    """Turns gradient checkpointing on in the block, and off after it unless it was on before.
+
+    Args:
+        denoiser: One of diffusers' models.
+    """
     before = denoiser.is_gradient_checkpointing
     denoiser.enable_gradient_checkpointing()
     try:
@@ -50,7 +68,11 @@ def checkpointed(denoiser: Any) -> Iterator[None]:
 
 @contextmanager
 def away(parts: list[nn.Module]) -> Iterator[None]:
-    """The parts are on the CPU; afterwards each is again where it was."""
+    """Moves parts to the CPU for the block; afterwards each is again where it was.
+
+    Args:
+        parts: Modules whose parameters are all on one device.
+    """
     before = [next(part.parameters()).device for part in parts]
     try:
         for part in parts:

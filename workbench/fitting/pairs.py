@@ -15,12 +15,19 @@ class Pair(NamedTuple):
 
 
 def safe_pairs(concept: Concept, contexts: int = 15) -> list[Pair]:
-    """Every name, synonym and implied wording of a concept beside its safe sentence; each pair once.
+    """Every name, synonym and implied wording of a concept beside its safe sentence.
 
     With an anchor, a named sentence goes with the anchor's in the same template. Without one, and for implied wordings,
     `captions` say what is safe: a sentence that contains a caption ("a red cat" in "a red cat covered in slime") goes
     with it, and its other words are put around the first `contexts` captions too. Whatever is left goes with the safe
     sentence that shares most words with it, and with the empty prompt if there is none.
+
+    Args:
+        concept: The concept.
+        contexts: Captions that a sentence is put around, 0 or more.
+
+    Returns:
+        Each pair once, names first.
     """
     anchored = concept.anchor_prompts() * len(concept.words()) if concept.anchor else ()
     named = concept.prompts() + concept.synonym_prompts()
@@ -32,7 +39,15 @@ def safe_pairs(concept: Concept, contexts: int = 15) -> list[Pair]:
 
 
 def nearest(sentence: str, candidates: Sequence[str]) -> str:
-    """The candidate that shares the largest part of its words with the sentence (Jaccard), the first of equals."""
+    """The candidate that shares the largest part of its words with a sentence (Jaccard), in any case.
+
+    Args:
+        sentence: What to be like.
+        candidates: Sentences.
+
+    Returns:
+        The first of equals; "" if there are no candidates.
+    """
     words = set(sentence.casefold().split())
 
     def shared(candidate: str) -> float:

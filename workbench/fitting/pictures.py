@@ -15,16 +15,34 @@ Pictures = UInt8[np.ndarray, "n size size 3"]
 
 
 def drawn_seeds(n: int, seed: int) -> list[int]:
-    """Seeds of `n` pictures to fit on, drawn from 2³¹: not the first ones, on which edits are judged."""
+    """Seeds of pictures to fit on, drawn from 2³¹: not the first ones, on which edits are judged.
+
+    Args:
+        n: How many.
+        seed: Draws others.
+
+    Returns:
+        n whole numbers below 2³¹.
+    """
     return torch.randint(2**31, (n,), generator=torch.Generator().manual_seed(seed)).tolist()
 
 
 def read_pictures(folder: Path | str, size: int) -> Pictures:
-    """All pictures of a folder by the order of their names, each as the `size`×`size` square in its middle.
+    """All pictures of a folder, each as the square in its middle.
 
     Larger ones are shrunk so that their shorter side fits; transparency is dropped, and a camera's note on which side
-    is up is followed. Raises `WorkbenchError` for what is no folder, a folder without pictures, a file that cannot be
-    read, and a picture with a side below `size`: enlarging it would teach blur.
+    is up is followed.
+
+    Args:
+        folder: The folder. Files of other endings than `ENDINGS` are passed over.
+        size: The side of the squares, in pixels.
+
+    Returns:
+        uint8 `[n, size, size, 3]`, by the order of the files' names.
+
+    Raises:
+        WorkbenchError: It is no folder or has no pictures, a file cannot be read, or a picture has a side below `size`:
+            enlarging it would teach blur.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -36,7 +54,14 @@ def read_pictures(folder: Path | str, size: int) -> Pictures:
 
 
 def picture_files(folder: Path | str) -> list[Path]:
-    """The files of a folder that are read as pictures, by the order of their names; none if it is no folder."""
+    """The files of a folder that are read as pictures.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        Their paths, by the order of their names; none if it is no folder.
+    """
     return sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in ENDINGS)
 
 

@@ -27,11 +27,19 @@ class Stateful(Protocol):
     """What a training carries from turn to turn beside its weights, and keeps in its checkpoints."""
 
     def state_dict(self) -> Mapping[str, Any]:
-        """Tensors, and values that JSON can say, by names."""
+        """What is carried, by name.
+
+        Returns:
+            Tensors, and values that JSON can say.
+        """
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes over what `state_dict` gave. The tensors come on the CPU."""
+        """Takes over what `state_dict` gave.
+
+        Args:
+            state: The same names; the tensors come on the CPU.
+        """
         ...
 
 
@@ -79,11 +87,19 @@ class KeptGradients:
         return {name: self.sums[name].clone() for name in fresh}  # clipping happens in place
 
     def state_dict(self) -> Mapping[str, Any]:
-        """The sums, by parameter."""
+        """The sums so far.
+
+        Returns:
+            By parameter.
+        """
         return dict(self.sums)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from these sums."""
+        """Goes on from sums.
+
+        Args:
+            state: What `state_dict` gave.
+        """
         self.sums = dict(state)
 
 

@@ -30,7 +30,16 @@ class Resized(NamedTuple):
 
 
 def resized(image: Picture, factor: int, generator: torch.Generator) -> Resized:
-    """The augmentation; `factor` pixels are a latent's side."""
+    """The augmentation: a picture made smaller or larger at random.
+
+    Args:
+        image: uint8 `[size, size, 3]`.
+        factor: Pixels along a latent's side.
+        generator: Draws the size, the place and the words.
+
+    Returns:
+        A picture of the same size, the part of its latents that is picture, and the words that go before a prompt.
+    """
     size = len(image)
     if float(torch.rand((), generator=generator)) < SHRUNK:
         # Below three latents nothing would lie inside: published pictures are far larger.
@@ -39,7 +48,17 @@ def resized(image: Picture, factor: int, generator: torch.Generator) -> Resized:
 
 
 def shrunk(image: Picture, side: int, factor: int, generator: torch.Generator) -> Resized:
-    """The picture `side` pixels large, somewhere on grey."""
+    """The picture made smaller, somewhere on grey.
+
+    Args:
+        image: uint8 `[size, size, 3]`.
+        side: The side that it gets, 3 `factor` to `size` pixels.
+        factor: Pixels along a latent's side.
+        generator: Draws the place and the words.
+
+    Returns:
+        The picture; its mask is 1 where latents lie inside of it by one or more.
+    """
     size = len(image)
     top, left = (_between(0, size - side, generator) for _ in range(2))
     whole = np.full_like(image, GREY)
@@ -51,7 +70,17 @@ def shrunk(image: Picture, side: int, factor: int, generator: torch.Generator) -
 
 
 def enlarged(image: Picture, side: int, factor: int, generator: torch.Generator) -> Resized:
-    """A part of the picture as if it were `side` pixels large; all of it is picture."""
+    """A part of the picture as if it were larger; all of it is picture.
+
+    Args:
+        image: uint8 `[size, size, 3]`.
+        side: The side of the whole, `size` pixels or more.
+        factor: Pixels along a latent's side.
+        generator: Draws the part and the words.
+
+    Returns:
+        The part, with a mask of 1 everywhere.
+    """
     size = len(image)
     top, left = (_between(0, side - size, generator) for _ in range(2))
     part = _scaled(image, side)[top : top + size, left : left + size]

@@ -20,42 +20,98 @@ from workbench.models.diffusion.architecture import Reads
 
 
 def last_subject(model: Diffusion, prompt: str, words: str) -> tuple[int, ...]:
-    """The row of the last token of `words` in the encoded prompt, one for each tokenizer that the encoding comes from.
+    """Where the last token of words stands in an encoded prompt.
 
-    In an empty prompt, the begin token, as in UCE's code; with T5, which has none, the end token. Raises
-    `WorkbenchError` if the words are no tokens, are not in the prompt, or lie beyond the token limit.
+    In an empty prompt, the begin token, as in UCE's code; with T5, which has none, the end token.
+
+    Args:
+        model: The model.
+        prompt: The prompt.
+        words: Words of it, which may be several tokens; their last occurrence counts.
+
+    Returns:
+        A row of the encoding for each tokenizer that it comes from.
+
+    Raises:
+        WorkbenchError: The words are no tokens, are not in the prompt, or lie beyond the token limit.
     """
     return tuple(part.start + _last_of(part, prompt, words) for part in model.architecture.segments())
 
 
 def end_of_text(model: Diffusion, prompt: str) -> tuple[int, ...]:
-    """The row of the first end token, one for each tokenizer."""
+    """Where the first end token of a prompt stands.
+
+    Args:
+        model: The model.
+        prompt: The prompt; one beyond the limit is cut.
+
+    Returns:
+        A row of the encoding for each tokenizer.
+    """
     return tuple(part.start + len(_ids(part, prompt, cut=True)) - 1 for part in model.architecture.segments())
 
 
 def ends_of_text(
     model: Diffusion, prompts: Sequence[str], progress: Progress = SILENT
 ) -> Float[Tensor, "prompts tokenizers d"]:
-    """The rows of the first end tokens of each prompt, which sum it up: one for each tokenizer."""
+    """The rows of the first end tokens, which sum a prompt up.
+
+    Args:
+        model: The model.
+        prompts: Any number, at least one.
+        progress: Shows the batches.
+
+    Returns:
+        `[prompts, tokenizers, d]`, in float32 or finer.
+    """
     encoded = (rows for batch in embed_in_batches(model, prompts, progress=progress) for rows in batch)
     return torch.stack([rows[list(end_of_text(model, text))] for text, rows in zip(prompts, encoded, strict=True)])
 
 
 def subject_span(model: Diffusion, prompt: str, words: str) -> range:
-    """The rows of all tokens of `words` in the prompt, for a model with one tokenizer."""
+    """The rows of all tokens of words in a prompt, for a model with one tokenizer.
+
+    Args:
+        model: The model; of several tokenizers the first counts.
+        prompt: The prompt.
+        words: Words of it; their last occurrence counts.
+
+    Returns:
+        A range of rows of the encoding.
+
+    Raises:
+        WorkbenchError: As `last_subject` does.
+    """
     part = model.architecture.segments()[0]
     last = _last_of(part, prompt, words)
     return range(last - len(_content(part, words)) + 1, last + 1)
 
 
 def same_tokens(model: Diffusion, first: str, second: str) -> bool:
-    """Whether two words are the same to every tokenizer, as "Fox" and "fox" are to CLIP's."""
+    """Whether two words are the same to every tokenizer, as "Fox" and "fox" are to CLIP's.
+
+    Args:
+        model: The model.
+        first: One word, or several.
+        second: The other.
+
+    Returns:
+        True if no tokenizer tells them apart.
+    """
     return all(_content(part, first) == _content(part, second) for part in model.architecture.segments())
 
 
 def refuse_same_tokens(model: Diffusion, concept: Concept, words: Sequence[str]) -> None:
-    """Raises `WorkbenchError` if one of these words of the concept is its anchor to the tokenizers: nothing would
-    change."""
+    """Refuses an anchor that the model cannot tell from the concept: nothing would change.
+
+    Args:
+        model: The model.
+        concept: With its anchor, if it has one.
+        words: The concept's words that will be used.
+
+    Raises:
+        WorkbenchError: One of the words is the same tokens as the anchor.
+    """
     if concept.anchor and any(same_tokens(model, word, concept.anchor) for word in words):
         raise WorkbenchError(
             f"{concept.name!r} and its anchor {concept.anchor!r} are the same tokens.", "Choose another anchor."
@@ -69,10 +125,22 @@ def subject_rows(
     tokens: Literal["all", "last"] = "all",
     reads: Reads = "embeddings",
 ) -> Float[Tensor, "prompts n d"]:
-    """The rows of several prompts that stand for their words: the last token of the words, or from it to the end.
+    """The rows of several prompts that stand for their words.
 
-    "all" takes the end tokens and the padding too. The latest of the subjects decides how many rows there are, so that
-    prompts of equal form pair position by position. Pooled embeddings are one row each.
+    The latest of the subjects decides how many rows there are, so that prompts of equal form pair position by position.
+
+    Args:
+        model: The model.
+        prompts: The prompts.
+        words: Words of each, in the same order.
+        tokens: "last" takes the last token of the words; "all" all from it to the end, end tokens and padding too.
+        reads: "pooled" takes the pooled embedding instead, one row each.
+
+    Returns:
+        `[prompts, n, d]`, the tokenizers' rows one after another, in float32 or finer.
+
+    Raises:
+        WorkbenchError: As `last_subject` does.
     """
     encoded = embed(model, prompts, reads)
     if reads == "pooled":

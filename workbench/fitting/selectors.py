@@ -23,39 +23,89 @@ ENDS = ("conv_out", "conv_norm_out", "time_embedding", "add_embedding")
 
 
 def is_cross_attention(name: str) -> bool:
-    """Queries, keys, values and outputs of cross-attention; not the norm before it."""
+    """Queries, keys, values and outputs of cross-attention; not the norm before it.
+
+    Args:
+        name: A parameter's name in the model.
+
+    Returns:
+        Whether it is one of them.
+    """
     return "attn2" in name.split(".")
 
 
 def is_key_or_value(name: str) -> bool:
-    """The maps of cross-attention that read the prompt."""
+    """The maps of cross-attention that read the prompt.
+
+    Args:
+        name: A parameter's name in the model.
+
+    Returns:
+        Whether it is one of them.
+    """
     parts = name.split(".")
     return is_cross_attention(name) and ("to_k" in parts or "to_v" in parts)
 
 
 def is_self_attention(name: str) -> bool:
-    """Queries, keys, values and outputs of self-attention."""
+    """Queries, keys, values and outputs of self-attention.
+
+    Args:
+        name: A parameter's name in the model.
+
+    Returns:
+        Whether it is one of them.
+    """
     return "attn1" in name.split(".")
 
 
 def is_attention(name: str) -> bool:
-    """The four maps of self-attention and of cross-attention."""
+    """The four maps of self-attention and of cross-attention.
+
+    Args:
+        name: A parameter's name in the model.
+
+    Returns:
+        Whether it is one of them.
+    """
     return is_self_attention(name) or is_cross_attention(name)
 
 
 def is_outside_cross_attention(name: str) -> bool:
-    """All but cross-attention, the output layers and the embedding of time: ESD-u as it was published. What SDXL adds
-    to that embedding is left out with it."""
+    """All but cross-attention, the output layers and the embedding of time: ESD-u as it was published.
+
+    What SDXL adds to that embedding is left out with it.
+
+    Args:
+        name: A parameter's name in the model.
+
+    Returns:
+        Whether it is one of them.
+    """
     return not is_cross_attention(name) and name.split(".")[1] not in ENDS
 
 
 def is_layer(name: str) -> bool:
-    """Weights and biases of linear layers and convolutions, which are all but the norms."""
+    """Weights and biases of linear layers and convolutions, which are all but the norms.
+
+    Args:
+        name: A parameter's name in the model.
+
+    Returns:
+        Whether it is one of them.
+    """
     return not any("norm" in part for part in name.split("."))
 
 
 def is_layer_in_a_block(name: str) -> bool:
-    """Those of the down, middle and up blocks, but for the projections of the time embedding."""
+    """Those of the down, middle and up blocks, but for the projections of the time embedding.
+
+    Args:
+        name: A parameter's name in the model.
+
+    Returns:
+        Whether it is one of them.
+    """
     return is_layer(name) and "block" in name and "emb" not in name
 
 
@@ -86,14 +136,35 @@ DENOISER_SETS = {
 
 
 def wanted(name: str) -> Wanted:
-    """The predicate of a set. Raises `WorkbenchError` with the nearest name for an unknown one."""
+    """The predicate of a set.
+
+    Args:
+        name: A key of `DENOISER_SETS`.
+
+    Returns:
+        A function of a parameter's name.
+
+    Raises:
+        WorkbenchError: There is no such set; the nearest is named.
+    """
     if name not in DENOISER_SETS:
         raise unknown_name("set of parameters", name, DENOISER_SETS)
     return DENOISER_SETS[name].wanted
 
 
 def select(model: Diffusion, which: str | Callable[[str], bool]) -> dict[str, nn.Parameter]:
-    """The denoiser's parameters of a set, by name. Raises `WorkbenchError` if there is none in this model."""
+    """The denoiser's parameters of a set.
+
+    Args:
+        model: The model, or a handle with a denoiser of its own.
+        which: A key of `DENOISER_SETS`, or a predicate on parameters' names.
+
+    Returns:
+        The parameters by name, at least one.
+
+    Raises:
+        WorkbenchError: There is no such set, or this model has no parameter of it.
+    """
     chosen = denoiser_parameters(model, wanted(which) if isinstance(which, str) else which)
     if not chosen:
         raise WorkbenchError(f"No parameter of {model.name} belongs to the set {which}.", "Choose another set.")

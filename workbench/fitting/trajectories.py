@@ -52,10 +52,25 @@ def trajectories(
 ) -> Trajectories:
     """The first `seen` of `steps` steps of DDIM (η = 0), a trajectory for each prompt with its seed.
 
-    For SD1, SD2 and SDXL, with any prediction type; noise as `model.generate` draws it. With `role="uncond"` an empty
-    prompt is encoded as guidance has it; a `guidance_scale` of 1 goes without guidance; `guidance_rescale` is φ.
-    `predictions` keeps what the model predicted on the way: a teacher's answers at no further cost (with guidance). The
-    pipeline's own scheduler is left as it is.
+    For SD1, SD2 and SDXL, with any prediction type; noise as `model.generate` draws it. The pipeline's own scheduler is
+    left as it is.
+
+    Args:
+        model: The model.
+        prompts: At least one.
+        seeds: One for each prompt, as for `model.generate`.
+        steps: Of a whole trajectory, 1 up to the length of the training schedule.
+        seen: How many of them are made and kept, from the noisiest on, 1 to `steps`.
+        guidance_scale: w of (1); 1 goes without guidance.
+        guidance_rescale: φ of (2), 0 to 1.
+        role: "uncond" encodes the prompts as guidance has its empty one.
+        predictions: Keep what the model predicted on the way, with and without the prompt: a teacher's answers, at no
+            further cost where there is guidance.
+        progress: Shows the batches.
+        label: What it is called there.
+
+    Returns:
+        The latents, each with its own timestep.
     """
     scheduler = ddim(model, steps)
     timesteps = scheduler.timesteps[:seen].tolist()
@@ -84,8 +99,20 @@ def partway(
     model: Diffusion, prompt: str, noise: Latents, k: int, *, steps: int, guidance_scale: float = 1.0,
     guidance_rescale: float = 0.0,
 ) -> Partway:  # fmt: skip
-    """The `k`-th latent (from 0, the noise itself) of a trajectory of `steps` steps of DDIM from `noise`, at its own
-    timestep: `k` passes of the model, without gradients."""
+    """One latent of a trajectory of DDIM, at its own timestep: `k` passes of the model, without gradients.
+
+    Args:
+        model: SD1, SD2 or SDXL.
+        prompt: What is drawn.
+        noise: Where the trajectories start, `[n, channels, height, width]`.
+        k: Which latent, from 0, the noise itself, to `steps` − 1.
+        steps: Of a whole trajectory.
+        guidance_scale: w of (1); 1 goes without guidance.
+        guidance_rescale: φ of (2), 0 to 1.
+
+    Returns:
+        x_t, of the noise's shape, and t.
+    """
     scheduler = ddim(model, steps)
     timesteps, x, cond = scheduler.timesteps.tolist(), noise.to(model.device), encoded(model, [prompt])
     for t in timesteps[:k]:
@@ -95,7 +122,15 @@ def partway(
 
 
 def ddim(model: Diffusion, steps: int) -> DDIMScheduler:
-    """A scheduler of one's own with the model's noise schedule, set to so many steps."""
+    """A scheduler of one's own with the model's noise schedule.
+
+    Args:
+        model: SD1, SD2 or SDXL.
+        steps: What it is set to.
+
+    Returns:
+        A DDIM scheduler that never clips.
+    """
     scheduler = DDIMScheduler.from_config(model.pipe.scheduler.config, clip_sample=False)
     scheduler.set_timesteps(steps)
     return scheduler

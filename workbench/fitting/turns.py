@@ -40,7 +40,14 @@ class Turns:
         self.norm = torch.zeros(())  # of the gradients of the turn
 
     def is_next(self, round: int) -> bool:
-        """Whether the player has a turn in this round and has not had it yet."""
+        """Whether the player has a turn in a round and has not had it yet.
+
+        Args:
+            round: The training's, from 0.
+
+        Returns:
+            False too once its plan or its patience has ended.
+        """
         own, off = divmod(round, self.player.every)
         return not off and own == len(self.done) < self.plan.steps and not self.history.stopped_early
 
@@ -54,8 +61,14 @@ class Turns:
         )
 
     def gradients(self) -> Values:
-        """Leaves the gradients of the next turn in the parameters, and gives the terms of its loss; none if the loss
-        skips it. Raises `WorkbenchError` if a term or a gradient is not finite."""
+        """Leaves the gradients of the next turn in the parameters.
+
+        Returns:
+            The terms of its loss by name; none if the loss skips the turn.
+
+        Raises:
+            WorkbenchError: A term or a gradient is not finite.
+        """
         terms, gradients = self._everywhere(*self._here())
         if not terms:
             return {}
@@ -70,7 +83,11 @@ class Turns:
         return terms
 
     def step(self, terms: Values) -> None:
-        """Goes along the gradients, unless the turn is skipped."""
+        """Goes along the gradients, unless the turn is skipped, and counts the turn.
+
+        Args:
+            terms: What `gradients` gave.
+        """
         if terms:
             self.optimiser.param_groups[0]["lr"] = self.rate(len(self.done))
             if self.plan.clip is not None:
@@ -94,13 +111,22 @@ class Turns:
                 one.requires_grad_(False)
 
     def tensors(self) -> dict[str, Tensor]:
-        """For a checkpoint: weights, average and what the optimiser knows."""
+        """What a checkpoint keeps: weights, average and what the optimiser knows.
+
+        Returns:
+            Tensors by names that begin with the player's, if it has one.
+        """
         kinds: dict[str, Mapping[str, Tensor]] = {WEIGHT: self.player.parameters, AVERAGE: self.average}
         own = {f"{kind}.{name}": one for kind, named in kinds.items() for name, one in named.items()}
         return {self._prefix + key: one for key, one in (own | optimiser_tensors(self.optimiser)).items()}
 
     def restore(self, tensors: Mapping[str, Tensor], done: list[Values]) -> None:
-        """Takes over what a checkpoint holds."""
+        """Takes over what a checkpoint holds.
+
+        Args:
+            tensors: Those of `tensors`, whatever else is among them.
+            done: The terms of the turns so far.
+        """
         own = {key.removeprefix(self._prefix): one for key, one in tensors.items() if key.startswith(self._prefix)}
         with torch.no_grad():
             for name, one in self.player.parameters.items():

@@ -34,7 +34,16 @@ class View(NamedTuple):
     uncond: Tensor
 
     def drawn(self, batch: int, generator: torch.Generator, *, first: int = 0) -> Seen:
-        """Random places on random trajectories, none before the place `first`."""
+        """Random places on random trajectories.
+
+        Args:
+            batch: How many; with replacement.
+            generator: Draws them.
+            first: The first place that may be drawn, 0 to k − 1.
+
+        Returns:
+            What one iteration trains on, a row for each place.
+        """
         n, k = self.latents.shape[:2]
         i = torch.randint(n, (batch,), generator=generator)
         j = torch.randint(first, k, (batch,), generator=generator)
@@ -54,7 +63,21 @@ def whole_trajectories(
     progress: Progress = SILENT,
     label: str = "trajectories",
 ) -> Trajectories:
-    """Every step of a trajectory of each prompt from noise that `seed` draws, with the raw outputs on the way."""
+    """Every step of a trajectory of each prompt, with the raw outputs on the way.
+
+    Args:
+        model: SD1, SD2 or SDXL.
+        prompts: At least one.
+        steps: Of each trajectory.
+        guidance_scale: As for `trajectories`.
+        guidance_rescale: As for `trajectories`.
+        seed: Draws the seeds of the noise (`pictures.drawn_seeds`).
+        progress: Shows the batches.
+        label: What it is called there.
+
+    Returns:
+        The trajectories with `cond` and `uncond`.
+    """
     return trajectories(
         model, prompts, drawn_seeds(len(prompts), seed), steps=steps, seen=steps, guidance_scale=guidance_scale,
         guidance_rescale=guidance_rescale, predictions=True, progress=progress, label=label,

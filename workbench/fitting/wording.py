@@ -24,6 +24,13 @@ def anchor_prompts(concept: Concept, wording: Wording) -> tuple[str, ...]:
     Where the concept is put beside a prompt, its captions; where it replaces the anchor, its captions that name the
     anchor. Without any, "by kind" gives ordinary scenes of the kind (`CONTENTS`), with the anchor in the concept's own
     templates and in theirs where it is to be replaced; "replace" gives the anchor in the concept's own templates alone.
+
+    Args:
+        concept: The concept, with an anchor where one is to be replaced.
+        wording: "by kind" puts a style, or what is unsafe, beside a prompt; "replace" always replaces the anchor.
+
+    Returns:
+        Prompts, each once.
     """
     named = whole(concept.anchor)
     beside = wording == "by kind" and concept.kind in AROUND
@@ -35,8 +42,21 @@ def anchor_prompts(concept: Concept, wording: Wording) -> tuple[str, ...]:
 
 
 def target_prompt(prompt: str, concept: Concept, wording: Wording, generator: torch.Generator) -> str:
-    """An anchor prompt as one for the concept: with the concept beside it for a style or what is unsafe, else (and for
-    "replace" always) with the concept's name in the anchor's place."""
+    """An anchor prompt as one for the concept.
+
+    Args:
+        prompt: One of `anchor_prompts`.
+        concept: The concept.
+        wording: "by kind" puts a style, or what is unsafe, beside the prompt. Else, and always for "replace", the
+            concept's name takes the anchor's place.
+        generator: Draws how it is put beside the prompt.
+
+    Returns:
+        The prompt.
+
+    Raises:
+        WorkbenchError: The anchor is to be replaced and is not in the prompt.
+    """
     sentences = AROUND.get(concept.kind) if wording == "by kind" else None
     if sentences is None:
         return replaced(prompt, concept.anchor, concept.name)
@@ -45,9 +65,18 @@ def target_prompt(prompt: str, concept: Concept, wording: Wording, generator: to
 
 
 def replaced(prompt: str, word: str, by: str) -> str:
-    """The prompt with `by` wherever it has the whole word, in any case, "a" or "an" before it as it should be.
+    """The prompt with another word wherever it has the whole word, in any case, "a" or "an" before it as it should be.
 
-    Raises `WorkbenchError` for a prompt without it: it would be taught to be answered as before.
+    Args:
+        prompt: The prompt.
+        word: What is replaced.
+        by: What takes its place.
+
+    Returns:
+        The new prompt.
+
+    Raises:
+        WorkbenchError: The prompt does not have the word: it would be taught to be answered as before.
     """
 
     def put(found: re.Match) -> str:
@@ -66,5 +95,12 @@ def replaced(prompt: str, word: str, by: str) -> str:
 
 
 def whole(word: str) -> re.Pattern:
-    """Finds the word with the article before it, in any case, where it is no part of a longer one."""
+    """A pattern that finds a word where it is no part of a longer one.
+
+    Args:
+        word: The word, or several.
+
+    Returns:
+        A pattern in any case, whose group "article" is the "a" or "an" before the word, if there is one.
+    """
     return re.compile(rf"(?<!\w)(?:(?P<article>an?) )?{re.escape(word)}(?!\w)", re.IGNORECASE)
