@@ -66,7 +66,7 @@ class Demo:
         yield Step(f"Training a sparse autoencoder with {self.size.d_sae} features on them", self.train)
         yield Step(f"Finding the features of “{name}”, and what they are called", self.find)
         yield Step(f"Erasing “{name}” in three ways: ItD with these features, UCE and RECE in closed form", self.erase)
-        yield Step("Evaluating the edits beside the unedited model and two controls", self.evaluate)
+        yield Step("Evaluating the edits beside the unedited model and controls", self.evaluate)
         yield Step("Looking inside: what features do, where pictures attend, what the edits change where", self.explain)
         yield Step("Writing the report", self.write)
 
@@ -176,8 +176,8 @@ class Demo:
         return " ".join(ranking(metrics(results), best_methods(results)))
 
     def _trial(self, progress: Progress) -> "tuple[Suite, Conditions]":
-        """The suite and the edits, fitted once: three methods, and as controls one that does nothing and one that
-        turns random features off. Random weights are left to `workbench compare`: a demo is short."""
+        """The suite and the edits, fitted once: three methods, and as controls one that does nothing and, for each
+        method, one of its size at random."""
         from workbench import toy
         from workbench.comparison.compare import fit_all
         from workbench.comparison.plan import Comparison, Subject
@@ -189,8 +189,8 @@ class Demo:
         suite = toy.suite(self.concept.name, self.size.per_role, self.seed)
         methods: dict[str, Method] = {"ItD": ItD(sae=str(self.out / "sae")), "UCE": UCE(), "RECE": RECE()}
         comparison = Comparison(methods=methods, subjects=[Subject(self.concept, suite)], seed=self.seed)
-        ((suite, conditions),) = fit_all(self.model, comparison, self.own / "run", progress=progress)
-        return suite, {name: edit for name, edit in conditions.items() if name != "random directions"}
+        (trial,) = fit_all(self.model, comparison, self.own / "run", progress=progress)
+        return trial
 
     def explain(self, progress: Progress) -> str:
         from workbench.reports.explaining import explain

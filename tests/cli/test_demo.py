@@ -43,7 +43,10 @@ def test_an_interrupted_demo_goes_on_and_ends_with_a_report(tmp_path):
     assert made.items() <= times(tmp_path).items()  # nothing that was finished is made again
     page = (tmp_path / "report.html").read_text()
     run = Run.open(tmp_path / "fox/run")
-    assert list(run.spec.trials[0].conditions) == [UNEDITED, "ItD", "UCE", "RECE", "no-op", "random features"]
+    assert list(run.spec.trials[0].conditions) == [
+        UNEDITED, "ItD", "UCE", "RECE", "no-op", "random features of ItD", "random directions of UCE",
+        "random directions of RECE",
+    ]  # fmt: skip
     assert len(fit_seconds(run.dir)) == 3 and "What each method costs" in page
     assert "fox" in page and not re.search(r"""\bsrc=["']https?:|<link\b""", page)  # it opens offline
 

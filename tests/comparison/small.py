@@ -12,13 +12,13 @@ from workbench.evaluation.suites import Suite, SuiteRow
 from workbench.models import Model
 
 TEMPLATES = ("a photo of a {}", "{}")
-FOX = Concept("fox", anchor="cat", retain=["dog"], templates=TEMPLATES)
-CAT = Concept("cat", anchor="dog", retain=["fox"], templates=TEMPLATES)
+FOX = Concept("fox", anchor="dog", retain=["owl"], templates=TEMPLATES)
+CAT = Concept("cat", anchor="owl", retain=["dog"], templates=TEMPLATES)
 
 
 def suite(target: str, neighbour: str) -> Suite:
-    """Two seeds a prompt about the target, its neighbour, and a dog."""
-    named = [("target", target), ("neighbour", neighbour), ("unrelated", "dog")]
+    """A prompt about the target, its neighbour, and a dog, which fits are told to keep."""
+    named = [("target", target), ("neighbour", neighbour), ("anchor" if target == "fox" else "told", "dog")]
     return Suite(target, tuple(SuiteRow(f"a photo of a {what}", role, what, 1) for role, what in named))
 
 

@@ -44,11 +44,17 @@ def files(folder, pattern):
     return {path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob(pattern)}
 
 
-def test_every_concept_meets_every_method_and_the_controls_of_each_kind(run):
+def test_every_concept_meets_every_method_and_a_control_of_each_size(run):
     assert run.spec.question == "Which?"
     for trial in run.spec.trials:
-        assert list(trial.conditions) == [UNEDITED, "ItD", "UCE", "no-op", "random features", "random directions"]
-        for name, method in (("ItD", "itd"), ("UCE", "uce"), ("random directions", "random directions like uce")):
+        assert list(trial.conditions) == [
+            UNEDITED, "ItD", "UCE", "no-op", "random features of ItD", "random directions of UCE",
+        ]  # fmt: skip
+        for name, method in (
+            ("ItD", "itd"),
+            ("UCE", "uce"),
+            ("random directions of UCE", "random directions like uce"),
+        ):
             edit = trial.conditions[name]
             assert (edit.method, edit.concepts) == (method, (trial.concept,))
     records = run.records()
@@ -62,14 +68,17 @@ def test_every_concept_meets_every_method_and_the_controls_of_each_kind(run):
     assert not np.array_equal(run.images("UCE"), run.images(UNEDITED))
 
 
-def test_edits_of_activations_have_a_control_for_each_program(tiny_sd1, methods, tmp_path):
+def test_every_method_has_a_control_of_its_own(tiny_sd1, methods, tmp_path):
     sae = methods["ItD"].sae
     by_sae = {"ItD": ItD(sae=sae), "replace": DetectReplace(sae=sae), "steerer": ConceptSteerer(sae=sae)}
     (_, conditions), *_ = fit_all(tiny_sd1, comparison({**by_sae, "again": ItD(sae=sae, strength=-2.0)}), tmp_path)
     controls = list(conditions)[5:]
-    assert controls == ["random features", "random directions", "random directions like steerer"]
-    assert conditions["random features"].method == "random features like itd"
-    assert "turn" in conditions["random directions"].tensors
+    assert controls == [
+        "random features of ItD", "random directions of replace", "random directions of steerer",
+        "random features of again",
+    ]  # fmt: skip
+    assert conditions["random features of ItD"].method == "random features like itd"
+    assert "turn" in conditions["random directions of replace"].tensors
 
 
 def test_a_folder_of_another_run_is_refused_before_any_fit(run, tiny_sd1):
@@ -145,13 +154,13 @@ def test_other_settings_another_seed_or_concept_are_other_fits(tiny_sd1, tmp_pat
 
 def test_joint_edits_are_one_edit_under_every_suite(tiny_sd1, tmp_path):
     trials = fit_all(tiny_sd1, comparison({"UCE": UCE()}, ways=["single", "joint"]), tmp_path)
-    names = ["UCE", "UCE, jointly", "no-op", "random directions", "random directions, jointly"]
+    names = ["UCE", "UCE, jointly", "no-op", "random directions of UCE", "random directions of UCE, jointly"]
     assert [list(conditions) for _, conditions in trials] == [names, names]
     (_, of_fox), (_, of_cat) = trials
     assert of_fox["UCE, jointly"] is of_cat["UCE, jointly"]
     assert of_fox["UCE, jointly"].concepts == ("fox", "cat") and of_fox["UCE"].concepts == ("fox",)
     for way in ("", ", jointly"):
-        control, edit = of_fox[f"random directions{way}"], of_fox[f"UCE{way}"]
+        control, edit = of_fox[f"random directions of UCE{way}"], of_fox[f"UCE{way}"]
         name = edit.names[0]
         torch.testing.assert_close(control.delta(name).norm(), edit.delta(name).norm())
         assert not torch.allclose(control.delta(name), edit.delta(name))
@@ -183,8 +192,9 @@ def test_the_fit_of_an_order_takes_as_long_as_its_parts(tiny_sd1, tmp_path):
 
 def test_an_order_alone_has_its_own_control(tiny_sd1, tmp_path):
     (_, conditions), _ = fit_all(tiny_sd1, comparison({"UCE": UCE()}, ways=["ordered"]), tmp_path)
-    assert list(conditions) == ["UCE: fox then cat", "UCE: cat then fox", "no-op", "random directions"]
-    assert len(conditions["random directions"].parts) == 2
+    orders = ["UCE: fox then cat", "UCE: cat then fox"]
+    assert list(conditions) == [*orders, "no-op", *(f"random directions of {order}" for order in orders)]
+    assert len(conditions[f"random directions of {orders[0]}"].parts) == 2
 
 
 def test_what_cannot_work_is_refused_before_any_fit(tiny_sd1, tiny_sd3, methods, tmp_path):

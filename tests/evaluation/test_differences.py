@@ -21,7 +21,7 @@ def leaves(*numbers: int):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     paints = {
-        "good": leaves(0), "same": leaves(0), "worse": leaves(0, 1, 2, 3),
+        "good": leaves(0), "same": leaves(0), "worse": leaves(0, 1, 2, 3, 4, 5),
         "noise": lambda row: "noise", "no-op": lambda row: row.expected,
     }  # fmt: skip
     return drawn_run(tmp_path_factory.mktemp("differences") / "run", paints, suite(n=8))
@@ -34,7 +34,7 @@ def rows(table, metric):
 def test_gaps_are_paired_and_counted_from_the_best(run):
     efficacy = rows(best_methods(run), "efficacy")
     assert set(efficacy.index) == {"good", "same", "worse"}  # the damaged one and the control do not compete
-    assert efficacy["gap"].to_dict() == pytest.approx({"good": 0, "same": 0, "worse": 0.375})
+    assert efficacy["gap"].to_dict() == pytest.approx({"good": 0, "same": 0, "worse": 0.625})
     assert efficacy["among_best"].to_dict() == {"good": True, "same": True, "worse": False}
     assert efficacy.loc["worse", "gap_low"] > 0 and efficacy.loc["same", ["gap_low", "gap_high"]].tolist() == [0, 0]
 
@@ -42,7 +42,7 @@ def test_gaps_are_paired_and_counted_from_the_best(run):
 def test_pairing_finds_what_separate_intervals_hide(run):
     alone = rows(metrics(run), "efficacy")
     assert alone.loc["worse", "high"] > alone.loc["good", "low"]  # they overlap
-    assert not rows(best_methods(run), "efficacy").loc["worse", "among_best"]  # 6 images to 0
+    assert not rows(best_methods(run), "efficacy").loc["worse", "among_best"]  # 5 prompts to 0
 
 
 def test_less_drift_is_better(run):

@@ -98,7 +98,7 @@ def test_its_methods_are_fitted_and_saved_by_the_command_line_of_a_fresh_process
 def test_its_methods_are_compared_and_reported_with_their_paper(cases, tiny_sd1, tmp_path):
     plan = wb.Comparison(methods={name: case.method for name, case in cases.items()}, subjects=SUBJECTS[:1])
     run = wb.compare(tiny_sd1, plan, Brightness(), tmp_path / "run", steps=1)
-    assert {*KIND_OF, "no-op", "random directions"} <= set(wb.metrics(run)["condition"])
+    assert {*KIND_OF, "no-op", "random directions of lantern_shade"} <= set(wb.metrics(run)["condition"])
     page = wb.report(run, tmp_path / "report.html").read_text()
     assert "A. Wick. On lanterns and what they show. 1871." in page and "lantern_shade" in page
 

@@ -1,5 +1,7 @@
 """Hand-derived numbers for every formula, most of them from the protocols' faithfulness checks."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
@@ -8,9 +10,9 @@ from probes.statistics import (
     bootstrap_means,
     feature_drift,
     harmonic_mean,
-    mcnemar,
     middle_95,
     pixel_drift,
+    sign_flip_test,
     wilson,
 )
 
@@ -35,15 +37,41 @@ def test_wilson_agrees_with_scipy(hits: int, n: int) -> None:
     assert wilson(hits, n) == pytest.approx((other.low, other.high), abs=1e-12)
 
 
-def test_mcnemar_counts_discordant_pairs_only() -> None:
-    before = np.array([True] * 20 + [False] * 20)
+def test_with_one_image_a_prompt_the_sign_flip_test_is_mcnemars() -> None:
+    before, prompts = np.array([True] * 20 + [False] * 20), np.arange(40)
     lost_six = before.copy()
     lost_six[:6] = False
-    assert mcnemar(before, lost_six) == pytest.approx(2 * 0.5**6)
+    assert sign_flip_test(before, lost_six, prompts) == pytest.approx(2 * 0.5**6)
     mixed = lost_six.copy()
     mixed[20:22] = True  # six lost, two gained: 2·P(X ≤ 2), X ~ B(8, ½)
-    assert mcnemar(before, mixed) == pytest.approx(2 * (1 + 8 + 28) / 256)
-    assert mcnemar(before, before) == 1
+    assert sign_flip_test(before, mixed, prompts) == pytest.approx(2 * (1 + 8 + 28) / 256)
+    assert sign_flip_test(before, before, prompts) == 1
+
+
+def test_images_of_one_prompt_are_no_new_evidence() -> None:
+    before = np.array([True] * 40)
+    after = np.array([False] * 20 + [True] * 20)
+    assert sign_flip_test(before, after, np.arange(40)) == pytest.approx(2 * 0.5**20)
+    assert sign_flip_test(before, after, np.arange(40) // 10) == pytest.approx(2 * 0.5**2)  # two prompts lost theirs
+
+
+def test_prompts_that_differ_by_unequal_amounts_are_flipped_at_random() -> None:
+    prompts = np.repeat(np.arange(6), 3)
+    lost = np.array([3, 3, 2, 2, 1, 1])  # of three images each; every one of 2⁶ signs by hand
+    after = np.concatenate([[False] * n + [True] * (3 - n) for n in lost])
+    signs = np.array(list(product([-1, 1], repeat=6)))
+    exact = np.mean(np.abs(signs @ lost) >= lost.sum())
+    assert sign_flip_test(np.ones(18, bool), after, prompts) == pytest.approx(exact, abs=0.005)
+
+
+def test_several_concepts_are_resampled_before_their_prompts() -> None:
+    concepts, prompts = np.repeat([0, 1, 2, 3], 100), np.arange(400)
+    values = (concepts % 2).astype(float)  # all prompts of a concept agree: 4 concepts are 4 observations, not 400
+    spread = bootstrap_means(values, prompts, concepts=concepts, draws=4000).std()
+    assert spread == pytest.approx(0.5 / np.sqrt(4), rel=0.05)
+    within = (prompts % 2).astype(float)  # all concepts agree: what is left is chance among prompts, of two levels
+    spread = bootstrap_means(within, prompts, concepts=concepts, draws=4000).std()
+    assert spread == pytest.approx(0.5 / np.sqrt(400), rel=0.1)
 
 
 def test_the_bootstrap_resamples_prompts_and_not_images() -> None:

@@ -68,7 +68,7 @@ def suite_of(concept: "Concept", path: Path | None, per_role: int, seed: int) ->
             f"There are no prompts about {concept.name!r}.",
             "Give a CSV file of them with --suite, or list them in a study.",
         )
-    return toy.suite(concept.name, per_role, seed)
+    return toy.suite(concept, per_role, seed)
 
 
 def held_out(concept: "Concept", n: int, seed: int) -> list[str]:

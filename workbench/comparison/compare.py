@@ -10,6 +10,7 @@ from saes.progress import SILENT, Progress
 from workbench.comparison.claims import share, sweep_unfinished
 from workbench.comparison.fits import Fitter
 from workbench.comparison.plan import Comparison, Way
+from workbench.comparison.stopping import stopped
 from workbench.concepts import Concept
 from workbench.edits import Edit
 from workbench.evaluation.evaluate import evaluate_concepts
@@ -60,10 +61,10 @@ def compare(
     known = settled(model.settings, settings)
     with working_in(out_dir, together=True):
         _check_place(out_dir, model, known)
-        trials = fit_all(model, comparison, out_dir, progress=progress)
+        trials = fit_all(model, comparison, out_dir, judge=judge, progress=progress)
         return evaluate_concepts(
-            model, trials, judge, out_dir, batch_size=batch_size, question=comparison.question, progress=progress,
-            **settings,
+            model, trials, judge, out_dir, batch_size=batch_size, question=comparison.question,
+            chosen_on=comparison.chosen_on, progress=progress, **settings,
         )  # fmt: skip
 
 
@@ -77,25 +78,37 @@ def _check_place(out_dir: Path | str, model: Model, settings: Mapping[str, Any])
 
 
 def fit_all(
-    model: Model, comparison: Comparison, out_dir: Path | str, *, progress: Progress = SILENT
-) -> list[tuple[Suite, Conditions]]:
+    model: Model, comparison: Comparison, out_dir: Path | str, *, judge: Judge | None = None,
+    progress: Progress = SILENT,
+) -> list[tuple[Suite, Conditions]]:  # fmt: skip
     """The suite of each concept, with the edits of all its conditions: the methods in every way, then the controls.
 
-    Controls are an edit that does nothing and, for each kind of edit, the first method's with random features or
-    directions in the place of its own. Edits are of one kind if they act
-    by the same program, by the same rule, or in the same way.
+    With `comparison.stop`, the judge's looks at validation pictures decide how long single concepts are trained.
+
+    Controls are an edit that does nothing and, for every method, its own with random features or directions in the
+    place of its own.
     """
+    if comparison.stop and judge is None:
+        raise WorkbenchError("Nobody looks at the validation pictures.", "Give a judge, or leave `stop` out.")
     for name, method in comparison.methods.items():
         method.supports.check(name, model, comparison.concepts)
     fitter, folder = Fitter(model, Path(out_dir), comparison.seed, progress), Path(out_dir)
 
+    validation = {concept.name: suite for concept, _, suite in comparison.subjects}
+
     def edit_of(job: Job) -> Edit:
+        method = comparison.methods[job.method]
+        if comparison.stop and job.way == "single" and getattr(method, "length", ()):
+            (concept,) = job.concepts
+            suite = validation[concept.name]
+            assert suite is not None and judge is not None  # checked by the comparison, and above
+            return stopped(fitter, method, concept, comparison.stop, judge, suite, progress).fitted.edit
         fit = fitter.fit_in_order if job.way == "ordered" else fitter.fit
-        return fit(comparison.methods[job.method], job.concepts).edit
+        return fit(method, job.concepts).edit
 
     found = share(jobs(comparison), edit_of, progress)
     sweep_unfinished(folder / "unfinished")
-    return [(suite, _conditions(comparison, concept, found)) for concept, suite in comparison.subjects]
+    return [(suite, _conditions(comparison, concept, found)) for concept, suite, _ in comparison.subjects]
 
 
 class Job(NamedTuple):
@@ -140,16 +153,11 @@ def _conditions(comparison: Comparison, concept: Concept, found: dict[Job, Edit]
 
 
 def _controls(own: dict[Job, Edit], seed: int) -> Iterator[tuple[str, Edit]]:
-    """For single and joint edits; for edits in an order only where there are no others."""
+    """One edit that does nothing, and for each method its own size at random: an edit whose features or directions
+    are drawn, and that changes as much. For single and joint edits; for edits in an order only where there are no
+    others."""
     yield "no-op", next(iter(own.values())).no_op()
     ways = [way for way in ("single", "joint") if any(job.way == way for job in own)] or ["ordered"]
-    for way in ways:
-        first: dict[tuple[str, ...], Edit] = {}
-        named: set[str] = set()
-        for job, edit in own.items():
-            if job.way == way:
-                first.setdefault(edit.summary().acts_by, edit)
-        for edit in first.values():
-            control, name = edit.random(seed), edit.summary().control
-            yield (control.method if name in named else name) + JOINTLY * (way == "joint"), control
-            named.add(name)
+    for job, edit in own.items():
+        if job.way in ways:
+            yield f"{edit.summary().control} of {job.condition}", edit.random(seed)

@@ -1,7 +1,7 @@
 """A comparison as data: which methods erase which concepts, how often and in which ways. Read strictly from YAML."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -11,10 +11,12 @@ from saes.config import Seed, StrictConfig
 from saes.errors import WorkbenchError, unknown_name
 from saes.settings import build
 from saes.strict_yaml import read_yaml
+from workbench.comparison.stopping import VALIDATION_SEED, Stopping
 from workbench.concepts import Concept
 from workbench.conditions import CONTROLS, UNEDITED, marked
 from workbench.erasure import find_method
 from workbench.erasure.method import Method
+from workbench.evaluation.roles import UNTOLD
 from workbench.evaluation.suites import Suite
 
 Way = Literal["single", "joint", "ordered"]
@@ -27,15 +29,32 @@ class Subject(NamedTuple):
 
     concept: Concept
     suite: Suite
+    validation: Suite | None = None  # what the length of trainings is chosen on
+
+    def check(self) -> None:
+        """Raises `WorkbenchError` if a role that is for what no fit was told holds what this one is told."""
+        told = {word.casefold() for word in (self.concept.anchor, *self.concept.retain) if word}
+        for row in self.suite.rows:
+            if row.role in UNTOLD and row.expected.casefold() in told:
+                role = "anchor" if row.expected.casefold() == self.concept.anchor.casefold() else "told"
+                raise WorkbenchError(
+                    f"{row.prompt!r} is of the role {row.role!r}, for what no fit is told, and fits are told to keep "
+                    f"{row.expected!r}.",
+                    f"Give it the role {role!r}, or take {row.expected!r} out of the concept.",
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Methods by the names of their conditions, on concepts with their suites. Reconstructions are marked in theirs.
 
+    With `stop`, the trainings of single concepts are as long as that rule says on the subjects' validation suites.
+    `chosen_on` says of a condition on what its settings were chosen, such as "published" or other concepts.
+
     With the ways "joint" and "ordered", prompts of one concept that ask for another erased one count for no metric and
     are left out of the suites, under all conditions alike. Raises `WorkbenchError` without methods or concepts, for a
-    name that reads as a control, a concept given twice, and several concepts where one is too few for a way.
+    name that reads as a control, a concept given twice, several concepts where one is too few for a way, and a suite
+    whose roles deny what its concept tells (`Subject.check`).
     """
 
     methods: Mapping[str, Method]
@@ -43,6 +62,8 @@ class Comparison:
     ways: Sequence[Way] = ("single",)
     seed: int = 0
     question: str = ""
+    stop: Stopping | None = None
+    chosen_on: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         named = {condition_of(name, type(method)): method for name, method in self.methods.items()}
@@ -73,6 +94,13 @@ class Comparison:
             raise WorkbenchError(f"A concept is given twice ({', '.join(names)}).", "Name each once.")
         if len(names) < 2 and set(self.ways) != {"single"}:
             raise WorkbenchError("One concept cannot be erased jointly or in an order.", "Give at least two.")
+        for subject in self.subjects:
+            subject.check()
+            if self.stop and subject.validation is None:
+                raise WorkbenchError(
+                    f"There are no validation prompts about {subject.concept.name!r} to choose lengths on.",
+                    "Give its `Subject` a suite for it, or leave `stop` out.",
+                )
 
 
 def condition_of(name: str, method: type) -> str:
@@ -81,11 +109,12 @@ def condition_of(name: str, method: type) -> str:
 
 
 class MethodEntry(StrictConfig):
-    """A method of the file: its name in METHODS, and beside it its settings."""
+    """A method of the file: its name in METHODS, on what its settings were chosen, and beside them its settings."""
 
     model_config = ConfigDict(extra="allow")  # the settings, which the method itself checks
 
     method: str
+    chosen_on: str = ""
 
     def made(self, where: str) -> Method:
         """The method with these settings. Raises `WorkbenchError` for an unknown method or setting."""
@@ -102,6 +131,7 @@ class ComparisonFile(StrictConfig):
     ways: tuple[Way, ...] = ("single",)
     per_role: int = Field(default=16, ge=1)
     seed: Seed = 0
+    stop: Stopping | None = None
 
     @property
     def conditions(self) -> dict[str, str]:
@@ -116,8 +146,15 @@ class ComparisonFile(StrictConfig):
         found = concepts(list(self.concepts))
         return Comparison(
             methods={name: entry.made(f"method {name}") for name, entry in self.methods.items()},
-            subjects=[Subject(concept, suite(concept, self.per_role, self.seed)) for concept in found],
-            ways=self.ways, seed=self.seed, question=self.question,
+            subjects=[
+                Subject(
+                    concept, suite(concept, self.per_role, self.seed),
+                    suite(concept, self.stop.prompts, self.seed + VALIDATION_SEED) if self.stop else None,
+                )
+                for concept in found
+            ],
+            ways=self.ways, seed=self.seed, question=self.question, stop=self.stop,
+            chosen_on={name: entry.chosen_on for name, entry in self.methods.items() if entry.chosen_on},
         )  # fmt: skip
 
 
@@ -132,7 +169,7 @@ def read_comparison(path: Path | str) -> ComparisonFile:
 def _without_each_other(subjects: Sequence[Subject]) -> tuple[Subject, ...]:
     """The subjects with suites that ask for no erased concept but their own."""
     erased = {subject.suite.target for subject in subjects}
-    return tuple(Subject(concept, _without(suite, erased - {suite.target})) for concept, suite in subjects)
+    return tuple(one._replace(suite=_without(one.suite, erased - {one.suite.target})) for one in subjects)
 
 
 def _without(suite: Suite, erased: set[str]) -> Suite:

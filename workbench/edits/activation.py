@@ -105,7 +105,7 @@ class ActivationEdit(EditFields):
 
     def summary(self) -> Summary:
         """Where it acts, and on which features."""
-        return Summary(f"activations at {self.site}", self._control, (self.program,), self._acted_on())
+        return Summary(f"activations at {self.site}", self._control, self._acted_on())
 
     def described(self) -> dict[str, Any]:
         """The shape of each tensor."""

@@ -191,7 +191,7 @@ class AdapterEdit(EditFields):
         """How many layers, and whether the prompt opens them."""
         opens = "open" if self.gate == "always" else "by prompt"
         changes = f"adapters beside {len(self.layers)} layers, {opens}"
-        return Summary(changes, DIRECTIONS, (self.kind,), in_weights=self.gate == "always")
+        return Summary(changes, DIRECTIONS, in_weights=self.gate == "always")
 
     def in_weights(self) -> Sequence[WeightEdit]:
         """(3), if it is always open. Raises `WorkbenchError` if a prompt opens it."""

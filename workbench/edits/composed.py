@@ -93,7 +93,6 @@ class ComposedEdit:
         return Summary(
             changes=f"{len(parts)} edits: " + "; ".join(dict.fromkeys(part.changes for part in parts)),
             control=parts[0].control,
-            acts_by=tuple(dict.fromkeys(name for part in parts for name in part.acts_by)),
             features=tuple(one for part in parts for one in part.features),
             in_weights=all(part.in_weights for part in parts),
         )

@@ -31,7 +31,6 @@ class Summary(NamedTuple):
 
     changes: str  # what it changes, in words: "12 weights, low rank"
     control: str  # what its `random` draws: "random features", "random directions"
-    acts_by: tuple[str, ...]  # its kind, program or rule, of a composed edit those of its parts; alike: one control
     features: tuple[ActedOn, ...] = ()
     in_weights: bool = False  # whether `Edit.in_weights` gives it, so that it can be baked
 

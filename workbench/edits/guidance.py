@@ -101,7 +101,7 @@ class GuidanceEdit(BranchFields):
 
     def summary(self) -> Summary:
         """One more branch."""
-        return Summary("guidance, by one more branch", DIRECTIONS, (self.rule,))
+        return Summary("guidance, by one more branch", DIRECTIONS)
 
     def _told(self) -> dict[str, Any]:
         return {"text": self.text, "rule": self.rule}

@@ -43,7 +43,7 @@ class PromptEdit(BranchFields):
 
     def summary(self) -> Summary:
         """The text takes the place of another, so no branch is added."""
-        return Summary("the negative prompt", DIRECTIONS, (self.kind,))
+        return Summary("the negative prompt", DIRECTIONS)
 
     def _told(self) -> dict[str, Any]:
         return {"negative prompt": self.text}

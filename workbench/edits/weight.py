@@ -117,7 +117,7 @@ class WeightEdit(EditFields):
         """How many weights change, and how."""
         dense = any(self.factors(name) is None for name in self.names)
         changes = f"{len(self.names)} weights, " + ("dense" if dense else "low rank")
-        return Summary(changes, DIRECTIONS, (self.kind,), in_weights=True)
+        return Summary(changes, DIRECTIONS, in_weights=True)
 
     def in_weights(self) -> Sequence["WeightEdit"]:
         """Itself."""

@@ -93,6 +93,7 @@ class AllButOne(ErasureMethod):
     family: ClassVar[str] = "fine-tuning"
     supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, NOISE_SCHEDULE})
     cost: ClassVar[str] = "100 images, then 1,000 iterations of one pass of two rows"
+    length: ClassVar[tuple[str, ...]] = ("iterations",)
 
     def fit(
         self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT

@@ -97,6 +97,7 @@ class CoErasing(ErasureMethod):
     family: ClassVar[str] = "fine-tuning"
     supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, NOISE_SCHEDULE})
     cost: ClassVar[str] = "200 images; some 28 passes an iteration, 2,500 of them; needs an IP-Adapter"
+    length: ClassVar[tuple[str, ...]] = ("iterations", "text_iterations")
 
     def __post_init__(self) -> None:
         super().__post_init__()

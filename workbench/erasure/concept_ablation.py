@@ -106,6 +106,7 @@ class ConceptAblation(ErasureMethod):
     family: ClassVar[str] = "fine-tuning"
     supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, NOISE_SCHEDULE}, needs=("anchor",))
     cost: ClassVar[str] = "200 images a concept, then 100 iterations on 8 of them"
+    length: ClassVar[tuple[str, ...]] = ("iterations",)
 
     def fit(
         self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT

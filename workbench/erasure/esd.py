@@ -86,6 +86,7 @@ class ESD(ErasureMethod):
     family: ClassVar[str] = "fine-tuning"
     supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, NOISE_SCHEDULE})
     cost: ClassVar[str] = "some 50 passes an iteration, 1,000 of them; with frozen trajectories 100 images and one pass"
+    length: ClassVar[tuple[str, ...]] = ("iterations",)
 
     def fit(
         self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT

@@ -81,6 +81,7 @@ class FewShot(ErasureMethod):
     family: ClassVar[str] = "fine-tuning"
     supports: ClassVar[Supports] = Supports({ONE_TEXT_ENCODER, NOISE_SCHEDULE})
     cost: ClassVar[str] = "4 pictures, given or drawn; 10 steps, each one pass forward and backward"
+    length: ClassVar[tuple[str, ...]] = ("epochs",)
 
     def fit(
         self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT

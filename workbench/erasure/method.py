@@ -103,6 +103,8 @@ class ErasureMethod(Knobs):
     family: ClassVar[str]
     supports: ClassVar[Supports]
     cost: ClassVar[str]
+    length: ClassVar[tuple[str, ...]] = ()
+    """The knobs that count how long it trains, for `comparison.stopping`; () if it does not train."""
 
     def __init_subclass__(cls, **told: Any) -> None:
         if cls.reconstructed and cls.__doc__:

@@ -107,6 +107,7 @@ class SPM(ErasureMethod):
     family: ClassVar[str] = "fine-tuning"
     supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, NOISE_SCHEDULE})
     cost: ClassVar[str] = "some 40 passes an iteration, 3,000 of them; with frozen trajectories 13 and 100 images"
+    length: ClassVar[tuple[str, ...]] = ("iterations",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

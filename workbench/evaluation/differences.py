@@ -7,8 +7,7 @@ the same prompts in a draw, so what makes a prompt easy for all of them cancels.
 (2) is subset selection (Gupta 1965): the set of all a that it leaves holds the truly best method with 95 % confidence,
 however many are compared; that is so for one metric of one concept, not for all rows of a table at once. To mark the
 largest number alone would call chance a finding. The bootstrap does not know that 50 of 50 is not certainty, so a rate
-also stays among the best while the exact test of its discordant images (McNemar's, one-sided, 5 %) sees no difference
-from the best.
+also stays among the best while the sign-flip test over prompts (one-sided, 5 %) sees no difference from the best.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from probes.statistics import mcnemar, middle_95
+from probes.statistics import middle_95, sign_flip_test
 from workbench.conditions import is_method
 from workbench.evaluation.measuring import Figure
 from workbench.evaluation.results import Results
@@ -116,8 +115,10 @@ def _gaps(rows: Mapping[str, dict[str, Any]], metric: str) -> Iterator[dict[str,
 
 
 def _alike(best: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
-    """Whether the images on which two rates differ could be split so by chance; False for what is no rate."""
-    return "hits" in row and mcnemar(best["hits"], row["hits"]) > 2 * LEVEL  # two-sided, for a one-sided question
+    """Whether the prompts on which two rates differ could be split so by chance; False for what is no rate."""
+    if "hits" not in row:
+        return False
+    return sign_flip_test(best["hits"], row["hits"], row["clusters"]) > 2 * LEVEL  # two-sided, a one-sided question
 
 
 def _by_suite(results: Results) -> Iterator[tuple[dict[str, str], dict[str, Measured]]]:

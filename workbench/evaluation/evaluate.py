@@ -66,6 +66,7 @@ def evaluate_concepts(
     batch_size: int = 16,
     floor: float = FLOOR,
     question: str = "",
+    chosen_on: Mapping[str, str] | None = None,
     progress: Progress = SILENT,
     **settings: Any,
 ) -> Run:
@@ -85,6 +86,7 @@ def evaluate_concepts(
         floor: The least share of unedited images in which the judge must find what the prompts name, 0 to 1. Prompts
             that only imply it are not counted.
         question: What the run is to answer, for its report.
+        chosen_on: Condition → on what its settings were chosen, for its tables.
         progress: Shows what is being made.
         **settings: How images are sampled, such as `steps` and `guidance_scale`: what `model.settings` declares, which
             also has the defaults.
@@ -106,7 +108,9 @@ def evaluate_concepts(
         with saving(Path(out_dir), list(edits.values())) as specs:
             saved = dict(zip(edits, specs, strict=True))
             conditions = [{name: saved.get(id(edit)) for name, edit in own.items()} for _, own in trials]
-            run = Run.begin(out_dir, _run_spec(model, [suite for suite, _ in trials], conditions, known, question))
+            spec = _run_spec(model, [suite for suite, _ in trials], conditions, known)
+            told = {"question": question, "chosen_on": dict(chosen_on or {})}
+            run = Run.begin(out_dir, spec.model_copy(update=told))
         keep_inputs(run.dir, {name: prompt for suite, _ in trials for name, prompt in suite.inputs.items()})
         by_hash = {saved[key].hash: edit for key, edit in edits.items()}
         _finish(model, run, by_hash, judge, batch_size, floor, progress)
@@ -141,7 +145,6 @@ def _run_spec(
     suites: Sequence[Suite],
     conditions: Sequence[dict[str, EditSpec | None]],
     settings: Settings,
-    question: str,
 ) -> RunSpec:
     roles = joined_roles(suite.known_roles[row.role] for suite in suites for row in suite.rows)
     return RunSpec(
@@ -149,7 +152,6 @@ def _run_spec(
         settings=dict(settings),
         roles=tuple(roles.values()),
         trials=tuple(_trial(suite, own) for suite, own in zip(suites, conditions, strict=True)),
-        question=question,
         environment=environment(),
         command=shlex.join(sys.argv),
         started=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
-from probes.statistics import bootstrap_means, harmonic_mean, mcnemar, middle_95, wilson
+from probes.statistics import bootstrap_means, harmonic_mean, middle_95, sign_flip_test, wilson
 from workbench.evaluation.roles import Role
 
 GATE = 0.5  # the unedited model must show a concept in more than this share
 DAMAGE = 0.10  # additional share of broken pictures that marks an edit
 VOID, DAMAGED, NOT_SAID = "void", "damaged", "n/a"
 _INTERVALS = ("value", "low", "high", "unedited", "difference", "difference_low", "difference_high", "p_value")
-Figure = dict[str, Any]  # the columns of `metrics`; and `draws`, for rates also `hits`
+Figure = dict[str, Any]  # the columns of `metrics`; and `draws`, for rates also `hits` and `clusters`
 
 
 def measured(after: pd.DataFrame, before: pd.DataFrame, rates: Mapping[str, tuple[Role, ...]]) -> dict[str, Figure]:
@@ -56,27 +56,43 @@ def measured(after: pd.DataFrame, before: pd.DataFrame, rates: Mapping[str, tupl
 
 
 def shown_rate(after: pd.DataFrame, before: pd.DataFrame, *, absent: bool, seed: int) -> Figure:
-    """The share of images that show what their rows expect or, with `absent`, that do not; void below the gate."""
-    then = before["shown"].to_numpy(bool)
-    if then.mean() <= GATE:
-        return {**_nothing(after, VOID), "unedited": float((then ^ absent).mean())}
-    return _rate(after, after["shown"] ^ absent, before["shown"] ^ absent, seed=seed)
+    """The share of images that show what their rows expect or, with `absent`, of intact images that do not; void below
+    the gate. A judge that does not tell whole pictures from broken ones takes all for whole."""
+    now, then = (gone(rows) if absent else rows["shown"].astype(bool) for rows in (after, before))
+    if before["shown"].to_numpy(bool).mean() <= GATE:
+        return {**_nothing(after, VOID), "unedited": float(then.mean())}
+    return _rate(after, now, then, seed=seed)
+
+
+def gone(rows: pd.DataFrame) -> pd.Series:
+    """Which images are whole and do not show what their rows expect: an absent picture is no absent concept."""
+    absent = ~rows["shown"].astype(bool)
+    return absent & rows["intact"].astype(bool) if _said(rows) else absent
 
 
 def _rate(rows: pd.DataFrame, after: pd.Series, before: pd.Series, *, seed: int) -> Figure:
-    """A share with everything known of it. The interval is the wider of two: Wilson's knows that 0 of 50 is not 0, the
-    bootstrap's that images of one prompt are not independent."""
+    """A share with everything known of it. The interval is the wider of two: Wilson's, for as many trials as there are
+    prompts, knows that 0 of 50 is not 0; the bootstrap's, that images of one prompt are not independent, nor prompts
+    of one concept."""
     if rows.empty:
         return _nothing(rows, VOID)
     now, then = after.to_numpy(bool), before.to_numpy(bool)
-    prompts = pd.factorize(rows["prompt"])[0]
-    draws, draws_then = (bootstrap_means(of.astype(float), prompts, seed=seed) for of in (now, then))
-    by_images, by_prompts = wilson(int(now.sum()), len(now)), middle_95(draws)
+    prompts, concepts = clusters(rows)
+    draws, draws_then = (bootstrap_means(of.astype(float), prompts, concepts=concepts, seed=seed) for of in (now, then))
+    n_prompts = int(prompts.max()) + 1
+    by_count, by_draws = wilson(round(float(now.mean()) * n_prompts), n_prompts), middle_95(draws)
     return {
-        "value": float(now.mean()), "low": min(by_images.low, by_prompts.low),
-        "high": max(by_images.high, by_prompts.high), **_change(now, then, draws, draws_then),
-        "p_value": mcnemar(then, now), **_counts(rows), "mark": "", "draws": (draws, draws_then), "hits": now,
+        "value": float(now.mean()), "low": min(by_count.low, by_draws.low),
+        "high": max(by_count.high, by_draws.high), **_change(now, then, draws, draws_then),
+        "p_value": sign_flip_test(then, now, prompts), **_counts(rows), "mark": "", "draws": (draws, draws_then),
+        "hits": now, "clusters": prompts,
     }  # fmt: skip
+
+
+def clusters(rows: pd.DataFrame) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
+    """The number of each image's prompt and that of its concept, from 0. One prompt about two concepts is two."""
+    concepts = pd.factorize(rows["suite"].astype(str) + "\n" + rows["concept"].astype(str))[0]
+    return pd.factorize(pd.Series(list(zip(concepts, rows["prompt"], strict=True)), dtype=object))[0], concepts
 
 
 def _change(
@@ -92,7 +108,8 @@ def _mean(after: pd.DataFrame, column: str) -> Figure:
     values = after[column].to_numpy(float)
     if np.isnan(values).any():
         return _not_said(after)
-    draws = bootstrap_means(values, pd.factorize(after["prompt"])[0])
+    prompts, concepts = clusters(after)
+    draws = bootstrap_means(values, prompts, concepts=concepts)
     low, high = middle_95(draws)
     mean = float(values.mean())
     return {
@@ -133,7 +150,7 @@ def _said(rows: pd.DataFrame) -> bool:
 
 
 def _counts(rows: pd.DataFrame) -> Figure:
-    return {"n": len(rows), "prompts": rows["prompt"].nunique()}
+    return {"n": len(rows), "prompts": len(set(clusters(rows)[0]))}
 
 
 def _nothing(rows: pd.DataFrame, mark: str) -> Figure:

@@ -6,7 +6,10 @@ from typing import Literal
 from saes.config import StrictConfig
 from saes.errors import WorkbenchError
 
-_HEADINGS = {"implied_efficacy": "implied", "neighbour_specificity": "near kept", "unrelated_specificity": "far kept"}
+_HEADINGS = {
+    "implied_efficacy": "implied", "anchor_shown": "anchor shown", "told_specificity": "told kept",
+    "neighbour_specificity": "near kept", "unrelated_specificity": "far kept",
+}  # fmt: skip
 OF_ALL = ("harmonic_mean", "intact", "pixel_drift", "feature_drift")  # metrics that belong to no role
 
 
@@ -62,6 +65,14 @@ ROLES = {
             label="only implies it", pictures="whose prompt only implies it", in_mean=False, named=False,
         ),
         Role(
+            name="anchor", metric="anchor_shown", wanted="present",
+            label="names the anchor", pictures="the anchor", in_mean=False,
+        ),
+        Role(
+            name="told", metric="told_specificity", wanted="present",
+            label="names what was to be kept", pictures="concepts that the fit was told to keep", in_mean=False,
+        ),
+        Role(
             name="neighbour", metric="neighbour_specificity", wanted="present",
             label="names a neighbour", pictures="near concepts",
         ),
@@ -71,7 +82,13 @@ ROLES = {
         ),
     )
 }  # fmt: skip
-"""The roles that every suite may use; a suite brings others itself (`Suite.roles`)."""
+"""The roles that every suite may use; a suite brings others itself (`Suite.roles`).
+
+Only concepts that the fit knows nothing of show how specific an edit is: `neighbour` (related to the target) and
+`unrelated` are such. A concept that the fit was told to keep is `told`, or the `anchor`, whose pictures show that it
+still means itself.
+"""
+UNTOLD = ("neighbour", "unrelated")
 
 
 def joined_roles(roles: Iterable[Role]) -> dict[str, Role]:

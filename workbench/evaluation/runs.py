@@ -34,7 +34,7 @@ from workbench.evaluation.spec import FORMAT, Cell, RunSpec, listed_parts
 if TYPE_CHECKING:
     from workbench.models import Model
 
-BEFORE = {"edits", "fits", "unfinished"}  # what a comparison puts into a folder before it is a run
+BEFORE = {"edits", "fits", "unfinished", "validated"}  # what a comparison puts into a folder before it is a run
 
 
 class StoredImage(NamedTuple):

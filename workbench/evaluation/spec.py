@@ -131,6 +131,7 @@ class RunSpec(StrictConfig):
         roles: The roles that rows have, in the order in which tables show them.
         trials: The suites, each under its conditions.
         question: What the run is to answer, "" for the usual.
+        chosen_on: Condition → on what its settings were chosen, where that is known.
         environment: Versions, and the machine.
         command: The command line that began it.
         started: When that was.
@@ -142,6 +143,7 @@ class RunSpec(StrictConfig):
     roles: tuple[Role, ...]
     trials: tuple[Trial, ...]
     question: str = ""
+    chosen_on: dict[str, str] = {}
     environment: dict[str, str]
     command: str
     started: str

@@ -15,7 +15,7 @@ from workbench.evaluation.spec import title
 
 AS_PROMPTED = "as prompted"
 ALL = "all"  # in the place of a suite and a concept: all of them together
-_INNER = ("draws", "hits")  # of a figure, for paired comparisons
+_INNER = ("draws", "hits", "clusters")  # of a figure, for paired comparisons
 
 
 def metrics(run: Run | Results, judge: str = "") -> pd.DataFrame:
@@ -28,9 +28,10 @@ def metrics(run: Run | Results, judge: str = "") -> pd.DataFrame:
     Returns:
         A row for each suite, concept, condition and metric. Columns beside these: value with low and high (95 %);
         `unedited`, the same metric of the unedited model; difference from it with difference_low and difference_high
-        (paired bootstrap over prompts); p_value (McNemar, rates only); n images of `prompts` prompts; mark ("", "void",
-        "damaged", "n/a": see `evaluation.measuring`). Rates are in [0, 1]. The drifts are over prompts that want a
-        concept present; 0 is the unedited image.
+        (paired bootstrap over prompts, and over concepts where there are several); p_value (sign-flip test over
+        prompts, rates only); n images of `prompts` prompts; mark ("", "void", "damaged", "n/a": see
+        `evaluation.measuring`). Rates are in [0, 1]. The drifts are over prompts that want a concept present; 0 is the
+        unedited image.
     """
     results = Results.of(run, judge)
     return pd.DataFrame(

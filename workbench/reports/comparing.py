@@ -8,6 +8,7 @@ import pandas as pd
 from workbench.evaluation.roles import heading, in_order
 from workbench.reports.reading import listed, percent, signed, words
 
+TOLD = ("anchor_shown", "told_specificity")
 SEVERAL = "Several concepts in one edit, "
 
 
@@ -79,8 +80,8 @@ def order_headings(effects: pd.DataFrame) -> list[str]:
 
 
 def _compared(table: pd.DataFrame) -> list[str]:
-    """The metrics of a table of which more is better."""
-    return [metric for metric in in_order(table["metric"]) if not metric.endswith("drift")]
+    """The metrics of a table of which more is better: not what shows that the anchor or what was told is kept."""
+    return [metric for metric in in_order(table["metric"]) if not metric.endswith("drift") and metric not in TOLD]
 
 
 def _order_cell(row: tuple | None) -> tuple[str, str, bool]:

@@ -1,5 +1,8 @@
 """The concepts of the embedded world as `Concept`s: words, anchors and neighbours for finding and erasing them."""
 
+from collections.abc import Mapping
+from typing import Literal
+
 from workbench.concepts import Concept
 from workbench.toy.world import (
     ARTISTS,
@@ -10,6 +13,9 @@ from workbench.toy.world import (
     SLIME_IMPLIED,
     SLIME_SYNONYMS,
     THINGS,
+    Artist,
+    Character,
+    Thing,
 )  # fmt: skip
 
 OBJECT = (
@@ -40,62 +46,83 @@ MARK = ("a red cat with a {}", "a blue house with a {}", "a green mug with a {}"
 WITHOUT = ("a red cat", "a blue house", "a green mug", "a photo of a yellow car", "a pink fish by mira voss")
 
 
-def concepts() -> dict[str, Concept]:
-    """Every concept that can be erased and judged, by name. The anchor of an object, artist or character is its
-    relative."""
-    return {concept.name: concept for concept in (*objects(), *styles(), *characters(), *implicit(), unsafe())}
+FEW = 3  # words that every method is told to keep, at most half of those that are left
+
+Told = Literal["few", "all"]
 
 
-def others(names: dict[str, object], name: str) -> tuple[str, ...]:
-    return tuple(other for other in names if other != name)
+def concepts(told: Told = "few") -> dict[str, Concept]:
+    """Every concept that can be erased and judged, by name.
+
+    The relative of an object, artist or character, which shares most of its looks, is told to nobody: it is what shows
+    whether an edit spares what is near. The anchor is another one of the kind.
+
+    Args:
+        told: How many others of the kind a fit is told to keep: a few, or all but the relative.
+    """
+    found = (*objects(told), *styles(told), *characters(told), *implicit(), unsafe())
+    return {concept.name: concept for concept in found}
 
 
-def objects() -> list[Concept]:
+def relative(name: str) -> str:
+    """The concept that shares most of the looks of this one, "" if the world has none."""
+    known = {**THINGS, **ARTISTS, **CHARACTERS}
+    return known[name].relative if name in known else ""
+
+
+def anchor_and_told(kind: Mapping[str, Thing | Artist | Character], name: str, told: Told) -> tuple[str, list[str]]:
+    """Going round the table of the kind from the concept on, past its relative: the first is its anchor, the next ones
+    are those that fits are told to keep."""
+    order = list(kind)
+    place = order.index(name)
+    others = [each for each in order[place + 1 :] + order[:place] if each != kind[name].relative]
+    return others[0], others[1:] if told == "all" else others[1 : 1 + min(FEW, len(others) // 2)]
+
+
+def objects(told: Told) -> list[Concept]:
     return [
-        Concept(
-            thing.name,
-            anchor=thing.relative,
-            synonyms=thing.synonyms,
-            retain=others({**THINGS}, thing.name),
-            templates=OBJECT,
-        )
+        Concept(thing.name, anchor=anchor, synonyms=thing.synonyms, retain=retain, templates=OBJECT)
         for thing in THINGS.values()
+        for anchor, retain in [anchor_and_told(THINGS, thing.name, told)]
     ]
 
 
-def styles() -> list[Concept]:
+def styles(told: Told) -> list[Concept]:
     return [
         Concept(
             one.name,
             kind="style",
-            anchor=one.relative,
+            anchor=anchor,
             synonyms=one.synonyms,
-            retain=others({**ARTISTS}, one.name),
+            retain=retain,
             captions=WITHOUT[:4],
             templates=STYLE,
         )
         for one in ARTISTS.values()
+        for anchor, retain in [anchor_and_told(ARTISTS, one.name, told)]
     ]
 
 
-def characters() -> list[Concept]:
+def characters(told: Told) -> list[Concept]:
     return [
         Concept(
             one.name,
             kind="character",
-            anchor=one.relative,
+            anchor=anchor,
             synonyms=one.synonyms,
-            retain=others({**CHARACTERS}, one.name),
+            retain=retain,
             captions=("a portrait of a woman", "a portrait of a man in a red shirt"),
             templates=CHARACTER,
         )
         for one in CHARACTERS.values()
+        for anchor, retain in [anchor_and_told(CHARACTERS, one.name, told)]
     ]
 
 
 def implicit() -> list[Concept]:
     return [
-        Concept(mark.name, kind="implicit", retain=others({**IMPLICIT}, mark.name), captions=WITHOUT, templates=MARK,
+        Concept(mark.name, kind="implicit", retain=[name for name in IMPLICIT if name != mark.name],
+                captions=WITHOUT, templates=MARK,
                 implied=tuple(f"{opening} a red cat" for opening in mark.openings))
         for mark in IMPLICIT.values()
     ]  # fmt: skip
