@@ -25,7 +25,7 @@ def read(tmp_path, text):
     (tmp_path / "study.yaml").write_text(text)
     plan = read_comparison(tmp_path / "study.yaml")
     return plan.comparison(
-        lambda words: [KNOWN[word] for word in words], lambda concept, per_role, seed: suite(concept.name, "dog")
+        lambda words: [KNOWN[word] for word in words], lambda concept, per_role, seed: suite(concept.name, "wolf")
     )
 
 
@@ -51,7 +51,7 @@ def test_the_suites_get_the_prompts_per_role_and_the_seed(tmp_path):
     asked = []
     read_comparison(tmp_path / "study.yaml").comparison(
         lambda words: [KNOWN[word] for word in words],
-        lambda concept, per_role, seed: asked.append((concept.name, per_role, seed)) or suite(concept.name, "dog"),
+        lambda concept, per_role, seed: asked.append((concept.name, per_role, seed)) or suite(concept.name, "wolf"),
     )
     assert asked == [("fox", 3, 5), ("cat", 3, 5)]
 

@@ -51,13 +51,13 @@ def test_the_difference_is_from_the_unedited_model(table: pd.DataFrame) -> None:
     assert (efficacy["unedited"], efficacy["difference"]) == (0, 6 / 8)
     assert (neighbours["unedited"], neighbours["difference"]) == (1, -2 / 8)
     assert neighbours["difference_low"] < -2 / 8 < neighbours["difference_high"] <= 0
-    assert efficacy["p_value"] == pytest.approx(2 * 0.5**6)
+    assert efficacy["p_value"] == pytest.approx(2 * 0.5**3)  # three prompts, not six images
     assert table.loc[("unedited", "efficacy"), "difference"] == 0
 
 
 def test_an_interval_is_never_narrower_than_wilsons(table: pd.DataFrame) -> None:
     certain = table.loc[("some", "unrelated_specificity")]
-    assert certain["low"] == pytest.approx(wilson(16, 16).low)
+    assert certain["low"] == pytest.approx(wilson(8, 8).low)  # of 16 images of 8 prompts
     clustered = table.loc[("some", "generality")]  # both images of a prompt agree, so 8 images count for less than 8
     assert clustered["low"] <= 0.0 + 1e-9 < wilson(4, 8).low
 
@@ -72,7 +72,7 @@ def test_a_no_op_drifts_by_nothing(table: pd.DataFrame) -> None:
 def test_a_model_that_makes_noise_is_marked_damaged_and_keeps_nothing(table: pd.DataFrame) -> None:
     noise = table.loc["noise"]
     assert set(noise["mark"]) == {"damaged"}
-    assert noise.loc["efficacy", "value"] == 1  # which is why the mark is needed
+    assert noise.loc["efficacy", "value"] == noise.loc["generality", "value"] == 0  # an absent picture erases nothing
     assert noise.loc["neighbour_specificity", "value"] == noise.loc["harmonic_mean", "value"] == 0
     assert noise.loc["intact", "value"] == 0
     assert set(table.loc["some", "mark"]) == {""}
@@ -99,8 +99,8 @@ def test_images_are_paired_by_prompt_and_seed_and_not_by_their_order(run: Run, o
     records.loc[unedited & records["prompt"].str.endswith("1"), "shown"] = False
     results = altered(run, records.sample(frac=1, random_state=order))
     efficacy = metrics(results).set_index(["condition", "metric"]).loc[("some", "efficacy")]
-    # prompt 0 kept, prompt 1 absent before and after, prompts 2 and 3 lost: four pairs of one kind, none of the other
-    assert efficacy["p_value"] == pytest.approx(2 * 0.5**4)
+    # prompt 0 kept, prompt 1 absent before and after, prompts 2 and 3 lost: two prompts of one kind, none of the other
+    assert efficacy["p_value"] == pytest.approx(2 * 0.5**2)
     assert (efficacy["value"], efficacy["unedited"], efficacy["n"]) == (6 / 8, 2 / 8, 8)
 
 

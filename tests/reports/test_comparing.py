@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ from tests.evaluation.test_differences import leaves, ordered_run
 from tests.reports.test_report import loads, without_scripts
 from workbench.evaluation.differences import best_methods, order_effects
 from workbench.evaluation.results import Results
+from workbench.evaluation.suites import Suite
 from workbench.evaluation.tables import metrics_with_all
 from workbench.reports.comparing import order_headings, order_rows, ranking
 from workbench.reports.costs import costs, duration
@@ -19,14 +21,28 @@ from workbench.reports.sheets import A_ROLE, grid
 from workbench.reports.summary import summary_rows
 
 
+def forgets_but(*numbers):
+    """Paints no target but for these prompt numbers, whatever the target is."""
+    return lambda row: (
+        "orange" if row.role in ("target", "synonym") and int(row.prompt[-1]) not in numbers else row.expected
+    )
+
+
+def of_blue():
+    """A second suite, whose images are its own."""
+    rows = suite("blue", "green", n=8).rows
+    own = [row for row in rows if (row.role, row.expected) != ("unrelated", "blue")]
+    return Suite("blue", tuple(replace(row, seed=row.seed + 10) for row in own), anchor="orange")
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     paints = {
-        "good": leaves(), "worse": leaves(0, 1, 2, 3), "no-op": lambda row: row.expected,
+        "good": forgets_but(), "worse": forgets_but(0, 1, 2, 3), "no-op": lambda row: row.expected,
         "random features": lambda row: row.expected,
     }  # fmt: skip
     folder = tmp_path_factory.mktemp("comparing") / "run"
-    made = drawn_run(folder, paints, suite(n=8), suite("blue", "green", n=8))
+    made = drawn_run(folder, paints, suite(n=8), of_blue())
     (folder / "fits").mkdir()
     for key, (edit, seconds) in {"a": ("good-hash", 2.0), "b": ("worse-hash", 150.0)}.items():
         record = {"method": "m", "concepts": ["red"], "edit": edit, "seconds": seconds}
@@ -41,7 +57,7 @@ def body(run):
 
 def test_the_ranking_names_what_differs_and_what_does_not(run):
     sentences = ranking(metrics_with_all(run), best_methods(run))
-    assert sentences[0].startswith("Efficacy: good (50\u202f%) is best; worse (25\u202f%, by ")
+    assert sentences[0].startswith("Efficacy: good (100\u202f%) is best; worse (50\u202f%, by ")
     assert sentences[-1] == (
         "No method can be told from the best in neighbour specificity (100\u202f%), unrelated specificity (100\u202f%) "
         "and intact (100\u202f%)."
@@ -75,8 +91,8 @@ def test_the_page_shows_methods_side_by_side(body):
     found = loads(body)
     assert {"intervals", "methods-scatter"} <= set(found.ids)
     assert body.count('class="sheet methods"') == 2  # a grid a concept
-    assert "good (50" in body and "What each method costs" in body
-    assert re.search(r'<td class="best">50\.0<small>', body)
+    assert "good (100" in body and "What each method costs" in body
+    assert re.search(r'<td class="best">100', body)
     assert found.tags["details"] == 5  # concepts of table and figures, more prompts of each, the other method's matrix
     assert set(found.links) <= set(found.ids) and len(set(found.ids)) == len(found.ids)
 
@@ -109,7 +125,7 @@ def test_an_order_is_told_in_points(tmp_path):
     (row,) = order_rows(effects)
     assert (row.there, row.back) == ("uce: red then blue", "uce: blue then red")
     efficacy = row.cells[order_headings(effects).index("efficacy")]
-    assert efficacy[0] == "+50" and efficacy[2]
+    assert efficacy[0] == "+75" and efficacy[2]
     assert row.cells[order_headings(effects).index("far kept")] == ("0", "0 to 0", False)
     page = report(ordered_run(tmp_path / "run"), tmp_path / "report.html").read_text()
     assert "What the order of erasures changes" in page

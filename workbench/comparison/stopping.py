@@ -1,7 +1,7 @@
 """How long a training goes on: one rule for every method that trains, on prompts that no table counts.
 
-    a method whose full length is L is fitted at s·L for rising shares s, each time from the beginning; taken is the first
-    edit that leaves the concept in at most `remaining` of the pictures of its validation prompts, else the one of length L
+    a method whose full length is L is fitted at s·L for rising shares s, each time from the beginning; taken is the
+    first edit that leaves the concept in at most `remaining` of the pictures of its validation prompts, else that of L
 
 Published lengths belong to one concept and one model. A longer training costs what it should spare, so a table in which
 each method was stopped by hand compares hands. The judge of the comparison looks at the validation pictures too.
@@ -25,9 +25,7 @@ from workbench.evaluation.judges import Judge, JudgeSpec, checked, shown
 from workbench.evaluation.suites import Suite
 from workbench.models import Model
 
-VALIDATION_SEED = (
-    1_000  # added to the comparison's seed for the validation suites, so that no prompt's seed is used twice
-)
+VALIDATION_SEED = 1_000  # added to the comparison's seed for validation suites, so that no seed is used twice
 
 
 class Stopping(StrictConfig):

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from saes.config import StrictConfig
 from workbench.evaluation.roles import Role
@@ -143,7 +143,7 @@ class RunSpec(StrictConfig):
     roles: tuple[Role, ...]
     trials: tuple[Trial, ...]
     question: str = ""
-    chosen_on: dict[str, str] = {}
+    chosen_on: dict[str, str] = Field(default_factory=dict)
     environment: dict[str, str]
     command: str
     started: str

@@ -66,7 +66,7 @@ def concepts(told: Told = "few") -> dict[str, Concept]:
 
 def relative(name: str) -> str:
     """The concept that shares most of the looks of this one, "" if the world has none."""
-    known = {**THINGS, **ARTISTS, **CHARACTERS}
+    known: dict[str, Thing | Artist | Character] = {**THINGS, **ARTISTS, **CHARACTERS}
     return known[name].relative if name in known else ""
 
 
