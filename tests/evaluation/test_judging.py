@@ -101,9 +101,9 @@ def test_another_threshold_is_another_judge_of_that_name(run: Run) -> None:
 
 def test_tables_and_report_can_name_a_judge(run: Run, tmp_path: Path) -> None:
     judge(run, credulous())
-    table = metrics(run, "credulous").set_index(["condition", "metric"])["value"]
-    own = metrics(run).set_index(["condition", "metric"])["value"]
-    assert table["some", "efficacy"] == 0 < own["some", "efficacy"]
+    for name, verdict in (("credulous", "target"), ("", "broken")):
+        shares = verdict_shares(run, name).set_index(["condition", "role", "verdict"])["share"]
+        assert shares["noise", "target", verdict] == 1
     results = Results.of(run)
     assert Results.of(results) is results and Results.of(results, "credulous").judge.name == "credulous"
     assert not best_methods(results, "credulous")["among_best"].empty
