@@ -105,3 +105,10 @@ def test_prompts_for_another_erased_concept_count_for_nothing():
 def test_the_subjects_keep_the_names_of_their_suites():
     (first, _) = Comparison(methods={"UCE": UCE()}, subjects=SUBJECTS, ways=["joint"]).subjects
     assert isinstance(first, Subject) and (first.suite.name, first.suite.target) == ("fox", "fox")
+
+
+def test_what_settings_were_chosen_on_is_said_of_the_condition(tmp_path):
+    text = TEXT.replace("{method: uce, damping: 2}", "{method: realera, chosen_on: car, lora_lr: 0.003}")
+    assert text != TEXT
+    comparison = read(tmp_path, text)
+    assert comparison.chosen_on == {"damped (reconstructed)": "car"}

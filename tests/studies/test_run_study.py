@@ -66,8 +66,8 @@ def test_a_folder_holds_one_study(tiny_sd1, result):
 
 
 def test_a_concept_that_the_judge_does_not_know_is_named_before_any_picture(tiny_sd1, tmp_path):
-    with pytest.raises(WorkbenchError, match="Unknown concept of the judge brightness 'owl'"):
-        run_study(tiny_sd1, replace(STUDY, sparing=["owl"]), Brightness(), tmp_path / "new")
+    with pytest.raises(WorkbenchError, match="Unknown concept of the judge brightness 'elk'"):
+        run_study(tiny_sd1, replace(STUDY, sparing=["elk"]), Brightness(), tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 

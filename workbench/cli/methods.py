@@ -84,10 +84,11 @@ def rates_of(measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
     from workbench.erasure import shown
     from workbench.evaluation.roles import heading
 
-    asked = [name for name in RATES if any(one[name] for one in measured)]
+    asked = [name for name in RATES if any(one.get(name) for one in measured)]
     return [
         {"condition": one["condition"], "method": shown(one["method"]) or None}
-        | {heading(name): per_cent(one[name]) for name in asked}
+        | {heading(name): per_cent(one.get(name)) for name in asked}
+        | ({"settings chosen on": one["chosen_on"]} if one.get("chosen_on") else {})
         for one in measured
     ]
 

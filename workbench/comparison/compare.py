@@ -98,7 +98,8 @@ def fit_all(
 
     def edit_of(job: Job) -> Edit:
         method = comparison.methods[job.method]
-        if comparison.stop is not None and job.way == "single" and getattr(method, "length", ()):
+        length: tuple[str, ...] = getattr(method, "length", ())  # a stranger's method need not say
+        if comparison.stop and job.way == "single" and length:
             (concept,) = job.concepts
             suite = validation[concept.name]
             assert suite is not None and judge is not None  # checked by the comparison, and above

@@ -32,6 +32,7 @@ def measured(run: Run, methods: dict[str, str]) -> list[dict[str, Any]]:
         {
             "condition": name,
             "method": methods.get(str(name), ""),
+            "chosen_on": run.spec.chosen_on.get(str(name), ""),
             **{metric: _rate(own, metric) for metric in RATES},
         }
         for name, own in table.groupby("condition", sort=False)

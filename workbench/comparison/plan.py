@@ -67,7 +67,9 @@ class Comparison:
 
     def __post_init__(self) -> None:
         named = {condition_of(name, type(method)): method for name, method in self.methods.items()}
+        chosen = {condition_of(name, type(self.methods[name])): on for name, on in self.chosen_on.items()}
         object.__setattr__(self, "methods", named)
+        object.__setattr__(self, "chosen_on", chosen)
         object.__setattr__(self, "subjects", tuple(self.subjects))
         object.__setattr__(self, "ways", tuple(dict.fromkeys(self.ways)))
         self._check()

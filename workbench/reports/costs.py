@@ -15,7 +15,8 @@ from workbench.evaluation.spec import EditSpec
 
 
 class Cost(NamedTuple):
-    """One method. `fit` and `size` are of one edit, the median and, in `fits`, the range over the concepts."""
+    """One method. `fit` and `size` are of one edit, the median and, in `fits`, the range over the concepts; `chosen_on`
+    says on what its settings were chosen, "" if nobody said so."""
 
     condition: str
     changes: str
@@ -23,6 +24,7 @@ class Cost(NamedTuple):
     fits: str
     size: str
     image: str
+    chosen_on: str
 
 
 def costs(results: Results) -> list[Cost]:
@@ -56,6 +58,7 @@ def _cost(run: Run, name: str, edits: list[EditSpec], seconds: list[float], imag
         f"{duration(min(seconds))} – {duration(max(seconds))}" if len(seconds) > 1 else "",
         f"{median(sizes) / 1e6:.2g} MB" if known else "–",
         f"{images[name] / images[UNEDITED]:.2f} ×",
+        run.spec.chosen_on.get(name, ""),
     )
 
 
