@@ -9,6 +9,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from saes.errors import WorkbenchError
+from tests.losses import named
 from tests.tiny_pipelines import save_tiny
 from workbench import toy
 from workbench.concepts import Concept
@@ -223,7 +224,7 @@ def test_the_prior_is_ordinary_training_on_other_pictures_with_their_own_prompts
     """Per place the squares of four channels add up in the ablation and are averaged in the prior: the published λ."""
     parts, student = lessons(), moved(model)
     method = ConceptAblation(prior=0.3, batch=2, resize=False)
-    losses = method.losses(model, student, parts, torch.Generator().manual_seed(5))
+    losses = named(method.losses(model, student, parts, torch.Generator().manual_seed(5)))
     generator = torch.Generator().manual_seed(5)
     first, second = (method.drawn(model, parts, generator) for _ in range(2))
     answer = answers_at(student, second.latents, second.timesteps, second.anchors)
@@ -231,7 +232,7 @@ def test_the_prior_is_ordinary_training_on_other_pictures_with_their_own_prompts
     apart = answers_at(student, first.latents, first.timesteps, first.targets)
     label = answers_at(student, first.latents, first.timesteps, first.anchors)
     assert_close(losses["ablation"], 4 * (apart - label).square().mean(), rtol=1e-10, atol=0.0)
-    alone = replace(method, prior=0.0).losses(model, student, parts, torch.Generator().manual_seed(5))
+    alone = named(replace(method, prior=0.0).losses(model, student, parts, torch.Generator().manual_seed(5)))
     assert set(alone) == {"ablation"} and torch.equal(alone["ablation"], losses["ablation"])
 
 

@@ -6,6 +6,7 @@ from torch.testing import assert_close
 
 from probes.neighbours import Neighbourhood
 from saes.errors import WorkbenchError
+from tests.losses import named, total
 from workbench.concepts import Concept
 from workbench.edits import WeightEdit
 from workbench.erasure.realera import RealEra, joined
@@ -172,7 +173,7 @@ def test_the_loss_is_equation_2(tiny, kind, perturb):
         own.parameter(name).mul_(0.5)
     for step in range(3):
         with torch.no_grad():
-            got = method.loss(model, own, lesson, generator_of(0, step))
+            got = total(method.losses(model, own, lesson, generator_of(0, step)))
             erase, beyond = by_hand(model, own, method, lesson, generator_of(0, step))
         assert_close(got, erase + 0.3 * beyond, rtol=1e-4, atol=1e-9)
         assert erase > 1e-7 and beyond > 1e-7
@@ -184,14 +185,13 @@ def test_untrained_adapters_on_unsolved_weights_lose_nothing_beyond_and_only_the
 
     @torch.no_grad()
     def beyond():
-        heavy, none = (RealEra(lora_beyond=beta).loss(tiny_sd1, own, lesson, generator_of(0, 0)) for beta in (1e3, 0.0))
-        return float(heavy - none) / 1e3
+        return float(named(RealEra().losses(tiny_sd1, own, lesson, generator_of(0, 0)))["beyond"])
 
     assert beyond() < 1e-12
     trained = [factor for adapter in adapters.values() for factor in adapter]
     for factor in trained:
         factor.requires_grad_(True)
-    RealEra().loss(tiny_sd1, own, lesson, generator_of(0, 0)).backward()
+    total(RealEra().losses(tiny_sd1, own, lesson, generator_of(0, 0))).backward()
     with_gradient = [name for name, one in denoiser_parameters(own).items() if one.grad is not None]
     assert len(with_gradient) == len(trained) and all("lora" in name for name in with_gradient)
     assert all(one.grad is None for one in denoiser_parameters(tiny_sd1).values())
@@ -208,12 +208,12 @@ def test_training_brings_the_noise_nearer_to_the_anchors(tiny_sd1):
 
     def mean_loss():
         with torch.no_grad():
-            return sum(float(method.loss(tiny_sd1, own, lesson, generator_of(9, step))) for step in range(5))
+            return sum(float(total(method.losses(tiny_sd1, own, lesson, generator_of(9, step)))) for step in range(5))
 
     before = mean_loss()
     factor_list = [factor for adapter in adapters.values() for factor in adapter]
     named = {str(i): one for i, one in enumerate(factor_list)}
-    train(Player(named, lambda step, draw: method.loss(tiny_sd1, own, lesson, draw), Plan(steps=15, lr=0.06)))
+    train(Player(named, lambda step, draw: method.losses(tiny_sd1, own, lesson, draw), Plan(steps=15, lr=0.06)))
     assert mean_loss() < 0.9 * before
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT
+from tests.losses import named
 from workbench.concepts import Concept
 from workbench.edits import AdapterEdit, combined
 from workbench.erasure.spm import SPM, anchors_of, drawn_anchors, fresh, layers_of, parameters_of, sizes
@@ -61,7 +62,7 @@ def terms_of(model, method, adapter, seen, seed=5):
     for one in parameters_of(adapter).values():
         one.requires_grad_(True)
     with beside(student.module, adapter, lambda: method._scaled):
-        return method.loss(model, student, seen, torch.Generator().manual_seed(seed))
+        return named(method.losses(model, student, seen, torch.Generator().manual_seed(seed)))
 
 
 @pytest.mark.parametrize("told", [{}, {"official_anchors": True}, {"to_anchor": True, "rank": 2, "alpha": 0.5}])
@@ -119,11 +120,12 @@ HALF = [torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.gpu)]  # t
 @pytest.mark.parametrize("kind", ["sd1", "sd2", "sdxl"])
 def test_anchoring_is_0_at_the_start_in_every_precision_and_not_after_it(tiny, kind, dtype, sampler, monkeypatch):
     """λ is 1000: any other rounding of the teacher would be most of the loss."""
-    losses, loss = [], SPM.loss
-    monkeypatch.setattr(SPM, "loss", lambda *given: losses.append(loss(*given)) or losses[-1])
+    losses, parts = [], SPM.losses
+    monkeypatch.setattr(SPM, "losses", lambda *given: losses.append(list(parts(*given))) or iter([named(losses[-1])]))
     loaded = load(tiny(kind).folder, device="cuda" if dtype == torch.float16 else "cpu", dtype=dtype)
     replace(QUICK, sampler=sampler, iterations=2).fit(loaded, [FOX])
-    assert float(losses[0]["anchoring"].detach()) == 0 < float(losses[1]["anchoring"].detach())
+    first, second = (float(named(parts)["anchoring"].detach()) for parts in losses)
+    assert first == 0 < second
 
 
 def test_trajectories_are_rescaled_as_the_script_of_each_model_does(tiny_sd1, tiny_sdxl):

@@ -1,19 +1,39 @@
 """Saving memory: less is kept for the backward pass, idle parts are away, and the edit is the same."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.testing import assert_close
 
+from tests.measuring import turns_of
+from tests.tiny_adapters import save_tiny_adapter
+from tests.tiny_pipelines import save_tiny
 from workbench.concepts import Concept
+from workbench.erasure.all_but_one import AllButOne
+from workbench.erasure.co_erasing import CoErasing
+from workbench.erasure.concept_ablation import ConceptAblation
 from workbench.erasure.esd import ESD
+from workbench.erasure.few_shot import FewShot
+from workbench.erasure.realera import RealEra
+from workbench.erasure.spm import SPM
+from workbench.erasure.trce import TRCE
 from workbench.fitting.copies import own_denoiser, own_text_encoder
 from workbench.fitting.memory import idle_parts, saving_memory
 from workbench.fitting.selectors import is_cross_attention, select
 from workbench.models import load
 from workbench.testing.state import state_of
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """A model in float64 whose denoiser has more to keep than to train: latents of 32 × 32."""
+    folder = save_tiny("sd1", tmp_path_factory.mktemp("wide") / "sd1")
+    (folder / "workbench.json").write_text('{"steps": 2, "guidance_scale": 7.5, "image_size": 64}')
+    return load(folder, device="cpu", dtype=torch.float64)
+
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -58,6 +78,39 @@ def test_the_edit_is_the_same_and_the_model_as_before(tiny_sd1, sampler):
     for name in plain.names:
         assert_close(saved.delta(name), plain.delta(name), rtol=0, atol=1e-6)
     assert state_of(tiny_sd1) == before and any(plain.delta(name).abs().max() > 1e-3 for name in plain.names)
+
+
+FOX = Concept("fox", anchor="cat", retain=["dog"], templates=["a photo of a {}", "{} by"])
+METHODS = {
+    "all_but_one": AllButOne(trajectories=2, steps=3, iterations=2),
+    "co_erasing": CoErasing(images=2, steps=2, text_iterations=2, iterations=2),
+    "concept_ablation": ConceptAblation(images=2, iterations=2, batch=2, prior=0.5),
+    "esd": ESD(iterations=2, steps=3, train="esd-u"),
+    "few_shot": FewShot(pictures=2, epochs=2),
+    "realera": RealEra(neighbours=3, beyond=2, lora_steps=2, lora_images=2),
+    "spm": SPM(sampler="frozen", trajectories=2, steps=3, iterations=2, warmup=0, anchors=2),
+    "trce": TRCE(trajectories=2, unconditional=2, epochs=1, steps=4, early=2, keep_batch=2),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_takes_less_at_its_peak_and_finds_the_same_gradients(wide, name, tmp_path):
+    """Of what a turn takes beside what was there before, copies and moments included; two turns, so that the second
+    goes on from the first."""
+    method = METHODS[name]
+    if name == "co_erasing":
+        method = replace(method, adapter=str(save_tiny_adapter(wide, tmp_path)))
+    before = state_of(wide)
+    plain, saved = (
+        turns_of(lambda one=one: one.fit(wide, [FOX]), wide) for one in (method, replace(method, save_memory=True))
+    )
+    assert len(plain) == len(saved) == (4 if name == "co_erasing" else 2) and state_of(wide) == before
+    for one, other in zip(plain, saved, strict=True):
+        assert other.peak - other.before < 0.6 * (one.peak - one.before)
+        assert one.gradients.keys() == other.gradients.keys() and any(grad.any() for grad in one.gradients.values())
+        largest = max(float(gradient.abs().max()) for gradient in one.gradients.values())
+        for key, gradient in one.gradients.items():
+            assert_close(other.gradients[key], gradient, rtol=1e-6, atol=1e-9 * largest)
 
 
 def test_idle_parts_are_on_the_cpu_meanwhile_and_prompts_can_still_be_encoded(tiny_sdxl):

@@ -7,9 +7,10 @@ from torch import nn
 from torch.testing import assert_close
 
 from saes.errors import WorkbenchError
+from tests.measuring import turns_of
 from workbench.fitting.checkpoints import read_checkpoint, resumable
 from workbench.fitting.plan import SCHEDULES, WINDOW, Plan, rates, stops_early
-from workbench.fitting.players import KeptGradients, Player, generator_of
+from workbench.fitting.players import KeptGradients, Player, generator_of, summed
 from workbench.fitting.training import train
 from workbench.precision import fast_dtype
 
@@ -227,6 +228,90 @@ def test_terms_are_named_and_their_sum_is_minimised():
     history = train(Player({"w": w}, lambda *_: {"a": (w[0] - 1) ** 2, "b": (w[1] + 2) ** 2}, Plan(steps=3, **ADAM)))
     assert_close(history.losses, descend([whole], squares(whole), 3, **ADAM))
     assert torch.equal(w.data, whole.data) and history.terms[0] == {"a": 1.0, "b": 4.0}
+
+
+class Halves:
+    """Two terms, each with a product of its own: given at once, or one after another."""
+
+    def __init__(self):
+        generator = torch.Generator().manual_seed(0)
+        self.w = nn.Parameter(torch.randn(20, 20, generator=generator, dtype=torch.float64), requires_grad=False)
+        self.seen = []
+
+    def term(self, generator):
+        x = torch.randn(500, 20, generator=generator, dtype=torch.float64)
+        y = x @ self.w
+        for _ in range(8):
+            y = y.tanh()
+        return y.square().mean()
+
+    def at_once(self, step, generator):
+        return {"first": self.term(generator), "second": self.term(generator)}
+
+    def one_after_another(self, step, generator):
+        if step == 1:
+            return  # an iterator over nothing skips the turn, as None does
+        self.seen.append(self.w.grad is None)
+        yield {"first": self.term(generator)}
+        self.seen.append(self.w.grad is None)
+        yield {"second": self.term(generator)}
+
+    def both_of_a_name(self, step, generator):
+        yield {"sum": self.term(generator)}
+        yield {"sum": self.term(generator)}
+
+    def skipping(self, step, generator):
+        return None if step == 1 else self.at_once(step, generator)
+
+    def trained(self, loss, **how):
+        combine = how.pop("combine", None)
+        return train(Player({"w": self.w}, loss, Plan(steps=3, **(ADAM | how)), combine=combine))
+
+
+@pytest.mark.parametrize("how", [{}, {"micro_batches": 2}, {"combine": summed}, {"clip": 1e-3}], ids=str)
+def test_parts_of_a_loss_that_come_one_after_another_give_the_same_training(how):
+    whole, parted = Halves(), Halves()
+    history, found = whole.trained(whole.skipping, **how), parted.trained(parted.one_after_another, **how)
+    assert_close(parted.w.data, whole.w.data, rtol=1e-12, atol=1e-12)
+    assert found.skipped == history.skipped == 1
+    for terms, others in zip(found.terms, history.terms, strict=True):
+        assert terms == pytest.approx(others, rel=1e-12)
+    if not how:
+        assert parted.seen == [True, False] * 2, "the first had gone backward when the second was asked for"
+
+
+def test_terms_of_one_name_add_up():
+    whole, parted = Halves(), Halves()
+    history, found = whole.trained(whole.at_once), parted.trained(parted.both_of_a_name)
+    assert torch.equal(parted.w.data, whole.w.data) or torch.allclose(parted.w.data, whole.w.data, rtol=1e-12)
+    assert [set(terms) for terms in found.terms] == [{"sum"}] * 3
+    assert_close(found.losses, history.losses, rtol=1e-12, atol=0)
+
+
+def test_parts_of_a_loss_that_come_one_after_another_take_the_memory_of_the_largest():
+    whole, parted = Halves(), Halves()
+    peaks = []
+    for halves, loss in ((whole, whole.skipping), (parted, parted.one_after_another)):
+        turns = turns_of(lambda halves=halves, loss=loss: halves.trained(loss))
+        peaks.append(turns[-1].peak - turns[-1].before)
+    once = 500 * 20 * 8  # bytes of x, of its product, and of each of 8 tanh
+    assert peaks[0] > 18 * once and peaks[1] < 0.65 * peaks[0]
+
+
+@pytest.mark.parametrize("autocast", ["no", "bfloat16"])
+def test_every_part_is_computed_in_the_precision_of_the_plan(autocast):
+    w, found = nn.Parameter(torch.zeros(3, 3)), []
+
+    def loss(step, generator):
+        for name in ("a", "b"):
+            product = w @ torch.ones(3, 3)
+            found.append(product.dtype)
+            yield {name: (product.float() - 1).square().sum()}
+            assert not torch.is_autocast_enabled("cpu") or autocast == "bfloat16"
+
+    train(Player({"w": w}, loss, Plan(steps=2, lr=1e-4, autocast=autocast)))
+    assert found == [{"no": torch.float32, "bfloat16": torch.bfloat16}[autocast]] * 4
+    assert not torch.is_autocast_enabled("cpu")
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ from workbench.erasure.esd import Prompts, texts_of
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import changes, own_denoiser, teacher_of
 from workbench.fitting.embedding import encoded
+from workbench.fitting.memory import SaveMemory, saving_memory
 from workbench.fitting.pairs import Pair
 from workbench.fitting.plan import Plan
 from workbench.fitting.players import Player, check
@@ -78,6 +79,7 @@ class AllButOne(ErasureMethod):
     iterations: Annotated[int, Ge(1), Doc("Training steps.")] = 1000
     batch: Annotated[int, Ge(1), Doc("Latents an iteration.")] = 1
     lr: Annotated[float, Gt(0), Doc("Adam, constant.")] = 1e-5
+    save_memory: SaveMemory = False
 
     name: ClassVar[str] = "all_but_one"
     paper: ClassVar[Reference] = Reference(
@@ -127,7 +129,8 @@ class AllButOne(ErasureMethod):
             seen = view.drawn(self.batch, generator) if view else self.online(teacher, student, pairs, generator)
             return self.losses(teacher, student, seen)
 
-        train(Player(trained, loss, self.plan), seed=seed, what=what, progress=progress, label="guidance")
+        with saving_memory(model, student, self.save_memory):
+            train(Player(trained, loss, self.plan), seed=seed, what=what, progress=progress, label="guidance")
         return WeightEdit(tensors=changes(model, student, trained), **self.told(model, concepts, seed))
 
     @property

@@ -33,8 +33,9 @@ from workbench.concepts import Concept
 from workbench.edits import WeightEdit
 from workbench.erasure.esd import ESD, Prompts, texts_of
 from workbench.erasure.method import ErasureMethod, Supports
-from workbench.fitting.copies import Wanted, add, changes, everything, own_denoiser, teacher_of
+from workbench.fitting.copies import Wanted, add, changes, everything, own_denoiser
 from workbench.fitting.embedding import encoded
+from workbench.fitting.memory import SaveMemory, saving_memory
 from workbench.fitting.pictures import drawn_seeds, picture_files, read_pictures
 from workbench.fitting.plan import Plan
 from workbench.fitting.players import Player, check
@@ -85,6 +86,7 @@ class CoErasing(ErasureMethod):
     text_iterations: Annotated[int, Ge(0), Doc('Of stage T, on "esd-u"; 0 leaves it out.')] = 1000
     iterations: Annotated[int, Ge(1), Doc("Of the image stage.")] = 1500
     lr: Annotated[float, Gt(0), Doc("Adam, constant, of both stages.")] = 1e-5
+    save_memory: SaveMemory = False
 
     name: ClassVar[str] = "co_erasing"
     paper: ClassVar[Reference] = Reference(
@@ -146,7 +148,7 @@ class CoErasing(ErasureMethod):
         """Stage T."""
         return ESD(
             train="esd-u", negative_guidance=self.negative_guidance, prompts=self.prompts, steps=self.steps,
-            iterations=self.text_iterations, lr=self.lr,
+            iterations=self.text_iterations, lr=self.lr, save_memory=self.save_memory,
         )  # fmt: skip
 
     def _trained(
@@ -154,11 +156,10 @@ class CoErasing(ErasureMethod):
         seed: int, progress: Progress,
     ) -> tuple[Diffusion, list[str]]:  # fmt: skip
         """φ after both stages, and the names of all that it learnt. What stage T trains, the image stage does too."""
-        start = own_denoiser(model)
-        if self.text_iterations:
-            add(self.text_stage.fit(model, concepts, seed=seed, progress=progress), start)
-        student = own_denoiser(start, TRAINED[self.train])
-        teacher = teacher_of(model if self.teacher == "clean" else start)
+        learnt = [self.text_stage.fit(model, concepts, seed=seed, progress=progress)] if self.text_iterations else []
+        student = after(learnt, model, TRAINED[self.train])
+        erased = learnt if self.teacher == "erased" else []
+        teacher = after(erased, model, {name for edit in erased for name in edit.names}.__contains__)
         trained = select(student, TRAINED[self.train])
         sums = [float(one.tokens.double().sum()) for one in subjects]
         with (
@@ -170,7 +171,8 @@ class CoErasing(ErasureMethod):
                 trained, lambda step, generator: self.loss(frozen, own, self.drawn(subjects, generator), generator),
                 self.plan,
             )  # fmt: skip
-            train(player, seed=seed, what=what, progress=progress, label="text and images")
+            with saving_memory(model, student, self.save_memory, idle=[prompter.encoder], again=own.again):
+                train(player, seed=seed, what=what, progress=progress, label="text and images")
         return student, list(trained)
 
     def drawn(self, subjects: Sequence["Subject"], generator: torch.Generator) -> "Seen":
@@ -213,6 +215,14 @@ class CoErasing(ErasureMethod):
         prompts = concept.prompts()
         seeds = drawn_seeds(self.images, seed)
         return model.generate([prompts[i % len(prompts)] for i in range(self.images)], seeds, progress=progress)
+
+
+def after(learnt: Sequence[WeightEdit], model: Diffusion, copied: Wanted) -> Diffusion:
+    """A handle on the model after stage T, if there was one, with copies of these parameters: of all that T changed."""
+    own = own_denoiser(model, copied)
+    for edit in learnt:
+        add(edit, own)
+    return own
 
 
 class Subject(NamedTuple):

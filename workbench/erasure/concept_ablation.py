@@ -37,9 +37,10 @@ from workbench.edits import WeightEdit
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import changes, denoiser_parameters, own_denoiser, teacher_of
 from workbench.fitting.embedding import encoded
+from workbench.fitting.memory import SaveMemory, saving_memory
 from workbench.fitting.pictures import Pictures, drawn_seeds, picture_files, read_pictures
 from workbench.fitting.plan import Plan
-from workbench.fitting.players import Player, check
+from workbench.fitting.players import Player, Terms, check
 from workbench.fitting.resizing import Resized, resized
 from workbench.fitting.rows import refuse_same_tokens
 from workbench.fitting.selectors import is_key_or_value, select, wanted
@@ -92,8 +93,12 @@ class ConceptAblation(ErasureMethod):
     images: Annotated[int, Ge(1), Doc("How many it draws for each concept.")] = 200
     guidance_scale: Annotated[float, Doc("With which it draws them.")] = 6.0
     iterations: Annotated[int, Ge(1), Doc("Training steps.")] = 100
-    batch: Annotated[int, Ge(1), Doc("Pictures an iteration.")] = 8
+    batch: Annotated[int, Ge(1), Doc("Pictures a loss.")] = 8
+    micro_batches: Annotated[
+        int, Ge(1), Doc("Losses an iteration, which several GPUs share: 8 of a batch of 1 are a batch of 8.")
+    ] = 1
     lr: Annotated[float, Gt(0), Doc("AdamW with decay 0.01, constant; 4e-6 times the batch of 4 in the code.")] = 1.6e-5
+    save_memory: SaveMemory = False
 
     name: ClassVar[str] = "concept_ablation"
     paper: ClassVar[Reference] = Reference(
@@ -136,18 +141,21 @@ class ConceptAblation(ErasureMethod):
         lessons = [one for concept in concepts for one in self.lessons(model, concept, given, seed, progress)]
         about = [[one.prompt, int(one.picture.sum(dtype=np.int64))] for one in lessons]
 
-        def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        def losses(step: int, generator: torch.Generator) -> Iterator[Terms]:
             return self.losses(teacher, student, lessons, generator)
 
-        with protected(student, self.protect_begin):
+        with (
+            saving_memory(model, student, self.save_memory, needed=("vae",)),
+            protected(student, self.protect_begin),
+        ):
             what = [asdict(self), [concept.name for concept in concepts], about, model.fingerprint]
-            train(Player(trained, loss, self.plan), seed=seed, what=what, progress=progress, label="ablation")
+            train(Player(trained, losses, self.plan), seed=seed, what=what, progress=progress, label="ablation")
         return WeightEdit(tensors=changes(model, student, trained), **self.told(model, concepts, seed))
 
     @property
     def plan(self) -> Plan:
         """AdamW at a constant rate, the gradient clipped."""
-        return Plan(steps=self.iterations, lr=self.lr, clip=1.0)
+        return Plan(steps=self.iterations, lr=self.lr, clip=1.0, micro_batches=self.micro_batches)
 
     def lessons(
         self, model: Diffusion, concept: Concept, given: Pictures | None, seed: int, progress: Progress = SILENT
@@ -168,14 +176,13 @@ class ConceptAblation(ErasureMethod):
 
     def losses(
         self, model: Diffusion, student: Diffusion, lessons: Sequence["Lesson"], generator: torch.Generator
-    ) -> dict[str, Float[Tensor, ""]]:
+    ) -> Iterator[Terms]:
         """(1) or (2), and the second term of (3) if it counts."""
-        terms = {"ablation": self.ablation(model, student, self.drawn(model, lessons, generator))}
+        yield {"ablation": self.ablation(model, student, self.drawn(model, lessons, generator))}
         if self.prior:
             seen = self.drawn(model, lessons, generator, resize=False)
             again = student.noise_prediction(seen.latents, seen.timesteps, encoded(model, seen.anchors))
-            terms["prior"] = self.prior * (again - seen.aim.to(again)).square().mean()  # (3)
-        return terms
+            yield {"prior": self.prior * (again - seen.aim.to(again)).square().mean()}  # (3)
 
     def ablation(self, model: Diffusion, student: Diffusion, seen: "Seen") -> Float[Tensor, ""]:
         """(1) or (2)."""

@@ -31,7 +31,7 @@ from workbench.edits import WeightEdit
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import changes, own_denoiser, teacher_of
 from workbench.fitting.embedding import encoded
-from workbench.fitting.memory import saving_memory
+from workbench.fitting.memory import SaveMemory, saving_memory
 from workbench.fitting.plan import Plan
 from workbench.fitting.players import Player, check
 from workbench.fitting.selectors import select, wanted
@@ -73,7 +73,7 @@ class ESD(ErasureMethod):
     batch: Annotated[int, Ge(1), Doc("Latents a loss.")] = 1
     micro_batches: Annotated[int, Ge(1), Doc("Losses an iteration, which several GPUs share.")] = 1
     lr: Annotated[float, Gt(0), Doc("Adam, constant.")] = 1e-5
-    save_memory: Annotated[bool, Doc("A third more work for a fraction of the memory; same edit.")] = False
+    save_memory: SaveMemory = False
 
     name: ClassVar[str] = "esd"
     paper: ClassVar[Reference] = Reference(

@@ -34,6 +34,7 @@ from workbench.concepts import Concept
 from workbench.edits import WeightEdit
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import Wanted, changes, own_text_encoder, parameters_of
+from workbench.fitting.memory import SaveMemory, saving_memory
 from workbench.fitting.pictures import Pictures, picture_files, read_pictures
 from workbench.fitting.plan import Plan
 from workbench.fitting.players import Player, check
@@ -69,6 +70,7 @@ class FewShot(ErasureMethod):
     max_steps: Annotated[int | None, Ge(1), Doc("Stops within an epoch; None: after all of them.")] = None
     batch: Annotated[int, Ge(1), Doc("Pictures a step.")] = 2
     lr: Annotated[float, Gt(0), Doc("Adam, constant.")] = 1e-5
+    save_memory: SaveMemory = False
 
     name: ClassVar[str] = "few_shot"
     paper: ClassVar[Reference] = Reference(
@@ -132,7 +134,8 @@ class FewShot(ErasureMethod):
         about = [(shot.prompts, float(shot.latent.double().sum())) for shot in shots]
         player = Player(trained, loss, self.plan(len(shots)))
         what = [asdict(self), about, model.fingerprint]
-        train(player, seed=seed, what=what, progress=progress, label="gradient ascent")
+        with saving_memory(model, student, self.save_memory, needed=(ENCODER,)):
+            train(player, seed=seed, what=what, progress=progress, label="gradient ascent")
 
     def _given(self, model: Diffusion, concepts: Sequence[Concept]) -> Pictures | None:
         if not self.folder:

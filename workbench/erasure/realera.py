@@ -16,7 +16,7 @@ could not be read. Everything else is our inference [I] or taken from MACE's cod
 at 057e7a6): the weights of (1), the set B(e), which rows are perturbed, and every default below.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
@@ -36,9 +36,10 @@ from workbench.erasure.uce import UCE, Kept, Pair, kept_prompts, paired_prompts
 from workbench.fitting.copies import add, own_denoiser, teacher_of
 from workbench.fitting.least_squares import Ridge, Rows, deltas, one_dtype
 from workbench.fitting.lora import attach, factors, parameters_of
+from workbench.fitting.memory import SaveMemory, saving_memory
 from workbench.fitting.pictures import drawn_seeds
 from workbench.fitting.plan import Plan
-from workbench.fitting.players import Player
+from workbench.fitting.players import Player, Terms
 from workbench.fitting.rows import last_subject
 from workbench.fitting.selectors import is_key_or_value
 from workbench.fitting.training import train
@@ -46,7 +47,7 @@ from workbench.models import Diffusion
 from workbench.models.capabilities import CROSS_ATTENTION, NOISE_SCHEDULE
 from workbench.models.diffusion.architecture import Latents
 from workbench.models.diffusion.prediction import noised
-from workbench.models.encoding import Encoding, together
+from workbench.models.encoding import Encoding
 from workbench.papers import Reference
 
 Picture = Float[Tensor, "c h w"]  # latents of one
@@ -87,6 +88,7 @@ class RealEra(ErasureMethod):
     ] = 1e-5
     lora_beyond: Annotated[float, Ge(0), Doc("β of (2): weight of what lies beyond [I].")] = 1.0
     lora_images: Annotated[int, Ge(1), Doc("Pictures of each concept [M].")] = 8
+    save_memory: SaveMemory = False
 
     name: ClassVar[str] = "realera"
     paper: ClassVar[Reference] = Reference(
@@ -183,13 +185,14 @@ class RealEra(ErasureMethod):
         add(solved, own)  # starts from (1); ε₀ stays the model itself, or the anchor would drift
         adapters = attach(own, solved.names, self.lora_rank, torch.Generator().manual_seed(seed))
 
-        def loss(step: int, generator: torch.Generator) -> Tensor:
-            return self.loss(teacher, own, lessons[step % len(lessons)], generator)
+        def losses(step: int, generator: torch.Generator) -> Iterator[Terms]:
+            return self.losses(teacher, own, lessons[step % len(lessons)], generator)
 
         plan = Plan(steps=self.lora_steps, lr=self.lora_lr, clip=1.0)
         what = [solved.settings, [asdict(concept) for concept in concepts], model.fingerprint]
-        player = Player(parameters_of(adapters), loss, plan)
-        train(player, seed=seed, what=what, progress=progress, label="noise alignment")
+        player = Player(parameters_of(adapters), losses, plan)
+        with saving_memory(model, own, self.save_memory):
+            train(player, seed=seed, what=what, progress=progress, label="noise alignment")
         return factors(adapters)
 
     @torch.no_grad()
@@ -205,8 +208,9 @@ class RealEra(ErasureMethod):
             lines.append(Line(model.encode([pair.prompt, pair.anchor_prompt]), slice(first, last)))
         return Lesson(model.latents(images), lines)
 
-    def loss(self, model: Diffusion, own: Diffusion, lesson: "Lesson", generator: torch.Generator) -> Float[Tensor, ""]:
-        """(2) at a picture, prompt, time, noise, η and ξ drawn from `generator`; ε_φ is `own`'s, ε₀ the model's."""
+    def losses(self, model: Diffusion, own: Diffusion, lesson: "Lesson", generator: torch.Generator) -> Iterator[Terms]:
+        """The terms of (2) at a picture, prompt, time, noise, η and ξ drawn from `generator`; ε_φ is `own`'s, ε₀ the
+        model's."""
         number, line = (int(torch.randint(n, (), generator=generator)) for n in (len(lesson.x0), len(lesson.lines)))
         encoding, rows = lesson.lines[line]
         x, time = at_some_time(model, lesson.x0[number], generator)
@@ -214,12 +218,11 @@ class RealEra(ErasureMethod):
         subject = subject.to(torch.promote_types(subject.dtype, torch.float32))  # angles need more than half precision
         near = self.area.neighbours(subject, min(self.neighbours - 1, 1), generator)
         beyond = self.area.beyond(subject, min(self.beyond, 1), generator)
-        kept = [perturbed(encoding, rows, row) for row in beyond.unbind(1)]  # C ⊕ ξ
-        around = [perturbed(encoding, rows, row) for row in near.unbind(1)] or [encoding.row(0)]  # C ⊕ η
-        with torch.no_grad():
-            wanted = noise_of(model, x, time, [encoding.row(1), *kept])
-        errors = (noise_of(own, x, time, [*around, *kept]) - wanted).square().flatten(1).mean(dim=1)
-        return errors[0] + self.lora_beyond * errors[1:].sum()  # (2)
+        around = perturbed(encoding, rows, near[:, 0]) if near.shape[1] else encoding.row(0)  # C ⊕ η
+        yield {"erasure": apart(own, around, model, encoding.row(1), x, time)}
+        if beyond.shape[1]:
+            kept = perturbed(encoding, rows, beyond[:, 0])  # C ⊕ ξ
+            yield {"beyond": self.lora_beyond * apart(own, kept, model, kept, x, time)}  # (2)
 
 
 class System(NamedTuple):
@@ -252,10 +255,13 @@ def at_some_time(model: Diffusion, x0: Picture, generator: torch.Generator) -> t
     return noised(scheduler, x0[None], noise[None], time)[0], time
 
 
-def noise_of(model: Diffusion, x: Picture, time: int, prompts: Sequence[Encoding]) -> Float[Tensor, "prompts c h w"]:
-    """ε(x, t, C) of one picture for several prompts."""
-    each = x.expand(len(prompts), -1, -1, -1)
-    return model.predicted_noise(each, time, together(prompts))
+def apart(
+    own: Diffusion, prompt: Encoding, model: Diffusion, other: Encoding, x: Picture, time: int
+) -> Float[Tensor, ""]:
+    """The mean square between `own`'s noise for one prompt and the model's for another, at one picture."""
+    with torch.no_grad():
+        wanted = model.predicted_noise(x[None], time, other)
+    return (own.predicted_noise(x[None], time, prompt) - wanted).square().mean()
 
 
 def perturbed(encoding: Encoding, rows: slice, to: Rows) -> Encoding:

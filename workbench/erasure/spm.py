@@ -19,8 +19,9 @@ to be. In high dimensions random directions are nearly orthogonal to e(c), so (3
 are far from real prompts. Kept as published.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from operator import mul
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -40,9 +41,9 @@ from workbench.erasure.esd import Prompts, texts_of
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import nothing, own_denoiser, teacher_of
 from workbench.fitting.embedding import encoded
-from workbench.fitting.memory import saving_memory
+from workbench.fitting.memory import SaveMemory, saving_memory
 from workbench.fitting.plan import Plan
-from workbench.fitting.players import Player, check
+from workbench.fitting.players import Player, Terms, check
 from workbench.fitting.training import train
 from workbench.fitting.trajectories import BATCH, partway
 from workbench.fitting.views import Seen, View, whole_trajectories
@@ -94,7 +95,7 @@ class SPM(ErasureMethod):
     batch: Annotated[int, Ge(1), Doc("Latents an iteration.")] = 1
     lr: Annotated[float, Gt(0), Doc("AdamW, cosine with 3 restarts.")] = 1e-4
     warmup: Annotated[int, Ge(0), Doc("Iterations until the full rate.")] = 500
-    save_memory: Annotated[bool, Doc("A third more work for a fraction of the memory; same edit.")] = False
+    save_memory: SaveMemory = False
 
     name: ClassVar[str] = "spm"
     paper: ClassVar[Reference] = Reference(
@@ -161,11 +162,11 @@ class SPM(ErasureMethod):
         check(trained, self.plan)
         view = self._frozen(model, concept, seed, progress) if self.sampler == "frozen" else None
 
-        def loss(step: int, generator: torch.Generator) -> dict[str, Tensor]:
+        def loss(step: int, generator: torch.Generator) -> Iterator[Terms]:
             if view is not None:
-                return self.loss(model, student, view.drawn(self.batch, generator, first=1), generator)
+                return self.losses(model, student, view.drawn(self.batch, generator, first=1), generator)
             seen = self.online(model, student, concept, generator)
-            return self.loss(model, student, seen, generator)
+            return self.losses(model, student, seen, generator)
 
         what = [asdict(self), texts_of([concept], self.prompts), model.fingerprint]
         with beside(student.module, adapter, lambda: self._scaled):
@@ -188,28 +189,36 @@ class SPM(ErasureMethod):
     def _scaled(self, low: Tensor) -> Tensor:
         return low * (self.alpha / self.rank)
 
-    def loss(self, model: Diffusion, student: Diffusion, seen: Seen, generator: torch.Generator) -> dict[str, Tensor]:
-        """The terms of (5). Teacher and student answer for the anchors in the same rows of the same batch: what is
-        between them is the adapter alone, and nothing as long as u = 0."""
+    def losses(self, model: Diffusion, student: Diffusion, seen: Seen, generator: torch.Generator) -> Iterator[Terms]:
+        """The terms of (5), one after another; to save memory, an anchor after another too.
+
+        Teacher and student answer for the anchors in the same rows of the same batch: what is between them is the
+        adapter alone, and nothing as long as u = 0.
+        """
         cond = encoded(model, seen.prompts)
-        erasure = squared(student.noise_prediction(seen.latents, seen.timesteps, cond), seen.target)
+        yield {"erasure": squared(student.noise_prediction(seen.latents, seen.timesteps, cond), seen.target)}
         if self.anchoring == 0:
-            return {"erasure": erasure}
+            return
+        n = self.anchors // 2 if self.official_anchors else self.anchors
         none = encoded(model, [""], role="uncond").expand(len(seen.prompts))
-        n = 1 + (self.anchors // 2 if self.official_anchors else self.anchors)
-        held = together([none, *(drawn_anchors(cond, generator) for _ in range(n - 1))])
+        held = [none, *(drawn_anchors(cond, generator) for _ in range(n))]
+        shares = [1 / 2, *[1 / (2 * n)] * n] if self.official_anchors else [1 / (1 + n)] * (1 + n)
+        at_once = 1 if self.save_memory else 1 + n
+        for start in range(0, 1 + n, at_once):
+            part = slice(start, start + at_once)
+            moved = self.moved(model, student, seen, held[part])
+            yield {"anchoring": self.anchoring * sum(map(mul, shares[part], moved))}  # (4), (5)
+
+    def moved(
+        self, model: Diffusion, student: Diffusion, seen: Seen, held: Sequence[Encoding]
+    ) -> list[Float[Tensor, ""]]:
+        """How far the predictions at each anchor are from the teacher's: what (4) is the mean of."""
+        n, anchors = len(held), together(held)
         latents, times = seen.latents.repeat(n, 1, 1, 1), seen.timesteps.repeat(n)
         with torch.no_grad():
-            there = model.noise_prediction(latents, times, held)
-        here = student.noise_prediction(latents, times, held)
-        empty, *drawn = (squared(*pair) for pair in zip(here.chunk(n), there.chunk(n), strict=True))
-        return {"erasure": erasure, "anchoring": self.anchoring * self.anchored(empty, torch.stack(drawn))}  # (5)
-
-    def anchored(self, empty: Float[Tensor, ""], drawn: Float[Tensor, " anchors"]) -> Float[Tensor, ""]:
-        """(4) of the changes at the empty prompt and at the anchors drawn."""
-        if self.official_anchors:
-            return (empty + drawn.mean()) / 2
-        return (empty + drawn.sum()) / (1 + len(drawn))
+            there = model.noise_prediction(latents, times, anchors)
+        here = student.noise_prediction(latents, times, anchors)
+        return [squared(*pair) for pair in zip(here.chunk(n), there.chunk(n), strict=True)]
 
     def target(self, cond: Predictions, neutral: Predictions) -> Predictions:
         """y by (2)."""

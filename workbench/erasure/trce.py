@@ -20,7 +20,7 @@ one step late and jitters the timesteps of (6); gradients do not pile up over th
 back). Unsafe trajectories are of all unsafe sentences, the code's of "a photo of …" alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -35,12 +35,13 @@ from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import WeightEdit
 from workbench.erasure.method import ErasureMethod, Supports
-from workbench.fitting.copies import add, changes, denoiser_parameters, own_denoiser
-from workbench.fitting.embedding import embed_in_batches
+from workbench.fitting.copies import add, changes, denoiser_parameters, own_denoiser, teacher_of
+from workbench.fitting.embedding import embed_in_batches, encoded
 from workbench.fitting.least_squares import Ridge, deltas, one_dtype
+from workbench.fitting.memory import SaveMemory, saving_memory
 from workbench.fitting.pairs import Pair, safe_pairs
 from workbench.fitting.plan import Plan
-from workbench.fitting.players import KeptGradients, Player, generator_of
+from workbench.fitting.players import KeptGradients, Player, Terms, generator_of
 from workbench.fitting.rows import ends_of_text, last_subject, refuse_same_tokens
 from workbench.fitting.selectors import is_key_or_value
 from workbench.fitting.training import train
@@ -86,6 +87,7 @@ class TRCE(ErasureMethod):
     keep_scale: Annotated[float, Ge(0), Doc("κ: weight of (6), which keeps.")] = 100.0
     keep_batch: Annotated[int, Ge(1), Doc("Latents of (6) in each training step, each at a step of its own.")] = 4
     accumulate: Annotated[bool, Doc("Never zero the gradients, as the official code.")] = False
+    save_memory: SaveMemory = False
 
     name: ClassVar[str] = "trce"
     paper: ClassVar[Reference] = Reference(
@@ -154,7 +156,7 @@ class TRCE(ErasureMethod):
         kept = own_denoiser(model, is_key_or_value)
         for edit in start:
             add(edit, kept)
-        models = Models(model, kept, own_denoiser(kept, is_trained))
+        models = Models(teacher_of(model), kept, own_denoiser(kept, is_trained))
         generator = generator_of(seed, 0)
         chosen = [pairs[i] for i in torch.randperm(len(pairs), generator=generator).tolist()]
         chosen = [chosen[i % len(chosen)] for i in range(self.trajectories)]
@@ -162,17 +164,18 @@ class TRCE(ErasureMethod):
         seeds = torch.randint(2**31, (n,), generator=generator).tolist()
         paths = self.paths(model, chosen, seeds, progress)
 
-        def loss_of(step: int, generator: torch.Generator) -> Tensor:
+        def losses_of(step: int, generator: torch.Generator) -> Iterator[Terms]:
             i = step % self.trajectories
             k = int(torch.randint(self.early, (), generator=generator))
             seen = Partway(paths[0].latents[[i], k].to(model.device), paths[0].timesteps[k])
-            return self.loss(models, seen, self.anywhere(paths[1], model, generator), chosen[i])
+            return self.losses(models, seen, self.anywhere(paths[1], model, generator), chosen[i])
 
         trained = denoiser_parameters(models.student, is_trained)
         plan = Plan(steps=self.epochs * self.trajectories, lr=self.lr)
         what = [settings, [tuple(pair) for pair in pairs], model.fingerprint]
-        player = Player(trained, loss_of, plan, combine=KeptGradients() if self.accumulate else None)
-        train(player, seed=seed, what=what, progress=progress, label="steering")
+        player = Player(trained, losses_of, plan, combine=KeptGradients() if self.accumulate else None)
+        with saving_memory(model, models.student, self.save_memory):
+            train(player, seed=seed, what=what, progress=progress, label="steering")
         return changes(model, models.student, trained)
 
     def paths(
@@ -197,19 +200,23 @@ class TRCE(ErasureMethod):
         k = torch.randint(steps, (self.keep_batch,), generator=generator)
         return Places(empty.latents[i, k].to(model.device), torch.tensor(empty.timesteps)[k])
 
-    def loss(self, models: "Models", seen: Partway, kept: "Places", pair: Pair) -> Float[Tensor, ""]:
-        """(7) at one latent of an unsafe trajectory and a batch of unconditional ones, each with its own timestep."""
+    def losses(self, models: "Models", seen: Partway, kept: "Places", pair: Pair) -> Iterator[Terms]:
+        """The terms of (7) at one latent of an unsafe trajectory and a batch of unconditional ones, each with its own
+        timestep."""
         (x, t), (x_u, times) = seen, kept
-        words, none = models.base.encode([pair.safe, pair.unsafe]), models.base.encode("", role="uncond")
+        words = encoded(models.base, [pair.safe, pair.unsafe])
+        none = encoded(models.base, [""], role="uncond")
         with torch.no_grad():
             safe, unsafe = models.base.predicted_noise(x.expand(2, -1, -1, -1), t, words)
             blank = models.base.predicted_noise(x, t, none)[0]
             f_safe, f_unsafe = (amplified(one, blank, self.amplification) for one in (safe, unsafe))
-            before = models.kept.predicted_noise(x_u, times, none)
         steered = models.student.predicted_noise(x.expand(2, -1, -1, -1), t, together([words.row(1), none]))
-        erase = sum(triplet(one, f_safe, f_unsafe, self.beta, self.margin) for one in steered) / 2  # (5)
-        keep = (models.student.predicted_noise(x_u, times, none) - before).square().mean()  # (6)
-        return erase + self.keep_scale * keep  # (7)
+        both = [triplet(one, f_safe, f_unsafe, self.beta, self.margin) for one in steered]
+        yield {"erasure": torch.stack(both).mean()}  # (5)
+        with torch.no_grad():
+            before = models.kept.predicted_noise(x_u, times, none)
+        drift = (models.student.predicted_noise(x_u, times, none) - before).square().mean()  # (6)
+        yield {"retention": self.keep_scale * drift}  # (7)
 
 
 class Places(NamedTuple):

@@ -4,7 +4,7 @@ One player is a fine-tuning. Two are an adversarial training: each learns in its
 other's parameters ask for no gradient meanwhile.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,7 +17,7 @@ from workbench.fitting.plan import Plan
 from workbench.processes import team
 
 Terms = Mapping[str, Tensor]
-Loss = Callable[[int, torch.Generator], Tensor | Terms | None]
+Loss = Callable[[int, torch.Generator], Tensor | Terms | Iterator[Terms] | None]
 Gradients = Mapping[str, Tensor]  # by the parameter's name; a parameter on which nothing depends is not among them
 Combine = Callable[[Mapping[str, Gradients]], Gradients]
 
@@ -49,9 +49,11 @@ class Player:
 
     Args:
         parameters: By names of one's own choice; in float32 or finer.
-        loss: (step, generator) → a scalar, or scalars by name whose sum is minimised. `step` counts the player's own
-            turns from 0. All that is random comes from `generator`. None skips the turn: no parameter, no moment of
-            the optimiser and no average changes, while the schedule goes on.
+        loss: (step, generator) → a scalar, or scalars by name whose sum is minimised, or an iterator over such
+            mappings: each has a graph of its own, which is gone before the next is asked for, so that the memory of a
+            turn is that of its largest part. `step` counts the player's own turns from 0. All that is random comes from
+            `generator`. None skips the turn: no parameter, no moment of the optimiser and no average changes, while the
+            schedule goes on.
         plan: How long and how fast.
         every: The player has a turn in every so many rounds of the training, from the first on; 1 or more.
         combine: Gradients by term → gradients, before clipping. Each term then goes backward by itself; without it

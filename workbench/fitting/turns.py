@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from saes.errors import WorkbenchError
 from workbench.fitting.checkpoints import optimiser_tensors, restore_optimiser
 from workbench.fitting.plan import History, rates, stops_early
-from workbench.fitting.players import Gradients, Player, Stateful, generator_of, summed
+from workbench.fitting.players import Gradients, Player, Stateful, Terms, generator_of, summed
 from workbench.precision import fast_dtype
 from workbench.processes import team
 
@@ -28,8 +28,8 @@ class Turns:
         self.weights, self.team = list(player.parameters.values()), team()
         plan, self.device = player.plan, self.weights[0].device
         self.optimiser = torch.optim.AdamW(
-            self.weights, lr=plan.lr, betas=plan.betas, eps=plan.eps, weight_decay=plan.weight_decay
-        )
+            self.weights, lr=plan.lr, betas=plan.betas, eps=plan.eps, weight_decay=plan.weight_decay, foreach=False
+        )  # foreach makes temporaries of the size of all weights
         self.rate = rates(plan)
         self.fast = plan.autocast == "bfloat16" or (
             plan.autocast == "measured" and fast_dtype(self.device.type) == torch.bfloat16
@@ -156,16 +156,35 @@ class Turns:
         values: list[Values] = []
         gradients: dict[str, dict[str, Tensor]] = {}
         for number in range(self.team.rank, self.plan.micro_batches, self.team.size):
-            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.fast):
-                given = self.player.loss(len(self.done), generator_of(self.seed, len(self.done), number, self.name))
-            if given is not None:
-                terms = given if isinstance(given, Mapping) else {"loss": given}
+            found: Values = {}
+            for terms in self._graphs(number):
                 self._backward(terms, gradients)
-                values.append({name: float(term.detach()) for name, term in terms.items()})
+                for name, term in terms.items():
+                    found[name] = found.get(name, 0.0) + float(term.detach())
+            if found:
+                values.append(found)
         return values, dict(gradients)
 
-    def _backward(self, terms: Mapping[str, Tensor], gradients: dict[str, dict[str, Tensor]]) -> None:
-        """Adds a micro-batch's share: of each term, or of their sum where nothing combines them."""
+    def _graphs(self, number: int) -> Iterator[Terms]:
+        """The terms of a micro-batch, those of one graph at a time."""
+        step = len(self.done)
+        with self._computing():
+            given = self.player.loss(step, generator_of(self.seed, step, number, self.name))
+        if isinstance(given, Iterator):
+            while True:
+                with self._computing():
+                    terms = next(given, None)
+                if terms is None:
+                    return
+                yield terms
+        elif given is not None:
+            yield given if isinstance(given, Mapping) else {"loss": given}
+
+    def _computing(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.fast)
+
+    def _backward(self, terms: Terms, gradients: dict[str, dict[str, Tensor]]) -> None:
+        """Adds a graph's share: of each term, or of their sum where nothing combines them."""
         if self.player.combine is None:
             (sum(terms.values()) / self.plan.micro_batches).backward()  # type: ignore[union-attr]
             gradients[SUM] = self._fresh()

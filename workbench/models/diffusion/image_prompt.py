@@ -11,7 +11,7 @@ by the processor that was there before.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,11 +153,21 @@ class Attached:
         """`model.noise_prediction` under text and image tokens, or under text alone (None). One row stands for all."""
         if image is not None:
             image = image.to(latents.device).expand(latents.shape[0], -1, -1)
-        self.shown = image
-        try:
+        with self.showing(image):
             return self.model.noise_prediction(latents, timestep, encoding)
+
+    @contextmanager
+    def showing(self, image: Tokens | None) -> Iterator[None]:
+        """Attention sees these tokens, a row for each latent, while the block runs."""
+        before, self.shown = self.shown, image
+        try:
+            yield
         finally:
-            self.shown = None
+            self.shown = before
+
+    def again(self) -> AbstractContextManager[None]:
+        """Around what is computed again for a backward pass: the same image as now."""
+        return self.showing(self.shown)
 
 
 class _Beside:

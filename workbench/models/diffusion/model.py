@@ -199,7 +199,8 @@ class Diffusion(Model):
         pictures = None if texts is None else texts * (2 if uncond else 1)  # both branches are of the same pictures
         surgery = guided(self.wiring, self.architecture.denoiser.path, branches, len(requests), steps)
         calls = self.wiring.calls.announced("image", roles, pictures, lambda: len(self.pipe.scheduler.timesteps))
-        with calls, surgery if branches else nullcontext():
+        whole = autoencoder.sliced(self.pipe.vae, len(requests) * self.image_size**2)
+        with calls, whole, surgery if branches else nullcontext():
             pixels = self.pipe(
                 **self.architecture.prompt_arguments(cond, uncond),
                 latents=self.architecture.pack(noise.to(self.device, cond.embeddings.dtype)),
