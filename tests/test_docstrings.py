@@ -2,12 +2,13 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("saes", "probes", "workbench/fitting")
+PACKAGES = ("saes", "probes", "workbench/comparison", "workbench/edits", "workbench/fitting")
 FILES = [path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py"))]
 Function = ast.FunctionDef
 
@@ -22,7 +23,29 @@ def functions(tree: ast.Module) -> Iterator[tuple[str, Function]]:
         if isinstance(node, Function):
             yield node.name, node
         elif isinstance(node, ast.ClassDef):
-            yield from ((f"{node.name}.{each.name}", each) for each in public(node.body) if isinstance(each, Function))
+            yield from ((f"{node.name}.{name}", each) for name, each in methods(node).items())
+
+
+def methods(kind: ast.ClassDef) -> dict[str, Function]:
+    return {each.name: each for each in public(kind.body) if isinstance(each, Function)}
+
+
+@cache
+def promised(package: Path) -> dict[str, set[str]]:
+    """Method → the protocols and abstract bases of a package that say all about it. Whoever keeps the promise says what
+    is particular to it, in a sentence."""
+    found: dict[str, set[str]] = {}
+    for tree in (ast.parse(path.read_text()) for path in package.rglob("*.py")):
+        for kind in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+            if {"Protocol", "ABC"} & {ast.unparse(base).partition("[")[0] for base in kind.bases}:
+                for name in (name for name, method in methods(kind).items() if not lacking(method)):
+                    found.setdefault(name, set()).add(kind.name)
+    return found
+
+
+def is_promised(path: Path, name: str) -> bool:
+    kind, _, method = name.rpartition(".")
+    return bool(kind) and bool(promised(path.parent).get(method, set()) - {kind})
 
 
 def section(doc: str, *heads: str) -> str:
@@ -36,15 +59,16 @@ def section(doc: str, *heads: str) -> str:
     return "\n".join(rest[:stop])
 
 
-def lacking(function: Function) -> list[str]:
-    """What the docstring of a function does not say. A property says in a sentence what it is, an overload nothing."""
+def lacking(function: Function, *, bare: bool = False) -> list[str]:
+    """What the docstring of a function does not say. A property says in a sentence what it is, an overload nothing;
+    `bare` asks for a sentence alone."""
     doc = ast.get_docstring(function) or ""
     kinds = {getattr(each, "id", getattr(each, "attr", "")) for each in function.decorator_list}
     if "overload" in kinds:
         return []
     if not doc:
         return ["a docstring"]
-    if "property" in kinds:
+    if bare or "property" in kinds:
         return []
     every = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
     extra = [each for each in (function.args.vararg, function.args.kwarg) if each]
@@ -61,8 +85,18 @@ def lacking(function: Function) -> list[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT).with_suffix("")))
 def test_every_public_function_says_what_it_takes_gives_and_refuses(path):
-    lacks = {name: missing for name, node in functions(ast.parse(path.read_text())) if (missing := lacking(node))}
+    lacks = {
+        name: missing
+        for name, node in functions(ast.parse(path.read_text()))
+        if (missing := lacking(node, bare=is_promised(path, name)))
+    }
     assert not lacks, "\n".join(f"{name}: {', '.join(missing)}" for name, missing in lacks.items())
+
+
+def test_who_keeps_a_promise_says_only_what_is_particular():
+    edits = ROOT / "workbench/edits/weight.py"
+    assert is_promised(edits, "WeightEdit.no_op") and not is_promised(edits, "WeightEdit.scaled")
+    assert not is_promised(edits.with_name("edit.py"), "Edit.no_op"), "the promise itself is told in full"
 
 
 def test_what_is_missing_is_found():

@@ -81,12 +81,25 @@ def fit_all(
     model: Model, comparison: Comparison, out_dir: Path | str, *, judge: Judge | None = None,
     progress: Progress = SILENT,
 ) -> list[tuple[Suite, Conditions]]:  # fmt: skip
-    """The suite of each concept, with the edits of all its conditions: the methods in every way, then the controls.
+    """Fits all methods in every way, each fit once however many processes work on it.
 
     With `comparison.stop`, the judge's looks at validation pictures decide how long single concepts are trained.
 
     Controls are an edit that does nothing and, for every method, its own with random features or directions in the
     place of its own.
+
+    Args:
+        model: The model, without any edit.
+        comparison: Methods, concepts with their suites, and ways.
+        out_dir: Folder of the run. What was fitted there before is found again.
+        judge: Who looks at validation pictures; needed where the comparison stops trainings.
+        progress: Shows the fits.
+
+    Returns:
+        The suite of each concept, with the edits of all its conditions by name: the methods' first, then the controls.
+
+    Raises:
+        WorkbenchError: Before any fit, if a method does not support the model or a concept, or a judge is missing.
     """
     if comparison.stop and judge is None:
         raise WorkbenchError("Nobody looks at the validation pictures.", "Give a judge, or leave `stop` out.")
@@ -132,7 +145,14 @@ class Job(NamedTuple):
 
 
 def jobs(comparison: Comparison) -> list[Job]:
-    """All fits, those of single concepts first."""
+    """All fits of a comparison.
+
+    Args:
+        comparison: The comparison.
+
+    Returns:
+        Those of single concepts first, then joint ones, then those of the two orders.
+    """
     concepts = comparison.concepts
     groups: dict[Way, list[tuple[Concept, ...]]] = {
         "single": [(concept,) for concept in concepts],

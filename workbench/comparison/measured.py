@@ -20,11 +20,17 @@ RATES = tuple(rates(ROLES.values()))
 
 
 def measured(run: Run, methods: dict[str, str]) -> list[dict[str, Any]]:
-    """A row for each condition of a comparison, controls included: pooled over its concepts.
+    """A row for each condition of a comparison, controls included, pooled over its concepts.
 
-    `methods` maps conditions to methods ("" for the rest). Rates are {"value", "low", "high", "n"}, shares in [0, 1]
-    with 95 % intervals, None where nothing was asked. Timings are excluded: a resumed
-    run may span several machines (see `benchmarks/edit_costs.py`).
+    Timings are left out: a resumed run may span several machines (see `benchmarks/edit_costs.py`).
+
+    Args:
+        run: The comparison.
+        methods: Condition → method; those that it does not name have "".
+
+    Returns:
+        Rows with `condition`, `method` and every rate of `RATES`: {"value", "low", "high", "n"}, shares in [0, 1] with
+        95 % intervals, None where nothing was asked.
     """
     table = metrics_with_all(run)
     table = table[table["concept"] == (ALL if ALL in set(table["concept"]) else table["concept"].iloc[0])]
@@ -40,13 +46,30 @@ def measured(run: Run, methods: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def write_measured(run: Run, plan: ComparisonFile, path: Path) -> None:
-    """Writes the file that `read_measured` reads."""
+    """Writes the file that `read_measured` reads.
+
+    Args:
+        run: The comparison.
+        plan: What it was made from.
+        path: The file.
+    """
     rows = measured(run, plan.conditions)
     write_json(path, dict(zip(FIELDS, (run.spec.model.fingerprint, plan.concepts, rows), strict=True)))
 
 
 def read_measured(folder: Path) -> dict[str, Any]:
-    """{"fingerprint", "concepts", "rows"} of a folder of weights; no rows where nothing was measured."""
+    """What was measured of the methods on some weights.
+
+    Args:
+        folder: The folder of the weights.
+
+    Returns:
+        {"fingerprint", "concepts", "rows"}: the model's, the concepts' names, and rows as `measured` gives them. No
+        rows where nothing was measured.
+
+    Raises:
+        WorkbenchError: The file is damaged.
+    """
     path = folder / FILE
     return read_json(path, FIELDS) if path.exists() else {"fingerprint": "", "concepts": [], "rows": []}
 

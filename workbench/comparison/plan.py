@@ -106,7 +106,15 @@ class Comparison:
 
 
 def condition_of(name: str, method: type) -> str:
-    """The name of a method's condition: as it was given, marked if the method is a reconstruction."""
+    """The name of a method's condition: as it was given, marked if the method is a reconstruction.
+
+    Args:
+        name: What it was called.
+        method: The method's class.
+
+    Returns:
+        The name in tables.
+    """
     return marked(name) if getattr(method, "reconstructed", "") else name
 
 
@@ -119,7 +127,17 @@ class MethodEntry(StrictConfig):
     chosen_on: str = ""
 
     def made(self, where: str) -> Method:
-        """The method with these settings. Raises `WorkbenchError` for an unknown method or setting."""
+        """The method with these settings.
+
+        Args:
+            where: The entry of the file, to blame.
+
+        Returns:
+            An instance of the method.
+
+        Raises:
+            WorkbenchError: The method or a setting is unknown, or a value does not fit.
+        """
         return build(find_method(self.method), self.__pydantic_extra__ or {}, where)
 
 
@@ -144,7 +162,18 @@ class ComparisonFile(StrictConfig):
     def comparison(
         self, concepts: Callable[[list[str]], Sequence[Concept]], suite: Callable[[Concept, int, int], Suite]
     ) -> Comparison:
-        """The comparison. `concepts` finds concepts by their words, `suite(concept, per_role, seed)` makes prompts."""
+        """The comparison that the file says.
+
+        Args:
+            concepts: Finds concepts by their words.
+            suite: (concept, per_role, seed) → its prompts.
+
+        Returns:
+            The comparison, its methods made and its suites drawn.
+
+        Raises:
+            WorkbenchError: A method, a setting or a concept is unknown, or they do not make a comparison.
+        """
         found = concepts(list(self.concepts))
         return Comparison(
             methods={name: entry.made(f"method {name}") for name, entry in self.methods.items()},
@@ -161,9 +190,16 @@ class ComparisonFile(StrictConfig):
 
 
 def read_comparison(path: Path | str) -> ComparisonFile:
-    """Reads a YAML file with the keys of `ComparisonFile`; `methods` maps names to `{method: rece, epochs: 3}`.
+    """Reads a comparison file.
 
-    Raises `WorkbenchError` for an unknown key (naming the nearest), a missing one, and a value of another type.
+    Args:
+        path: YAML with the keys of `ComparisonFile`; `methods` maps names to `{method: rece, epochs: 3}`.
+
+    Returns:
+        What it says.
+
+    Raises:
+        WorkbenchError: A key is unknown (the nearest is named) or missing, or a value is of another type.
     """
     return build(ComparisonFile, read_yaml(path), str(path))
 

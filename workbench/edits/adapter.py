@@ -65,12 +65,27 @@ class AdapterEdit(EditFields):
         return sorted({key.split(":")[1] for key in self.tensors})
 
     def factors(self, adapter: int, layer: str) -> Term:
-        """d and (α / q) u of one adapter at one layer."""
+        """One adapter at one layer.
+
+        Args:
+            adapter: Its number, from 0.
+            layer: A path of `layers`.
+
+        Returns:
+            d `[q, in]` (of a convolution `[q, in, height, width]`), and (α / q) u `[out, q]`.
+        """
         down, up = (self.tensors[f"{adapter}:{layer}{side}"] for side in (DOWN, UP))
         return Term(down, up * (self.alphas[adapter] / len(down)))
 
     def term(self, layer: str) -> Term:
-        """All adapters at a layer side by side, in their order."""
+        """All adapters at a layer side by side.
+
+        Args:
+            layer: A path of `layers`.
+
+        Returns:
+            The same as `factors`, for all of them in their order: q is the sum of the ranks.
+        """
         both = [self.factors(number, layer) for number in range(len(self.targets))]
         return Term(torch.cat([one.down for one in both]), torch.cat([one.up for one in both], dim=1))
 
@@ -80,7 +95,14 @@ class AdapterEdit(EditFields):
         return [len(self.tensors[f"{number}:{self.layers[0]}{DOWN}"]) for number in range(len(self.targets))]
 
     def only(self, number: int) -> "AdapterEdit":
-        """One of the adapters as an edit of its own, combined with nothing."""
+        """One of the adapters as an edit of its own.
+
+        Args:
+            number: Which, from 0.
+
+        Returns:
+            The edit, combined with nothing.
+        """
         own = {key: one for key, one in self.tensors.items() if key.startswith(f"{number}:")}
         tensors = {f"0:{key.split(':', 1)[1]}": one for key, one in own.items()}
         targets, alphas = self.targets[number : number + 1], self.alphas[number : number + 1]
@@ -100,7 +122,14 @@ class AdapterEdit(EditFields):
         check_gate(self.gate, model)
 
     def check_layers(self, model: Diffusion) -> None:
-        """Raises `WorkbenchError` for the first layer that the model lacks or has in another width."""
+        """Refuses a model of another architecture or width.
+
+        Args:
+            model: The model.
+
+        Raises:
+            WorkbenchError: It lacks a layer, or has one in another width; the first is named.
+        """
         known = adaptable(model)
         missing = [layer for layer in self.layers if layer not in known]
         if missing:
@@ -134,13 +163,25 @@ class AdapterEdit(EditFields):
             )
 
     def gates(self, model: Diffusion, prompts: Sequence[str]) -> Float[Tensor, "prompts adapters"]:
-        """γ of each adapter for each prompt, times `factor`."""
+        """How far each adapter opens for each prompt.
+
+        Args:
+            model: Its text encoder compares the prompts.
+            prompts: At least one.
+
+        Returns:
+            γ times `factor`, `[prompts, adapters]`, float64, on the CPU.
+        """
         return self.factor * Gating(model, self.targets, self.gate).of(prompts)
 
     def opened(self) -> WeightEdit:
-        """(3): thin factors of linear layers, whole convolutions. What the gate spares is spared no longer.
+        """(3): the adapters open for every prompt. What the gate spares is spared no longer.
 
-        Raises `WorkbenchError` for the combination of the official code, which is no sum.
+        Returns:
+            A `WeightEdit`: thin factors of linear layers, whole convolutions.
+
+        Raises:
+            WorkbenchError: They are combined as in the official code, which is no sum.
         """
         self.check_sum()
         tensors: dict[str, Tensor] = {}
@@ -156,7 +197,11 @@ class AdapterEdit(EditFields):
         )  # fmt: skip
 
     def check_sum(self) -> None:
-        """Raises `WorkbenchError` for the combination of the official code."""
+        """Refuses adapters whose effects do not add up.
+
+        Raises:
+            WorkbenchError: They are combined as in the official code.
+        """
         if self.combination != "sum":
             raise WorkbenchError("Adapters that are combined as in the official code are no sum.", "Combine by 'sum'.")
 
@@ -224,7 +269,14 @@ class AdapterEdit(EditFields):
 
 
 def adaptable(model: Diffusion) -> dict[str, nn.Linear | nn.Conv2d]:
-    """The linear layers and plain convolutions of the picture side, by their paths in the model."""
+    """The layers that an adapter can stand beside.
+
+    Args:
+        model: The model.
+
+    Returns:
+        The linear layers and plain convolutions of the picture side, by their paths in the model.
+    """
     component = model.architecture.image_side.path
     named_modules = model.module(component).named_modules()
     return {

@@ -46,21 +46,40 @@ class Undone(NamedTuple):
 
 
 def bake(model: Model, edits: Edit | Sequence[Edit], folder: Path | str) -> Path:
-    """Saves the model with the edits in place, composed in this order, as a new folder in diffusers' layout.
+    """Saves the model with the edits in place, composed in this order, as a folder in diffusers' layout.
 
     Weights are safetensors in the dtype that the model is loaded in. `baked.json` says from which model and edits they
-    came, and `workbench.json` holds the model's defaults; other programs pass over both. Raises `WorkbenchError` if the
-    folder exists, for edits of another model, and for edits that are not in weights.
+    came, and `workbench.json` holds the model's defaults; other programs pass over both.
+
+    Args:
+        model: The model that the edits were fitted on.
+        edits: One or several.
+        folder: A new folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        WorkbenchError: The folder exists, an edit is of another model, or one acts while the model runs.
     """
     wanted = _weight_edits(edits)
     return _save(model, wanted, folder, _lineage(model, wanted, factor=1))
 
 
 def unbake(model: Model, edits: Edit | Sequence[Edit], folder: Path | str) -> Undone:
-    """Saves a baked model without some of its edits, taken out by subtraction, as a new folder. Says how exact it is.
+    """Saves a baked model without some of its edits, taken out by subtraction, as a new folder.
 
-    The model is one loaded from a baked folder. Raises `WorkbenchError` if it is not, or the edits are none of those
-    that were baked into it, and if `folder` exists.
+    Args:
+        model: One that was loaded from a baked folder.
+        edits: Those to take out.
+        folder: A new folder.
+
+    Returns:
+        How near the weights are to those without the edits.
+
+    Raises:
+        WorkbenchError: The model was not baked, the edits are none of those that were baked into it, or the folder
+            exists.
     """
     wanted = _weight_edits(edits)
     if not (model.folder / LINEAGE).is_file():
@@ -76,7 +95,14 @@ def unbake(model: Model, edits: Edit | Sequence[Edit], folder: Path | str) -> Un
 
 
 def ulp(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """The unit in the last place of each number in its own dtype, in float64."""
+    """The unit in the last place of each number in its own dtype.
+
+    Args:
+        x: Numbers of any shape and floating dtype.
+
+    Returns:
+        Of the same shape, in float64.
+    """
     kind = torch.finfo(x.dtype)
     size = x.double().abs().clamp(min=kind.tiny)  # below it, numbers are as far apart as at it
     return torch.ldexp(torch.full_like(size, kind.eps), torch.frexp(size).exponent - 1)
@@ -117,7 +143,17 @@ def _lineage(model: Model, edits: Sequence[WeightEdit], factor: int) -> dict[str
 
 
 def read_lineage(folder: Path) -> dict[str, Any]:
-    """`baked.json` of a folder: `base`, and `steps` since. Raises `WorkbenchError` if it is of another version."""
+    """What `baked.json` of a folder says.
+
+    Args:
+        folder: A folder that `bake` or `unbake` wrote.
+
+    Returns:
+        `base`, the first model, and `steps`, what was put in and taken out since.
+
+    Raises:
+        WorkbenchError: It is absent, damaged or of another version.
+    """
     lineage = read_json(folder / LINEAGE, ("format", "base", "steps", "versions"))
     if lineage["format"] != FORMAT:
         raise WorkbenchError(f"{folder / LINEAGE} is not of this version ({FORMAT}).", "Bake the model again.")

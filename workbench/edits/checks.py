@@ -10,7 +10,15 @@ from saes.errors import WorkbenchError
 
 
 def check_tensors(tensors: Mapping[str, Tensor], whose: str) -> None:
-    """Raises `WorkbenchError` for the first tensor that is empty or holds NaN or infinity."""
+    """Refuses tensors that no edit may hold.
+
+    Args:
+        tensors: By name.
+        whose: The edit, as the subject of the sentence.
+
+    Raises:
+        WorkbenchError: One is empty, or holds NaN or infinity; the first is named.
+    """
     for name, tensor in tensors.items():
         if not tensor.numel():
             raise WorkbenchError(f"{whose} has an empty tensor {name!r}.", "Leave out what changes nothing.")
@@ -22,7 +30,16 @@ def check_tensors(tensors: Mapping[str, Tensor], whose: str) -> None:
 
 
 def check_settings(settings: Any, whose: str) -> None:
-    """Raises `WorkbenchError` for the first setting that JSON has no word for: NaN, infinity, and other types."""
+    """Refuses settings that JSON has no word for.
+
+    Args:
+        settings: By name.
+        whose: The edit, as the subject of the sentence.
+
+    Raises:
+        WorkbenchError: They are no mapping, or one is NaN, infinite, or of a type that JSON does not know; the first is
+            named.
+    """
     if not isinstance(settings, Mapping):
         raise WorkbenchError(f"The settings of {whose} are no mapping.", "Give a value for each name.")
     _check_json(settings, (), whose)

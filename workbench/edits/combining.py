@@ -13,7 +13,14 @@ from workbench.models import Diffusion
 def combined(edits: Sequence[AdapterEdit]) -> AdapterEdit:
     """The adapters of several edits in one, as cheap as one: (1) over all of them.
 
-    Raises `WorkbenchError` for no edits, and for edits of different models, gates, factors or combinations.
+    Args:
+        edits: At least one.
+
+    Returns:
+        An edit with all their adapters, in their order.
+
+    Raises:
+        WorkbenchError: There are none, or they are of different models, gates, factors or combinations.
     """
     alike = {(one.base_fingerprint, one.gate, one.factor, one.combination) for one in edits}
     if len(alike) != 1:
@@ -41,7 +48,15 @@ def combined(edits: Sequence[AdapterEdit]) -> AdapterEdit:
 def transferred(edit: AdapterEdit, model: Diffusion) -> AdapterEdit:
     """The same adapters for another model of the same architecture and width; its own text encoder opens them.
 
-    Raises `WorkbenchError` if a layer does not fit.
+    Args:
+        edit: Fitted elsewhere.
+        model: Where it is to be used.
+
+    Returns:
+        An edit of that model, whose settings say from which it was transferred.
+
+    Raises:
+        WorkbenchError: A layer does not fit.
     """
     edit.check_layers(model)
     told = {**edit.settings, "transferred_from": edit.base_fingerprint}

@@ -52,10 +52,12 @@ class ComposedEdit:
 
     @property
     def base_fingerprint(self) -> str:
+        """That of all parts."""
         return self.parts[0].base_fingerprint
 
     @property
     def seed(self) -> int:
+        """That of the first part."""
         return self.parts[0].seed
 
     def leaves(self) -> tuple[Edit, ...]:

@@ -14,13 +14,28 @@ DIRECTIONS, FEATURES = "random directions", "random features"  # what controls a
 
 
 def rotation(width: int, generator: torch.Generator) -> Float[Tensor, "width width"]:
-    """A random orthogonal matrix, uniform over all of them, in float64."""
+    """A random orthogonal matrix, uniform over all of them.
+
+    Args:
+        width: Rows and columns.
+        generator: Draws it.
+
+    Returns:
+        `[width, width]`, float64.
+    """
     q, r = torch.linalg.qr(torch.randn(width, width, generator=generator, dtype=torch.float64))
     return q * r.diagonal().sign()  # without it, Q is not uniform (Mezzadri 2007)
 
 
 def right_angle(r: Float[Tensor, "width width"]) -> Float[Tensor, "width width"]:
-    """Q = R J Rᵀ with J = [[0, −1], [1, 0]] along the diagonal: ‖Qx‖ = ‖x‖ and xᵀQx = 0 for every x."""
+    """A map that turns every vector by a right angle: ‖Qx‖ = ‖x‖ and xᵀQx = 0 for every x.
+
+    Args:
+        r: R, orthogonal `[width, width]` of even width.
+
+    Returns:
+        Q = R J Rᵀ with J = [[0, −1], [1, 0]] along the diagonal.
+    """
     assert len(r) % 2 == 0, f"in {len(r)} dimensions no map turns every vector by a right angle"
     quarter = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=r.dtype)
     return r @ torch.block_diag(*[quarter] * (len(r) // 2)) @ r.T
@@ -45,7 +60,15 @@ class Turns:
 
 
 def redrawn(down: Tensor, generator: torch.Generator) -> Tensor:
-    """R Q: Q random orthonormal rows, R that of the rows of `down` `[rank, …]`, so that its singular values stay."""
+    """Rows in another direction: R Q, Q random orthonormal rows and R that of the rows given.
+
+    Args:
+        down: `[rank, …]`.
+        generator: Draws Q.
+
+    Returns:
+        Of the same shape, dtype and singular values.
+    """
     own = torch.linalg.qr(down.flatten(1).double().T).R
     other = torch.linalg.qr(torch.randn(down[0].numel(), len(down), generator=generator, dtype=torch.float64)).Q
     return (own.T @ other.T).to(down.dtype).view(down.shape)

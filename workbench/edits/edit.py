@@ -37,44 +37,77 @@ class Summary(NamedTuple):
 
 @runtime_checkable
 class Edit(Protocol):
-    """A value that changes what a model does while it is in place: `with model.edited(edit): …`.
-
-    `kind` says what is changed, `method` how it was found, `settings` everything that the method was told (JSON),
-    `base_fingerprint` on which model it was fitted.
-    """
+    """A value that changes what a model does while it is in place: `with model.edited(edit): …`."""
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """What is changed: a key of `workbench.edits.KINDS`, or of an installed package."""
+        ...
 
     @property
-    def method(self) -> str: ...
+    def method(self) -> str:
+        """How it was found: the name of a method, of a control, or of what was done by hand."""
+        ...
 
     @property
-    def concepts(self) -> Sequence[str]: ...
+    def concepts(self) -> Sequence[str]:
+        """The names of the concepts that it erases."""
+        ...
 
     @property
-    def settings(self) -> Mapping[str, Any]: ...
+    def settings(self) -> Mapping[str, Any]:
+        """Everything that the method was told, as JSON says it."""
+        ...
 
     @property
-    def base_fingerprint(self) -> str: ...
+    def base_fingerprint(self) -> str:
+        """The fingerprint of the model that it was fitted on."""
+        ...
 
     @property
-    def seed(self) -> int: ...
+    def seed(self) -> int:
+        """What decided all that was drawn at random."""
+        ...
 
     def leaves(self) -> "Sequence[Edit]":
-        """The edits that it is composed of, in their order, none of them composed; itself if it is not composed."""
+        """The edits that it is composed of.
+
+        Returns:
+            In their order, none of them composed; itself if it is not composed.
+        """
         ...
 
     def check(self, model: Any) -> None:
-        """Raises `WorkbenchError` if the edit was fitted on another model or does not fit its shapes."""
+        """Refuses a model that the edit is not for.
+
+        Args:
+            model: Any.
+
+        Raises:
+            WorkbenchError: The edit was fitted on another model, or does not fit its shapes.
+        """
         ...
 
     def installed(self, model: Any) -> AbstractContextManager:
-        """In place while the block runs. Checks the model first."""
+        """Puts the edit in place.
+
+        Args:
+            model: It is checked first.
+
+        Returns:
+            A context manager: in place while the block runs; afterwards the model is exactly as before.
+
+        Raises:
+            WorkbenchError: As `check` does.
+        """
         ...
 
     def no_op(self) -> "Edit":
-        """An edit in the same place that changes nothing: images are equal bit for bit to those of the model itself."""
+        """The control that does nothing.
+
+        Returns:
+            An edit in the same place that changes nothing: images are equal bit for bit to those of the model itself.
+        """
         ...
 
     def random(self, seed: int = 0) -> "Edit":
@@ -107,29 +140,58 @@ class Edit(Protocol):
         ...
 
     def summary(self) -> Summary:
-        """What others ask without knowing the kind of edit."""
+        """What others ask without knowing the kind of edit.
+
+        Returns:
+            What it changes, by what, and what its control is called.
+        """
         ...
 
     def in_weights(self) -> "Sequence[WeightEdit]":
-        """The same as changes of weights, which can be baked, in their order.
+        """The same as changes of weights, which can be baked.
+
+        Returns:
+            Them, in their order.
 
         Raises:
-            WorkbenchError: If it acts while the model runs, which weights cannot do.
+            WorkbenchError: It acts while the model runs, which weights cannot do.
         """
         ...
 
     def save(self, path: Path | str) -> None:
-        """Writes a new folder, whole or not at all; refused if it exists."""
+        """Writes a new folder, whole or not at all.
+
+        Args:
+            path: The folder.
+
+        Raises:
+            WorkbenchError: It exists already, or cannot be written.
+        """
         ...
 
 
 def named(edit: Edit) -> str:
-    """An edit in an error message: "The uce edit of fox, cat"."""
+    """An edit in an error message.
+
+    Args:
+        edit: The edit.
+
+    Returns:
+        Such as "The uce edit of fox, cat".
+    """
     return f"The {edit.method} edit of {', '.join(edit.concepts)}" if edit.concepts else f"The {edit.method} edit"
 
 
 def check_fingerprint(edit: Edit, model: Model) -> None:
-    """Raises `WorkbenchError` unless the edit was fitted on exactly these weights."""
+    """Refuses another model than the edit's own.
+
+    Args:
+        edit: The edit.
+        model: The model.
+
+    Raises:
+        WorkbenchError: The edit was not fitted on exactly these weights.
+    """
     if edit.base_fingerprint != model.fingerprint:
         raise WorkbenchError(
             f"{named(edit)} was fitted on another model "
@@ -139,7 +201,15 @@ def check_fingerprint(edit: Edit, model: Model) -> None:
 
 
 def html_table(edit: Edit, more: Mapping[str, Any]) -> str:
-    """An edit as a small table for notebooks."""
+    """An edit as a small table for notebooks.
+
+    Args:
+        edit: The edit.
+        more: Rows that its kind adds: name → value.
+
+    Returns:
+        HTML in which every text is escaped.
+    """
     rows = {"concepts": ", ".join(edit.concepts), **more, "seed": edit.seed, "model": edit.base_fingerprint[:12]}
     rows |= edit.settings
     cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in rows.items())

@@ -14,9 +14,19 @@ LORA_FILE = "pytorch_lora_weights.safetensors"  # what `load_lora_weights` looks
 
 
 def to_peft(edit: AdapterEdit, folder: Path | str) -> Path:
-    """Writes a new folder that `pipe.load_lora_weights(folder)` loads: all adapters as one LoRA, its rank their sum.
+    """Writes adapters as one LoRA that `pipe.load_lora_weights(folder)` loads; its rank is their sum.
 
-    The gate is not in it. Raises `WorkbenchError` if the folder exists, and for the combination of the official code.
+    The gate is not in it.
+
+    Args:
+        edit: The adapters.
+        folder: A new folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        WorkbenchError: The folder exists, or the adapters are combined as in the official code.
     """
     edit.check_sum()
     tensors: dict[str, Tensor] = {}

@@ -93,11 +93,22 @@ class EditFields(ABC):
         )
 
     def described(self) -> dict[str, Any]:
-        """What a saved description shows beside the fields. It follows from the tensors, and must agree with them."""
+        """What a saved description shows beside the fields.
+
+        Returns:
+            JSON values by the names in `shown`. They follow from the tensors, and must agree with them when it is read.
+        """
         return {}
 
     def save(self, path: Path | str) -> None:
-        """Writes a new folder with `edit.json` and `tensors.safetensors`; refused if it exists."""
+        """Writes a new folder with `edit.json` and `tensors.safetensors`.
+
+        Args:
+            path: The folder.
+
+        Raises:
+            WorkbenchError: It exists already, or cannot be written.
+        """
         told = {name: getattr(self, name) for name in _saved(type(self))}
         write_edit(path, self.kind, {**told, **self.described()}, self.tensors)
 
@@ -105,8 +116,14 @@ class EditFields(ABC):
     def read(cls: type[Own], path: Path) -> Own:
         """Reads what `save` wrote; use `load_edit`, which knows all kinds.
 
+        Args:
+            path: The folder.
+
+        Returns:
+            The edit.
+
         Raises:
-            WorkbenchError: For a folder that holds no edit of this kind, or a damaged one.
+            WorkbenchError: The folder holds no edit of this kind, or a damaged one.
         """
         saved, tensors = read_edit(path, cls.kind, (*_saved(cls), *cls.shown))
         shown = {name: saved.pop(name) for name in cls.shown}

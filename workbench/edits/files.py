@@ -34,13 +34,33 @@ class Stored(NamedTuple):
 
 
 def load_edit(path: Path | str) -> Edit:
-    """Reads a saved edit of any kind. Raises `WorkbenchError` if it is absent, damaged, or of another version."""
+    """Reads a saved edit of any kind.
+
+    Args:
+        path: Its folder.
+
+    Returns:
+        The edit.
+
+    Raises:
+        WorkbenchError: It is absent, damaged, of another version, or of a kind that no installed package knows.
+    """
     path = Path(path)
     return TABLE.find(_kind(path)).read(path)
 
 
 def write_edit(path: Path | str, kind: str, fields: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Writes a new edit folder atomically. Equal edits have equal files."""
+    """Writes a new edit folder atomically. Equal edits have equal files.
+
+    Args:
+        path: The folder.
+        kind: The kind of the edit.
+        fields: What `edit.json` holds beside its head, as JSON says it.
+        tensors: Any number, of any shape and device.
+
+    Raises:
+        WorkbenchError: The folder exists already, or cannot be written.
+    """
     with new_folder(path) as folder:
         write_tensors(folder / TENSORS, tensors)
         head = (FORMAT, kind, {name: version(name) for name in ("torch", "diffusers", "transformers")})
@@ -49,7 +69,19 @@ def write_edit(path: Path | str, kind: str, fields: Mapping[str, Any], tensors: 
 
 
 def read_edit(path: Path, kind: str, fields: tuple[str, ...]) -> Stored:
-    """What `write_edit` wrote. Raises `WorkbenchError` for another kind, other fields, and other tensors than saved."""
+    """Reads what `write_edit` wrote.
+
+    Args:
+        path: The folder.
+        kind: The kind that it must be of.
+        fields: The fields that it must have beside the head, and no others.
+
+    Returns:
+        Fields and tensors, the tensors on the CPU.
+
+    Raises:
+        WorkbenchError: The edit is of another kind, has other fields, or other tensors than were saved.
+    """
     check_kind(path, kind)
     description = read_json(path / DESCRIPTION, (*HEAD, *fields))
     tensors = read_tensors(path / TENSORS)
@@ -59,7 +91,15 @@ def read_edit(path: Path, kind: str, fields: tuple[str, ...]) -> Stored:
 
 
 def check_kind(path: Path, kind: str) -> None:
-    """Raises `WorkbenchError` if a folder holds another kind of edit."""
+    """Refuses a folder of another kind of edit.
+
+    Args:
+        path: The folder.
+        kind: The kind that is wanted.
+
+    Raises:
+        WorkbenchError: It holds another kind, or no edit of this version.
+    """
     found = _kind(path)
     if found != kind:
         raise WorkbenchError(f"{path} holds a {found} edit, where a {kind} edit is wanted.", "Give another folder.")
@@ -68,7 +108,16 @@ def check_kind(path: Path, kind: str) -> None:
 def typed(kind: type, fields: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The fields of a description as the class has them: 1 becomes 1.0 where a float is wanted, and nothing else moves.
 
-    Raises `WorkbenchError` for the first field that is of another type than the class says.
+    Args:
+        kind: The class.
+        fields: What the description says.
+        path: The folder to blame.
+
+    Returns:
+        The fields, converted.
+
+    Raises:
+        WorkbenchError: A field is of another type than the class says; the first is named.
     """
     from pydantic import TypeAdapter, ValidationError
 

@@ -21,7 +21,15 @@ Gate = Literal["both", "cosine", "tokens", "always"]
 
 
 def check_gate(gate: str, model: Model) -> None:
-    """Raises `WorkbenchError` for an unknown gate, and for a model that lacks what it reads."""
+    """Refuses a gate that the model cannot work.
+
+    Args:
+        gate: One of `Gate`.
+        model: The model.
+
+    Raises:
+        WorkbenchError: The gate is unknown, or reads a tokenizer or a text encoder that the model lacks.
+    """
     if gate not in get_args(Gate):
         raise unknown_name("gate", gate, get_args(Gate))
     missing = [name for name in ("tokenizer", "text_encoder") if getattr(model.pipe, name, None) is None]
@@ -43,7 +51,14 @@ class Gating:
         self._embeddings: dict[str, Tensor] = {}
 
     def of(self, prompts: Sequence[str]) -> Float[Tensor, "prompts adapters"]:
-        """γ ∈ [0, 1] of each prompt and adapter, in float64 on the CPU."""
+        """How far each adapter opens for each prompt.
+
+        Args:
+            prompts: At least one.
+
+        Returns:
+            γ ∈ [0, 1], `[prompts, adapters]`, float64, on the CPU.
+        """
         for prompt in dict.fromkeys(prompts):
             if prompt not in self._gates:
                 widest = [max(self._gate(prompt, target) for target in targets) for targets in self.targets]
@@ -68,15 +83,39 @@ class Gating:
 
 
 def similarity(p: Float[Tensor, " d"], c: Float[Tensor, " d"]) -> float:
-    """cos(p, c), 0 where it is negative: an adapter is never turned round."""
+    """The cosine of two vectors, 0 where it is negative: an adapter is never turned round.
+
+    Args:
+        p: e of the prompt, `[d]`.
+        c: e of the target, `[d]`.
+
+    Returns:
+        In [0, 1].
+    """
     return float(torch.nn.functional.cosine_similarity(p.double(), c.double(), dim=0).clamp(0, 1))
 
 
 def shared(p: set[int], c: set[int]) -> float:
-    """|p ∩ c| / |c|; 0 for a target of no tokens."""
+    """The share of a target's tokens that a prompt has.
+
+    Args:
+        p: T of the prompt.
+        c: T of the target.
+
+    Returns:
+        |p ∩ c| / |c|, in [0, 1]; 0 for a target of no tokens.
+    """
     return len(p & c) / max(len(c), 1)
 
 
 def tokens(model: Model, text: str) -> set[int]:
-    """T: the ids of the (first) tokenizer."""
+    """T: the tokens of a text without those that begin, end and pad.
+
+    Args:
+        model: Its first tokenizer counts.
+        text: The text.
+
+    Returns:
+        Their ids.
+    """
     return set(model.tokens(text)[0].ids) - set(model.pipe.tokenizer.all_special_ids)

@@ -108,7 +108,15 @@ class GuidanceEdit(BranchFields):
 
 
 def check_branches(method: str, model: Diffusion) -> None:
-    """Raises `WorkbenchError` for a model without unconditional rows: nothing is joined there."""
+    """Refuses a model without unconditional rows: nothing is joined there.
+
+    Args:
+        method: What has no branches to act on, for the sentence.
+        model: The model.
+
+    Raises:
+        WorkbenchError: It is guided within its denoiser.
+    """
     if not model.architecture.doubles_rows:
         raise WorkbenchError(
             f"{model.name} ({model.kind}) is guided within its denoiser, without unconditional rows, so that "
@@ -118,7 +126,15 @@ def check_branches(method: str, model: Diffusion) -> None:
 
 
 def identity(text: str, settings: Mapping[str, Any]) -> Guide:
-    """Returns both branches unchanged and wants none of its own."""
+    """Returns both branches unchanged and wants none of its own.
+
+    Args:
+        text: Of the edit; not read.
+        settings: Of the edit; not read.
+
+    Returns:
+        The guide.
+    """
     return Guide(lambda steps: lambda joined, safe, call: joined)
 
 
@@ -126,7 +142,15 @@ IDENTITY = GuidanceRule(identity)
 
 
 def turned(guide: Guide, turn: Float[Tensor, "channels channels"]) -> Guide:
-    """The guide, what it adds to each branch turned."""
+    """A guide whose addition to each branch is turned.
+
+    Args:
+        guide: The guide.
+        turn: Q, `[channels, channels]`, on the model's device.
+
+    Returns:
+        A guide of the same prompt.
+    """
 
     def begin(steps: int) -> Rule:
         rule = guide.begin(steps)
@@ -141,5 +165,13 @@ def turned(guide: Guide, turn: Float[Tensor, "channels channels"]) -> Guide:
 
 
 def apply_turn(turn: Float[Tensor, "channels channels"], change: Prediction) -> Prediction:
-    """The change of a prediction, the channels turned alike at every place."""
+    """A change of a prediction, the channels turned alike at every place.
+
+    Args:
+        turn: Q, `[channels, channels]`.
+        change: `[pictures, channels, height, width]`.
+
+    Returns:
+        Of the same shape and dtype.
+    """
     return torch.einsum("dc,nchw->ndhw", turn.to(change.dtype), change)

@@ -32,11 +32,25 @@ def intervention(
 ) -> ActivationEdit:
     """An edit that changes features by hand and keeps what the SAE does not explain.
 
-    "scale" multiplies them by `strength` wherever they fire; "clamp" sets them to it, and "add" adds it, at all
-    positions of a picture or at the words of a prompt, whether they fire or not. Conditional rows only, never the begin
-    token. `window` is the highest and the lowest timestep (1000 … 0, both included) at which a picture site is
-    changed. Raises `WorkbenchError` for no features and for features that the SAE lacks, an SAE of another model or
-    width, an unknown action, and a window that no denoising passes or that belongs to a text site.
+    Conditional rows only, never the begin token.
+
+    Args:
+        model: The model.
+        sae: A folder, a shipped name, or a loaded SAE of this model.
+        features: Numbers of its features, at least one.
+        action: "scale" multiplies them by `strength` wherever they fire. "clamp" sets them to it, and "add" adds it, at
+            all positions of a picture or at the words of a prompt, whether they fire or not.
+        strength: s, any finite number.
+        window: The highest and the lowest timestep, 1000 (noise) to 0 (picture), both included, at which a picture site
+            is changed.
+        concepts: The names of what it is about.
+
+    Returns:
+        The edit, at the SAE's site.
+
+    Raises:
+        WorkbenchError: There are no features or some that the SAE lacks, the SAE is of another model or width, the
+            action is unknown, or the window is one that no denoising passes or belongs to a text site.
     """
     if action not in ACTIONS:
         raise unknown_name("action", action, ACTIONS)
@@ -60,7 +74,21 @@ def intervention(
 def ablation(
     model: Model, sae: SAE | str | Path, features: Sequence[int], *, strength: float = 0.0, concepts: Sequence[str] = ()
 ) -> ActivationEdit:
-    """An intervention that multiplies features by `strength`, which takes them out."""
+    """An intervention that multiplies features, by 0 unless told otherwise.
+
+    Args:
+        model: The model.
+        sae: A folder, a shipped name, or a loaded SAE of this model.
+        features: Numbers of its features, at least one.
+        strength: s, any finite number; 0 takes them out.
+        concepts: The names of what it is about.
+
+    Returns:
+        The edit, at the SAE's site.
+
+    Raises:
+        WorkbenchError: As `intervention` does.
+    """
     made = intervention(model, sae, features, action="scale", strength=strength, concepts=concepts)
     return replace(made, method="ablation")
 

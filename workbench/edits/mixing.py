@@ -14,7 +14,14 @@ from workbench.models.beside import Low, Mix
 
 
 def as_it_is(low: Low) -> Low:
-    """No gate: the product of all adapters as it is."""
+    """No gate: the product of all adapters as it is.
+
+    Args:
+        low: d x of all adapters.
+
+    Returns:
+        The very same.
+    """
     return low
 
 

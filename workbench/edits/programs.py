@@ -47,7 +47,17 @@ OF_DICTIONARY = ("architecture", "k")  # its settings
 
 
 def identity(x: Activation, clock: Clock, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Activation:
-    """Changes nothing: the control that shows what installing an edit costs."""
+    """Changes nothing: the control that shows what installing an edit costs.
+
+    Args:
+        x: The activation.
+        clock: Of the call; not read.
+        tensors: Of the edit; not read.
+        settings: Of the edit; not read.
+
+    Returns:
+        The very same activation.
+    """
     return x
 
 
@@ -56,9 +66,16 @@ def change_features(
 ) -> Activation:
     """(1) on all conditional rows, in those calls that lie in the window. The begin token is never touched.
 
-    Tensors: a dictionary and `features`. Settings: those of the dictionary, `action` (of `ACTIONS`), `strength`, s,
-    `window`, the highest and the lowest timestep at which it acts (None: always), and `end`, the id of the token that
-    ends a prompt (of no use to scaling).
+    Args:
+        x: The activation, `[rows, positions, channels]`.
+        clock: Of the call.
+        tensors: A dictionary, and `features`.
+        settings: Those of the dictionary, `action` (of `ACTIONS`), `strength`, s, `window`, the highest and the lowest
+            timestep at which it acts (None: always), and `end`, the id of the token that ends a prompt (of no use to
+            scaling).
+
+    Returns:
+        The new activation, or the very same where nothing changes.
     """
     rows = clock.mask("cond")
     if not rows.any() or not in_window(clock, settings["window"]):
@@ -81,7 +98,15 @@ def change_features(
 
 
 def in_window(clock: Clock, window: tuple[float, float] | list[float] | None) -> bool:
-    """Whether the call's timestep is one of the window's, its ends included. Text calls have none and always are."""
+    """Whether a call's timestep is one of a window's, its ends included.
+
+    Args:
+        clock: Of the call.
+        window: The highest and the lowest timestep; None for all.
+
+    Returns:
+        Always true for text calls, which have no timestep.
+    """
     if window is None or clock.timestep is None:
         return True
     return window[1] <= clock.timestep <= window[0]
@@ -94,13 +119,32 @@ def scaling(
     touched: Bool[Tensor, "rows positions"],
     strength: float,
 ) -> Float[Tensor, "rows positions d"]:
-    """(s − 1) Σ_{f∈F} z_f d_f at the touched positions, exactly 0 elsewhere."""
+    """What scaling features adds: (s − 1) Σ_{f∈F} z_f d_f.
+
+    Args:
+        dictionary: Has the rows d_f.
+        code: z of the activation.
+        features: F.
+        touched: The positions at which it acts, `[rows, positions]`.
+        strength: s.
+
+    Returns:
+        `[rows, positions, d]`, exactly 0 elsewhere.
+    """
     scaled = torch.isin(code.indices, features) & touched[..., None]
     return (strength - 1) * dictionary.directions(Code(code.values * scaled, code.indices))
 
 
 def turned(change: Float[Tensor, "*rows d"], tensors: Mapping[str, Tensor]) -> Float[Tensor, "*rows d"]:
-    """The change, turned by the rotation `turn` if there is one: a control that moves as far, and somewhere else."""
+    """A change, turned by the rotation `turn` if there is one: a control that moves as far, and somewhere else.
+
+    Args:
+        change: What a program adds, `[…, d]`.
+        tensors: Those of the edit.
+
+    Returns:
+        Of the same shape.
+    """
     return change @ tensors["turn"] if "turn" in tensors else change
 
 

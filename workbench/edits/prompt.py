@@ -50,7 +50,14 @@ class PromptEdit(BranchFields):
 
 
 def turned_prompt(turn: Float[Tensor, "channels channels"]) -> Guide:
-    """What the negative prompt adds to the prediction of the empty one, turned: ε_n ← ε_∅ + Q (ε_n − ε_∅)."""
+    """What the negative prompt adds to the prediction of the empty one, turned: ε_n ← ε_∅ + Q (ε_n − ε_∅).
+
+    Args:
+        turn: Q, `[channels, channels]`, on the model's device.
+
+    Returns:
+        A guide with the empty prompt as its branch.
+    """
 
     def rule(joined: Joined, empty: Prediction | None, call: int) -> Joined:
         assert empty is not None, "the empty prompt is this guide's own branch"

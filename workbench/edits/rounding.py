@@ -18,11 +18,14 @@ WARNED = 0.1  # of (1)
 
 
 def rounding(weights: Mapping[str, Tensor], deltas: Mapping[str, Tensor]) -> float:
-    """(1), 0 or more; in float64.
+    """(1): which share of a change its rounding to the weights' dtype misses.
 
     Args:
         weights: W by name, of any dtype and shape.
         deltas: Δ by name, for some of these, of the same shapes; in float32 or finer.
+
+    Returns:
+        0 or more; 0 where nothing changes. Computed in float64.
     """
     missed, wanted = 0.0, 0.0
     for name, delta in deltas.items():
@@ -34,7 +37,13 @@ def rounding(weights: Mapping[str, Tensor], deltas: Mapping[str, Tensor]) -> flo
 
 
 def warn_of_rounding(what: str, weights: Mapping[str, Tensor], deltas: Mapping[str, Tensor]) -> None:
-    """Warns where weights in half precision take a change up with an error of more than a tenth of it."""
+    """Warns where weights in half precision take a change up with an error of more than a tenth of it.
+
+    Args:
+        what: The edit, as the subject of the sentence.
+        weights: W by name, of any dtype.
+        deltas: Δ by name, for some of these.
+    """
     half = {name: one for name, one in deltas.items() if torch.finfo(weights[name].dtype).bits < 32}
     if half and (share := rounding(weights, half)) > WARNED:
         dtype = str(weights[next(iter(half))].dtype).removeprefix("torch.")

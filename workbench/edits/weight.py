@@ -41,11 +41,25 @@ class WeightEdit(EditFields):
         return sorted({key.rpartition(":")[0] for key in self.tensors} - {""})
 
     def factors(self, name: str) -> tuple[Tensor, Tensor] | None:
-        """Left and right factor of a parameter's Δ, None if it is held whole."""
+        """The thin form of a parameter's Δ.
+
+        Args:
+            name: One of `names`.
+
+        Returns:
+            The left factor `[out, r]` and the right one `[r, in]`; None if Δ is held whole.
+        """
         return _factors(self.tensors, name)
 
     def delta(self, name: str) -> Tensor:
-        """Δ of one parameter, whole."""
+        """Δ of one parameter, whole.
+
+        Args:
+            name: One of `names`.
+
+        Returns:
+            Of the parameter's shape, multiplied out.
+        """
         return _delta(self.tensors, name)
 
     def check(self, model: Model) -> None:
@@ -66,13 +80,30 @@ class WeightEdit(EditFields):
         return model.shifted(deltas)
 
     def weight_deltas(self, model: Model) -> dict[str, Tensor]:
-        """Every Δ, multiplied out on the model's device."""
+        """Every Δ, multiplied out.
+
+        Args:
+            model: It is checked first.
+
+        Returns:
+            Δ by name, on the model's device, in the dtype that the edit holds it in.
+
+        Raises:
+            WorkbenchError: As `check` does.
+        """
         self.check(model)
         there = {key: tensor.to(model.device) for key, tensor in self.tensors.items()}
         return {name: _delta(there, name) for name in self.names}
 
     def scaled(self, factor: float) -> "WeightEdit":
-        """The edit at another strength: 0 is none, −1 takes it back."""
+        """The edit at another strength.
+
+        Args:
+            factor: 0 is none, 1 the same, −1 takes it back.
+
+        Returns:
+            An edit whose settings say `scaled`, the product of all factors so far.
+        """
         tensors = {key: value if key.endswith(RIGHT) else factor * value for key, value in self.tensors.items()}
         told = {**self.settings, "scaled": factor * self.settings.get("scaled", 1)}
         return replace(self, tensors=tensors, settings=told)
@@ -141,9 +172,14 @@ class WeightEdit(EditFields):
 
 
 def spectrum(edit: WeightEdit, name: str) -> Tensor:
-    """Singular values of a parameter's Δ (a vector and a convolution count as `[out, all else]`), largest first.
+    """Singular values of a parameter's Δ; a vector and a convolution count as `[out, all else]`.
 
-    float64, by the small factors where it is held thin.
+    Args:
+        edit: The edit.
+        name: One of its `names`.
+
+    Returns:
+        In float64, largest first; of a Δ that is held thin only the first r, by its factors.
     """
     factors = edit.factors(name)
     if factors is None:
@@ -154,7 +190,15 @@ def spectrum(edit: WeightEdit, name: str) -> Tensor:
 
 
 def rank(values: Tensor, delta: Tensor) -> int:
-    """How many singular values lie above the noise of the dtype that Δ is held in."""
+    """The numerical rank of a Δ.
+
+    Args:
+        values: Its singular values, largest first.
+        delta: Δ itself, for its dtype and shape.
+
+    Returns:
+        How many singular values lie above the noise of the dtype.
+    """
     noise = torch.finfo(delta.dtype).eps * max(delta.shape)
     return int((values > noise * values[0]).sum()) if values.any() else 0
 
