@@ -32,7 +32,11 @@ class Subject(NamedTuple):
     validation: Suite | None = None  # what the length of trainings is chosen on
 
     def check(self) -> None:
-        """Raises `WorkbenchError` if a role that is for what no fit was told holds what this one is told."""
+        """Refuses a suite whose roles deny what the concept tells.
+
+        Raises:
+            WorkbenchError: A role that is for what no fit was told holds what this one is told.
+        """
         told = {word.casefold() for word in (self.concept.anchor, *self.concept.retain) if word}
         for row in self.suite.rows:
             if row.role in UNTOLD and row.expected.casefold() in told:

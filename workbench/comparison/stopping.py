@@ -62,6 +62,9 @@ def at_share(method: Any, share: float) -> Any:
     Args:
         method: One with a `length`: the names of the knobs that count its training.
         share: Of the full length, above 0 and up to 1.
+
+    Returns:
+        A method of the same class.
     """
     full = {name: getattr(method, name) for name in method.length}
     return replace(method, **{name: max(1, round(share * value)) for name, value in full.items() if value})
@@ -81,6 +84,9 @@ def stopped(
         judge: Who looks at the pictures.
         validation: Its rows that name the target are looked at.
         progress: Shows pictures.
+
+    Returns:
+        The first fit that meets the rule, or else the longest.
 
     Raises:
         Busy: Another process makes one of these fits.
