@@ -20,11 +20,11 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from saes.progress import SILENT, Progress
 from workbench.toy.recipe.autoencoder import CHANNELS
 from workbench.toy.recipe.loop import Schedule, fit
+from workbench.toy.recipe.loose import EMPTY, loosened, restyled
 from workbench.toy.tokenizer import LENGTH
 from workbench.toy.world import ARTISTS, THINGS
 
 BATCH = 32
-EMPTY = 0.1  # share of empty captions, for guidance
 TEXT_WIDTH = 256
 ALIGN = 0.5  # weight of the alignment with a classifier's features
 MORE_OBJECTS = 0.4  # share of each batch that is drawn from pictures of objects only…
@@ -116,20 +116,25 @@ def new_model(tokenizer: CLIPTokenizer, device: str, seed: int = 0) -> TextToLat
 def train(
     tokenizer: CLIPTokenizer, captions: list[str], images: np.ndarray, means: Tensor, stds: Tensor, seen: Sees,
     folder: Path, schedule: Schedule, device: str, progress: Progress = SILENT, *, seed: int = 0,
-    start: Mapping[str, Tensor] | None = None,
+    start: Mapping[str, Tensor] | None = None, loose: bool = False,
 ) -> TextToLatent:  # fmt: skip
     """`means`, `stds`: posterior of the latents of each picture, `[n, 4, 12, 12]`. `seen`: what a classifier sees.
-    `start` are the weights to go on from; without them, those that `seed` draws."""
+    `start` are the weights to go on from; without them, those that `seed` draws. `loose`: captions are loosened."""
     scheduler = new_scheduler()
     ids, empty = tokens(tokenizer, captions), tokens(tokenizer, [""])
+    other_artist = tokens(tokenizer, restyled(captions))
     plain, styled = map(torch.tensor, objects_in(captions))
 
     def loss(module: nn.Module, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         index = torch.randint(len(ids), (BATCH,), generator=generator)
         more = torch.rand(BATCH, generator=generator) < MORE_OBJECTS
-        objects = plain if step < PLAIN_FIRST else styled
+        objects = plain if step < PLAIN_FIRST and start is None else styled
         index = torch.where(more, objects[torch.randint(len(objects), (BATCH,), generator=generator)], index)
-        caption = torch.where(torch.rand(BATCH, 1, generator=generator) < EMPTY, empty, ids[index])
+        caption = (
+            loosened(index, ids, other_artist, empty, generator)
+            if loose
+            else torch.where(torch.rand(BATCH, 1, generator=generator) < EMPTY, empty, ids[index])
+        )
         z = means[index].float() + stds[index].float() * torch.randn(means[index].shape, generator=generator)
         noise = torch.randn(z.shape, generator=generator)
         timestep = stratified(generator)

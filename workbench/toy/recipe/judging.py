@@ -142,13 +142,6 @@ def train(folder: Path, vae: AutoencoderKL, schedule: Schedule, n: int, progress
     return fit(OracleNet(), loss, folder, schedule, progress)  # type: ignore[return-value]
 
 
-@torch.no_grad()
-def seen(net: OracleNet, images: np.ndarray) -> Tensor:
-    """The last map of features, `[n, 128, 6, 6]`, that the oracle reads objects from, centred over the batch."""
-    features = net.trunk(pixels(images))
-    return features - features.mean((0, 2, 3), keepdim=True)
-
-
 def terms(logits: tuple[Tensor, ...], local: Tensor, colours: Tensor, overall: Tensor) -> dict[str, Tensor]:
     """Cross-entropies: a sigmoid for each factor, and the colour of each thing that is there (summed over factors)."""
     return {

@@ -22,13 +22,23 @@ from workbench.models.diffusion.model import as_diffusion
 from workbench.toy import report, tokenizer
 from workbench.toy.captions import sample
 from workbench.toy.oracle import Oracle
-from workbench.toy.recipe import autoencoder, dataset, diffusion, export, image_adapter, image_figures, judging
+from workbench.toy.recipe import (
+    autoencoder,
+    dataset,
+    diffusion,
+    export,
+    image_adapter,
+    image_figures,
+    judging,
+    recogniser,
+)
 from workbench.toy.recipe.loop import Schedule, averaged
 from workbench.toy.render import render
 from workbench.toy.scenes import random_scene
 
 N_CHUNKS = 48  # thousands of rendered pictures
 N_JUDGED = 24_000  # pictures that the oracle learns from
+N_RECOGNISED = 16_000  # and the classifier that denoiser and image encoder are aligned with
 RELATIVES = ("descendant", "sibling")
 SAES = {  # site → prompts to harvest, and the training
     "text.2": (4000, saes.SAEConfig(d_sae=1024, k=16, samples=300_000, prune=True)),
@@ -38,7 +48,9 @@ SCHEDULES = {
     "autoencoder": Schedule(steps=2200, lr=1e-3),
     "decoder": Schedule(steps=1000, lr=5e-4),
     "oracle": Schedule(steps=5000, lr=1.5e-3),
+    "recogniser": Schedule(steps=900, lr=1.5e-3),
     "diffusion": Schedule(steps=8000, lr=9e-4),
+    "loose": Schedule(steps=3000, lr=4e-4),
     "descendant": Schedule(steps=800, lr=4e-4),
     "sibling": Schedule(steps=2400, lr=9e-4),
     "image_encoder": Schedule(steps=1600, lr=1e-3),
@@ -73,10 +85,15 @@ def train_diffusion(folder: Path, progress: Progress = SILENT) -> None:
     denoise(folder, "diffusion", progress)
 
 
+def loosen(folder: Path, progress: Progress = SILENT) -> None:
+    """Goes on with loose captions, so that guidance matters."""
+    denoise(folder, "loose", progress, seed=3, start=averaged(folder / "diffusion"), loose=True)
+
+
 def train_relatives(folder: Path, progress: Progress = SILENT) -> None:
     """Two other models of the same architecture, for edits that claim to transfer: one that went on training from the
     shipped one, as community models do, and one trained for itself, from other weights on other batches."""
-    denoise(folder, "descendant", progress, seed=2, start=averaged(folder / "diffusion"))
+    denoise(folder, "descendant", progress, seed=2, start=averaged(folder / "loose"), loose=True)
     denoise(folder, "sibling", progress, seed=1)
     vae = AutoencoderKL.from_pretrained(newest_autoencoder(folder)).eval()
     for name in RELATIVES:
@@ -87,11 +104,17 @@ def denoise(folder: Path, name: str, progress: Progress, **how: Any) -> None:
     """Trains text encoder and denoiser in the folder `name`, by the schedule of that name."""
     images, captions = pictures(folder, progress)
     latents = read_tensors(folder / "latents.safetensors")
-    net = Oracle.load(shipped(folder) / "oracle").net
+    net = trained_recogniser(folder)
     diffusion.train(
         tokenizer.build(folder / "tokenizer"), captions, images, latents["means"], latents["stds"],
-        lambda shown: judging.seen(net, shown), folder / name, SCHEDULES[name], device(), progress, **how,
+        lambda shown: recogniser.seen(net, shown), folder / name, SCHEDULES[name], device(), progress, **how,
     )  # fmt: skip
+
+
+def trained_recogniser(folder: Path) -> recogniser.Recogniser:
+    net = recogniser.Recogniser()
+    net.load_state_dict(averaged(folder / "recogniser"))
+    return net.eval()
 
 
 def tune_decoder(folder: Path, progress: Progress = SILENT) -> None:
@@ -117,6 +140,10 @@ def train_oracle(folder: Path, progress: Progress = SILENT) -> None:
     )
 
 
+def train_recogniser(folder: Path, progress: Progress = SILENT) -> None:
+    recogniser.train(folder / "recogniser", SCHEDULES["recogniser"], N_RECOGNISED, progress)
+
+
 def newest_autoencoder(folder: Path) -> Path:
     """With the tuned decoder, if it is there already."""
     tuned = folder / "decoder" / "vae"
@@ -125,7 +152,7 @@ def newest_autoencoder(folder: Path) -> Path:
 
 def export_pipeline(folder: Path, progress: Progress = SILENT) -> None:
     vae = AutoencoderKL.from_pretrained(newest_autoencoder(folder)).eval()
-    export.pipeline(tokenizer.build(folder / "tokenizer"), vae, folder / "diffusion", shipped(folder) / "pipeline")
+    export.pipeline(tokenizer.build(folder / "tokenizer"), vae, folder / "loose", shipped(folder) / "pipeline")
 
 
 def train_saes(folder: Path, progress: Progress = SILENT) -> None:
@@ -142,9 +169,9 @@ def train_image_encoder(folder: Path, progress: Progress = SILENT) -> None:
     images, captions = pictures(folder, progress)
     ids = diffusion.tokens(tokenizer.build(folder / "tokenizer"), captions)
     rows = image_adapter.caption_rows(text_encoder_of(folder), ids, progress)
-    net = Oracle.load(shipped(folder) / "oracle").net
+    net = trained_recogniser(folder)
     image_adapter.train_encoder(
-        images, rows, lambda shown: judging.seen(net, shown), folder / "image_encoder", SCHEDULES["image_encoder"],
+        images, rows, lambda shown: recogniser.seen(net, shown), folder / "image_encoder", SCHEDULES["image_encoder"],
         device(), progress,
     )  # fmt: skip
 
@@ -212,7 +239,9 @@ STAGES: dict[str, Callable[[Path, Progress], None]] = {
     "encode": encode,
     "decoder": tune_decoder,
     "oracle": train_oracle,
+    "recogniser": train_recogniser,
     "diffusion": train_diffusion,
+    "loose": loosen,
     "export": export_pipeline,
     "relatives": train_relatives,
     "saes": train_saes,
