@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("saes", "probes", "workbench/comparison", "workbench/edits", "workbench/fitting")
+PACKAGES = [
+    "saes",
+    "probes",
+    *(f"workbench/{name}" for name in ("comparison", "edits", "figures", "fitting", "reports")),
+]
 FILES = [path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py"))]
 Function = ast.FunctionDef
 

@@ -19,7 +19,11 @@ WIDEST = 7.0  # pixels, of the strongest edge
 def overlap_scores(summary: pd.DataFrame) -> go.Figure:
     """How well maps of words lie on true masks, by the number of objects, beside the controls.
 
-    Takes `toy.segmentation.summary`; dots are means, lines 95 % intervals.
+    Args:
+        summary: `toy.segmentation.summary`: columns objects, score, mean, low, high, overlaps in [0, 1].
+
+    Returns:
+        The figure, a colour a score; dots are means, lines 95 % intervals.
     """
     plot = figure(height=320, legend={"orientation": "h", "y": 1.14})
     for (score, label), colour in zip(SCORES.items(), (COLOURS[0], QUIET, COLOURS[4]), strict=True):
@@ -37,7 +41,11 @@ def overlap_scores(summary: pd.DataFrame) -> go.Figure:
 def effects_against_ablation(effects: pd.DataFrame) -> go.Figure:
     """Attribution (up) against what ablation really does (across), a dot a feature; the truth is the diagonal.
 
-    Columns: feature, ablation, and any of gradient, integrated.
+    Args:
+        effects: Columns feature, ablation, and any of gradient, integrated, all in the lens's unit.
+
+    Returns:
+        The figure, a colour a way to attribute.
     """
     plot = figure(height=420, legend={"orientation": "h", "y": 1.1})
     present = [how for how in HOWS if how in effects]
@@ -59,9 +67,17 @@ def feature_overlays(
     timesteps: Sequence[float],
     labels: Sequence[str],
 ) -> go.Figure:
-    """Where in one picture features fire (a row each) and when (noise at the left); each row has a scale of its own.
+    """Where in one picture features fire (a row each) and when (noise at the left).
 
-    Takes the image and the maps of one picture of `feature_pictures`.
+    Args:
+        image: uint8 `[h, w, 3]`.
+        maps: Of `feature_pictures`, those of this picture: `[steps, features, y, x]`, 0 or more. Each feature has a
+            scale of its own.
+        timesteps: Of each step; no more than `COLUMNS` are shown, evenly spread.
+        labels: What each feature is called.
+
+    Returns:
+        The figure.
     """
     steps = np.unique(np.linspace(0, len(maps) - 1, min(len(maps), COLUMNS)).round().astype(int))
     heat = maps[steps].swapaxes(0, 1)
@@ -73,8 +89,13 @@ def feature_overlays(
 def feature_flow(edges: pd.DataFrame, names: Mapping[str, Mapping[int, str]] | None = None) -> go.Figure:
     """Features of a text site (left) and what they feed at a picture site (right), as a layered graph.
 
-    Takes `feature_graph`; width is the share of the target's mean activation, blue feeds and red holds down. `names`
-    says what features are, under "source" and "target".
+    Args:
+        edges: Of `feature_graph`: columns source, target, weight, and share, that of the target's mean activation,
+            which is the width. Blue feeds, red holds down.
+        names: What features are, under "source" and "target".
+
+    Returns:
+        The figure.
     """
     sides = {side: list(dict.fromkeys(edges[side])) for side in ("source", "target")}
     height = 90 + 34 * max(map(len, sides.values()), default=1)

@@ -20,7 +20,13 @@ _SHARE = {"range": [-0.04, 1.04], "tickvals": [0, 0.5, 1], "ticktext": ["0", "50
 def method_intervals(metrics: pd.DataFrame, quiet: Collection[str] = ()) -> go.Figure:
     """A panel for each rate, a row for each condition: the value with its interval.
 
-    `quiet` conditions (the unedited model, controls) are grey and hollow. Void values have no marker.
+    Args:
+        metrics: Rows of one concept, or of all: columns condition, metric, value, low, high, shares in [0, 1]. Those
+            without a value have no marker.
+        quiet: Conditions that are grey and hollow: the unedited model, controls.
+
+    Returns:
+        The figure.
     """
     panels = [name for name in in_order(metrics["metric"]) if name not in _NO_PANEL]
     conditions = list(dict.fromkeys(metrics["condition"]))
@@ -47,6 +53,13 @@ def method_scatter(metrics: pd.DataFrame, quiet: Collection[str] = ()) -> go.Fig
     Conditions that are called "METHOD @ STRENGTH" are one method: its markers are joined to a curve, in the order of
     the conditions, and carry their strengths. Markers are outlines, so that methods in one place stay visible. Up and
     right is better.
+
+    Args:
+        metrics: Rows of one concept, or of all: columns condition, metric, value, low, high, shares in [0, 1].
+        quiet: Conditions that are grey: the unedited model, controls.
+
+    Returns:
+        The figure.
     """
     panels = [name for name in _KEPT if name in set(metrics["metric"])]
     plot = make_subplots(1, max(len(panels), 1), shared_yaxes=True, horizontal_spacing=0.04)

@@ -24,7 +24,11 @@ _PANELS = {"neighbour_specificity": "near concepts kept", "unrelated_specificity
 def efficacy_against_specificity(metrics: pd.DataFrame) -> go.Figure:
     """A marker for each concept and condition, up and right is better; near and far concepts in panels of their own.
 
-    Takes `metrics(run)`; its rows without a value (void) have no marker. A colour is a condition, a symbol a concept.
+    Args:
+        metrics: `metrics(run)`; its rows without a value (void) have no marker.
+
+    Returns:
+        The figure. A colour is a condition, a symbol a concept.
     """
     metrics = titled(metrics)
     panels = [name for name in _PANELS if name in set(metrics["metric"])]
@@ -81,7 +85,12 @@ def _bar(own: pd.DataFrame, metric: str, colour: str) -> dict:
 def verdict_bars(shares: pd.DataFrame, roles: Mapping[str, Role] = ROLES) -> go.Figure:
     """What the images show, as stacked bars: a row for each concept and condition, a column for each role.
 
-    Takes `verdict_shares(run)`, and the roles of the run if it has others than the usual ones.
+    Args:
+        shares: `verdict_shares(run)`: columns suite, concept, condition, role, verdict, count, n, share.
+        roles: Those of the run, if it has others than the usual ones.
+
+    Returns:
+        The figure.
     """
     shares, found = titled(shares), set(shares["role"])
     shown = [*(name for name in roles if name in found), *sorted(found - set(roles))]
@@ -118,9 +127,15 @@ def _bars(own: pd.DataFrame, verdict: str, colour: str, legend: bool) -> go.Bar:
 def concept_matrix(matrix: pd.DataFrame, rows: str = "erased") -> go.Figure:
     """What erasing the concept of a row does to the concept of a column: percentage points of detection rate.
 
-    Takes the rows of one condition of `concept_matrix(run)`, or those of one suite, and then a row is a condition
-    (`rows="condition"`). Red is lost, blue gained; a frame marks the erased concept
-    itself; blank: no prompt names it; ×: the unedited model does not show it, so nothing can be lost.
+    Red is lost, blue gained; a frame marks the erased concept itself; blank: no prompt names it; ×: the unedited model
+    does not show it, so nothing can be lost.
+
+    Args:
+        matrix: The rows of one condition of `concept_matrix(run)`, or those of one suite; `difference` is in [−1, 1].
+        rows: The column that names the rows: "erased", or "condition" for those of one suite.
+
+    Returns:
+        The figure.
     """
     matrix = matrix.assign(row=titled(matrix)[rows])
     grid = matrix.pivot(index="row", columns="concept", values="difference")

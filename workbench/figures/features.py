@@ -16,7 +16,12 @@ _CURVES = {"explained_variance": "explained variance", "l0": "L0", "loss": "loss
 def density_histogram(density: Float[np.ndarray, " features"], marked: Sequence[int] = ()) -> go.Figure:
     """How often the features fire: a histogram of log₁₀ density, with dead features as a bar of their own.
 
-    `density` is each feature's share of activations on which it fires; `marked` are features to point at.
+    Args:
+        density: Each feature's share of activations on which it fires, in [0, 1].
+        marked: Features to point at.
+
+    Returns:
+        The figure.
     """
     alive = density[density > 0]
     counts, edges = np.histogram(np.log10(alive), bins=np.arange(-7, 0.01, 0.25))
@@ -41,7 +46,16 @@ def density_histogram(density: Float[np.ndarray, " features"], marked: Sequence[
 
 
 def token_strip(words: Sequence[Sequence[str]], activations: Sequence[Sequence[float]], title: str = "") -> go.Figure:
-    """One feature on the words of some prompts: a row a prompt, a cell a word, darker where it fires more."""
+    """One feature on the words of some prompts: a row a prompt, a cell a word, darker where it fires more.
+
+    Args:
+        words: Of each prompt; at least one prompt.
+        activations: Of the feature, one for each word, 0 or more.
+        title: Above the figure.
+
+    Returns:
+        The figure.
+    """
     width = max(map(len, words))
     z = np.full((len(words), width), np.nan)
     for row, values in enumerate(activations):
@@ -61,7 +75,11 @@ def token_strip(words: Sequence[Sequence[str]], activations: Sequence[Sequence[f
 def training_curves(log: pd.DataFrame) -> go.Figure:
     """What was measured while a sparse autoencoder trained, a panel each.
 
-    Columns: step, and any of explained_variance, l0, loss, dead_share.
+    Args:
+        log: Columns step, and any of explained_variance, l0, loss, dead_share.
+
+    Returns:
+        The figure.
     """
     present = [name for name in _CURVES if name in log]
     plot = make_subplots(1, len(present), subplot_titles=[_CURVES[name] for name in present], horizontal_spacing=0.08)

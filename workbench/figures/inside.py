@@ -15,7 +15,12 @@ FATES = {"died": "#d55e00", "born": "#009e73", "kept": "#b6bec4"}
 def change_map(change: pd.DataFrame) -> go.Figure:
     """Relative change by layer (rows, in the order of the model) and step; the text, which is read once, at the left.
 
-    Takes `Inside.change`. White is no change at all.
+    Args:
+        change: `Inside.change`: columns site, step, timestep (NaN: text), relative, 0 or more. White is no change at
+            all.
+
+    Returns:
+        The figure.
     """
     text, pictures = change[change["timestep"].isna()], change[change["timestep"].notna()]
     plot = make_subplots(1, 2, column_widths=[0.13, 0.87], horizontal_spacing=0.17)
@@ -38,7 +43,11 @@ def change_map(change: pd.DataFrame) -> go.Figure:
 def change_by_layer(changes: Mapping[str, pd.DataFrame]) -> go.Figure:
     """Relative change at each layer, mean over steps, a line for each edit with its interval as a band.
 
-    Takes `Inside.change` by name; what comes first stays grey, so that is the place of a control.
+    Args:
+        changes: `Inside.change` by name; what comes first stays grey, so that is the place of a control.
+
+    Returns:
+        The figure.
     """
     plot = figure(height=380, legend={"orientation": "h", "y": 1.12})
     for name, colour in colours_of(list(changes)).items():
@@ -60,7 +69,13 @@ def change_by_layer(changes: Mapping[str, pd.DataFrame]) -> go.Figure:
 def feature_fates(features: pd.DataFrame) -> go.Figure:
     """Each feature's mean activation before (across) and after (up), a panel a site: those on the diagonal stayed.
 
-    Takes `Inside.features`. Features that died lie on the floor, those that were born on the left wall.
+    Features that died lie on the floor, those that were born on the left wall.
+
+    Args:
+        features: `Inside.features`: columns site, feature, before, after, fires_before, fires_after.
+
+    Returns:
+        The figure.
     """
     sites = list(dict.fromkeys(features["site"]))
     plot = make_subplots(1, max(len(sites), 1), subplot_titles=sites, horizontal_spacing=0.1)
@@ -92,8 +107,15 @@ def feature_fates(features: pd.DataFrame) -> go.Figure:
 def attention_moved(attention: pd.DataFrame) -> go.Figure:
     """The picture's attention to each token before and after, mean over layers, a panel a prompt.
 
-    Takes `Inside.attention`, of a few prompts: a grey dot is before, the line leads to the dot after. The scale is
-    logarithmic, since the begin token and the padding get most.
+    A grey dot is before, the line leads to the dot after. The scale is logarithmic, since the begin token and the
+    padding get most.
+
+    Args:
+        attention: `Inside.attention` of a few prompts: columns site, prompt, position, token, before, after, shares in
+            [0, 1].
+
+    Returns:
+        The figure.
     """
     prompts = list(dict.fromkeys(attention["prompt"]))
     plot = make_subplots(len(prompts), 1, subplot_titles=prompts, vertical_spacing=0.32 / len(prompts))

@@ -17,7 +17,12 @@ SCORES = {
 def neighbour_lists(table: pd.DataFrame, shown: int = 12) -> go.Figure:
     """The nearest words by each score that was measured, a panel a score, known neighbours in colour.
 
-    `table` is that of `find_neighbours`: columns word, known, and the scores; higher is nearer.
+    Args:
+        table: That of `find_neighbours`: columns word, known, and the scores; higher is nearer.
+        shown: Words in a panel.
+
+    Returns:
+        The figure.
     """
     present = [name for name in SCORES if name in table and table[name].notna().any()]
     plot = make_subplots(1, len(present), subplot_titles=[SCORES[name] for name in present], horizontal_spacing=0.1)

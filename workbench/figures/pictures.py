@@ -15,7 +15,16 @@ GAP = 3  # white pixels between pictures, before enlargement
 def contact_sheet(
     images: UInt8[np.ndarray, "rows columns h w 3"], row_labels: Sequence[str], column_labels: Sequence[str] = ()
 ) -> go.Figure:
-    """A grid of pictures: a row a condition, a column a prompt and seed, so that a column shows before and after."""
+    """A grid of pictures: a row a condition, a column a prompt and seed, so that a column shows before and after.
+
+    Args:
+        images: uint8 `[rows, columns, h, w, 3]`.
+        row_labels: One for each row.
+        column_labels: One for each column, or none at all.
+
+    Returns:
+        The figure.
+    """
     sheet = tile(images)
     h, w = images.shape[2] + GAP, images.shape[3] + GAP
     plot = figure(height=40 + 104 * len(images) + 60 * bool(column_labels))
@@ -32,7 +41,14 @@ def contact_sheet(
 
 
 def tile(images: UInt8[np.ndarray, "rows columns h w 3"]) -> UInt8[np.ndarray, "height width 3"]:
-    """One picture of all pictures, with white gaps between them."""
+    """One picture of all pictures, with white gaps between them.
+
+    Args:
+        images: uint8 `[rows, columns, h, w, 3]`.
+
+    Returns:
+        uint8 `[height, width, 3]`.
+    """
     rows, columns, h, w, _ = images.shape
     padded = np.full((rows, columns, h + GAP, w + GAP, 3), 255, np.uint8)
     padded[:, :, :h, :w] = images
@@ -40,7 +56,15 @@ def tile(images: UInt8[np.ndarray, "rows columns h w 3"]) -> UInt8[np.ndarray, "
 
 
 def overlay(image: UInt8[np.ndarray, "h w 3"], heat: Float[np.ndarray, "y x"]) -> UInt8[np.ndarray, "h w 3"]:
-    """A heat map in [0, 1] over the image in grey, enlarged to its size: where it is 0 only the grey image is seen."""
+    """A heat map over an image in grey: where it is 0 only the grey image is seen.
+
+    Args:
+        image: uint8 `[h, w, 3]`.
+        heat: `[y, x]` in [0, 1], of any size; it is enlarged to the image's.
+
+    Returns:
+        uint8 `[h, w, 3]`.
+    """
     h, w, _ = image.shape
     enlarged = np.asarray(Image.fromarray(heat.astype(np.float32)).resize((w, h), Image.Resampling.BILINEAR))
     strength = np.clip(enlarged, 0, 1)[..., None]
@@ -50,7 +74,14 @@ def overlay(image: UInt8[np.ndarray, "h w 3"], heat: Float[np.ndarray, "y x"]) -
 
 
 def heat_colours(values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape 3"]:
-    """The colours of values in [0, 1] on the scale of all heat maps, in [0, 255]."""
+    """The colours of values on the scale of all heat maps.
+
+    Args:
+        values: In [0, 1], of any shape.
+
+    Returns:
+        `[…, 3]` in [0, 255].
+    """
     stops = [stop for stop, _ in HEAT]
     colours = np.array([[int(colour[place : place + 2], 16) for place in (1, 3, 5)] for _, colour in HEAT])
     return np.stack([np.interp(values, stops, colours[:, channel]) for channel in range(3)], axis=-1)
@@ -62,7 +93,17 @@ def attention_overlays(
     row_labels: Sequence[str],
     column_labels: Sequence[str] = (),
 ) -> go.Figure:
-    """Attention maps in [0, 1] over their images, as a contact sheet; scale all maps together to compare them."""
+    """Attention maps over their images, as a contact sheet.
+
+    Args:
+        images: uint8 `[rows, columns, h, w, 3]`.
+        maps: `[rows, columns, y, x]` in [0, 1]; scale all together to compare them.
+        row_labels: One for each row.
+        column_labels: One for each column, or none at all.
+
+    Returns:
+        The figure.
+    """
     rows, columns = images.shape[:2]
     blended = [[overlay(images[row, column], maps[row, column]) for column in range(columns)] for row in range(rows)]
     return contact_sheet(np.array(blended), row_labels, column_labels)

@@ -13,7 +13,12 @@ ROW = 22  # pixels
 def decodability_map(table: pd.DataFrame) -> go.Figure:
     """Accuracy of probes by site (rows, in the order of the table) and step; the text, which is read once, at the left.
 
-    Columns: site, step, timestep (NaN: text), accuracy, low, high, control. White is chance, or worse.
+    Args:
+        table: Of `decodability`: columns site, step, timestep (NaN: text), accuracy, low, high, control, in [0, 1].
+            White is chance, or worse.
+
+    Returns:
+        The figure.
     """
     parts = [part for part in (table[table["timestep"].isna()], table[table["timestep"].notna()]) if len(part)]
     widths = [0.13, 0.87] if len(parts) == 2 else [1.0]

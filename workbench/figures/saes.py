@@ -13,10 +13,17 @@ _HOVER = "%{text}<br>L0 %{x:.1f}, %{y:.3f}<extra></extra>"
 
 
 def frontier(table: pd.DataFrame, measure: str = "explained_variance", title: str = "explained variance") -> go.Figure:
-    """Fidelity against sparsity; left and up is better. A colour a site, a symbol an architecture, a line through the
-    SAEs that differ in sparsity alone.
+    """Fidelity against sparsity; left and up is better.
 
-    Columns: sae, site, architecture, d_sae, l0, and `measure` (NaN: not measured).
+    A colour a site, a symbol an architecture, a line through the SAEs that differ in sparsity alone.
+
+    Args:
+        table: Columns sae, site, architecture, d_sae, l0, and `measure` (NaN: not measured).
+        measure: The column that goes up.
+        title: What it is called.
+
+    Returns:
+        The figure.
     """
     colours = colours_of(["", *dict.fromkeys(table["site"])])
     symbols = {name: SYMBOLS[place % len(SYMBOLS)] for place, name in enumerate(dict.fromkeys(table["architecture"]))}
@@ -35,7 +42,11 @@ def frontier(table: pd.DataFrame, measure: str = "explained_variance", title: st
 def dead_and_dense(table: pd.DataFrame) -> go.Figure:
     """The share of latents that never fire on held-out rows, and of those that fire on more than a tenth of them.
 
-    Columns: sae, dead_share, dense_share, both in [0, 1].
+    Args:
+        table: Columns sae, dead_share, dense_share, both in [0, 1].
+
+    Returns:
+        The figure.
     """
     plot = figure(height=max(260, 70 + 16 * len(table)), barmode="group")
     for name, column, colour in (("dead", "dead_share", QUIET), ("dense", "dense_share", COLOURS[1])):
@@ -48,8 +59,15 @@ def dead_and_dense(table: pd.DataFrame) -> go.Figure:
 
 
 def densities(log_density: Mapping[str, Float[np.ndarray, " latents"]], lowest: float = -5.0) -> go.Figure:
-    """How often the latents of each SAE fire: a violin of log₁₀ density each. Dead ones (below `lowest`) are left out;
-    their share is named. `log_density` is keyed by SAE."""
+    """How often the latents of each SAE fire: a violin of log₁₀ density each.
+
+    Args:
+        log_density: Each latent's log₁₀ of the share of rows on which it fires, by SAE.
+        lowest: Latents below it count as dead: they are left out, and their share is named.
+
+    Returns:
+        The figure.
+    """
     plot = figure(height=max(260, 70 + 34 * len(log_density)), showlegend=False)
     for place, (sae, values) in enumerate(log_density.items()):
         alive = values[values > lowest]

@@ -15,7 +15,12 @@ DECISIONS = {"above": "#009e73", "below": "#d55e00", "open": QUIET}
 def study_tests(tests: pd.DataFrame, margin: float) -> go.Figure:
     """Each test's estimate with its interval, beside the margin (dotted): green above, red below, grey open.
 
-    Columns: question, value, low, high, all in [−1, 1], and decision ("above", "below", "open").
+    Args:
+        tests: Columns question, value, low, high, all in [−1, 1], and decision ("above", "below", "open").
+        margin: In [0, 1).
+
+    Returns:
+        The figure.
     """
     plot = figure(height=110 + 46 * len(tests), showlegend=False)
     for row in tests.itertuples():
@@ -36,7 +41,12 @@ def study_tests(tests: pd.DataFrame, margin: float) -> go.Figure:
 def study_effects(effects: pd.DataFrame, labels: Sequence[str]) -> go.Figure:
     """What the subject and each control do, at one dose: an interval each, a colour and symbol for each word.
 
-    Columns of `effects`: word, effect, low, high in [−1, 1]; `labels` names its rows, equal where words share a row.
+    Args:
+        effects: Columns word, effect, low, high in [−1, 1].
+        labels: The names of its rows; equal where words share a row.
+
+    Returns:
+        The figure.
     """
     names = list(dict.fromkeys(labels))
     plot = figure(height=120 + 30 * len(names))
@@ -58,10 +68,13 @@ def study_effects(effects: pd.DataFrame, labels: Sequence[str]) -> go.Figure:
 
 
 def dose_response(effects: pd.DataFrame) -> go.Figure:
-    """Effect over dose with its interval as a band: a colour a word, whole lines the subject, dashed ones all random
-    draws together.
+    """Effect over dose with its interval as a band: a colour a word.
 
-    Columns: whose ("subject" or "random"), word, dose, effect, low, high.
+    Args:
+        effects: Columns whose ("subject" or "random"), word, dose, effect, low, high.
+
+    Returns:
+        The figure; whole lines are the subject, dashed ones all random draws together.
     """
     plot = figure(height=380)
     words = list(dict.fromkeys(effects["word"]))
@@ -84,10 +97,15 @@ def dose_response(effects: pd.DataFrame) -> go.Figure:
 
 
 def trace_map(traces: pd.DataFrame, across: str, title: str = "share restored") -> go.Figure:
-    """A causal trace: sites in rows, tokens or steps in columns, the restored share in colour and, where its interval
-    excludes 0, in figures.
+    """A causal trace: sites in rows, tokens or steps in columns, the restored share in colour.
 
-    Columns: site, `across` ("token" or "step"), restored, low, high. Blue restores, red does the opposite.
+    Args:
+        traces: Columns site, `across`, restored, low, high. Blue restores, red does the opposite.
+        across: "token" or "step".
+        title: What the colour is called.
+
+    Returns:
+        The figure, with the shares in figures where their intervals exclude 0.
     """
     sites, columns = (list(dict.fromkeys(traces[name])) for name in ("site", across))
     grid = {name: traces.pivot(index="site", columns=across, values=name).loc[sites, columns].to_numpy() for name in

@@ -38,17 +38,39 @@ TEMPLATE = go.layout.Template(
 
 
 def figure(**layout: object) -> go.Figure:
-    """An empty figure in the house's look."""
+    """An empty figure in the house's look.
+
+    Args:
+        **layout: As for plotly's layout; wins over the look.
+
+    Returns:
+        The figure.
+    """
     return go.Figure(layout={"template": TEMPLATE, **layout})
 
 
 def colours_of(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each name, in order; the first stays quiet, for it is the unedited model or another reference."""
+    """A colour for each name; the first stays quiet, for it is the unedited model or another reference.
+
+    Args:
+        names: In order.
+
+    Returns:
+        Name → #rrggbb; colours come again after the ninth name.
+    """
     palette = [QUIET, *COLOURS]
     return {name: palette[place % len(palette)] for place, name in enumerate(names)}
 
 
 def faded(colour: str, opacity: float) -> str:
-    """A #rrggbb colour with an opacity."""
+    """A colour with an opacity.
+
+    Args:
+        colour: #rrggbb.
+        opacity: In [0, 1].
+
+    Returns:
+        A colour as CSS says it.
+    """
     r, g, b = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
     return f"rgba({r},{g},{b},{opacity})"

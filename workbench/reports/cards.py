@@ -48,12 +48,26 @@ class AttentionView(NamedTuple):
 
 
 def concept_cards(cards: Sequence[FeatureCard]) -> dict[str, list[CardView]]:
-    """The cards by concept, in their order."""
+    """The cards of each concept, as the page shows them.
+
+    Args:
+        cards: Of any concepts.
+
+    Returns:
+        By concept, in their order.
+    """
     return {concept: [_view(card) for card in cards if card.concept == concept] for concept in _concepts(cards)}
 
 
 def attention_rows(pairs: Sequence[AttentionPair]) -> dict[str, list[AttentionView]]:
-    """The maps by concept. Each pair is scaled to its own largest value, the same before and after."""
+    """The attention maps of each concept, laid over their pictures.
+
+    Args:
+        pairs: Of any concepts. Each is scaled to its own largest value, the same before and after.
+
+    Returns:
+        By concept, in their order.
+    """
     names = dict.fromkeys(pair.about.concept for pair in pairs)
     return {name: [_attention(pair) for pair in pairs if pair.about.concept == name] for name in names}
 
@@ -70,7 +84,15 @@ def _view(card: FeatureCard) -> CardView:
 
 
 def coloured_tokens(strip: Strip, largest: float) -> list[Token]:
-    """The tokens of a strip on the colours of heat maps, where `largest` is the darkest."""
+    """The tokens of a strip on the colours of heat maps.
+
+    Args:
+        strip: One feature on one prompt.
+        largest: The activation that is darkest, above 0.
+
+    Returns:
+        A token for each of the strip's.
+    """
     shares = np.clip(np.array(strip.activations) / largest, 0, 1)
     colours = heat_colours(shares).round().astype(int)
     return [

@@ -46,9 +46,26 @@ def collect(
 ) -> Evidence:
     """The evidence about one concept under one condition of a finished run; join several with `joined`.
 
-    Feature cards are made for edits of features at a text site, for the `cards` most selective ones; each is ablated
-    on `images` of the run's target prompts. Attention maps are made for the first `maps` of those that hold the
-    concept's name. `facts` describe the autoencoder. Raises `WorkbenchError` for a condition that has no edit.
+    Feature cards are made for edits of features at a text site, for the most selective ones; each is ablated on the
+    run's own target prompts. Attention maps are made for target prompts that hold the concept's name.
+
+    Args:
+        run: A finished run.
+        model: The run's model, without any edit.
+        concept: With the prompts that its features are looked for in.
+        judge: It must know the concept.
+        condition: One with an edit.
+        facts: What is known of the autoencoder.
+        cards: Features at most, at each site.
+        images: Target prompts at most on which each is ablated.
+        maps: Target prompts at most whose attention is shown.
+        progress: Shows cards and maps.
+
+    Returns:
+        Cards, attention, densities by site, and the facts.
+
+    Raises:
+        WorkbenchError: The condition has no edit.
     """
     edit = _edit_of(run, concept.name, condition)
     rows = run.rows(UNEDITED, concept.name)
@@ -72,7 +89,14 @@ def collect(
 
 
 def joined(parts: Iterable[Evidence]) -> Evidence:
-    """The evidence of several concepts as one; autoencoders that are the same are named once."""
+    """The evidence of several concepts as one.
+
+    Args:
+        parts: In order.
+
+    Returns:
+        All of them after one another; autoencoders that are the same are named once.
+    """
     parts = list(parts)
     names = dict.fromkeys(name for part in parts for name in part.tables)
     return Evidence(

@@ -22,9 +22,15 @@ class OrderRow(NamedTuple):
 
 
 def ranking(table: pd.DataFrame, best: pd.DataFrame) -> list[str]:
-    """A sentence for each metric on which methods differ, over all concepts; one for those on which none do.
+    """What can be said of methods side by side.
 
-    `table` is `metrics_with_all(run)`, `best` is `best_methods(run)`.
+    Args:
+        table: `metrics_with_all(run)`; of several concepts, the rows of the first, which is all of them, count.
+        best: `best_methods(run)`.
+
+    Returns:
+        A sentence for each metric on which methods differ, one for those on which none do; edits of several concepts
+        have sentences of their own.
     """
     first = table[table["concept"] == table["concept"].iloc[0]]
     joined = best.merge(first[["concept", "condition", "metric", "value"]], on=["concept", "condition", "metric"])
@@ -66,7 +72,14 @@ def _sentence(about: str, rows: pd.DataFrame) -> str:
 
 
 def order_rows(effects: pd.DataFrame) -> list[OrderRow]:
-    """The rows of a table of `order_effects(run)`, with a cell for each of `order_headings`."""
+    """What the order of erasure changes, as the page prints it.
+
+    Args:
+        effects: `order_effects(run)`.
+
+    Returns:
+        A row for each concept and pair of orders, with a cell for each of `order_headings`.
+    """
     shown, rows = _compared(effects), []
     for (concept, there, back), own in effects.groupby(["concept", "there", "back"], sort=False):
         by_metric = {row.metric: row for row in own.itertuples()}
@@ -75,7 +88,14 @@ def order_rows(effects: pd.DataFrame) -> list[OrderRow]:
 
 
 def order_headings(effects: pd.DataFrame) -> list[str]:
-    """The headings of the metrics of which an effect is known."""
+    """The headings of the metrics of which an effect is known.
+
+    Args:
+        effects: `order_effects(run)`.
+
+    Returns:
+        In the order of the cells of `order_rows`.
+    """
     return [heading(metric) for metric in _compared(effects)]
 
 
@@ -92,5 +112,12 @@ def _order_cell(row: tuple | None) -> tuple[str, str, bool]:
 
 
 def points(difference: float) -> str:
-    """A difference in points, with a sign where it is not 0."""
+    """A difference in points, with a sign where it is not 0.
+
+    Args:
+        difference: Of shares, in [−1, 1].
+
+    Returns:
+        Whole points; "0" below half a point.
+    """
     return signed(difference) if abs(difference) >= 0.005 else "0"

@@ -28,7 +28,14 @@ class Cost(NamedTuple):
 
 
 def costs(results: Results) -> list[Cost]:
-    """A row for each method; times that were not measured are dashes."""
+    """What each method of a run costs.
+
+    Args:
+        results: Of a comparison, or of any run with edits.
+
+    Returns:
+        A row for each method; times that were not measured are dashes.
+    """
     run, seconds = results.run, fit_seconds(results.run.dir)
     images = results.records.groupby("condition")["seconds"].median()
     return [
@@ -63,10 +70,24 @@ def _cost(run: Run, name: str, edits: list[EditSpec], seconds: list[float], imag
 
 
 def changes(edits: Iterable[Edit]) -> str:
-    """What edits of one method change, in words."""
+    """What edits of one method change, in words.
+
+    Args:
+        edits: Of one method.
+
+    Returns:
+        What their summaries say, each once.
+    """
     return "; ".join(dict.fromkeys(edit.summary().changes for edit in edits))
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a reader wants them: 0.42 s, 12 s, 3.5 min."""
+    """Seconds as a reader wants them.
+
+    Args:
+        seconds: 0 or more.
+
+    Returns:
+        Such as "0.42 s", "12 s", "3.5 min".
+    """
     return f"{seconds / 60:.2g} min" if seconds >= 100 else f"{seconds:.2g} s"

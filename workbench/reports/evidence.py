@@ -122,7 +122,15 @@ class _File(StrictConfig):
 
 
 def write_evidence(run_dir: Path | str, evidence: Evidence) -> None:
-    """Writes the evidence into the run folder, over what was there. The JSON comes last and vouches for the others."""
+    """Writes the evidence into the run folder, over what was there. The JSON comes last and vouches for the others.
+
+    Args:
+        run_dir: Folder of the run.
+        evidence: All of it.
+
+    Raises:
+        WorkbenchError: The files cannot be written.
+    """
     import torch
 
     arrays = {f"density.{site}": density for site, density in evidence.densities.items()}
@@ -144,7 +152,17 @@ def write_evidence(run_dir: Path | str, evidence: Evidence) -> None:
 
 
 def read_evidence(run_dir: Path | str) -> Evidence | None:
-    """Reads the evidence of a run; None if none was collected. Unknown fields and torn files are errors."""
+    """Reads the evidence of a run.
+
+    Args:
+        run_dir: Folder of the run.
+
+    Returns:
+        The evidence; None if none was collected.
+
+    Raises:
+        WorkbenchError: A file has unknown fields, or is not the one that was written with the others.
+    """
     folder = _folder(run_dir)
     if not (folder / CONTENT).exists():
         return None

@@ -30,12 +30,24 @@ def explain(
     saes: Sequence[str | Path] = (),
     progress: Progress = SILENT,
 ) -> Evidence:
-    """Collects feature cards, attention maps and what lies inside for every method and concept of the run, where that
-    is not done yet.
+    """Collects feature cards, attention maps and what lies inside for every method and concept of the run.
 
-    `concepts` are those of the run, with the prompts that their features are looked for in; others are passed over.
-    `cards` is how many features of each are shown. `saes`, one a site, are followed beside those that the edits were
-    fitted with.
+    What was collected before is read from the run folder instead.
+
+    Args:
+        run: A finished run.
+        model: The run's model, without any edit.
+        concepts: Those of the run, with the prompts that their features are looked for in; others are passed over.
+        judge: It must know them.
+        cards: Features of each condition that are shown.
+        saes: Folders or shipped names, one a site, that are followed beside those that the edits were fitted with.
+        progress: Shows what is being collected.
+
+    Returns:
+        The evidence, which is now in the run folder.
+
+    Raises:
+        WorkbenchError: The model is no diffusion model, or an autoencoder is of another one.
     """
     if (known := read_evidence(run.dir)) is not None:
         return known
@@ -75,7 +87,15 @@ def _tables(
 
 
 def facts(run: Run, edit: EditSpec) -> SAEFacts | None:
-    """What is known of the autoencoder that an edit was fitted with; None if it used none, or one that is gone."""
+    """What is known of the autoencoder that an edit was fitted with.
+
+    Args:
+        run: Has the edit in its folder.
+        edit: Which.
+
+    Returns:
+        Its facts; None if the edit used none, or one that is gone or was never measured.
+    """
     if not (name := load_edit(run.dir / "edits" / edit.hash).settings.get("sae")):
         return None
     try:

@@ -41,7 +41,15 @@ class Inner(NamedTuple):
 
 
 def inner(tables: Mapping[str, pd.DataFrame], chart: Chart) -> dict[str, Inner]:
-    """By concept. `chart` makes a piece of HTML of a name and a figure."""
+    """What was collected of a model's inside, as figures and sentences.
+
+    Args:
+        tables: Those of `interpreting`, by name.
+        chart: Makes a piece of HTML of a name and a figure.
+
+    Returns:
+        By concept, in their order.
+    """
     return {
         concept: _inner(
             {name: own for name, table in tables.items() if len(own := table[table["concept"] == concept])},

@@ -42,11 +42,24 @@ def interpret(
     pictures: int = 8,
     progress: Progress = SILENT,
 ) -> Tables:
-    """The tables about one concept. `edits` are methods and controls by the names of their conditions.
+    """The tables about one concept.
 
-    The features of `saes`, one a site, are followed through every edit; the effects are of the features of the first of
-    them at a text site that fire most on the concept's prompts, along the direction from its anchor to it. `pictures`
-    prompts of the concept are looked at. Without an anchor, or without such an SAE, there are no effects.
+    The effects are of the features that fire most on the concept's prompts, of the first SAE at a text site, along the
+    direction from its anchor to it. Without an anchor, or without such an SAE, there are no effects.
+
+    Args:
+        model: The model, without any edit.
+        concept: The concept.
+        edits: Methods and controls by the names of their conditions; at least one.
+        saes: Folders or shipped names, one a site; their features are followed through every edit.
+        pictures: Prompts of the concept that are looked at.
+        progress: Shows what is being measured.
+
+    Returns:
+        Tables by name, as this module's head lists them; what could not be measured is absent.
+
+    Raises:
+        WorkbenchError: An SAE is of another model, or an edit does not fit the model.
     """
     prompts, anchors, seeds = _prompts(concept, pictures)
     found = {name: inside(model, edit, prompts, seeds, saes=saes, progress=progress) for name, edit in edits.items()}

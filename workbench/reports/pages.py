@@ -13,7 +13,19 @@ STYLE = "body{font-family:sans-serif;max-width:1100px;margin:2em auto}table{font
 
 
 def write_page(path: Path | str, title: str, parts: Mapping[str, go.Figure | pd.DataFrame | str]) -> Path:
-    """Writes each part (a figure, a table, or a paragraph of plain text) below its heading, and returns the path."""
+    """Writes a page of parts, each below its heading.
+
+    Args:
+        path: The HTML file.
+        title: Of the page.
+        parts: Heading → a figure, a table, or a paragraph of plain text.
+
+    Returns:
+        The path.
+
+    Raises:
+        WorkbenchError: The file cannot be written.
+    """
     first, shown = True, []
     for heading, part in parts.items():
         if isinstance(part, go.Figure):

@@ -25,7 +25,16 @@ class Reading(NamedTuple):
 
 
 def reading(table: pd.DataFrame, spec: RunSpec, ranking: Sequence[str] = ()) -> Reading:
-    """Reads the table `metrics(run)` aloud; where a `ranking` compares methods, they are not told one by one."""
+    """What a run says, in words.
+
+    Args:
+        table: `metrics(run)`.
+        spec: What was asked for.
+        ranking: Sentences that compare methods; where there are some, methods are not told one by one.
+
+    Returns:
+        The question, the answer, and every expectation that does not hold.
+    """
     methods, controls = conditions(spec)
     concepts = list(dict.fromkeys(trial.concept for trial in spec.trials))
     named = listed(methods) if len(methods) <= NAMED else f"{len(methods)} methods"
@@ -64,7 +73,14 @@ class _About(NamedTuple):
 
 
 def conditions(spec: RunSpec) -> tuple[list[str], list[str]]:
-    """The names of the methods' conditions, and of the controls other than the unedited model."""
+    """The conditions of a run beside the unedited model.
+
+    Args:
+        spec: What was asked for.
+
+    Returns:
+        The names of the methods' conditions, and those of the controls.
+    """
     names = dict.fromkeys(name for trial in spec.trials for name in trial.conditions if name != UNEDITED)
     return [name for name in names if is_method(name)], [name for name in names if not is_method(name)]
 
@@ -136,8 +152,17 @@ def _failures(own: pd.DataFrame, name: str, about: _About) -> Iterator[str]:
 
 
 def idle(records: pd.DataFrame, roles: Mapping[str, Role] = ROLES) -> Iterator[str]:
-    """Why a target is left: a sentence for each method of which the edit did nothing at all on some prompts, so that
-    their images are those of the unedited model. Takes the records of a run, and its roles."""
+    """Why a target is left: on which prompts an edit did nothing at all.
+
+    Their images are those of the unedited model, up to a grey level.
+
+    Args:
+        records: Those of a run.
+        roles: The run's, by name.
+
+    Yields:
+        A sentence for each method of which that is so.
+    """
     about_target = records["role"].map(lambda role: roles[role].wanted == "absent").astype(bool)
     left = records[about_target & (records["verdict"] == "target")]
     for name, rows in left[left["condition"].map(is_method).astype(bool)].groupby("condition", sort=False):
@@ -198,20 +223,48 @@ def _of(table: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def listed(items: list[str]) -> str:
-    """Items as a list in a sentence."""
+    """Items as a list in a sentence.
+
+    Args:
+        items: Any number.
+
+    Returns:
+        Such as "a, b and c"; "" for none.
+    """
     return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
 
 
 def words(metric: str) -> str:
-    """A metric's name as a reader's words."""
+    """A metric's name as a reader's words.
+
+    Args:
+        metric: Such as "pixel_drift".
+
+    Returns:
+        Such as "pixel drift".
+    """
     return metric.replace("_", " ")
 
 
 def percent(share: float) -> str:
-    """0.934 as 93 %, with a thin space that does not break."""
+    """A share in per cent.
+
+    Args:
+        share: In [0, 1].
+
+    Returns:
+        0.934 as "93 %", with a thin space that does not break.
+    """
     return f"{100 * share:.0f}\u202f%"
 
 
 def signed(difference: float) -> str:
-    """A difference of shares in percentage points, with a real minus sign."""
+    """A difference in percentage points, with a real minus sign.
+
+    Args:
+        difference: Of shares, in [−1, 1].
+
+    Returns:
+        0.05 as "+5".
+    """
     return f"{100 * difference:+.0f}".replace("-", "−")

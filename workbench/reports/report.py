@@ -162,7 +162,15 @@ def write_report(template: str, context: Mapping[str, Any], path: Path | str) ->
 
 
 def names_used(there: jinja2.Environment, template: str) -> set[str]:
-    """The names that a template, and all that it extends or includes, takes from its context."""
+    """The names that a template, and all that it extends or includes, takes from its context.
+
+    Args:
+        there: Where the templates are.
+        template: Name of a file in `templates`.
+
+    Returns:
+        Those used in whatever branch.
+    """
     assert there.loader is not None
     tree = there.parse(there.loader.get_source(there, template)[0])
     own = {macro.name for macro in tree.find_all(nodes.Macro)}
@@ -173,14 +181,26 @@ def names_used(there: jinja2.Environment, template: str) -> set[str]:
 
 
 def chart(name: str, plot: go.Figure) -> Markup:
-    """A plotly figure as a piece of HTML that uses the page's own plotly and follows the page's width."""
+    """A plotly figure as a piece of HTML that uses the page's own plotly and follows the page's width.
+
+    Args:
+        name: Unique on the page; its id there.
+        plot: The figure.
+
+    Returns:
+        HTML.
+    """
     config = {"responsive": True, "displaylogo": False, "displayModeBar": False}
     place = re.sub(r"\W", "-", name)
     return Markup(plot.to_html(full_html=False, include_plotlyjs=False, div_id=place, config=config))
 
 
 def environment() -> jinja2.Environment:
-    """Where the templates are; a name that a template uses and nobody gives is an error."""
+    """Where the templates are; a name that a template uses and nobody gives is an error.
+
+    Returns:
+        Jinja's environment, which escapes every text.
+    """
     loader = jinja2.PackageLoader("workbench.reports")
     return jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -36,7 +36,15 @@ class Sheet(NamedTuple):
 
 
 def sheets(results: Results, trial: Trial) -> list[Sheet]:
-    """The sheets of one suite, in the order of the roles."""
+    """The pictures of one suite, a sheet a role.
+
+    Args:
+        results: Of the run.
+        trial: Which suite.
+
+    Returns:
+        In the order of the roles; at most `COLUMNS` prompts each, evenly spaced in the suite.
+    """
     own = results.records_of(trial)
     return [_sheet(results, own[own["role"] == role], role) for role in results.roles if (own["role"] == role).any()]
 
@@ -57,7 +65,15 @@ class Grid(NamedTuple):
 
 
 def grid(results: Results, trial: Trial) -> Grid:
-    """`A_ROLE` prompts of each role, evenly spaced in the suite, under every condition."""
+    """Prompts of every role of one suite under every condition.
+
+    Args:
+        results: Of the run.
+        trial: Which suite.
+
+    Returns:
+        At most `A_ROLE` prompts of each role, evenly spaced in the suite.
+    """
     own, conditions = results.records_of(trial), list(trial.conditions)
     rows = []
     for role in results.roles:
@@ -93,7 +109,14 @@ def _picture(results: Results, record: pd.Series) -> Picture:
 
 
 def data_uri(pixels: UInt8[np.ndarray, "h w 3"]) -> str:
-    """An image inside a page: WebP, at most `PIXELS` wide, so close to lossless that no eye tells."""
+    """An image inside a page: WebP, so close to lossless that no eye tells.
+
+    Args:
+        pixels: uint8 `[h, w, 3]`.
+
+    Returns:
+        A data URI of the image, at most `PIXELS` wide and high.
+    """
     image, buffer = Image.fromarray(pixels), BytesIO()
     image.thumbnail((PIXELS, PIXELS), Image.Resampling.LANCZOS)
     image.save(buffer, format="webp", quality=90, method=4)

@@ -30,7 +30,15 @@ EFFECT = {
 
 
 def study_report(result: StudyResult, path: Path | str) -> Path:
-    """Writes the report of a finished study and returns its path. The page holds everything and loads nothing."""
+    """Writes the report of a finished study. The page holds everything and loads nothing.
+
+    Args:
+        result: The study.
+        path: The HTML file.
+
+    Returns:
+        The path.
+    """
     shown = {"sheets": _sheets(result), "verdict_colours": VERDICT_COLOURS}
     return write_report("study.html", {**_facts(result), **_charts(result), **shown}, path)
 

@@ -37,12 +37,27 @@ class SummaryRow(NamedTuple):
 
 
 def headings(table: pd.DataFrame) -> list[str]:
-    """The headings of the metrics that the table holds."""
+    """The headings of the metrics that a table holds.
+
+    Args:
+        table: `metrics(run)`.
+
+    Returns:
+        In the order of the cells of `summary_rows`.
+    """
     return [heading(metric) for metric in in_order(table["metric"])]
 
 
 def summary_rows(table: pd.DataFrame, best: pd.DataFrame) -> list[SummaryRow]:
-    """The rows, in the order of `table` (`metrics(run)`); `best` is `best_methods(run)`, or empty to mark none."""
+    """The rows of the summary table, as the page prints them.
+
+    Args:
+        table: `metrics(run)`, whose order they have.
+        best: `best_methods(run)`, or empty to mark none.
+
+    Returns:
+        A row for each concept and condition.
+    """
     winners = set() if best.empty else set(best[best["among_best"]][_KEYS].itertuples(index=False, name=None))
     rows, columns = [], in_order(table["metric"])
     for concept, group in table.groupby("concept", sort=False):

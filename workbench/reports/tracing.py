@@ -15,7 +15,15 @@ PARTS = {"token": "In the text", "step": "In the picture"}
 
 
 def trace_report(result: TraceResult, path: Path | str) -> Path:
-    """Writes the report of a trace and returns its path. The page loads nothing."""
+    """Writes the report of a trace. The page loads nothing.
+
+    Args:
+        result: The trace.
+        path: The HTML file.
+
+    Returns:
+        The path.
+    """
     context = {
         "asked": result.asked, "sentence": result.sentence, "references": STUDIES,
         "rows": [_row(row) for row in result.table.itertuples()], "charts": _charts(result.table),
