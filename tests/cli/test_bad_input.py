@@ -196,11 +196,11 @@ CASES = {  # what is wrong → the command, and what it must say; {made} is the 
     ),
     "more prompts than there are": (
         "evaluate {made}/model fox --edit {made}/edit --per-role 10000000 --out {tmp}/new",
-        "10000000 prompts of each role are 40000000 pictures for every condition. Choose 1000 or fewer: this world",
+        "10000000 prompts of each role are 60000000 pictures for every condition. Choose 1000 or fewer: this world",
     ),
     "more prompts than there are to compare": (
         "compare {made}/model fox --method uce --per-role 1001 --out {tmp}/new",
-        "1001 prompts of each role are 4004 pictures for every condition. Choose 1000 or fewer",
+        "1001 prompts of each role are 6006 pictures for every condition. Choose 1000 or fewer",
     ),
     "more prompts than there are to study": (
         "study run {tmp}/study.yaml --out {tmp}/new",
