@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = [
     "saes",
     "probes",
-    *(f"workbench/{name}" for name in ("comparison", "edits", "figures", "fitting", "reports")),
+    *(f"workbench/{name}" for name in ("comparison", "dashboard", "edits", "figures", "fitting", "reports")),
 ]
 FILES = [path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py"))]
 Function = ast.FunctionDef
@@ -72,7 +72,7 @@ def lacking(function: Function, *, bare: bool = False) -> list[str]:
         return []
     if not doc:
         return ["a docstring"]
-    if bare or "property" in kinds:
+    if bare or kinds & {"property", "cached_property"}:
         return []
     every = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
     extra = [each for each in (function.args.vararg, function.args.kwarg) if each]

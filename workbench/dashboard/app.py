@@ -19,7 +19,14 @@ TITLES = {"/": "Features", "/concepts": "Concepts", "/bench": "Bench"}
 
 
 def make_app(bench: Bench) -> dash.Dash:
-    """The application of a library and its bench; `server.server_of` serves it. It loads nothing from the network."""
+    """The application of a library and its bench; `server.server_of` serves it. It loads nothing from the network.
+
+    Args:
+        bench: Has the library.
+
+    Returns:
+        The application.
+    """
     app = dash.Dash(
         __name__, assets_folder=str(ASSETS), serve_locally=True, suppress_callback_exceptions=True,
         title="Features", update_title="", index_string=index_page(),
@@ -41,7 +48,11 @@ def make_app(bench: Bench) -> dash.Dash:
 
 
 def index_page() -> str:
-    """The frame of every page, with the style of the reports."""
+    """The frame of every page, with the style of the reports.
+
+    Returns:
+        HTML in which Dash puts its parts.
+    """
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>{{%metas%}}<title>{{%title%}}</title>{{%favicon%}}{{%css%}}<style>{style()}</style></head>
@@ -50,13 +61,23 @@ def index_page() -> str:
 
 
 def header() -> html.Header:
-    """What stays on every page: the pages, and the place where keys.js puts the search field, whose text goes into
-    `typed` after a pause."""
+    """What stays on every page: the pages, and the place where keys.js puts the search field.
+
+    Returns:
+        A component; the text of the field goes into `typed` after a pause.
+    """
     return html.Header([html.Nav(id="menu"), html.Div(id="search-place"), dcc.Store(id="typed")], className="bar")
 
 
 def menu(pathname: str | None) -> list[Any]:
-    """The links to the pages; the present one is marked."""
+    """The links to the pages; the present one is marked.
+
+    Args:
+        pathname: Of the browser.
+
+    Returns:
+        A link for each page.
+    """
     return [
         dcc.Link(title, href=href, className="chosen" if (pathname or "/") == href else "")
         for href, title in TITLES.items()
@@ -64,12 +85,30 @@ def menu(pathname: str | None) -> list[Any]:
 
 
 def shown(library: Library, pathname: str | None, search: str | None) -> list[Any]:
-    """The content of the page at an address."""
+    """The content of the page at an address.
+
+    Args:
+        library: What the pages read.
+        pathname: Of the browser.
+        search: Its query.
+
+    Returns:
+        Components.
+    """
     return page(library, read_address(pathname, search))
 
 
 def searched(query: str | None, pathname: str | None, search: str | None) -> tuple[Any, Any]:
-    """Where a changed search field leads; nowhere if the address says the same already."""
+    """Where a changed search field leads; nowhere if the address says the same already.
+
+    Args:
+        query: What the field holds.
+        pathname: Of the browser.
+        search: Its query.
+
+    Returns:
+        The new path and query, or Dash's sign for no change.
+    """
     here = read_address(pathname, search)
     query = (query or "").strip()
     if query == here.query or (not query and here.kind != "browse"):

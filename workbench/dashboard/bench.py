@@ -35,7 +35,14 @@ class Outcome:
     pictures: Mapping[str, Pictures]
 
     def changes(self, condition: str) -> list[float]:
-        """How far each picture is from the unedited one: the mean over pixels of |difference|, in grey levels."""
+        """How far each picture is from the unedited one.
+
+        Args:
+            condition: A key of `pictures`.
+
+        Returns:
+            The mean over pixels of |difference|, in grey levels of 255, by picture.
+        """
         difference = self.pictures[condition].astype(float) - self.pictures[BEFORE]
         return np.abs(difference).mean(axis=(1, 2, 3)).tolist()
 
@@ -55,11 +62,29 @@ class Bench:
         return right_model(self.library.run, self._load())
 
     def start(self, request: Request) -> str:
-        """Queues a generation and returns the id of its job."""
+        """Queues a generation.
+
+        Args:
+            request: What to make.
+
+        Returns:
+            The id of its job.
+        """
         return self.jobs.submit(lambda progress: self.generate(request, progress))
 
     def generate(self, request: Request, progress: Progress) -> Outcome:
-        """The pictures that a request asks for. Only the worker calls this, one request after the other."""
+        """Makes the pictures that a request asks for. Only the worker calls this, one request after the other.
+
+        Args:
+            request: What to make.
+            progress: Shows the batches.
+
+        Returns:
+            The pictures of each condition.
+
+        Raises:
+            WorkbenchError: The model is another than the run's, or the edit does not fit it.
+        """
         for model in progress([self], "loading the model"):
             edit = edit_of(self.library, model.model, request.changes)
         pictures = {

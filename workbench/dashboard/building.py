@@ -42,8 +42,19 @@ def build_caches(
 ) -> None:
     """Writes the cache of each SAE to its folder, each whole or not at all.
 
-    All text sites share one encoding of the prompts and all picture sites one denoising. Raises `WorkbenchError` if an
-    SAE is of another model, does not fit its site, or is not linear in its input (see `Dictionary.of`).
+    All text sites share one encoding of the prompts and all picture sites one denoising.
+
+    Args:
+        model: The run's.
+        wanted: The folder of each SAE.
+        prompts: What the features are shown on.
+        concepts: What features are told by.
+        settings: How pictures are sampled.
+        progress: Shows batches and tables.
+
+    Raises:
+        WorkbenchError: An SAE is of another model, does not fit its site, or is not linear in its input (see
+            `Dictionary.of`).
     """
     saes = {source: open_sae(source.folder) for source in wanted}
     for sae in saes.values():
@@ -129,8 +140,17 @@ def _write(
 def concept_scores(
     scores: Float[Tensor, "prompts d_sae"], prompts: Sequence[Shown], concepts: Sequence[Concept], m: int
 ) -> pd.DataFrame:
-    """The feature table of each concept that some prompts name and some do not, without features no better than
-    chance. Columns: those of `FeatureTable`, without the effect."""
+    """The feature table of each concept that some prompts name and some do not, without features no better than chance.
+
+    Args:
+        scores: Of each prompt and feature, `[prompts, d_sae]`, 0 or more.
+        prompts: In the same order.
+        concepts: What features may tell.
+        m: How many features of a prompt count as strong.
+
+    Returns:
+        The columns of `FeatureTable`, without the effect.
+    """
     pairs = {concept.name: names_concept(prompts, concept) for concept in concepts}
     both = {name: PromptScores(scores[inside], scores[out]) for name, (inside, out) in pairs.items() if inside and out}
     columns = ["concept", "feature", "target_mean", "retain_mean", "target_share", "retain_share", "auc", "in_contrast"]

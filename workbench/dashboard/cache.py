@@ -64,7 +64,18 @@ class FeatureCache:
 
     @classmethod
     def open(cls, source: Source, folder: Path) -> "FeatureCache":
-        """Opens a cache. Raises `WorkbenchError` if it is damaged or of another version."""
+        """Opens a cache.
+
+        Args:
+            source: The SAE that it is of.
+            folder: Where it is.
+
+        Returns:
+            The cache; arrays stay on the disk.
+
+        Raises:
+            WorkbenchError: It is damaged or of another version.
+        """
         about = read_json(folder / ABOUT, FIELDS)
         if about["format"] != FORMAT:
             raise _damaged(folder)
@@ -76,34 +87,78 @@ class FeatureCache:
 
     @property
     def d_sae(self) -> int:
+        """The number of features."""
         return len(self.features)
 
     def check(self, feature: int) -> None:
-        """Raises `WorkbenchError` for a feature that the SAE does not have."""
+        """Refuses a feature that the SAE does not have.
+
+        Args:
+            feature: Its number.
+
+        Raises:
+            WorkbenchError: It is not among 0 … d_sae − 1.
+        """
         if not 0 <= feature < self.d_sae:
             raise WorkbenchError(f"{self.source.name} has no feature {feature}.", f"It has 0 to {self.d_sae - 1}.")
 
     def top(self, feature: int) -> Top:
-        """The prompts on which the feature fires most, the strongest first; fewer if it fires on fewer."""
+        """The prompts on which a feature fires most.
+
+        Args:
+            feature: Its number.
+
+        Returns:
+            The strongest first; fewer if it fires on fewer.
+        """
         prompts, scores, maps = (self._row(name, feature) for name in ("top_prompts", "top_scores", "top_maps"))
         there = prompts >= 0
         return Top(prompts[there], scores[there].astype(float), maps[there].astype(float))
 
     def related(self, feature: int, how: str) -> list[Related]:
-        """The features most like one, by `how`: "alike" (decoder cosine) or "together" (fire on the same places)."""
+        """The features most like one.
+
+        Args:
+            feature: Its number.
+            how: "alike" (decoder cosine) or "together" (fire on the same places).
+
+        Returns:
+            The nearest first; none that are not alike at all.
+        """
         pairs = zip(self._row(f"{how}_features", feature), self._row(f"{how}_values", feature), strict=True)
         return [Related(int(other), float(value)) for other, value in pairs if value > 0]
 
     def steps(self, feature: int) -> Float[np.ndarray, " steps"]:
-        """The feature's mean activation at each timestep of `about["steps"]`; empty at a text site."""
+        """A feature's mean activation at each timestep.
+
+        Args:
+            feature: Its number.
+
+        Returns:
+            In the order of `about["steps"]`; empty at a text site.
+        """
         return self._row("by_step", feature).astype(float)
 
     def picture(self, prompt: int) -> UInt8[np.ndarray, "h w 3"]:
-        """The picture of a prompt; only picture sites have some."""
+        """The picture of a prompt; only picture sites have some.
+
+        Args:
+            prompt: Its number.
+
+        Returns:
+            uint8 `[h, w, 3]`, small.
+        """
         return self._row("pictures", prompt)
 
     def concepts_of(self, feature: int) -> pd.DataFrame:
-        """The concepts whose prompts it fires on, the most selective first."""
+        """The concepts whose prompts a feature fires on.
+
+        Args:
+            feature: Its number.
+
+        Returns:
+            Rows of `concepts`, the most selective first.
+        """
         return self.concepts.iloc[self._rows_of.get(feature, [])].sort_values("auc", ascending=False)
 
     @cached_property
@@ -124,7 +179,17 @@ class FeatureCache:
 
 
 def cache_folder(run: Run, source: Source, prompts: Sequence[Shown], concepts: Sequence[Concept]) -> Path:
-    """Where the cache of an SAE is or will be: named by the hash of all that decides its content."""
+    """Where the cache of an SAE is or will be: named by the hash of all that decides its content.
+
+    Args:
+        run: Has the model and its settings.
+        source: The SAE.
+        prompts: What its features are shown on.
+        concepts: What they are told by.
+
+    Returns:
+        A folder in that of the run, there or not.
+    """
     content = {
         "format": FORMAT, "weights": sha256_of(source.folder / WEIGHTS), "config": sha256_of(source.folder / CONFIG),
         "model": run.spec.model.identity.hash, "settings": run.spec.settings, "prompts": prompts,

@@ -19,7 +19,12 @@ FORM = [State({"field": name, "row": ALL}, "value") for name in FIELDS]
 
 
 def add_callbacks(app: dash.Dash, bench: Bench) -> None:
-    """Connects the bench's page to its functions."""
+    """Connects the bench's page to its functions.
+
+    Args:
+        app: The application.
+        bench: What they act on.
+    """
     library = bench.library
 
     @app.callback(
@@ -68,7 +73,17 @@ def add_callbacks(app: dash.Dash, bench: Bench) -> None:
 
 
 def changed_rows(library: Library, trigger: Any, clicks: Sequence[int | None], children: list[Any]) -> Any:
-    """The changes with one more, or without the one whose × was clicked; one always stays."""
+    """The changes with one more, or without the one whose × was clicked; one always stays.
+
+    Args:
+        library: What the pages read.
+        trigger: The id of what was clicked.
+        clicks: How often each × was.
+        children: The rows of the form.
+
+    Returns:
+        The new rows, or Dash's sign for no change.
+    """
     if trigger == "another":
         last = max((int(child["props"]["id"].rpartition("-")[2]) for child in children), default=-1)
         return [*children, change_row(library, last + 1, next(iter(library.caches)))]
@@ -78,7 +93,16 @@ def changed_rows(library: Library, trigger: Any, clicks: Sequence[int | None], c
 
 
 def chosen(library: Library, sae: str, features: str | None) -> tuple[Any, bool]:
-    """What the chosen features are, and whether a window of timesteps makes no sense for them."""
+    """What the chosen features are, and whether a window of timesteps makes no sense for them.
+
+    Args:
+        library: What the pages read.
+        sae: The chosen one.
+        features: What was typed.
+
+    Returns:
+        Links, none while it is half typed; and whether the SAE reads prompts.
+    """
     is_text = library.cache(sae).source.is_text
     try:
         return known_features(library, sae, read_numbers(features, "feature")), is_text
@@ -87,7 +111,15 @@ def chosen(library: Library, sae: str, features: str | None) -> tuple[Any, bool]
 
 
 def started(bench: Bench, form: Sequence[Any]) -> tuple[Any, Any, bool, bool]:
-    """A new job's id, its status, and whether the clock and the stop button are off. A wrong form starts none."""
+    """Starts what the form asks for. A wrong form starts nothing.
+
+    Args:
+        bench: Makes the pictures.
+        form: The values of its fields.
+
+    Returns:
+        The job's id, its status, and whether the clock and the stop button are off.
+    """
     *columns, prompts, seeds, control = form
     rows = [dict(zip(FIELDS, row, strict=True)) for row in zip(*columns, strict=True)]
     try:
@@ -98,7 +130,16 @@ def started(bench: Bench, form: Sequence[Any]) -> tuple[Any, Any, bool, bool]:
 
 
 def seen(bench: Bench, id: str | None) -> tuple[Any, Any, Any, bool, bool]:
-    """A job's status; its pictures once it is done; and whether the clock and the stop button are off."""
+    """What can be seen of a job.
+
+    Args:
+        bench: Has the jobs.
+        id: The job's.
+
+    Returns:
+        Its status; its pictures once it is done; whether keeping them is hidden; and whether the clock and the stop
+        button are off.
+    """
     job = bench.jobs.look(id)
     if job is None:
         return status(None), dash.no_update, dash.no_update, True, True
@@ -107,11 +148,22 @@ def seen(bench: Bench, id: str | None) -> tuple[Any, Any, Any, bool, bool]:
 
 
 def saved(bench: Bench, id: str | None, save: Callable[[Outcome], Path]) -> Any:
-    """Where something was saved, or why not."""
+    """Saves what was seen, and says where, or why not.
+
+    Args:
+        bench: Has the jobs.
+        id: The job's.
+        save: Saves its outcome and gives the place.
+
+    Returns:
+        A sentence, or a component with the problem.
+    """
     job = bench.jobs.look(id)
+    if job is None or job.result is None:
+        return problem(
+            WorkbenchError("There is nothing to save.", "Generate first: what is saved is what you have seen.")
+        )
     try:
-        if job is None or job.result is None:
-            raise WorkbenchError("There is nothing to save.", "Generate first: what is saved is what you have seen.")
         path = save(job.result)
     except WorkbenchError as error:
         return problem(error)

@@ -50,7 +50,21 @@ class Request:
 def read_request(
     library: Library, rows: Sequence[dict[str, Any]], prompts: str | None, seeds: str | None, control: bool
 ) -> Request:
-    """What the form asks for. Raises `WorkbenchError` with what is wrong in it."""
+    """What the form asks for.
+
+    Args:
+        library: Knows the SAEs.
+        rows: The changes, as for `read_change`.
+        prompts: One a line.
+        seeds: Numbers and ranges.
+        control: Whether the same change to other features is made too.
+
+    Returns:
+        The request.
+
+    Raises:
+        WorkbenchError: It has no prompt, no change or no seed, more than `MOST_PICTURES` pictures, or a wrong change.
+    """
     lines = tuple(line.strip() for line in (prompts or "").splitlines() if line.strip())
     if not lines:
         raise WorkbenchError("There is no prompt.", "Write one a line.")
@@ -64,7 +78,19 @@ def read_request(
 
 
 def read_change(library: Library, row: dict[str, Any]) -> Change:
-    """One row of the form, with the texts and numbers `sae`, `features`, `action`, `strength`, `high`, `low`."""
+    """One change of the form.
+
+    Args:
+        library: Knows the SAEs.
+        row: The texts and numbers `sae`, `features`, `action`, `strength`, `high`, `low`.
+
+    Returns:
+        The change; its window is that of all timesteps at a text site.
+
+    Raises:
+        WorkbenchError: The SAE, a feature or the action is unknown, the strength is missing or changes nothing, or no
+            denoising passes the window.
+    """
     cache = library.cache(row["sae"] or "")
     features = read_numbers(row["features"], "feature")
     for feature in features:
@@ -95,7 +121,18 @@ def _window(high: float, low: float) -> tuple[float, float]:
 
 
 def read_numbers(text: str | None, kind: str) -> tuple[int, ...]:
-    """Numbers and ranges such as "0, 3, 5-8", each once in the order given."""
+    """Numbers and ranges such as "0, 3, 5-8".
+
+    Args:
+        text: What was typed.
+        kind: What they number, for the sentence.
+
+    Returns:
+        Each once, in the order given.
+
+    Raises:
+        WorkbenchError: There is none, a part is no number, or a range is very long.
+    """
     found: dict[int, None] = {}
     for part in (text or "").replace("–", "-").replace(",", " ").split():
         first, dash, last = part.partition("-")
@@ -111,7 +148,19 @@ def read_numbers(text: str | None, kind: str) -> tuple[int, ...]:
 
 
 def edit_of(library: Library, model: "Model", changes: Sequence[Change]) -> "Edit":
-    """The changes as one edit, in their order."""
+    """The changes as one edit, in their order.
+
+    Args:
+        library: Knows the SAEs.
+        model: The run's.
+        changes: At least one.
+
+    Returns:
+        An edit that has a control.
+
+    Raises:
+        WorkbenchError: An SAE does not fit the model.
+    """
     from workbench.edits.composed import ComposedEdit
 
     parts = [_part(library, model, change) for change in changes]
@@ -135,7 +184,14 @@ def _part(library: Library, model: "Model", change: Change) -> "ActivationEdit":
 
 
 def words_of(change: Change) -> str:
-    """A change as a sentence of few words."""
+    """A change as a sentence of few words.
+
+    Args:
+        change: The change.
+
+    Returns:
+        At most eight of its features are named.
+    """
     numbers = ", ".join(map(str, change.features[:8])) + (" …" if len(change.features) > 8 else "")
     window = "" if change.window == ALWAYS else f", timesteps {change.window[0]:g} to {change.window[1]:g}"
     return f"{change.sae}: {ACTIONS[change.action]} {change.strength:g} for {numbers}{window}"

@@ -18,15 +18,32 @@ START, END = "⟨start⟩", "⟨end⟩"
 
 
 def evidence(cache: FeatureCache, feature: int, n: int) -> Component:
-    """The n strongest prompts of a feature, on the scale of the strongest; small pictures with heat maps if it sees
-    pictures."""
+    """What a feature fires on, small: prompts with coloured tokens, or pictures under heat maps.
+
+    Args:
+        cache: Of its SAE.
+        feature: Its number.
+        n: How many at most, the strongest first.
+
+    Returns:
+        A component; all are on the scale of the strongest.
+    """
     if not len(cache.top(feature).prompts):
         return html.P("It fires on none of these prompts.", className="none")
     return strips(cache, feature, n) if cache.source.is_text else thumbnails(cache, feature, n)
 
 
 def strips(cache: FeatureCache, feature: int, n: int) -> Component:
-    """A line a prompt; the start token is left out where the feature does not fire on it."""
+    """A line a prompt; the start token is left out where the feature does not fire on it.
+
+    Args:
+        cache: Of an SAE at a text site.
+        feature: A feature that fires.
+        n: Prompts at most.
+
+    Returns:
+        A component.
+    """
     made = [_strip(cache, prompt, values) for prompt, values in _strongest(cache, feature, n)]
     largest = max(max(strip.activations) for strip in made) or 1.0
     return html.Div([_line(strip, largest) for strip in made])
@@ -53,7 +70,16 @@ def _line(strip: Strip, largest: float) -> Component:
 
 
 def thumbnails(cache: FeatureCache, feature: int, n: int) -> Component:
-    """The pictures under their heat maps, in a row."""
+    """The pictures under their heat maps, in a row.
+
+    Args:
+        cache: Of an SAE at a picture site.
+        feature: Its number.
+        n: Pictures at most.
+
+    Returns:
+        A component.
+    """
     uris = _overlays(cache, feature, n, 80)
     texts = [cache.prompts["prompt"].iloc[prompt] for prompt, _ in _strongest(cache, feature, n)]
     return html.Div(
@@ -62,7 +88,16 @@ def thumbnails(cache: FeatureCache, feature: int, n: int) -> Component:
 
 
 def pictures(cache: FeatureCache, feature: int, n: int) -> Component:
-    """Each picture beside its heat map, with its prompt and score."""
+    """Each picture beside its heat map, with its prompt and score.
+
+    Args:
+        cache: Of an SAE at a picture site.
+        feature: Its number.
+        n: Pictures at most.
+
+    Returns:
+        A component.
+    """
     top, overlays = cache.top(feature), _overlays(cache, feature, n, 160)
     figures = []
     for place, (prompt, uri) in enumerate(zip(top.prompts[:n].tolist(), overlays, strict=True)):
@@ -94,6 +129,13 @@ def _enlarged(picture: UInt8[np.ndarray, "h w 3"], pixels: int) -> UInt8[np.ndar
 
 
 def square(values: Float[np.ndarray, " places"]) -> Float[np.ndarray, "y x"]:
-    """The places of a picture as the square that they are."""
+    """The places of a picture as the square that they are.
+
+    Args:
+        values: `[side²]`, row by row.
+
+    Returns:
+        `[side, side]`.
+    """
     side = round(len(values) ** 0.5)
     return values.reshape(side, side)

@@ -50,8 +50,19 @@ class Page(NamedTuple):
 
 
 def export(library: Library, path: Path | str, *, progress: Progress = SILENT) -> Path:
-    """Writes the copy into a new folder, whole or not at all, and returns it. The bench is not in it: it needs a
-    model. Raises `WorkbenchError` if the folder exists."""
+    """Writes the copy into a new folder, whole or not at all. The bench is not in it: it needs a model.
+
+    Args:
+        library: What the pages read.
+        path: The folder.
+        progress: Shows the pages.
+
+    Returns:
+        The folder.
+
+    Raises:
+        WorkbenchError: It exists, or cannot be written.
+    """
     with new_folder(path) as folder:
         (folder / "style.css").write_text(style(), encoding="utf-8")
         (folder / "plotly.js").write_text(get_plotlyjs(), encoding="utf-8")
@@ -64,7 +75,14 @@ def export(library: Library, path: Path | str, *, progress: Progress = SILENT) -
 
 
 def pages(library: Library) -> Iterator[Page]:
-    """Every page of the copy but the first."""
+    """Every page of the copy but the first.
+
+    Args:
+        library: What the pages read.
+
+    Yields:
+        The concepts, then the features.
+    """
     yield Page(CONCEPTS, "Concepts", Address("concepts"))
     for concept in library.concepts:
         address = Address("concept", concept=concept.name)
@@ -76,7 +94,14 @@ def pages(library: Library) -> Iterator[Page]:
 
 
 def entries(library: Library) -> list[list[Any]]:
-    """What index.html searches, a list a feature: file, SAE, number, label, words, concept, AUC, density."""
+    """What index.html searches.
+
+    Args:
+        library: What the pages read.
+
+    Returns:
+        A list a feature: file, SAE, number, label, words, concept, AUC (None: not known), density.
+    """
     return [
         [
             file_of(read_address(feature_link(row.sae, row.feature), "")), row.sae, row.feature,
@@ -88,7 +113,14 @@ def entries(library: Library) -> list[list[Any]]:
 
 
 def file_of(address: Address) -> str:
-    """The file of an address in the copy; "" for the bench, which has none."""
+    """The file of an address in the copy.
+
+    Args:
+        address: Of the live dashboard.
+
+    Returns:
+        A path in the copy; "" for the bench, which has none.
+    """
     if address.kind == "feature":
         return f"sae/{_slug(address.sae)}/{address.feature}.html"
     if address.kind == "concept":

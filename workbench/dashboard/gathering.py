@@ -63,7 +63,11 @@ class Gatherer:
         self.seen, self.products = 0, scipy.sparse.csr_array((d_sae, d_sae), dtype=np.float32)
 
     def begin(self, rows: int) -> None:
-        """Starts a batch of that many prompts."""
+        """Starts a batch.
+
+        Args:
+            rows: How many prompts it has.
+        """
         self.calls = 0
         self.sums = torch.zeros(rows, self.n_places, self.dictionary.d_sae)
         self.batch_scores = torch.zeros(rows, self.dictionary.d_sae)
@@ -74,7 +78,13 @@ class Gatherer:
         content: Bool[Tensor, "rows positions"],
         timestep: float | None,
     ) -> None:
-        """Takes in one call; only positions marked as content count."""
+        """Takes in one call.
+
+        Args:
+            x: What the site holds, `[rows, positions, d]`.
+            content: Which positions count, `[rows, positions]`.
+            timestep: Of the call; None at a text site.
+        """
         code = self.dictionary.encode(x)
         code = Code((code.values * content[..., None]).cpu(), code.indices.cpu())
         content = content.cpu()
@@ -120,7 +130,14 @@ class Gatherer:
             self.word_counts.index_add_(0, own, torch.ones(len(own)))
 
     def loudest_words(self, n: int) -> list[list[str]]:
-        """The n words on which each feature is strongest, as a mean over their places; fewer if it fires on fewer."""
+        """The words on which each feature is strongest, as a mean over their places.
+
+        Args:
+            n: How many at most.
+
+        Returns:
+            By feature, the loudest first; fewer if it fires on fewer, none at a picture site.
+        """
         if not self.words:
             return [[] for _ in range(self.dictionary.d_sae)]
         means, words = self.word_sums / self.word_counts.clamp_min(1)[:, None], list(self.words)
@@ -139,7 +156,14 @@ class Gatherer:
         return (self.total / self.fired.clamp_min(1)).float()
 
     def together(self, n: int) -> Nearest:
-        """The n features that fire most on the same places, with (3); 0 where there are fewer."""
+        """The features that fire most on the same places.
+
+        Args:
+            n: How many for each feature.
+
+        Returns:
+            The nearest first, with (3); 0 where there are fewer.
+        """
         norm = torch.from_numpy(np.sqrt(self.products.diagonal())).clamp_min(1e-12)
 
         def shared(rows: slice) -> Float[Tensor, "rows d_sae"]:
@@ -150,7 +174,14 @@ class Gatherer:
         return Nearest(found.features, found.values.clamp_min(0))
 
     def alike(self, n: int) -> Nearest:
-        """The n features whose decoder rows point in the most similar direction, with their cosine."""
+        """The features whose decoder rows point in the most similar direction.
+
+        Args:
+            n: How many for each feature.
+
+        Returns:
+            The nearest first, with their cosine.
+        """
         unit = torch.nn.functional.normalize(self.dictionary.W_dec.cpu().float(), dim=1)
         return _nearest(lambda rows: unit[rows] @ unit.T, len(unit), n)
 

@@ -26,7 +26,11 @@ log = logging.getLogger(__name__)
 
 
 def guard(server: Flask) -> None:
-    """Puts the checks in front of every request of a server, and sentences in the place of error pages."""
+    """Puts the checks in front of every request of a server, and sentences in the place of error pages.
+
+    Args:
+        server: Flask's, of the application.
+    """
     server.config["MAX_CONTENT_LENGTH"] = LARGEST
 
     @server.before_request

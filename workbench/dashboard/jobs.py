@@ -39,12 +39,26 @@ class Job(Generic[Result]):
 
     @property
     def is_over(self) -> bool:
+        """Whether it is done, failed or stopped."""
         return self.state in ("done", "failed", "stopped")
 
     def progress(
         self, items: Iterable[Item], label: str = "", total: int | None = None, note: Callable[[], str] | None = None
     ) -> Iterator[Item]:
-        """A `Progress` that a browser can ask for; between two items the job can be stopped."""
+        """A `Progress` that a browser can ask for; between two items the job can be stopped.
+
+        Args:
+            items: What is worked on; all of them are drawn first.
+            label: What the work is.
+            total: Not needed.
+            note: What to say beside the label.
+
+        Yields:
+            The items.
+
+        Raises:
+            _Stop: The job was told to stop. The worker catches it.
+        """
         items = list(items)
         for number, item in enumerate(items):
             if self.stopping:
@@ -63,7 +77,14 @@ class Jobs(Generic[Result]):
         self._worker: Thread | None = None
 
     def submit(self, work: Callable[[Progress], Result]) -> str:
-        """Puts work into the queue and returns the id under which `look` finds it."""
+        """Puts work into the queue.
+
+        Args:
+            work: Called by the worker, with a progress.
+
+        Returns:
+            The id under which `look` finds it.
+        """
         job = Job(work)
         with self._lock:
             self._jobs[job.id] = job
@@ -76,12 +97,23 @@ class Jobs(Generic[Result]):
         return job.id
 
     def look(self, id: str | None) -> Job[Result] | None:
-        """The job of this id; None if there is none, or it was long ago."""
+        """Finds a job.
+
+        Args:
+            id: Its own.
+
+        Returns:
+            The job; None if there is none, or it was long ago.
+        """
         with self._lock:
             return self._jobs.get(id or "")
 
     def stop(self, id: str | None) -> None:
-        """Asks a job to end at its next chance. One that is over, or unknown, is left alone."""
+        """Asks a job to end at its next chance. One that is over, or unknown, is left alone.
+
+        Args:
+            id: Its own.
+        """
         if job := self.look(id):
             job.stopping = True
 

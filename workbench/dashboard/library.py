@@ -24,13 +24,33 @@ class Library:
     names: Mapping[str, Mapping[int, FeatureName]] = field(default_factory=dict)
 
     def cache(self, sae: str) -> FeatureCache:
-        """The cache of an SAE. Raises `WorkbenchError` with the nearest names if there is none."""
+        """The cache of an SAE.
+
+        Args:
+            sae: Its name on the dashboard.
+
+        Returns:
+            The cache.
+
+        Raises:
+            WorkbenchError: There is none; the nearest names are told.
+        """
         if sae not in self.caches:
             raise unknown_name("SAE", sae, self.caches)
         return self.caches[sae]
 
     def concept(self, name: str) -> Concept:
-        """The concept of this name. Raises `WorkbenchError` with the nearest names if there is none."""
+        """A concept by its name.
+
+        Args:
+            name: Its name.
+
+        Returns:
+            The concept.
+
+        Raises:
+            WorkbenchError: There is none; the nearest names are told.
+        """
         known = {concept.name: concept for concept in self.concepts}
         if name not in known:
             raise unknown_name("concept", name, known)
@@ -56,7 +76,15 @@ class Library:
         return frame
 
     def label(self, sae: str, feature: int) -> str:
-        """What a feature is called in a few words: its name, else the words it fires on, else its concept."""
+        """What a feature is called in a few words: its name, else the words it fires on, else its concept.
+
+        Args:
+            sae: The SAE's name on the dashboard.
+            feature: Its number.
+
+        Returns:
+            A text; "never fires" for one of which nothing is known.
+        """
         if named := self.names.get(sae, {}).get(feature):
             return named.name
         row = self.cache(sae).features.iloc[feature]

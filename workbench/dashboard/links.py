@@ -27,7 +27,15 @@ class Address:
 
 
 def read_address(pathname: str | None, search: str | None) -> Address:
-    """What a browser's path and query ask for. Whatever cannot be read is "missing" or left at its default."""
+    """What a browser's path and query ask for.
+
+    Args:
+        pathname: The path.
+        search: The query, with or without its "?".
+
+    Returns:
+        The address; whatever cannot be read is "missing" or left at its default.
+    """
     path = unquote(pathname or "/").rstrip("/") or "/"
     given = {name: values[0] for name, values in parse_qs((search or "").lstrip("?")).items()}
     if path == "/":
@@ -50,24 +58,58 @@ def read_address(pathname: str | None, search: str | None) -> Address:
 
 
 def browse_link(query: str = "", sae: str = "", sort: str = "match", page: int = 1) -> str:
-    """The list of features."""
+    """The address of the list of features.
+
+    Args:
+        query: What is searched for.
+        sae: The only SAE, "" for all.
+        sort: One of `SORTS`.
+        page: From 1.
+
+    Returns:
+        Path and query.
+    """
     given: dict[str, Any] = {"q": query, "sae": sae, "sort": sort if sort != "match" else "", "page": page - 1}
     kept = {name: value for name, value in given.items() if value}
     return "/" + (f"?{urlencode({**kept, **({'page': page} if page > 1 else {})})}" if kept else "")
 
 
 def feature_link(sae: str, feature: int) -> str:
-    """One feature of one SAE."""
+    """The address of one feature.
+
+    Args:
+        sae: The SAE's name on the dashboard.
+        feature: Its number.
+
+    Returns:
+        A path.
+    """
     return f"/sae/{quote(sae)}/feature/{feature}"
 
 
 def concept_link(concept: str) -> str:
-    """One concept."""
+    """The address of one concept.
+
+    Args:
+        concept: Its name.
+
+    Returns:
+        A path.
+    """
     return f"/concept/{quote(concept)}"
 
 
 def bench_link(sae: str = "", features: Sequence[int] = (), prompt: str = "") -> str:
-    """The bench, with features and a prompt filled in."""
+    """The address of the bench, with features and a prompt filled in.
+
+    Args:
+        sae: The SAE's name on the dashboard, "" for the first.
+        features: Their numbers.
+        prompt: The prompt, "" for the run's first.
+
+    Returns:
+        Path and query.
+    """
     given = {"sae": sae, "features": ",".join(map(str, features)), "prompt": prompt}
     kept = {name: value for name, value in given.items() if value}
     return f"/bench?{urlencode(kept)}" if kept else "/bench"

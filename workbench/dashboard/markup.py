@@ -15,7 +15,15 @@ Relink = Callable[[str], str | None]  # an address of the live dashboard → one
 
 
 def markup(part: Any, relink: Relink) -> str:
-    """The HTML of a component, a text, a number, or a list of these. Links without a place in the copy are left out."""
+    """The HTML of components. Links without a place in the copy are left out.
+
+    Args:
+        part: A component, a text, a number, or a list of these.
+        relink: An address of the live dashboard → one of the copy, None where it has none.
+
+    Returns:
+        HTML in which every text is escaped.
+    """
     if part is None:
         return ""
     if isinstance(part, list | tuple):

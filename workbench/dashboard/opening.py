@@ -27,8 +27,18 @@ def open_library(
 ) -> Library:
     """The library of a finished run with the SAEs of its edits and those named.
 
-    `model` is called only if a cache must be built. Raises `WorkbenchError` for a run that is not finished, an SAE
-    that is absent or of another model, and a model that is not the run's.
+    Args:
+        run_dir: Folder of the run.
+        saes: Folders or shipped names.
+        concepts: Those that are known beside the names in the run.
+        model: Gives the run's model; called only if a cache must be built.
+        progress: Shows what is built.
+
+    Returns:
+        The library.
+
+    Raises:
+        WorkbenchError: The run is not finished, an SAE is absent or of another model, or the model is not the run's.
     """
     run = Run.open(run_dir)
     run.records()  # a run without them is not finished, and says so
@@ -47,6 +57,17 @@ def open_library(
 
 
 def right_model(run: Run, model: "Model") -> "Model":
-    """The model. Raises `WorkbenchError` if it is not the one of the run."""
+    """The model, which is the run's.
+
+    Args:
+        run: The run.
+        model: Any.
+
+    Returns:
+        The very same.
+
+    Raises:
+        WorkbenchError: It is not the one of the run.
+    """
     run.check_model(model)
     return model

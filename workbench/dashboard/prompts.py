@@ -17,7 +17,15 @@ class Shown(NamedTuple):
 
 
 def shown_prompts(run: Run, concepts: Sequence[Concept]) -> tuple[Shown, ...]:
-    """Each prompt once: the run's with their own seeds first, then the concepts' templates, numbered on."""
+    """The prompts that features are shown on, each once.
+
+    Args:
+        run: Its own prompts come first, with their own seeds.
+        concepts: Their templates follow, with seeds that number on.
+
+    Returns:
+        Prompts with seeds.
+    """
     found: dict[str, Shown] = {}
     for trial in run.spec.trials:
         for row in trial.rows:
@@ -29,7 +37,15 @@ def shown_prompts(run: Run, concepts: Sequence[Concept]) -> tuple[Shown, ...]:
 
 
 def concepts_shown(run: Run, known: Sequence[Concept] = ()) -> tuple[Concept, ...]:
-    """The concepts that are known, and as plain words those that only the run names."""
+    """The concepts that are known, and as plain words those that only the run names.
+
+    Args:
+        run: The run.
+        known: Concepts.
+
+    Returns:
+        All of them, the known ones first.
+    """
     names = {concept.name for concept in known}
     in_run = dict.fromkeys(name for trial in run.spec.trials for name in (trial.concept, *_expected(trial.rows)))
     return (*known, *(Concept(name) for name in in_run if name and name not in names))
@@ -40,9 +56,16 @@ def _expected(rows: Sequence) -> list[str]:
 
 
 def names_concept(prompts: Sequence[Shown], concept: Concept) -> tuple[list[int], list[int]]:
-    """The places of the prompts that name the concept or a synonym, and of those that are about something else.
+    """Which prompts name a concept, and which are about something else.
 
     A prompt that asks for the concept without naming it is in neither.
+
+    Args:
+        prompts: Any.
+        concept: Its name and its synonyms count, as whole words in any case.
+
+    Returns:
+        The places of the prompts that name it, and of the others.
     """
     named = re.compile("|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in concept.words()), re.IGNORECASE)
     inside = [place for place, shown in enumerate(prompts) if named.search(shown.prompt)]

@@ -21,16 +21,38 @@ LEAST = 2  # prompts that a study needs
 
 
 def save_edit(library: Library, outcome: Outcome, name: str | None) -> Path:
-    """Saves the edit under a name that is free, in the folder `dashboard/edits` of the run."""
+    """Saves an edit in the folder `dashboard/edits` of the run.
+
+    Args:
+        library: Has the run.
+        outcome: What was seen.
+        name: One that is free.
+
+    Returns:
+        The edit's folder.
+
+    Raises:
+        WorkbenchError: The name is taken, or none for a file.
+    """
     path = library.run.dir / FOLDER / EDITS / _checked(name)
     outcome.edit.save(path)
     return path
 
 
 def save_study(library: Library, outcome: Outcome, name: str | None, concept: str | None) -> Path:
-    """Writes the study of the changes into `dashboard/studies` of the run.
+    """Writes a study of the changes into `dashboard/studies` of the run.
 
-    Raises `WorkbenchError` for a name that is taken, and for changes that no study can be of.
+    Args:
+        library: Has the run.
+        outcome: What was seen.
+        name: One that is free.
+        concept: What the features should carry.
+
+    Returns:
+        The file.
+
+    Raises:
+        WorkbenchError: The name is taken or none for a file, or no study can be of the changes.
     """
     path = library.run.dir / FOLDER / STUDIES / f"{_checked(name)}.yaml"
     if path.exists():
@@ -42,7 +64,20 @@ def save_study(library: Library, outcome: Outcome, name: str | None, concept: st
 
 
 def study_of(library: Library, outcome: Outcome, concept: str | None) -> dict[str, Any]:
-    """The study as a file says it: are these features necessary for the concept (or, added, sufficient)?"""
+    """The study as a file says it: are these features necessary for the concept (or, added, sufficient)?
+
+    Args:
+        library: Knows the concepts and the SAEs.
+        outcome: What was seen.
+        concept: What the features should carry.
+
+    Returns:
+        The keys of `StudyFile`.
+
+    Raises:
+        WorkbenchError: No concept is named or it is unknown, the changes are of several kinds or in a window, or too
+            few prompts name the concept.
+    """
     from workbench.studies.hypothesis import StudyFile  # here, since it loads torch
 
     if not concept:

@@ -17,10 +17,20 @@ class Found(NamedTuple):
 
 
 def search(index: pd.DataFrame, query: str = "", sae: str = "", sort: str = "match", page: int = 1) -> Found:
-    """The page of features that match, best first. `index` is `Library.index`; a page beyond the last is the last.
+    """The page of features that match, best first.
 
     A number finds the features of that number. A text finds those whose name, words or concept hold it; by "match",
     names count most, then concepts, then whole words, then the rest; of equals the clearest concept is first.
+
+    Args:
+        index: `Library.index`.
+        query: What is searched for, "" for all.
+        sae: The only SAE, "" for all.
+        sort: One of `links.SORTS`.
+        page: From 1; one beyond the last is the last.
+
+    Returns:
+        Rows of the index, `PAGE` at most.
     """
     rows = index[index["sae"] == sae] if sae else index
     wanted = query.strip().casefold().removeprefix("#")

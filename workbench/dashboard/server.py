@@ -14,7 +14,15 @@ HOST, PORT, PORTS = "127.0.0.1", 8050, range(1, 65536)
 def server_of(app: dash.Dash, port: int | None = None) -> BaseWSGIServer:
     """A server that is bound and waits for `serve_forever`; `server.port` is its port.
 
-    Without a port, 8050 or, if that is taken, any free one. Raises `WorkbenchError` if the port cannot be had.
+    Args:
+        app: The application.
+        port: 1 to 65535; without one, 8050 or, if that is taken, any free one.
+
+    Returns:
+        The server, on this machine alone.
+
+    Raises:
+        WorkbenchError: The port cannot be had.
     """
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it says every request
     taken = _bound(PORT) or _bound(0) if port is None else _bound(port) if port in PORTS else None

@@ -29,11 +29,20 @@ class Source:
 
 
 def sources_of(run: Run, more: Sequence[str] = ()) -> tuple[Source, ...]:
-    """The SAEs of the run's edits and those named in `more`, each once.
+    """The SAEs of the run's edits and those named, each once.
 
-    One that only an edit names and that is gone is passed over: the edit carries what it needs. Raises
-    `WorkbenchError` if a named one cannot be opened, one was trained on other weights than the run's model, and if
-    none is left.
+    One that only an edit names and that is gone is passed over: the edit carries what it needs.
+
+    Args:
+        run: The run.
+        more: Folders or shipped names.
+
+    Returns:
+        The SAEs, those of the edits first.
+
+    Raises:
+        WorkbenchError: A named one cannot be opened, one was trained on other weights than the run's model, or none is
+            left.
     """
     settings = [edit.settings for trial in run.spec.trials for edit in trial.conditions.values() if edit]
     of_edits = [given for given in _named(settings) if (sae_folder(given) / CONFIG).is_file()]
@@ -58,7 +67,14 @@ def _named(settings: Iterable[Any]) -> list[str]:
 
 
 def short_names(folders: dict[str, Path]) -> dict[str, str]:
-    """A shipped SAE keeps its name, others are called by their folder, with as many parents as tell them apart."""
+    """What SAEs are called on the dashboard: a shipped one by its name, others by their folder.
+
+    Args:
+        folders: The folder of each, by what was given.
+
+    Returns:
+        A name for each, with as many parents of the folder as tell them apart.
+    """
     names = {}
     for given, folder in folders.items():
         others = [other for other in folders.values() if other != folder]

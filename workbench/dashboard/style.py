@@ -7,5 +7,9 @@ REPORT = Path(__file__).parents[1] / "reports" / "templates" / "style.css"
 
 
 def style() -> str:
-    """The whole style sheet, for the live pages and for the copy."""
+    """The whole style sheet, for the live pages and for the copy.
+
+    Returns:
+        CSS.
+    """
     return REPORT.read_text(encoding="utf-8") + (STATIC / "dashboard.css").read_text(encoding="utf-8")

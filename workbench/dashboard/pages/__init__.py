@@ -13,7 +13,15 @@ from workbench.dashboard.pages.feature import feature_page
 
 
 def page(library: Library, address: Address) -> list[Component]:
-    """The page at an address. One that names what is not there says so."""
+    """The page at an address. One that names what is not there says so.
+
+    Args:
+        library: What the pages read.
+        address: Which page.
+
+    Returns:
+        Components.
+    """
     try:
         if address.kind == "feature":
             return feature_page(library, address)
@@ -31,5 +39,12 @@ def page(library: Library, address: Address) -> list[Component]:
 
 
 def nothing_here(sentence: str) -> list[Component]:
-    """What is shown in the place of a page that cannot be."""
+    """What is shown in the place of a page that cannot be.
+
+    Args:
+        sentence: Why.
+
+    Returns:
+        Components.
+    """
     return [html.H1("Not here"), html.P(sentence, id="problem"), html.P(dcc.Link("To all features", href="/"))]

@@ -21,7 +21,15 @@ HINT = (
 
 
 def bench_page(library: Library, address: Address) -> list[Component]:
-    """The bench with the features and the prompt of the address filled in."""
+    """The bench with the features and the prompt of an address filled in.
+
+    Args:
+        library: What the pages read.
+        address: Of the bench.
+
+    Returns:
+        Components.
+    """
     sae = address.sae if address.sae in library.caches else next(iter(library.caches))
     row = change_row(library, 0, sae, ", ".join(map(str, address.features)))
     prompt = address.prompt or (library.prompts[0].prompt if library.prompts else "")
@@ -86,7 +94,17 @@ def _said(role: str) -> dict[str, Any]:
 
 
 def change_row(library: Library, number: int, sae: str, features: str = "") -> Component:
-    """The fields of one change. `number` is part of their ids, so it must be new."""
+    """The fields of one change.
+
+    Args:
+        library: Knows the SAEs.
+        number: Part of the fields' ids, so it must be new.
+        sae: The SAE that is chosen.
+        features: What the field of features holds.
+
+    Returns:
+        A component.
+    """
     ids = {name: {"field": name, "row": number} for name in FIELDS}
     window = [
         html.Label(["from timestep ", dcc.Input(id=ids["high"], type="number", value=ALWAYS[0], min=0, max=1000)]),
@@ -113,13 +131,29 @@ def change_row(library: Library, number: int, sae: str, features: str = "") -> C
 
 
 def known_features(library: Library, sae: str, features: tuple[int, ...]) -> list[Component]:
-    """What the chosen features are called, as links."""
+    """What the chosen features are called.
+
+    Args:
+        library: What the pages read.
+        sae: The SAE's name on the dashboard.
+        features: Their numbers.
+
+    Returns:
+        Links to at most twelve that there are.
+    """
     there = [feature for feature in features[:12] if feature < library.cache(sae).d_sae]
     return [feature_name(library, sae, feature) for feature in there]
 
 
 def status(job: Job[Outcome] | None) -> list[Component]:
-    """How far a job is, or what became of it."""
+    """How far a job is, or what became of it.
+
+    Args:
+        job: The job; None if there is none yet.
+
+    Returns:
+        Components; none once it is done.
+    """
     if job is None:
         return [html.P("Nothing generated yet.", className="none")]
     if job.state in ("failed", "stopped"):
@@ -131,7 +165,14 @@ def status(job: Job[Outcome] | None) -> list[Component]:
 
 
 def outcome(found: Outcome) -> list[Component]:
-    """The pictures, a row a condition, each with how far it is from the unedited one."""
+    """The pictures, a row a condition, each with how far it is from the unedited one.
+
+    Args:
+        found: What a job made.
+
+    Returns:
+        Components.
+    """
     pairs = found.request.pairs
     columns = {"gridTemplateColumns": f"92px repeat({len(pairs)}, minmax(84px, 150px))"}
     cells: list[Component] = [html.Span()]

@@ -16,7 +16,18 @@ ON_TILE = {True: 3, False: 4}  # prompts or pictures on a small card
 
 
 def browse_page(library: Library, address: Address) -> list[Component]:
-    """The features that match the address, a page of them."""
+    """The features that match an address, a page of them.
+
+    Args:
+        library: What the pages read.
+        address: What is searched for, and how it is sorted.
+
+    Returns:
+        Components.
+
+    Raises:
+        WorkbenchError: The SAE of the address is unknown.
+    """
     if address.sae:
         library.cache(address.sae)
     found = search(library.index, address.query, address.sae, address.sort, address.page)
@@ -58,7 +69,15 @@ def _choice(text: str, href: str, chosen: bool) -> Component:
 
 
 def tile(library: Library, row: Any) -> Component:
-    """A small card that is one link."""
+    """A small card that is one link.
+
+    Args:
+        library: What the pages read.
+        row: Of `Library.index`.
+
+    Returns:
+        A component.
+    """
     cache, feature = library.cache(row.sae), int(row.feature)
     told = f"{row.concept}, AUC {row.auc:.2f}" if row.concept else "no concept"
     return dcc.Link(

@@ -16,7 +16,14 @@ SHOWN, TO_BENCH = 12, 5
 
 
 def concepts_page(library: Library) -> list[Component]:
-    """All concepts, with the best feature of each autoencoder."""
+    """All concepts, with the best feature of each autoencoder.
+
+    Args:
+        library: What the pages read.
+
+    Returns:
+        Components.
+    """
     rows = [
         [
             dcc.Link(concept.name, href=concept_link(concept.name), className="row"),
@@ -30,7 +37,16 @@ def concepts_page(library: Library) -> list[Component]:
 
 
 def features_of(library: Library, sae: str, concept: str) -> pd.DataFrame:
-    """The features of one SAE that fire more on the concept's prompts than on others, as ItD would rank them."""
+    """The features of one SAE that fire more on a concept's prompts than on others, as ItD would rank them.
+
+    Args:
+        library: What the pages read.
+        sae: The SAE's name on the dashboard.
+        concept: The concept's name.
+
+    Returns:
+        Rows of the cache's `concepts`.
+    """
     rows = library.cache(sae).concepts
     return rows[rows["concept"] == concept]
 
@@ -44,7 +60,18 @@ def _best(library: Library, sae: str, concept: str) -> Content:
 
 
 def concept_page(library: Library, address: Address) -> list[Component]:
-    """One concept. Raises `WorkbenchError` if the dashboard does not know it."""
+    """One concept.
+
+    Args:
+        library: What the pages read.
+        address: Which.
+
+    Returns:
+        Components.
+
+    Raises:
+        WorkbenchError: The dashboard does not know the concept.
+    """
     concept = library.concept(address.concept)
     inside, outside = names_concept(library.prompts, concept)
     synonyms = [f"also {', '.join(concept.synonyms)}"] if concept.synonyms else []

@@ -20,7 +20,18 @@ PROMPTS, CONCEPTS = 8, 8
 
 
 def feature_page(library: Library, address: Address) -> list[Component]:
-    """The card of a feature in full. Raises `WorkbenchError` for an SAE or a feature that is not there."""
+    """The card of a feature in full.
+
+    Args:
+        library: What the pages read.
+        address: Which.
+
+    Returns:
+        Components.
+
+    Raises:
+        WorkbenchError: The SAE or the feature is not there.
+    """
     cache, feature = library.cache(address.sae), address.feature
     cache.check(feature)
     steps = [_step(cache, feature - 1, "← previous"), _step(cache, feature + 1, "next →")]
@@ -77,7 +88,15 @@ def _firing(cache: FeatureCache, feature: int) -> list[Component]:
 
 
 def when(cache: FeatureCache, feature: int) -> go.Figure:
-    """The mean activation of a feature over the steps of denoising, from noise to picture."""
+    """The mean activation of a feature over the steps of denoising, from noise to picture.
+
+    Args:
+        cache: Of an SAE at a picture site.
+        feature: Its number.
+
+    Returns:
+        The figure.
+    """
     plot = figure(height=220, showlegend=False, margin={"l": 56, "r": 12, "t": 8, "b": 44})
     plot.add_scatter(
         x=cache.about["steps"], y=cache.steps(feature), mode="lines+markers", line={"color": COLOURS[0], "width": 1.6},
