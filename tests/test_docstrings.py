@@ -13,7 +13,9 @@ PACKAGES = [
     "probes",
     *(f"workbench/{name}" for name in ("comparison", "dashboard", "edits", "figures", "fitting", "reports")),
 ]
+TOY = ("__init__", "checks", "oracle", "relatives", "segmentation", "suites", "transfer", "vocabulary", "voting")
 FILES = [path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py"))]
+FILES += [ROOT / f"workbench/toy/{name}.py" for name in TOY]  # of the others: how things are drawn, and the recipe
 Function = ast.FunctionDef
 
 

@@ -14,12 +14,20 @@ __all__ = ["Oracle", "all_methods", "concepts", "path", "suite"]
 
 
 def path() -> Path:
-    """The folder of the shipped pipeline, an ordinary diffusers folder."""
+    """The shipped pipeline.
+
+    Returns:
+        An ordinary diffusers folder.
+    """
     return Path(__file__).parent / "weights" / "pipeline"
 
 
 def all_methods() -> Path:
-    """The comparison of every method at settings that suit a model of this size, as a file."""
+    """The comparison of every method at settings that suit a model of this size.
+
+    Returns:
+        A comparison file.
+    """
     return Path(__file__).parent / "comparison.yaml"
 
 

@@ -51,14 +51,27 @@ class Example:
 
 
 def split_of(combination: str) -> Split:
-    """Which split a combination such as "fox|blue|mira voss" belongs to; 1 in 8 is held out, 1 in 8 is for
-    validation."""
+    """Which split a combination belongs to; 1 in 8 is held out, 1 in 8 is for validation.
+
+    Args:
+        combination: Such as "fox|blue|mira voss".
+
+    Returns:
+        The split.
+    """
     return {0: "held_out", 1: "validation"}.get(crc32(combination.encode()) % 8, "train")  # type: ignore[return-value]
 
 
 def combination_of(scene: Scene) -> str:
-    """What must not be seen together in training if it is held out: object, colour and artist; a pair of objects; a
-    character and a shirt. Anonymous people are never held out."""
+    """What must not be seen together in training if it is held out.
+
+    Args:
+        scene: The scene.
+
+    Returns:
+        Object, colour and artist; a pair of objects; a character and a shirt. Of anonymous people, who are never held
+        out, "anybody".
+    """
     if scene.character:
         return f"{scene.character}|{scene.shirt}"
     if scene.person is not None:
@@ -78,7 +91,15 @@ def named(item: Placed, rng: np.random.Generator, colour: bool, word: str = "") 
 
 
 def sample(rng: np.random.Generator, split: Split) -> Example:
-    """One example whose combination belongs to the split."""
+    """One example whose combination belongs to a split.
+
+    Args:
+        rng: Draws it.
+        split: The split.
+
+    Returns:
+        A caption and its scene.
+    """
     while True:
         example = choice(rng, KINDS)(rng, split)
         if combination_of(example.scene) == "anybody" and split != "train":
@@ -88,7 +109,16 @@ def sample(rng: np.random.Generator, split: Split) -> Example:
 
 
 def examples(n: int, seed: int = 0, split: Split = "train") -> list[Example]:
-    """n examples of a split, the same for one seed."""
+    """Examples of a split.
+
+    Args:
+        n: How many.
+        seed: Draws others.
+        split: The split.
+
+    Returns:
+        The same for one seed.
+    """
     rng = np.random.default_rng(seed)
     return [sample(rng, split) for _ in range(n)]
 
@@ -172,7 +202,11 @@ KINDS = (single, single, single, styled, styled, styled, pair, pair, character, 
 
 
 def words() -> list[str]:
-    """Every word that a caption of the world can hold, sorted."""
+    """Every word that a caption of the world can hold.
+
+    Returns:
+        Sorted; each is one token.
+    """
     texts = [*PLAIN, *BY, *BESIDE, *WHO, *WITH_MARK.values(), *SLIME_EXPLICIT, *SLIME_IMPLIED, *SLIME_IMPLIED_HELD_OUT]
     texts += [
         SLIME,

@@ -45,6 +45,12 @@ def factors(examples: Sequence[Example]) -> Factors:
     """What each caption asks for: every object (by any of its words), artist, character and named colour; the slime.
 
     What only the scene shows does not count: "a painting by mira voss" leaves its object open.
+
+    Args:
+        examples: Captions with their scenes.
+
+    Returns:
+        Whether each caption asks for it, `[captions]`, by name.
     """
     scenes, words = [example.scene for example in examples], [example.caption.split() for example in examples]
     names = {thing.name: {thing.name, *thing.synonyms} for thing in THINGS.values()}
@@ -57,8 +63,16 @@ def factors(examples: Sequence[Example]) -> Factors:
 
 
 def captioned_factors(n: int, seed: int = 0) -> tuple[list[str], pd.DataFrame]:
-    """n captions with their factors, a column each, as `name_sae` takes them. Factors too rare to be chosen on one half
-    of the captions and judged on the other are left out."""
+    """Captions with their factors, as `name_sae` takes them.
+
+    Args:
+        n: How many captions.
+        seed: Draws others.
+
+    Returns:
+        The captions, and a row for each with a column a factor. Factors too rare to be chosen on one half of the
+        captions and judged on the other are left out.
+    """
     drawn = draw(n, seed)
     captions = [each.caption for each in drawn]
     table = pd.DataFrame({name: values.numpy() for name, values in factors(drawn).items()})
@@ -66,12 +80,27 @@ def captioned_factors(n: int, seed: int = 0) -> tuple[list[str], pd.DataFrame]:
 
 
 def relatives(known: Factors) -> Factors:
-    """Each object or its relative, such as cat or fox: a concept that the words of two objects share."""
+    """Each object or its relative, such as cat or fox: a concept that the words of two objects share.
+
+    Args:
+        known: `factors` with all objects.
+
+    Returns:
+        Factors by name, such as "cat or fox".
+    """
     return either(known, sorted({tuple(sorted((thing.name, thing.relative))) for thing in THINGS.values()}))
 
 
 def either(known: Factors, groups: Iterable[tuple[str, ...]]) -> Factors:
-    """Factors that hold where one of a group does."""
+    """Factors that hold where one of a group does.
+
+    Args:
+        known: `factors`.
+        groups: Names of some of them.
+
+    Returns:
+        Factors by name, such as "red or pink".
+    """
     return {" or ".join(group): torch.stack([known[each] for each in group]).any(0) for group in groups}
 
 
@@ -84,13 +113,25 @@ def check_all(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> pd.DataFrame:
-    """The checks of every SAE in the table of a sweep on `store`, whose prompts are the captions of `examples`.
+    """The checks of every SAE of a sweep, beside random weights.
 
-    Returns a row an SAE and weights ("trained", "random weights"): accuracy_k for k = 1, 2, 5 beside neurons_k and
-    `dense` (all neurons), means over factors; `absorbed`, the mean rate over concepts, and `latents`, how many the
-    mean concept is split into; `tpp` with 10 and `scr` with 20 latents taken out; `stability`, the mean matched cosine
-    with the SAEs that differ in nothing but their seed (NaN: there is none), for random weights with random directions.
-    Written to `saes_dir/checks.parquet` too. Raises `WorkbenchError` if the store holds other prompts.
+    Args:
+        store: The sweep's; its prompts are the captions of `examples`.
+        table: The sweep's.
+        saes_dir: Where the SAEs are; the checks are written there too, as `checks.parquet`.
+        examples: Captions with their scenes, a thousand or more.
+        seed: Draws the quarter of the prompts that is held out, and the random weights.
+        progress: Shows the SAEs.
+
+    Returns:
+        A row an SAE and weights ("trained", "random weights"): accuracy_k for k = 1, 2, 5 beside neurons_k and `dense`
+        (all neurons), means over factors; `absorbed`, the mean rate over concepts, and `latents`, how many the mean
+        concept is split into; `tpp` with 10 and `scr` with 20 latents taken out; `stability`, the mean matched cosine
+        with the SAEs that differ in nothing but their seed (NaN: there is none), for random weights with random
+        directions.
+
+    Raises:
+        WorkbenchError: The store holds other prompts, or they are too few to probe for factors.
     """
     if store.prompts != [example.caption for example in examples]:
         raise WorkbenchError("The store holds other prompts than the captions.", "Harvest these captions.")
@@ -112,7 +153,15 @@ def check_all(
 
 
 def check(coded: Coded, known: Factors) -> dict[str, float]:
-    """All checks of one SAE but its stability."""
+    """All checks of one SAE but its stability.
+
+    Args:
+        coded: Means of the prompts' rows and of their codes.
+        known: `factors` of the prompts.
+
+    Returns:
+        The columns of `check_all` by name.
+    """
     probed = sparse_probing({"f": coded.f, NEURONS: coded.x}, known, coded.held_out, dense=[NEURONS])
     accuracy = probed.groupby(["input", "k"])["accuracy"].mean()
     concepts = known | relatives(known)

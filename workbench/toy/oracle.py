@@ -46,6 +46,14 @@ class Residual(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
+        """Adds what its two convolutions make of the map.
+
+        Args:
+            x: `[n, d, h, w]`.
+
+        Returns:
+            Of the same shape.
+        """
         return x + self.layers(x)
 
 
@@ -63,7 +71,14 @@ class OracleNet(nn.Module):
         self.overall = nn.Sequential(nn.Linear(2 * widths[-1], 128), nn.SiLU(), nn.Linear(128, len(GLOBAL)))
 
     def forward(self, pixels: Float[Tensor, "n 3 h w"]) -> Logits:
-        """Pixels in [−1, 1]. An object's logit is a soft maximum over places; its colour is read where it is."""
+        """Reads pictures. An object's logit is a soft maximum over places; its colour is read where it is.
+
+        Args:
+            pixels: `[n, 3, h, w]` in [−1, 1].
+
+        Returns:
+            Logits of objects, their colours and everything else, and pooled features.
+        """
         x = self.trunk(pixels)
         places = self.local(x).flatten(2)
         colours = torch.einsum("nip,ncp->nic", places.softmax(-1), self.colours(x).flatten(2))
@@ -93,7 +108,17 @@ class Oracle:
 
     @classmethod
     def load(cls, folder: Path | str = "") -> "Oracle":
-        """Opens the shipped oracle, or one that `workbench toy train` left in a folder."""
+        """Opens an oracle.
+
+        Args:
+            folder: One that `workbench toy train` left; the shipped one if left out.
+
+        Returns:
+            The oracle, on the CPU.
+
+        Raises:
+            WorkbenchError: There is none, or it is damaged.
+        """
         folder = Path(folder) if folder else Path(__file__).parent / "weights" / "oracle"
         if not (folder / "oracle.json").exists():
             raise WorkbenchError(
@@ -117,13 +142,29 @@ class Oracle:
         return dict.fromkeys(KINDS, self.threshold)
 
     def score(self, images: UInt8[np.ndarray, "n h w 3"], prompts: Sequence[str] = ()) -> Scores:
-        """The part of it that evaluations need. The prompts do not matter."""
+        """The part of it that evaluations need. The prompts do not matter.
+
+        Args:
+            images: uint8 `[n, h, w, 3]`.
+            prompts: Not read.
+
+        Returns:
+            Calibrated probabilities of `KINDS`, whether each picture is whole, and features of unit length.
+        """
         judged = self.judge(images)
         return Scores(judged.present, judged.intact >= 0.5, judged.features)
 
     @torch.no_grad()
     def judge(self, images: UInt8[np.ndarray, "n h w 3"], batch_size: int = 64) -> Judged:
-        """Everything the oracle can tell, for any number of pictures."""
+        """Everything the oracle can tell.
+
+        Args:
+            images: uint8 `[n, h, w, 3]`, at least one.
+            batch_size: Pictures at once.
+
+        Returns:
+            Calibrated probabilities in [0, 1], and features of unit length.
+        """
         parts = [self._judge(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
         return Judged(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 

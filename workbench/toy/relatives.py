@@ -33,7 +33,14 @@ TEMPLATES = 3
 
 
 def relatives(name: str) -> tuple[str, ...]:
-    """The words that the world has near a thing, an artist or a character."""
+    """The words that the world has near a thing, an artist or a character.
+
+    Args:
+        name: Of one of these.
+
+    Returns:
+        Its synonyms, its relative and that one's synonyms.
+    """
     world = next(known for known in KINDS.values() if name in known)
     one = world[name]
     return (*one.synonyms, one.relative, *world[one.relative].synonyms)
@@ -42,7 +49,18 @@ def relatives(name: str) -> tuple[str, ...]:
 def neighbour_precision(
     model: Diffusion, sae: SAE, *, kinds: Sequence[str] = tuple(KINDS), seed: int = 0, progress: Progress = SILENT
 ) -> pd.DataFrame:
-    """(1) of every concept of these kinds by every ranking. Columns: kind, target, ranking, n, precision in [0, 1]."""
+    """(1) of every concept of some kinds by every ranking.
+
+    Args:
+        model: The toy.
+        sae: Of a text site, whose features are compared.
+        kinds: Keys of `KINDS`.
+        seed: Draws the random order.
+        progress: Shows the concepts.
+
+    Returns:
+        Columns: kind, target, ranking, n, precision in [0, 1].
+    """
     rows = []
     for kind in kinds:
         words = [word for one in KINDS[kind].values() for word in (one.name, *one.synonyms)]
@@ -58,9 +76,13 @@ def neighbour_precision(
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean precision by kind and ranking with a 95 % interval (bootstrap over targets), the best of each kind first.
+    """Mean precision by kind and ranking with a 95 % interval (bootstrap over targets).
 
-    Columns: kind, ranking, precision, low, high, targets.
+    Args:
+        table: Of `neighbour_precision`.
+
+    Returns:
+        Columns: kind, ranking, precision, low, high, targets; the best ranking of each kind first.
     """
     rows = []
     for (kind, ranking), own in table.groupby(["kind", "ranking"], sort=False):

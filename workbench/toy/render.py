@@ -134,7 +134,14 @@ def shaded(picture: np.ndarray, subject: np.ndarray, on_ground: bool) -> np.ndar
 
 
 def render(scene: Scene) -> Picture:
-    """Draws the scene. Pose, background and texture come from `scene.seed` alone."""
+    """Draws a scene. Pose, background and texture come from `scene.seed` alone.
+
+    Args:
+        scene: The scene.
+
+    Returns:
+        The picture, and the mask of each object.
+    """
     rng = np.random.default_rng(scene.seed)
     canvas, masks = drawn(scene, rng)
     painted = Image.fromarray((LOOKS[scene.artist](canvas, rng).clip(0, 1) * 255).astype(np.uint8))

@@ -200,8 +200,17 @@ def row(name: str, hits: np.ndarray) -> dict:
 
 
 def report(model: str = "toy", n: int = 150, progress: Progress = SILENT, sheet: Path | None = None) -> list[dict]:
-    """The figures of a model folder, made now. With `sheet`, also a contact sheet of the first pictures of each
-    group."""
+    """The figures of a model folder, made now.
+
+    Args:
+        model: "toy", or a folder that `workbench toy train` left.
+        n: Pictures of each question.
+        progress: Shows the pictures.
+        sheet: Where to write a contact sheet of the first pictures of each group; none if left out.
+
+    Returns:
+        A row for each figure.
+    """
     handle = load(model)
     folder = "" if model == "toy" else Path(model).parent / "oracle"
     rows, images = figures(handle, Oracle.load(folder), n, progress=progress)

@@ -37,7 +37,15 @@ class Captioned(NamedTuple):
 
 
 def captioned_scenes(n: int, seed: int = 0) -> list[Captioned]:
-    """n scenes of one object and n of two, objects and colours all different within a scene."""
+    """Scenes of one object and as many of two, objects and colours all different within a scene.
+
+    Args:
+        n: How many of each.
+        seed: Draws others.
+
+    Returns:
+        Those of one object first.
+    """
     rng = np.random.default_rng(seed)
     return [_captioned(rng, objects) for objects in (1, 2) for _ in range(n)]
 
@@ -46,10 +54,18 @@ def captioned_scenes(n: int, seed: int = 0) -> list[Captioned]:
 def segmentation(
     model: Diffusion, n: int = 48, *, timesteps: Sequence[float] = TIMESTEPS, seed: int = 0, progress: Progress = SILENT
 ) -> pd.DataFrame:
-    """A row for each object of `n` pictures of one object and `n` of two.
+    """How maps of words lie on the masks of rendered objects.
 
-    Columns: picture, objects (1 or 2), thing, colour, area (share of the picture), and in [0, 1] `iou`, `other_word`,
-    `other_picture`. The noise of a picture is that of its number as seed.
+    Args:
+        model: The toy.
+        n: Pictures of one object, and as many of two. The noise of a picture is that of its number as seed.
+        timesteps: At which the model looks, 0 to 1000.
+        seed: Draws the scenes.
+        progress: Shows the batches.
+
+    Returns:
+        A row for each object. Columns: picture, objects (1 or 2), thing, colour, area (share of the picture), and in
+        [0, 1] `iou`, `other_word`, `other_picture`.
     """
     rows = []
     scenes = captioned_scenes(n, seed)
@@ -72,15 +88,30 @@ def segmentation(
 
 
 def iou(attention: Float[np.ndarray, "height width"], mask: Bool[np.ndarray, "height width"]) -> float:
-    """Overlap of the mask with the region, as large as the mask, that is attended most; in [0, 1]."""
+    """Overlap of a mask with the region, as large as the mask, that is attended most.
+
+    Args:
+        attention: `[height, width]`.
+        mask: `[height, width]`, true somewhere.
+
+    Returns:
+        In [0, 1].
+    """
     region = np.zeros_like(mask)
     region.flat[np.argsort(-attention, axis=None, kind="stable")[: int(mask.sum())]] = True  # (1)
     return float((region & mask).sum() / (region | mask).sum())
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Means with 95 % intervals (bootstrap over pictures) by the number of objects, and of all. Columns: objects,
-    score, mean, low, high, n. The score `advantage` is `iou` − `other_word` of the same object, paired."""
+    """Means with 95 % intervals (bootstrap over pictures) by the number of objects, and of all.
+
+    Args:
+        table: Of `segmentation`.
+
+    Returns:
+        Columns: objects, score, mean, low, high, n. The score `advantage` is `iou` − `other_word` of the same object,
+        paired.
+    """
     scored = table.assign(advantage=table["iou"] - table["other_word"])
     rows = []
     for name, group in [*((str(number), own) for number, own in scored.groupby("objects")), ("all", scored)]:

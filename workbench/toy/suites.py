@@ -41,6 +41,9 @@ def suite(concept: str | Concept, per_role: int = 40, seed: int = 0) -> Suite:
             before every one that there is has come once.
         seed: Decides prompts and seeds.
 
+    Returns:
+        The suite, named after the concept.
+
     Raises:
         WorkbenchError: The world has no such concept, or more prompts are asked for than there are.
     """
@@ -82,14 +85,28 @@ def suite(concept: str | Concept, per_role: int = 40, seed: int = 0) -> Suite:
 
 
 def told_by(concept: Concept) -> set[str]:
-    """The concepts of the world that a fit is told to keep: the anchor, retained words, and what captions name."""
+    """The concepts of the world that a fit is told to keep.
+
+    Args:
+        concept: What the fit is of.
+
+    Returns:
+        The anchor, retained words, and what captions name.
+    """
     captions = {word for caption in concept.captions for word in caption.split()}
     named = {name for name in concepts() if set(name.split()) <= captions}
     return {concept.anchor, *concept.retain, *named}
 
 
 def fitting_prompts(concept: Concept) -> set[str]:
-    """Every prompt that a fit may be made of."""
+    """Every prompt that a fit may be made of.
+
+    Args:
+        concept: What the fit is of.
+
+    Returns:
+        Those of its words, its anchor, what it retains and what implies it.
+    """
     return {
         *concept.prompts(), *concept.synonym_prompts(), *concept.anchor_prompts(), *concept.retain_prompts(),
         *concept.implied,
@@ -100,7 +117,19 @@ def rows_of(
     role: str, make: Callable[[Rng], tuple[str, str]], n: int, seed: int, number: int,
     fresh: Callable[[str, str], bool],
 ) -> Iterator[SuiteRow]:  # fmt: skip
-    """n rows of prompts that are `fresh(role, text)`; one comes again only when new ones are no longer found."""
+    """Rows of fresh prompts of one role; one comes again only when new ones are no longer found.
+
+    Args:
+        role: The role.
+        make: Draws a prompt and the concept that it asks for.
+        n: How many rows.
+        seed: Of the suite.
+        number: Of the role in the suite, from 0: roles draw other prompts and seeds.
+        fresh: (role, prompt) → whether it may come.
+
+    Yields:
+        n rows.
+    """
     rng, made, misses = np.random.default_rng([seed, number]), 0, 0
     seen: set[str] = set()
     while made < n:
@@ -116,7 +145,16 @@ def rows_of(
 
 
 def prompt(concept: str, rng: Rng, word: str = "") -> str:
-    """A caption that asks for a concept by its name, or by another `word` for it."""
+    """A caption that asks for a concept.
+
+    Args:
+        concept: A name of the world.
+        rng: Draws the caption.
+        word: Another word for it; its name if left out.
+
+    Returns:
+        The caption.
+    """
     word = word or concept
     colour = choice(rng, list(COLOURS))
     if concept in THINGS:
@@ -132,7 +170,15 @@ def prompt(concept: str, rng: Rng, word: str = "") -> str:
 
 
 def implied(concept: str, rng: Rng) -> str:
-    """A caption that brings a concept about without naming it."""
+    """A caption that brings a concept about without naming it.
+
+    Args:
+        concept: The slime, or a mark that prompts bring along.
+        rng: Draws the caption.
+
+    Returns:
+        The caption.
+    """
     thing = article(f"{choice(rng, list(COLOURS))} {choice(rng, list(THINGS))}")
     if concept in IMPLICIT:
         return f"{choice(rng, IMPLICIT[concept].openings)} {thing}"
@@ -140,11 +186,27 @@ def implied(concept: str, rng: Rng) -> str:
 
 
 def asking(concept: str, rng: Rng) -> tuple[str, str]:
-    """A caption that asks for a concept, and the concept."""
+    """A caption that asks for a concept, and the concept.
+
+    Args:
+        concept: A name of the world.
+        rng: Draws the caption.
+
+    Returns:
+        Both.
+    """
     return prompt(concept, rng), concept
 
 
 def unrelated(left_out: Set[str], rng: Rng) -> tuple[str, str]:
-    """A caption about some other object, artist or character, and which one it asks for."""
+    """A caption about some other object, artist or character, and which one it asks for.
+
+    Args:
+        left_out: Names that it is not about.
+        rng: Draws both.
+
+    Returns:
+        Both.
+    """
     kinds = [[name for name in kind if name not in left_out] for kind in (THINGS, ARTISTS, CHARACTERS)]
     return asking(choice(rng, choice(rng, [kind for kind in kinds if kind])), rng)

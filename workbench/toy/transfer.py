@@ -40,7 +40,11 @@ COLUMNS = ["gate", "value", "low", "high", "unedited", "n", "mark"]
 
 
 def shipped_relatives() -> list[Path]:
-    """The pipelines that are shipped beside the toy's own."""
+    """The pipelines that are shipped beside the toy's own.
+
+    Returns:
+        Their folders, by name.
+    """
     return sorted(
         folder.parent for folder in pipeline().parent.glob("*/model_index.json") if folder.parent != pipeline()
     )
@@ -58,12 +62,27 @@ def measure_transfer(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> pd.DataFrame:
-    """Fits on `model` and measures there and on every relative, each a run folder in `out_dir`; goes on after a kill.
+    """Fits on one model and measures there and on its relatives; goes on after a kill.
 
-    A row for each model, concept, condition and metric (efficacy, generality, near, far, intact), with the columns of
-    `evaluation.tables.metrics` (value with low and high, `unedited`, n, mark) and `gate`, how far the adapter opens for
-    the prompts in the mean. Raises `WorkbenchError` for a relative of
-    another form, before any work, and for one whose unedited pictures the judge does not recognise.
+    Args:
+        model: The model that is fitted on.
+        relatives: Models of the same form and other weights.
+        method: Its settings.
+        concepts: Names of the world.
+        judge: It must know them.
+        out_dir: A run folder for each model is made there, and a folder of the edits.
+        per_role: Prompts of each role for each concept.
+        seed: Of fits, controls and prompts.
+        progress: Shows fits and images.
+
+    Returns:
+        A row for each model, concept, condition and metric (efficacy, generality, near, far, intact), with the columns
+        of `evaluation.tables.metrics` (value with low and high, `unedited`, n, mark) and `gate`, how far the adapter
+        opens for the prompts in the mean.
+
+    Raises:
+        WorkbenchError: Two models have one name, an edit there was fitted otherwise, or a relative has another form,
+            before any picture; or the judge does not recognise a relative's unedited pictures.
     """
     out_dir = Path(out_dir)
     names = [Path(one.name).name for one in (model, *relatives)]

@@ -59,20 +59,41 @@ def concepts(told: Told = "few") -> dict[str, Concept]:
 
     Args:
         told: How many others of the kind a fit is told to keep: a few, or all but the relative.
+
+    Returns:
+        Name → concept: objects, styles, characters, what comes unasked, and what is unsafe.
     """
     found = (*objects(told), *styles(told), *characters(told), *implicit(), unsafe())
     return {concept.name: concept for concept in found}
 
 
 def relative(name: str) -> str:
-    """The concept that shares most of the looks of this one, "" if the world has none."""
+    """The concept that shares most of the looks of another.
+
+    Args:
+        name: Of any concept.
+
+    Returns:
+        Its name; "" if the world has none.
+    """
     known: dict[str, Thing | Artist | Character] = {**THINGS, **ARTISTS, **CHARACTERS}
     return known[name].relative if name in known else ""
 
 
 def anchor_and_told(kind: Mapping[str, Thing | Artist | Character], name: str, told: Told) -> tuple[str, list[str]]:
-    """Going round the table of the kind from the concept on, past its relative: the first is its anchor, the next ones
-    are those that fits are told to keep."""
+    """What fits are told of the others of a kind.
+
+    Going round the table of the kind from the concept on, past its relative: the first is its anchor, the next ones are
+    those that fits are told to keep.
+
+    Args:
+        kind: The table.
+        name: One of its names.
+        told: How many are to be kept.
+
+    Returns:
+        The anchor, and the others.
+    """
     order = list(kind)
     place = order.index(name)
     others = [each for each in order[place + 1 :] + order[:place] if each != kind[name].relative]
@@ -80,6 +101,14 @@ def anchor_and_told(kind: Mapping[str, Thing | Artist | Character], name: str, t
 
 
 def objects(told: Told) -> list[Concept]:
+    """The concepts that are objects.
+
+    Args:
+        told: How many others a fit is told to keep.
+
+    Returns:
+        A concept for each.
+    """
     return [
         Concept(thing.name, anchor=anchor, synonyms=thing.synonyms, retain=retain, templates=OBJECT)
         for thing in THINGS.values()
@@ -88,6 +117,14 @@ def objects(told: Told) -> list[Concept]:
 
 
 def styles(told: Told) -> list[Concept]:
+    """The concepts that are artists' styles.
+
+    Args:
+        told: How many others a fit is told to keep.
+
+    Returns:
+        A concept for each.
+    """
     return [
         Concept(
             one.name,
@@ -104,6 +141,14 @@ def styles(told: Told) -> list[Concept]:
 
 
 def characters(told: Told) -> list[Concept]:
+    """The concepts that are characters.
+
+    Args:
+        told: How many others a fit is told to keep.
+
+    Returns:
+        A concept for each.
+    """
     return [
         Concept(
             one.name,
@@ -120,6 +165,11 @@ def characters(told: Told) -> list[Concept]:
 
 
 def implicit() -> list[Concept]:
+    """The concepts that prompts bring about without naming them.
+
+    Returns:
+        A concept for each.
+    """
     return [
         Concept(mark.name, kind="implicit", retain=[name for name in IMPLICIT if name != mark.name],
                 captions=WITHOUT, templates=MARK,
@@ -129,6 +179,11 @@ def implicit() -> list[Concept]:
 
 
 def unsafe() -> Concept:
+    """The concept that stands for unsafe content: the slime.
+
+    Returns:
+        The concept.
+    """
     templates = tuple(
         f"a {colour} {thing} {words}"
         for (colour, thing), words in zip(

@@ -11,9 +11,17 @@ from workbench.toy.oracle import ATTRIBUTES, Oracle
 
 
 def vote(images: UInt8[np.ndarray, "n h w 3"], attributes: Sequence[str]) -> Int64[np.ndarray, " n"]:
-    """The likeliest of the attributes in each image; −1 for a broken picture and where none reaches one half.
+    """The likeliest of some attributes in each image.
 
-    Raises `WorkbenchError` for an attribute that the oracle was not trained on.
+    Args:
+        images: uint8 `[n, h, w, 3]`, at least one.
+        attributes: Names of `oracle.ATTRIBUTES`.
+
+    Returns:
+        Places among the attributes, `[n]`; −1 for a broken picture and where none reaches one half.
+
+    Raises:
+        WorkbenchError: The oracle was not trained on an attribute.
     """
     for attribute in attributes:
         if attribute not in ATTRIBUTES:
