@@ -18,18 +18,23 @@ from workbench.models.encoding import Encoding
 BATCH = 32
 REMEMBERED_BYTES = 512 * 2**20
 
-Row = tuple[Tensor, Tensor | None]  # embeddings [tokens, d_text], pooled [d_pooled]
+Encoded = tuple[Tensor, Tensor | None]  # embeddings [tokens, d_text], pooled [d_pooled]
 
 
 class Memory:
-    """Encoded prompts of one model as it was at `state`; the one that was used longest ago goes first."""
+    """Encoded prompts of one model as it was; the one that was used longest ago goes first.
+
+    Args:
+        limit: Bytes of all of them together.
+        state: `Model.prompt_state` of then.
+    """
 
     def __init__(self, limit: int, state: Any = None) -> None:
-        self.rows: OrderedDict[str, Row] = OrderedDict()
+        self.rows: OrderedDict[str, Encoded] = OrderedDict()
         self.limit, self.bytes = limit, 0
         self.state = state
 
-    def add(self, prompt: str, row: Row) -> None:
+    def add(self, prompt: str, row: Encoded) -> None:
         """Remembers a row; what was used longest ago is forgotten while all rows together are above the limit.
 
         Args:
@@ -41,7 +46,7 @@ class Memory:
         while self.bytes > self.limit and len(self.rows) > 1:
             self.bytes -= size_of(self.rows.popitem(last=False)[1])
 
-    def get(self, prompt: str) -> Row | None:
+    def get(self, prompt: str) -> Encoded | None:
         """Looks a row up, which counts as a use.
 
         Args:
@@ -141,7 +146,7 @@ def _memory(model: Diffusion) -> Memory:
     return MEMORIES[model]
 
 
-def size_of(row: Row) -> int:
+def size_of(row: Encoded) -> int:
     """The bytes of a row.
 
     Args:

@@ -69,7 +69,12 @@ class Shift(NamedTuple):
 
 
 class Gram:
-    """Σ w r rᵀ over rows r that come a few at a time; float64, memory O(d²). Only the upper triangle is used."""
+    """Σ w r rᵀ over rows r that come a few at a time; float64, memory O(d²). Only the upper triangle is used.
+
+    Args:
+        d: The width of the rows.
+        device: Where the sum is.
+    """
 
     def __init__(self, d: int, device: torch.device | str = "cpu") -> None:
         self.d = d
@@ -133,7 +138,12 @@ class Gram:
 
 
 class Moves:
-    """Pairs c_i → a_i as (2) needs them. They are held up to d of them; of more, Σ w c cᵀ and Σ w a cᵀ are."""
+    """Pairs c_i → a_i as (2) needs them. They are held up to d of them; of more, Σ w c cᵀ and Σ w a cᵀ are.
+
+    Args:
+        d: The width of the rows.
+        device: Where the sums are.
+    """
 
     def __init__(self, d: int, device: torch.device | str = "cpu") -> None:
         self.gram = Gram(d, device)  # Σ w c cᵀ
@@ -223,7 +233,14 @@ class Moves:
 
 
 class Ridge:
-    """The terms of (1), gathered a batch of rows at a time. Problems that keep the same may share their `kept`."""
+    """The terms of (1), gathered a batch of rows at a time.
+
+    Args:
+        d: The width of the rows.
+        damping: λ, 0 or more.
+        device: Where the sums are.
+        kept: Σ w k kᵀ of what is kept; problems that keep the same may share it. A new one if left out.
+    """
 
     def __init__(self, d: int, damping: float, device: torch.device | str = "cpu", *, kept: Gram | None = None) -> None:
         self.damping, self.moves = damping, Moves(d, device)

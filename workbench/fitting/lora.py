@@ -16,10 +16,10 @@ NAME = "default"  # of the one adapter
 
 
 class Adapter(NamedTuple):
-    """The factors of (1) of one map."""
+    """The factors of (1) of one map: `left` is B `[out, rank]`, `right` is A `[rank, in]`."""
 
-    left: nn.Parameter  # B
-    right: nn.Parameter  # A
+    left: nn.Parameter
+    right: nn.Parameter
 
 
 def attach(own: Diffusion, names: Sequence[str], rank: int, generator: torch.Generator) -> dict[str, Adapter]:

@@ -21,7 +21,13 @@ Values = dict[str, float]
 
 
 class Turns:
-    """A player in its seat: what its optimiser knows, its average, and the terms of the turns that it has had."""
+    """A player in its seat: what its optimiser knows, its average, and the terms of the turns that it has had.
+
+    Args:
+        name: The player's, "" for one that trains alone.
+        player: Its parameters must be on one device.
+        seed: The training's.
+    """
 
     def __init__(self, name: str, player: Player, seed: int) -> None:
         self.name, self.player, self.plan, self.seed = name, player, player.plan, seed

@@ -14,8 +14,15 @@ from workbench.models.diffusion.architecture import Latents
 
 
 class Seen(NamedTuple):
-    """What one iteration trains on, a row for each latent: what the student is to say there for the prompt, and what
-    the frozen model says without one, where a method asks for that."""
+    """What one iteration trains on, a row for each latent.
+
+    Args:
+        latents: x_t, `[batch, channels, height, width]`.
+        timesteps: t of each, `[batch]`.
+        prompts: Of each.
+        target: What the student is to say there for the prompt, of the latents' shape.
+        uncond: What the frozen model says there without a prompt, where a method asks for that.
+    """
 
     latents: Latents
     timesteps: Tensor
@@ -25,7 +32,15 @@ class Seen(NamedTuple):
 
 
 class View(NamedTuple):
-    """Frozen trajectories `[n, k, …]`, with the same at all of their latents."""
+    """Frozen trajectories, with the same at all of their latents as `Seen` has.
+
+    Args:
+        latents: x_t, `[n, k, channels, height, width]`.
+        timesteps: The k timesteps, from the noisiest on.
+        prompts: Of the n trajectories.
+        target: What a student is to say for the prompt, of the latents' shape.
+        uncond: What the frozen model says without a prompt, of the latents' shape.
+    """
 
     latents: Tensor
     timesteps: list[int]

@@ -8,8 +8,8 @@ from saes.errors import WorkbenchError
 from workbench.models import Model
 
 
-class Row(NamedTuple):
-    """One picture to make: the sentence it belongs to, the word in it, the prompt, and the seed."""
+class Variant(NamedTuple):
+    """One picture to make: the sentence that it belongs to, the word in it, the prompt, and the seed."""
 
     context: int
     word: str
@@ -43,10 +43,10 @@ def with_word(prompts: Sequence[str], word: str, others: Sequence[str]) -> list[
     return [swapped(prompt, word, others[i % len(others)]) for i, prompt in enumerate(prompts)]
 
 
-def rows(prompts: Sequence[str], word: str, words: Sequence[str], seeds: int, seed: int) -> list[Row]:
+def rows(prompts: Sequence[str], word: str, words: Sequence[str], seeds: int, seed: int) -> list[Variant]:
     """Every prompt with every one of `words` in the place of `word`, at the same `seeds` seeds for all of them."""
     return [
-        Row(context, other, swapped(prompt, word, other), 1000 * seed + seeds * context + number)
+        Variant(context, other, swapped(prompt, word, other), 1000 * seed + seeds * context + number)
         for other in words
         for context, prompt in enumerate(prompts)
         for number in range(seeds)

@@ -12,8 +12,8 @@ from workbench.hooks import Site
 
 
 @dataclass(frozen=True)
-class Row:
-    """A site within an encoder."""
+class Within:
+    """A site within an encoder, whichever of the pipeline's that is."""
 
     alias: str
     path: str
@@ -59,25 +59,25 @@ def _prefix(encoder: Any) -> str:
     return "text_model." if hasattr(encoder, "text_model") else ""
 
 
-def _clip_table(module: Any) -> list[Row]:
+def _clip_table(module: Any) -> list[Within]:
     prefix = _prefix(module)
     inner = module.text_model if prefix else module
-    rows = [Row("in", token_table(module))]
+    rows = [Within("in", token_table(module))]
     for layer in range(len(inner.encoder.layers)):
         path = f"{prefix}encoder.layers.{layer}"
         rows += [
-            Row(f"{layer}", path),
-            Row(f"{layer}.attn", f"{path}.self_attn", 0),
-            Row(f"{layer}.attn.heads", f"{path}.self_attn.out_proj", 0, "input"),
-            Row(f"{layer}.mlp", f"{path}.mlp"),
+            Within(f"{layer}", path),
+            Within(f"{layer}.attn", f"{path}.self_attn", 0),
+            Within(f"{layer}.attn.heads", f"{path}.self_attn.out_proj", 0, "input"),
+            Within(f"{layer}.mlp", f"{path}.mlp"),
         ]
     return rows
 
 
-def _t5_table(module: Any) -> list[Row]:
-    rows = [Row("in", token_table(module))]
+def _t5_table(module: Any) -> list[Within]:
+    rows = [Within("in", token_table(module))]
     for layer in range(len(module.encoder.block)):
         path = f"encoder.block.{layer}"
-        rows += [Row(f"{layer}", path, 0), Row(f"{layer}.attn", f"{path}.layer.0.SelfAttention", 0)]
-        rows += [Row(f"{layer}.mlp", f"{path}.layer.1.DenseReluDense")]
+        rows += [Within(f"{layer}", path, 0), Within(f"{layer}.attn", f"{path}.layer.0.SelfAttention", 0)]
+        rows += [Within(f"{layer}.mlp", f"{path}.layer.1.DenseReluDense")]
     return rows
