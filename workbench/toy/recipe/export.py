@@ -39,7 +39,7 @@ def card(
         "Autoencoder": f"PSNR of reconstructions of fresh renders: {autoencoder_db:.1f} dB.",
         "Oracle": table(oracle),
         "SAEs": table([{"sae": name} | facts for name, facts in saes.items()]),
-        **image_adapter(weights_dir),
+        **{title: table(read_json(path)["measured"]) for title, path in beside(weights_dir).items()},
         "Files": table([{"file": name, "sha256": digest[:16]} for name, digest in hashes.items()]),
     }
     text = [INTRODUCTION, *(f"## {title}\n\n{body}" for title, body in sections.items())]
@@ -52,10 +52,11 @@ def card_again(weights_dir: Path) -> None:
     card(weights_dir, *(before[name] for name in ("model", "saes", "oracle", "autoencoder_db")))
 
 
-def image_adapter(weights_dir: Path) -> dict[str, str]:
-    """The section on the image adapter, if it is there."""
-    figures = weights_dir / "image_adapter" / "figures.json"
-    return {"Image adapter": table(read_json(figures)["measured"])} if figures.exists() else {}
+def beside(weights_dir: Path) -> dict[str, Path]:
+    """The figures that parts measured beside their weights, of those parts that are there, by title."""
+    parts = {"Image adapter": "image_adapter", "CLIP": "clip"}
+    figures = {title: weights_dir / name / "figures.json" for title, name in parts.items()}
+    return {title: path for title, path in figures.items() if path.exists()}
 
 
 def sae_facts(sae_dir: Path) -> dict:

@@ -24,6 +24,7 @@ from workbench.toy.captions import sample
 from workbench.toy.oracle import Oracle
 from workbench.toy.recipe import (
     autoencoder,
+    clip,
     dataset,
     diffusion,
     export,
@@ -144,6 +145,10 @@ def train_recogniser(folder: Path, progress: Progress = SILENT) -> None:
     recogniser.train(folder / "recogniser", SCHEDULES["recogniser"], N_RECOGNISED, progress)
 
 
+def train_clip(folder: Path, progress: Progress = SILENT) -> None:
+    clip.make(folder, newest_autoencoder(folder), shipped(folder) / "clip", device(), progress)
+
+
 def newest_autoencoder(folder: Path) -> Path:
     """With the tuned decoder, if it is there already."""
     tuned = folder / "decoder" / "vae"
@@ -240,6 +245,7 @@ STAGES: dict[str, Callable[[Path, Progress], None]] = {
     "decoder": tune_decoder,
     "oracle": train_oracle,
     "recogniser": train_recogniser,
+    "clip": train_clip,
     "diffusion": train_diffusion,
     "loose": loosen,
     "export": export_pipeline,
