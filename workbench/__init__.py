@@ -70,6 +70,7 @@ PUBLIC = {  # name → the file that has it
     "set_metric": "workbench.evaluation.sets",
     "KID": "workbench.evaluation.sets",
     "measure_drift": "workbench.interpret.drift",
+    "site_necessity": "workbench.interpret.necessity",
     "decodability": "workbench.interpret.decodability",
     "Comparison": "workbench.comparison.plan",
     "Subject": "workbench.comparison.plan",

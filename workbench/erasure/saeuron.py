@@ -37,6 +37,7 @@ from workbench.edits.programs import DICTIONARY, OF_DICTIONARY, ActivationProgra
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.pictures import drawn_seeds
 from workbench.hooks import Activation, Clock, Site
+from workbench.interpret.necessity import warn_if_idle
 from workbench.knobs import Opens
 from workbench.models import Diffusion
 from workbench.models.capabilities import DENOISER
@@ -99,7 +100,8 @@ class SAeUron(ErasureMethod):
             progress: Told of each group of prompts.
 
         Returns:
-            An edit of the SAE's site, with a copy of the SAE's tensors and a table for each timestep.
+            An edit of the SAE's site, with a copy of the SAE's tensors and a table for each timestep. Warns if the site
+            carries next to nothing of the first concept.
 
         Raises:
             WorkbenchError: For an SAE that fits no denoiser site of the model, and if no feature is more the concepts'
@@ -111,6 +113,7 @@ class SAeUron(ErasureMethod):
         steps = model.defaults.steps if self.steps is None else self.steps
         groups = prompt_groups(concepts)
         seeds = drawn_seeds(max(map(len, groups.values())), seed)
+        warn_if_idle(model, site, concepts[0].prompts(), seeds, steps=steps, method="SAeUron")
         tables = {
             name: activation_table(model, site, dictionary, prompts, seeds[: len(prompts)], steps)
             for name, prompts in progress(groups.items(), "feature means")
