@@ -113,4 +113,6 @@ def test_without_a_method_no_settings_are_explained_and_an_unknown_one_names_the
 def test_the_settings_of_a_method_are_also_json(capsys):
     assert main(["methods", "negative_prompt", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["setting"] for row in rows] == ["synonyms"] and rows[0].keys() == {"setting", "type", "default", "what"}
+    assert [row["setting"] for row in rows] == ["synonyms"] and rows[0].keys() == {
+        "setting", "type", "default", "toy", "what"
+    }  # fmt: skip

@@ -39,7 +39,7 @@ def loaded(monkeypatch):
         return model
 
     monkeypatch.setattr(wb, "load", watched)
-    monkeypatch.setattr("workbench.judges.find_judge", lambda words: Credulous())
+    monkeypatch.setattr("workbench.judges.find_judge", lambda words, *_: Credulous())
     return seen
 
 

@@ -60,13 +60,16 @@ def site_necessity(
     """
     places = [_picture_site(model, alias) for alias in sites]
     own = list(range(len(prompts))) if seeds is None else list(seeds)
-    asked = {"seeds": own, "steps": steps}
-    before, empty = model.generate(list(prompts), **asked), model.generate([""] * len(prompts), **asked)
+
+    def pictures(words: list[str]) -> Images:
+        return model.generate(words, own, steps=steps)
+
+    before, empty = pictures(list(prompts)), pictures([""] * len(prompts))
     reach = pixel_drift(empty, before)
     rows = []
     for place in progress(places, "necessity"):
         with model.session(edits=[SiteEdit(place, _deaf)]):
-            after = model.generate(list(prompts), **asked)
+            after = pictures(list(prompts))
         moved = pixel_drift(after, before) / np.maximum(reach, 1e-9)  # (2)
         low, high = middle_95(bootstrap_means(moved, np.arange(len(moved))))
         left = float(np.mean(shows(after))) if shows is not None else np.nan
@@ -87,7 +90,7 @@ def warn_if_idle(
         steps: Sampling steps.
         method: What the warning calls the method.
     """
-    if GUIDANCE_BRANCHES not in model.capabilities or model.settings["guidance_scale"] <= 1:
+    if GUIDANCE_BRANCHES not in model.capabilities or model.defaults.guidance_scale <= 1:
         return  # no unconditional rows to listen to instead
     some = slice(PROMPTS)
     (row,) = site_necessity(model, [site.alias], prompts[some], seeds=seeds[some], steps=steps).to_dict("records")

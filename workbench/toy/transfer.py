@@ -112,7 +112,8 @@ def _fitted(model: Diffusion, method: SPM, concept: str, folder: Path, seed: int
     if not place.exists():
         method.fit(model, [known_concepts()[concept]], seed=seed, progress=progress).save(place)
     edit = AdapterEdit.read(place)
-    if dict(edit.settings) != asdict(method) or edit.seed != seed:
+    told = {**asdict(method), "guidance_rescale": method.rescale_on(model)}
+    if dict(edit.settings) != told or edit.seed != seed:
         raise WorkbenchError(f"{place} was fitted with other settings or another seed.", "Choose another folder.")
     edit.check(model)
     return edit
