@@ -5,8 +5,8 @@ Both say yes or no to each of n things; p is the share on which they say the sam
     (2)  n* = p(1 − p)/v, at most n;   v: variance of p over bootstrap draws of clusters   (Korn and Graubard 1998)
     (3)  Wilson's interval of p at n*:   (p + z²/2n* ± z √(p(1 − p)/n* + z²/4n*²)) / (1 + z²/n*)
 (2) is the number of independent things that would tell p as well; where v is 0, each cluster counts as one. The
-interval of κ is the wider of two: the bootstrap's, and (3) put into (1), because no draw of raters who always agree
-knows that they might not have.
+interval of κ is the wider of two, within [−1, 1]: the bootstrap's, and (3) put into (1), because no draw of raters who
+always agree knows that they might not have. Where nearly all answers are alike, e is near 1 and κ is hardly known.
 """
 
 from typing import NamedTuple
@@ -57,7 +57,7 @@ def agreement(
     ends = [*by_rate] if chance == 1 else [(end - chance) / (1 - chance) for end in by_rate]
     draws = cohen_kappa(resamplings((0,) * len(counts), seed, 1000) @ counts)
     drawn = middle_95(draws[np.isfinite(draws)]) if np.isfinite(draws).any() else Interval(kappa, kappa)
-    low, high = (kappa, kappa) if np.isnan(kappa) else (min(drawn.low, ends[0]), max(drawn.high, ends[1]))
+    low, high = (kappa, kappa) if np.isnan(kappa) else (max(-1.0, min(drawn.low, ends[0])), max(drawn.high, ends[1]))
     return Agreement(
         len(first), len(counts), rate, *by_rate, kappa, float(low), float(high), float(first.mean()),
         float(second.mean()),

@@ -47,6 +47,16 @@ def test_raters_who_never_differed_might_have():
     assert found.kappa_low == pytest.approx((found.low - 0.5) / 0.5)
 
 
+def test_kappa_says_nothing_where_nearly_all_answers_are_one():
+    first, second = np.ones(80, dtype=bool), np.arange(80) > 0
+    found = agreement(first, second, np.arange(80))
+    assert (
+        found.rate == 79 / 80
+        and found.kappa == pytest.approx(0)
+        and (found.kappa_low, found.kappa_high > 0.8) == (-1, True)
+    )
+
+
 def test_what_cannot_be_said_is_nan():
     always = np.ones(20, dtype=bool)
     found = agreement(always, always, np.arange(20))
