@@ -16,7 +16,9 @@ os.environ["WANDB_MODE"] = "disabled"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test of a GPU is skipped, and listed as such, where there is none."""
+    """A test of a GPU is skipped, and listed as such, where there is none. Names are the same in every process, so
+    that several can share the tests."""
+    assert not [item.nodeid for item in items if " at 0x" in item.nodeid], "give these parameters names (ids=…)"
     asked = [item for item in items if item.get_closest_marker("gpu")]
     if asked:
         import torch

@@ -268,7 +268,7 @@ class Halves:
         return train(Player({"w": self.w}, loss, Plan(steps=3, **(ADAM | how)), combine=combine))
 
 
-@pytest.mark.parametrize("how", [{}, {"micro_batches": 2}, {"combine": summed}, {"clip": 1e-3}], ids=str)
+@pytest.mark.parametrize("how", [{}, {"micro_batches": 2}, {"combine": summed}, {"clip": 1e-3}], ids=", ".join)
 def test_parts_of_a_loss_that_come_one_after_another_give_the_same_training(how):
     whole, parted = Halves(), Halves()
     history, found = whole.trained(whole.skipping, **how), parted.trained(parted.one_after_another, **how)
