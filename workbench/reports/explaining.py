@@ -7,6 +7,7 @@ from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.activations.autoencoders import open_sae
 from workbench.concepts import Concept
+from workbench.conditions import is_method
 from workbench.edits import load_edit
 from workbench.evaluation.judges import Judge
 from workbench.evaluation.runs import Run
@@ -72,11 +73,13 @@ def explain(
 def _tables(
     run: Run, model: Model, concept: Concept, trial: Trial, saes: Sequence[str | Path], progress: Progress
 ) -> Tables:
-    """What lies inside under each method and each control that changes something."""
+    """What lies inside under each method, and under one control that changes something: each takes as long."""
+    names = [name for name, spec in trial.conditions.items() if spec and not name.startswith("no-op")]
+    controls = [name for name in names if not is_method(name)]
     edits = {
         name: load_edit(run.dir / "edits" / spec.hash)
-        for name, spec in trial.conditions.items()
-        if spec and not name.startswith("no-op")
+        for name in names
+        if (spec := trial.conditions[name]) and name not in controls[1:]
     }
     own = [edit.settings["sae"] for edit in edits.values() if edit.settings.get("sae")]
     sites: dict[str, Path] = {}
