@@ -44,7 +44,7 @@ def method_intervals(metrics: pd.DataFrame, quiet: Collection[str] = ()) -> go.F
         font={"size": 12.5, "color": QUIET}
     )
     height = 110 + 24 * len(conditions)
-    return plot.update_layout(template=TEMPLATE, height=height, showlegend=False, margin={"t": 28, "l": 8})
+    return plot.update_layout(template=TEMPLATE, height=height, showlegend=False, margin={"t": 28, "l": 8, "r": 28})
 
 
 def method_scatter(metrics: pd.DataFrame, quiet: Collection[str] = ()) -> go.Figure:
