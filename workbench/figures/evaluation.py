@@ -111,7 +111,8 @@ def verdict_bars(shares: pd.DataFrame, roles: Mapping[str, Role] = ROLES) -> go.
     plot.update_annotations(font={"size": 12.5, "color": QUIET})
     plot.update_xaxes(title_text="% of images", title_font_size=12)
     legend = {"orientation": "h", "y": -80 / (26 * rows + 20), "x": 0.5, "xanchor": "center", "traceorder": "normal"}
-    return plot.update_layout(template=TEMPLATE, barmode="stack", height=150 + 26 * rows, legend=legend, margin={"r": 28})
+    plot.update_layout(template=TEMPLATE, barmode="stack", legend=legend, margin={"r": 28})
+    return plot.update_layout(height=150 + 26 * rows)
 
 
 def _bars(own: pd.DataFrame, verdict: str, colour: str, legend: bool) -> go.Bar:
