@@ -15,7 +15,7 @@ from tests.evaluation.test_agreement import to_orange
 from tests.tiny_encoders import save_clip, save_siglip
 from workbench.concepts import Concept
 from workbench.evaluation.agreement import judge_agreement
-from workbench.evaluation.calibration import FILE, Calibration, calibrated, naming, threshold
+from workbench.evaluation.calibration import FILE, Calibration, Known, calibrated, naming, threshold
 from workbench.evaluation.clip import Clip, log_odds
 from workbench.evaluation.clip_score import clip_score
 from workbench.evaluation.encoders import Encoder
@@ -141,6 +141,35 @@ def test_a_calibrated_judge_says_what_it_was_calibrated_on(taught: Path, run: Ru
     assert len(run.judges) == 3, "another threshold is another judge"
     elsewhere = calibrated(told, unedited(tmp_path / "other", first=500))
     assert elsewhere.key != found.key and elsewhere.content != found.content
+
+
+class Swamped(Clip):
+    """A judge whose *none of these* is true of every picture, so that its odds tell nothing."""
+
+    def _none(self, pictures: np.ndarray, one: Known, scale: float) -> np.ndarray:
+        return np.full(len(pictures), 1e12)
+
+
+def test_the_reading_that_tells_pictures_apart_better_is_taken(taught: Path, tmp_path: Path) -> None:
+    told, own = Clip.load(str(taught)).about(CONCEPTS), unedited(tmp_path / "own")
+    plain, found = calibrated(told, own), calibrated(Swamped(told.encoder, told.known), own)
+    assert plain.balanced["odds"] >= 0.95 and plain.balanced["cosine"] >= 0.9
+    assert found.reading == "cosine" and found.balanced["odds"] < 0.7 < found.balanced["cosine"]
+    found.write(tmp_path / "judge")
+    judged = Clip.load(str(tmp_path / "judge"))
+    images = np.stack([picture("red", 3), picture("green", 3)])
+    cosines = 100 * judged.encoder.pictures(images) @ told._ensembles[0]
+    np.testing.assert_allclose(judged.score(images).present[:, 0], cosines, rtol=1e-5)
+    assert verdicts(judged.score(images), judged, "red") == ["target", "other"]
+    assert "cosine, calibration" in judged.version and judged.validated.startswith("cosine with thresholds")
+
+
+def test_what_has_no_pictures_stays_a_rival_and_has_no_threshold_of_the_cosine(taught: Path, tmp_path: Path) -> None:
+    told = Clip.load(str(taught)).about([*CONCEPTS, Concept("dawn", kind="colour", templates=("by {}",))])
+    own = unedited(tmp_path / "own")
+    assert set(calibrated(Swamped(told.encoder, told.known), own).concepts) == set(COLOURS)
+    found = calibrated(told, own)
+    assert found.reading == "odds" and found.concepts["dawn"].threshold == 0 and not found.concepts["dawn"].found
 
 
 def test_pictures_that_show_a_concept_too_are_not_counted_against_it(taught: Path, tmp_path: Path) -> None:

@@ -6,13 +6,14 @@ does not name c (N):
 t is the middle of the widest gap between scores that attains it. Prompts say what the pictures show, and a model does
 not always draw what it is asked for, which moves (1) little: a share of wrong labels takes the same from every t.
 The rates that are told are not those of the pictures that t was chosen on: prompts are split into two halves, and each
-half is judged with the threshold of the other.
+half is judged with the threshold of the other. Of the two readings of a pair, the one with the larger mean of (1) over
+concepts by these rates is taken.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -28,7 +29,9 @@ from saes.disk import read_json, write_json
 from saes.errors import WorkbenchError
 from workbench.concepts import Concept
 from workbench.conditions import UNEDITED
+from workbench.evaluation.judged import judged_by
 from workbench.evaluation.judging import judge as look
+from workbench.evaluation.records import image_path
 from workbench.evaluation.runs import Run
 from workbench.evaluation.suites import Suite, SuiteRow
 
@@ -37,6 +40,9 @@ if TYPE_CHECKING:
 
 FILE = "calibration.json"
 FORMAT: Literal["erasure-workbench calibration 1"] = "erasure-workbench calibration 1"
+Reading = Literal["odds", "cosine"]
+ODDS: Reading = "odds"  # (1) of `evaluation.clip`
+COSINE: Reading = "cosine"  # (3)
 FEWEST = 8  # pictures of a concept, of at least two prompts, below which no threshold is chosen
 
 
@@ -57,7 +63,7 @@ class Known(StrictConfig):
         words: Its name and synonyms: a prompt with one of them asks for no other picture than its own.
         prompts: The texts whose embeddings are averaged for it.
         without: Texts of pictures that show none of the kind.
-        threshold: The score from which on it counts as present: log-odds, 0 is as likely as not.
+        threshold: The score from which on it counts as present; of log-odds, 0 is as likely as not.
         found: The share of its own pictures in which it is found, None if that was not measured.
         elsewhere: The share of the pictures of other concepts in which it is found.
     """
@@ -81,6 +87,8 @@ class Calibration(StrictConfig):
         fingerprint: Its weights.
         pictures: How many unedited pictures there were.
         content: SHA-256 of their keys, which hold model, prompt, seed and settings, and of what each was to show.
+        reading: What the scores are.
+        balanced: The mean over concepts of (1) by each reading, on prompts that thresholds were not chosen on.
         concepts: The concepts by name.
     """
 
@@ -91,6 +99,8 @@ class Calibration(StrictConfig):
     fingerprint: str
     pictures: int
     content: str
+    reading: Reading
+    balanced: dict[Reading, float]
     concepts: dict[str, Known]
 
     @property
@@ -106,9 +116,10 @@ class Calibration(StrictConfig):
         least, most = min(found, key=lambda name: found[name]), max(elsewhere, key=lambda name: elsewhere[name])
         own, others = np.mean([*found.values()]), np.mean([*elsewhere.values()])
         return (
-            f"thresholds calibrated on {self.pictures} unedited pictures of {self.model} (calibration {self.key}); on "
-            f"prompts that its threshold was not chosen on, a concept is found in {own:.0%} of its pictures (least: "
-            f"{least}, {found[least]:.0%}) and in {others:.1%} of others' (most: {most}, {elsewhere[most]:.1%})"
+            f"{self.reading} with thresholds calibrated on {self.pictures} unedited pictures of {self.model} "
+            f"(calibration {self.key}); on prompts that its threshold was not chosen on, a concept is found in "
+            f"{own:.0%} of its pictures (least: {least}, {found[least]:.0%}) and in {others:.1%} of others' (most: "
+            f"{most}, {elsewhere[most]:.1%})"
         )
 
     @classmethod
@@ -134,7 +145,7 @@ class Calibration(StrictConfig):
 
 
 def calibrated(judge: "Clip", run: Run) -> Calibration:
-    """Thresholds for a judge from the unedited pictures of a run.
+    """Thresholds for a judge, and which reading it takes, from the unedited pictures of a run.
 
     Args:
         judge: A zero-shot judge that knows the concepts of the run's suites.
@@ -147,27 +158,49 @@ def calibrated(judge: "Clip", run: Run) -> Calibration:
     Raises:
         WorkbenchError: The judge does not know a concept, or there are too few pictures of one or of others.
     """
-    records = look(run, judge).records(run.name_of(judge))
+    records = look(run, judge).records(name := run.name_of(judge))
     roles = run.spec.roles_by_name
     named = records["role"].map(lambda role: roles[role].named) & (records["expected"] != "")
     records = records[(records["condition"] == UNEDITED) & named].drop_duplicates(["image", "expected"])
-    known = dict(judge.known)  # rivals without pictures of their own stay rivals
-    for concept in records["expected"].unique():
-        own = records["expected"] == concept
-        other = ~own & ~records["prompt"].str.contains(naming(known[concept].words))
-        for what, of in ((f"of {concept}", own), (f"that show no {concept}", other)):
-            _check_enough(records.loc[of, "prompt"], what, run)
-        chosen = records[own | other]
-        known[concept] = _measured(
-            known[concept], chosen[f"score.{concept}"].to_numpy(float), own[chosen.index].to_numpy(),
-            chosen["prompt"].factorize()[0],
-        )  # fmt: skip
+    images, scores = judged_by(run.dir, name).by_image()
+    assert scores.features is not None  # Clip always gives some
+    places = {image_path(image): place for place, image in enumerate(images)}
+    pictures = scores.features[[places[image] for image in records["image"]]]
+    told = {reading: _thresholds(judge, run, records, judge.read(pictures, reading)) for reading in (ODDS, COSINE)}
+    balanced = {reading: _balanced(known) for reading, known in told.items()}
+    reading = max(balanced, key=lambda reading: balanced[reading])
+    others = {} if reading == COSINE else judge.known  # rivals without pictures of their own stay rivals
     content = sorted(records["image"] + " " + records["expected"])
     return Calibration(
         encoder=judge.encoder.name, digest=judge.encoder.digest, model=run.spec.model.name,
         fingerprint=run.spec.model.fingerprint, pictures=len(records),
-        content=hashlib.sha256("\n".join(content).encode()).hexdigest(), concepts=known,
+        content=hashlib.sha256("\n".join(content).encode()).hexdigest(), reading=reading, balanced=balanced,
+        concepts={**others, **told[reading]},
     )  # fmt: skip
+
+
+def _thresholds(
+    judge: "Clip", run: Run, records: pd.DataFrame, scores: Float[np.ndarray, "n concepts"]
+) -> dict[str, Known]:
+    """The concepts that the records ask for, with their thresholds and rates."""
+    told, names = {}, list(judge.known)
+    for concept in records["expected"].unique():
+        own = (records["expected"] == concept).to_numpy(bool)
+        named = records["prompt"].str.contains(naming(judge.known[concept].words)).to_numpy(bool)
+        for what, of in ((f"of {concept}", own), (f"that show no {concept}", ~own & ~named)):
+            _check_enough(records.loc[of, "prompt"], what, run)
+        chosen = own | ~named
+        told[concept] = _measured(
+            judge.known[concept], scores[chosen, names.index(concept)].astype(float), own[chosen],
+            records.loc[chosen, "prompt"].factorize()[0],
+        )  # fmt: skip
+    return told
+
+
+def _balanced(known: Mapping[str, Known]) -> float:
+    """The mean of (1) by the rates."""
+    told = [(one.found.value + 1 - one.elsewhere.value) / 2 for one in known.values() if one.found and one.elsewhere]
+    return float(np.mean(told))
 
 
 def threshold(own: Float[np.ndarray, "p"], other: Float[np.ndarray, "n"]) -> float:

@@ -5,8 +5,11 @@ kind that the judge knows, ∅ what shows none of them, ℓ the encoder's readin
     (1)  s_c = ℓ_c − log( Σ_{k ∈ K, k ≠ c} exp ℓ_k + exp ℓ_∅ )
     (2)  ℓ_∅ = log Σ_w exp ℓ_w  for a CLIP, w texts of pictures without any of the kind;   ℓ_∅ = 0 for a SigLIP
 (1) is the log-odds of c in a softmax over its kind and *none of these*, so a picture of nothing is nothing. For one
-concept alone it is SigLIP's own sigmoid, whose indifference (ℓ = 0) is ∅. A concept is present from its threshold on:
-0 until it is calibrated (`evaluation.calibration`), and the version says which.
+concept alone it is SigLIP's own sigmoid, whose indifference (ℓ = 0) is ∅. Not calibrated, c is present where s_c ≥ 0.
+With thresholds from a model's own pictures (`evaluation.calibration`) there is another reading, in which *none of
+these* is a picture that reaches no threshold:
+    (3)  s_c = 100 cos,   the CLIP score of c
+A calibration takes whichever of (1) and (3) tells those pictures apart better, and the judge's version names it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +22,7 @@ from scipy.special import logsumexp
 
 from saes.errors import WorkbenchError, unknown_name
 from workbench.concepts import Concept
-from workbench.evaluation.calibration import FILE, Calibration, Known
+from workbench.evaluation.calibration import COSINE, FILE, ODDS, Calibration, Known, Reading
 from workbench.evaluation.encoders import Encoder
 from workbench.evaluation.judges import Scores
 from workbench.identity import hashed
@@ -41,7 +44,7 @@ class Clip:
     Args:
         encoder: The CLIP or SigLIP.
         known: The concepts by name.
-        calibration: Where the thresholds come from; None for those that are 0.
+        calibration: Where the thresholds and the reading come from; None for the odds (1) and thresholds of 0.
     """
 
     name = "clip"
@@ -87,15 +90,16 @@ class Clip:
 
     @property
     def thresholds(self) -> dict[str, float]:
-        """Each concept → the log-odds (1) from which on it counts as present."""
+        """Each concept → the score, (1) or (3), from which on it counts as present."""
         return {name: one.threshold for name, one in self.known.items()}
 
     @property
     def version(self) -> str:
         """The encoder with the hash of its files, and what the thresholds come from, or the hash of its texts."""
         texts = hashed({name: one.model_dump() for name, one in self.known.items()})[:8]
-        calibration = f"calibration {self.calibration.key}" if self.calibration else f"texts {texts}, not calibrated"
-        return f"{self.encoder.short} {self.encoder.digest[:8]}, {calibration}"
+        found = self.calibration
+        how = f"{found.reading}, calibration {found.key}" if found else f"{ODDS}, texts {texts}, not calibrated"
+        return f"{self.encoder.short} {self.encoder.digest[:8]}, {how}"
 
     @property
     def validated(self) -> str:
@@ -103,15 +107,20 @@ class Clip:
         return self.calibration.sentence if self.calibration else ""
 
     def score(self, images: UInt8[np.ndarray, "n h w 3"], prompts: Sequence[str] = ()) -> Scores:
-        """(1) of every concept, and the embeddings of the pictures. Whether a picture is intact it cannot tell."""
+        """(1) or (3) of every concept, and the embeddings of the pictures. What is intact it cannot tell."""
         pictures = self.encoder.pictures(images)
-        return Scores(self._odds(pictures), features=pictures)
+        reading = self.calibration.reading if self.calibration else ODDS
+        return Scores(self.read(pictures, reading), features=pictures)
 
-    def _odds(self, pictures: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n concepts"]:
+    def read(self, pictures: Float32[np.ndarray, "n d"], reading: Reading) -> Float32[np.ndarray, "n concepts"]:
+        """The scores of pictures by their embeddings: (1) for "odds", (3) for "cosine"."""
+        cosines = pictures @ self._ensembles.T
+        if reading == COSINE:
+            return (100 * cosines).astype(np.float32)  # (3)
         scale, bias = self.encoder.scale, self.encoder.bias
-        readings = scale * pictures @ self._ensembles.T + bias
         none = np.stack([self._none(pictures, one, scale) for one in self.known.values()], axis=1)
-        return log_odds(readings, none, [one.kind for one in self.known.values()]).astype(np.float32)
+        kinds = [one.kind for one in self.known.values()]
+        return log_odds(scale * cosines + bias, none, kinds).astype(np.float32)
 
     def _none(self, pictures: Float32[np.ndarray, "n d"], one: Known, scale: float) -> Float[np.ndarray, "n"]:
         """(2)"""

@@ -38,7 +38,7 @@ LATENT_NOISE = 0.25  # largest standard deviation there, latents having unit var
 SHIFT = 3  # pixels
 LARGEST_SCALE = 100.0  # of τ
 N_PAIRS, N_UNKNOWN = 24_000, 1_500
-SCHEDULE = Schedule(steps=2400, lr=1e-3, ema=0.998)
+SCHEDULE = Schedule(steps=2050, lr=1e-3, ema=0.998)
 
 
 def new_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
