@@ -77,7 +77,8 @@ def test_its_methods_are_listed_and_explained_beside_ours(installed, capsys):
     assert main(["methods", "lantern_projection", "--json"]) == 0
     (knob,) = json.loads(capsys.readouterr().out)
     assert knob == {
-        "setting": "share", "type": "float in [0, 1]", "default": "1.0", "what": "s: how much of it is taken out."
+        "setting": "share", "type": "float in [0, 1]", "default": "1.0", "toy": None,
+        "what": "s: how much of it is taken out.",
     }  # fmt: skip
     assert "share (float in [0, 1]): s: how much" in (wb.find_method("lantern_projection").__doc__ or "")
 
