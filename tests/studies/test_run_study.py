@@ -111,7 +111,7 @@ def test_on_the_toy_a_true_hypothesis_is_supported_and_a_false_one_is_not(tmp_pa
     from workbench.cli.lookup import held_out
     from workbench.studies.reading import read_study
 
-    asked = read_study(ROOT / "studies" / f"{stem}.yaml").study(lambda word: toy.concepts()[word], held_out)
+    asked = read_study(ROOT / "studies" / f"{stem}.yaml").study(lambda word: toy.contrasts()[word], held_out)
     asked = replace(asked, doses=(), controls=2)
     found = run_study(wb.load("toy"), asked, toy.Oracle.load(), tmp_path)
     assert found.verdict.outcome == outcome, found.verdict.sentence

@@ -6,7 +6,8 @@ from saes.errors import WorkbenchError
 from workbench.concepts import Concept
 from workbench.evaluation.roles import UNTOLD
 from workbench.toy.suites import fitting_prompts, suite, told_by
-from workbench.toy.vocabulary import FEW, concepts, relative
+from workbench.toy.vocabulary import FEW, concepts, contrasts, relative
+from workbench.toy.world import THINGS
 
 CONCEPTS = concepts()
 
@@ -61,3 +62,9 @@ def test_a_concept_that_tells_more_is_asked_less():
 def test_another_concept_is_unknown():
     with pytest.raises(WorkbenchError, match="Did you mean 'fox'"):
         suite("foxx")
+
+
+def test_what_looks_for_features_is_told_every_other_of_the_kind():
+    fox = contrasts()["fox"]
+    assert fox.anchor == "cat" and set(fox.retain) == set(THINGS) - {"fox"}
+    assert contrasts()["slime"] == CONCEPTS["slime"]

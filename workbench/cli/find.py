@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.lookup import one_concept
+from workbench.cli.lookup import contrast_of
 from workbench.cli.options import Config, Device, Json, ModelName, check_new
 from workbench.cli.tables import show
 from workbench.progress import progress_bars
@@ -29,7 +29,7 @@ def find(
         check_new(out)
     import workbench as wb
 
-    wanted = one_concept(concept)
+    wanted = contrast_of(concept)
     with progress_bars() as progress:
         features = wb.find_features(wb.load(model, device=device), sae, wanted, progress=progress)
     if out is not None:

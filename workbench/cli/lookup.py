@@ -1,5 +1,6 @@
 """From the words of a command line to prompts, concepts and suites. Heavy imports stay inside the functions."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,27 +21,27 @@ def read_prompts(path: Path) -> list[str]:
 
 
 def concepts_of(words: list[str]) -> "list[Concept]":
-    """Concepts from YAML files, or by their names in the toy's world."""
-    return [concept for word in words for concept in _concepts(word)]
+    """Concepts to be erased, from YAML files or by their names in the toy's world."""
+    from workbench import toy
+
+    return [concept for word in words for concept in _concepts(word, toy.concepts)]
 
 
 def concepts_for(model: str, words: list[str]) -> "list[Concept]":
-    """Concepts by such words; where there are none, those of its world if the model is the toy."""
-    if words or model != "toy":
-        return concepts_of(words)
+    """Concepts by such words, to look at; where there are none, those of its world if the model is the toy."""
     from workbench import toy
 
-    return list(toy.concepts().values())
+    if words or model != "toy":
+        return [concept for word in words for concept in _concepts(word, toy.contrasts)]
+    return list(toy.contrasts().values())
 
 
-def _concepts(word: str) -> "list[Concept]":
+def _concepts(word: str, world: "Callable[[], dict[str, Concept]]") -> "list[Concept]":
     if word.endswith((".yaml", ".yml")):
         from workbench.concepts import read_concepts
 
         return list(read_concepts(word))
-    from workbench import toy
-
-    known = toy.concepts()
+    known = world()
     if word not in known:
         error = unknown_name("concept", word, known)
         raise WorkbenchError(error.problem, f"{error.remedy} Others are described in a file, such as {word}.yaml.")
@@ -48,8 +49,19 @@ def _concepts(word: str) -> "list[Concept]":
 
 
 def one_concept(word: str) -> "Concept":
-    """The one concept of a file, or the one of that name. Raises `WorkbenchError` if a file holds several."""
-    concepts = concepts_of([word])
+    """The one concept of a file, or the one of that name, to be erased. Raises `WorkbenchError` for several in a file."""
+    return _one(word, concepts_of([word]))
+
+
+def contrast_of(word: str) -> "Concept":
+    """The one concept of a file, or the one of that name with all that it may be told from, to find what it is made of.
+    Raises `WorkbenchError` if a file holds several."""
+    from workbench import toy
+
+    return _one(word, _concepts(word, toy.contrasts))
+
+
+def _one(word: str, concepts: "list[Concept]") -> "Concept":
     if len(concepts) > 1:
         raise WorkbenchError(f"{word} holds {len(concepts)} concepts.", "Give a file with one of them.")
     return concepts[0]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.lookup import one_concept, read_prompts
+from workbench.cli.lookup import contrast_of, read_prompts
 from workbench.cli.options import Config, Device, Json, ModelName, check_new
 from workbench.cli.tables import show
 from workbench.progress import progress_bars
@@ -44,7 +44,7 @@ def neighbours(
     from workbench.figures.neighbours import neighbour_lists
     from workbench.reports.pages import write_page
 
-    wanted = one_concept(concept)
+    wanted = contrast_of(concept)
     words = None if among == RETAIN else read_prompts(Path(among))
     with progress_bars() as progress:
         handle = wb.load(model, device=device)

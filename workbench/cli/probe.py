@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.lookup import one_concept, suite_of
+from workbench.cli.lookup import contrast_of, suite_of
 from workbench.cli.options import Config, Device, Json, ModelName, Seed, check_new
 from workbench.cli.tables import show
 from workbench.progress import progress_bars
@@ -45,7 +45,7 @@ def probe(
     from workbench.interpret.inside import whole_layers
     from workbench.reports.pages import write_page
 
-    wanted = one_concept(concept)
+    wanted = contrast_of(concept)
     prompts = [row.prompt for row in suite_of(wanted, suite, per_role, seed).rows if row.role == "target"]
     handle, edits = wb.load(model, device=device), [wb.load_edit(folder) for folder in edit or []]
     with progress_bars() as progress:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saes.errors import WorkbenchError
-from workbench.cli.lookup import held_out, one_concept
+from workbench.cli.lookup import contrast_of, held_out
 from workbench.cli.options import Device, Json, JudgeName, check_writable
 from workbench.cli.tables import show
 from workbench.progress import progress_bars
@@ -78,8 +78,8 @@ def _ready(said: "StudyFile | TraceFile") -> "tuple[Study | TraceFile, str]":
     from workbench.studies.traced import TraceFile
 
     if isinstance(said, TraceFile):
-        return said.with_prompts(one_concept, held_out), said.model
-    return said.study(one_concept, held_out), said.model
+        return said.with_prompts(contrast_of, held_out), said.model
+    return said.study(contrast_of, held_out), said.model
 
 
 @cache

@@ -4,13 +4,13 @@ it."""
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.toy.vocabulary import concepts
+from workbench.toy.vocabulary import concepts, contrasts
 
 if TYPE_CHECKING:
     from workbench.toy.oracle import Oracle
     from workbench.toy.suites import suite
 
-__all__ = ["Oracle", "all_methods", "concepts", "path", "suite"]
+__all__ = ["Oracle", "all_methods", "concepts", "contrasts", "path", "suite"]
 
 
 def path() -> Path:

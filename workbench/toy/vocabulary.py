@@ -1,6 +1,7 @@
 """The concepts of the embedded world as `Concept`s: words, anchors and neighbours for finding and erasing them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 from workbench.concepts import Concept
@@ -65,6 +66,18 @@ def concepts(told: Told = "few") -> dict[str, Concept]:
     """
     found = (*objects(told), *styles(told), *characters(told), *implicit(), unsafe())
     return {concept.name: concept for concept in found}
+
+
+def contrasts() -> dict[str, Concept]:
+    """The concepts, by name, as those want them who look for what a concept is made of: with the relative for an anchor,
+    and every other of the kind to be told from. Not for erasing: a fit that is told all this cannot be judged on it."""
+    found = concepts("all")
+    return {
+        name: replace(concept, anchor=relative(name), retain=[*concept.retain, concept.anchor, relative(name)])
+        if relative(name)
+        else concept
+        for name, concept in found.items()
+    }
 
 
 def relative(name: str) -> str:
