@@ -52,6 +52,7 @@ def test_an_erased_word_does_not_come_back_by_itself_and_the_budget_is_kept(mode
     assert found == ("a photo of a mug", None, False, 2, 0)
 
 
+@pytest.mark.slow
 def test_attacked_prompts_belong_to_the_edit_they_attack(model, judge, edit, tmp_path):
     edits = {"uce": edit, "nothing": edit.no_op()}
     suite = attacked(Replay(wordings=["mug", "fox"]), model, edits, SUITE, judge)

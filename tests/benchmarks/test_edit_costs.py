@@ -5,9 +5,12 @@ import runpy
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks/edit_costs.py"
 
 
+@pytest.mark.slow
 def test_each_method_has_a_row_with_both_costs(monkeypatch, capsys):
     asked = ["--rounds", "1", "--images", "1", "--methods", "UCE", "negative prompt"]
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *asked])

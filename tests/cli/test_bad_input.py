@@ -305,6 +305,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(command, caps
     assert re.search(r"Cannot write .*file/new.*\. Choose (another|a) place", capsys.readouterr().err)
 
 
+@pytest.mark.slow
 def test_an_interrupted_harvest_says_how_to_go_on_and_goes_on(made, tmp_path):
     many = tmp_path / "many.txt"
     many.write_text((made / "prompts.txt").read_text() * 300)

@@ -49,6 +49,7 @@ def test_a_study_leaves_no_room_for_methods(capsys, tmp_path):
     assert code == 1 and "says which concepts and methods" in error
 
 
+@pytest.mark.slow
 def test_a_study_ends_with_a_table_and_a_report_and_is_continued(capsys, tmp_path):
     (tmp_path / "study.yaml").write_text(STUDY)
     words = (tmp_path / "study.yaml", "--out", tmp_path / "run", "--per-role", 1, "--steps", 4)

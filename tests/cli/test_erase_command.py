@@ -51,9 +51,8 @@ def test_a_killed_command_goes_on_and_gives_the_same_edit(made, tmp_path, monkey
     assert all(edit.delta(name).any() for name in edit.names)
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_command_that_is_told_to_end_says_so_and_goes_on_from_there(made, tmp_path, number, code):
     """Long before the first checkpoint is due."""
     words = [str(made / "model"), str(made / "fox.yaml"), "--method", "esd", "--set", "iterations=60"]

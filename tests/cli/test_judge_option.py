@@ -130,6 +130,7 @@ def test_an_evaluation_with_another_judge_makes_no_picture(evaluated, tmp_path, 
     assert efficacy([row for row in rows if row["judge"] == "above 1"], "weights") is None
 
 
+@pytest.mark.slow
 def test_a_comparison_takes_several_judges(made, tmp_path, capsys):
     words = ("compare", made / "model", "fox", "--method", "uce", "--per-role", 1, "--steps", 1)
     words = (*words, "--out", tmp_path / "run", "--json", "--judge")

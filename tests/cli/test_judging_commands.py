@@ -35,6 +35,7 @@ def tools(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_a_judge_is_calibrated_and_two_stand_side_by_side(made, tools, tmp_path, capsys):
     words = ("calibrate", made / "model", made / "fox.yaml", "--judge", f"clip:{tools / 'clip'}", "--per-concept", 8)
     code, out, error = told(capsys, *words, "--out", tmp_path / "judge", "--json")

@@ -83,6 +83,7 @@ def test_its_methods_are_listed_and_explained_beside_ours(installed, capsys):
     assert "share (float in [0, 1]): s: how much" in (wb.find_method("lantern_projection").__doc__ or "")
 
 
+@pytest.mark.slow
 def test_its_methods_are_fitted_and_saved_by_the_command_line_of_a_fresh_process(installed, tiny_sd1, tmp_path):
     (tmp_path / "fox.yaml").write_text("fox:\n  retain: [dog]\n")
     paths = os.pathsep.join([str(installed), str(ROOT), os.environ.get("PYTHONPATH", "")])

@@ -49,7 +49,7 @@ def _concepts(word: str, world: "Callable[[], dict[str, Concept]]") -> "list[Con
 
 
 def one_concept(word: str) -> "Concept":
-    """The one concept of a file, or the one of that name, to be erased. Raises `WorkbenchError` for several in a file."""
+    """The one concept of a file or of that name, to be erased. Raises `WorkbenchError` if a file holds several."""
     return _one(word, concepts_of([word]))
 
 

@@ -69,8 +69,12 @@ def concepts(told: Told = "few") -> dict[str, Concept]:
 
 
 def contrasts() -> dict[str, Concept]:
-    """The concepts, by name, as those want them who look for what a concept is made of: with the relative for an anchor,
-    and every other of the kind to be told from. Not for erasing: a fit that is told all this cannot be judged on it."""
+    """What a concept is told from by those who look for what it is made of. Not for erasing: a fit that is told all this
+    cannot be judged on it.
+
+    Returns:
+        The concepts by name: each with its relative for an anchor, and every other of its kind in `retain`.
+    """
     found = concepts("all")
     return {
         name: replace(concept, anchor=relative(name), retain=[*concept.retain, concept.anchor, relative(name)])

@@ -127,6 +127,7 @@ def test_what_cannot_be_asked_is_refused(tiny_sd1):
         concept_lens(tiny_sd1, ["a fox"], ["a cat", "a dog"], [0])
 
 
+@pytest.mark.slow
 def test_on_the_toy_gradients_rank_the_features_of_a_text_site_as_ablations_do():
     from workbench.models import load
 
