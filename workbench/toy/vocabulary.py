@@ -69,8 +69,8 @@ def concepts(told: Told = "few") -> dict[str, Concept]:
 
 
 def contrasts() -> dict[str, Concept]:
-    """What a concept is told from by those who look for what it is made of. Not for erasing: a fit that is told all this
-    cannot be judged on it.
+    """What concepts are told from by those who look for what they are made of. Not for erasing: a fit that is told all
+    this cannot be judged on it.
 
     Returns:
         The concepts by name: each with its relative for an anchor, and every other of its kind in `retain`.
