@@ -58,6 +58,7 @@ def test_loading_a_model_says_nothing(tmp_path):
     assert (done.stdout, done.stderr) == ("", "")
 
 
+@pytest.mark.slow
 def test_the_python_of_the_readme_runs_as_it_stands(tmp_path):
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])

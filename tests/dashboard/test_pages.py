@@ -100,6 +100,7 @@ class Links(HTMLParser):
         self.found += [value for name, value in attrs if name in ("href", "src") and not value.startswith("data:")]
 
 
+@pytest.mark.slow
 def test_the_copy_is_whole_and_refers_to_nothing_outside(library, tmp_path):
     folder = export(library, tmp_path / "copy")
     files = sorted(folder.rglob("*.html"))

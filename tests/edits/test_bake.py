@@ -64,6 +64,7 @@ def test_a_baked_folder_loads_and_draws_as_the_edited_model(tiny, kind, tmp_path
     assert not np.array_equal(drawn(baked), drawn(model))
 
 
+@pytest.mark.slow
 def test_plain_diffusers_draws_the_same_without_this_package(tiny_flux, tmp_path):
     models = {"toy": wb.load("toy", device="cpu"), "flux": tiny_flux}
     edits = {name: UCE().fit(model, [FOX]).scaled(30.0 if name == "flux" else 1.0) for name, model in models.items()}

@@ -143,6 +143,7 @@ def trained(model, hold):
     return float((outputs(student, "", "uncond")[:1] - seen.uncond).square().mean()), start, guidance()
 
 
+@pytest.mark.slow
 def test_the_hold_lowers_the_drift_while_the_guidance_moves(model):
     """Without it, ε_θ(c) chases an ε_θ(∅) that moves along: much drift, and L_g hardly falls."""
     drifts, starts, ends = zip(*(trained(model, hold) for hold in (0.0, 1.0, 100.0)), strict=True)

@@ -51,6 +51,7 @@ def large_store(tmp_path_factory):
     return writer.finish()
 
 
+@pytest.mark.slow
 def test_a_store_larger_than_the_memory_cap_trains_over_a_whole_epoch(large_store, tmp_path):
     assert sum(shard.bytes for shard in large_store.manifest.shards) > 1.4 * ALLOWED
     command = [sys.executable, "-c", CHILD, str(large_store.store_dir), str(tmp_path / "sae")]

@@ -160,6 +160,7 @@ def test_training_sees_pictures_as_the_processor_of_the_folder_does(trained):
     torch.testing.assert_close(ours, theirs.pixel_values, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_figures_name_what_was_asked(trained, monkeypatch, tmp_path):
     monkeypatch.setattr(clip_figures, "N", 260)
     monkeypatch.setattr(clip_figures, "UNKNOWN", 10)
