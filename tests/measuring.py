@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 from unittest.mock import patch
 
-from torch import Tensor
+import numpy as np
 
 from workbench.fitting.accounting import LiveBytes
 from workbench.fitting.turns import Turns
@@ -18,7 +18,7 @@ class Turn(NamedTuple):
 
     peak: int
     before: int
-    gradients: dict[str, Tensor]
+    gradients: dict[str, np.ndarray]
 
 
 def turns_of(work: Callable[[], object], *models: Diffusion) -> list[Turn]:
@@ -42,7 +42,8 @@ def _watched(live: LiveBytes, seen: list[Turn]):
 
     def watched_step(self: Turns, terms):
         step(self, terms)
-        found = {name: one.grad.clone() for name, one in self.player.parameters.items() if one.grad is not None}
+        given = {name: one.grad for name, one in self.player.parameters.items() if one.grad is not None}
+        found = {name: one.numpy().copy() for name, one in given.items()}  # NumPy's memory does not count
         seen.append(Turn(live.peak, self.before, found))
 
     with patch.object(Turns, "gradients", watched_gradients), patch.object(Turns, "step", watched_step):

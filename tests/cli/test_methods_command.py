@@ -8,9 +8,13 @@ from workbench.cli.main import main
 from workbench.cli.methods import rates_of, toy_settings
 from workbench.comparison.measured import read_measured
 from workbench.erasure import METHODS, find_method
+from workbench.fitting.blueprints import blueprint_of
 from workbench.knobs import knobs
+from workbench.models import load
+from workbench.models.provenance import networks
 from workbench.toy import path
 
+MEMORY = ("model", "method", "parameters", "copies", "moments", "gradients", "activations", "peak")
 RATE = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 200}
 ROW = {
     "condition": "SPM", "method": "spm", "efficacy": RATE, "generality": None, "implied_efficacy": None,
@@ -84,3 +88,19 @@ def test_every_method_that_erases_is_shown_with_its_figures(capsys):
         assert rows[name] or name == "uce_debias", f"nothing was measured of {name}"
     assert main(["methods"]) == 0
     assert "Measured on the toy" in capsys.readouterr().out
+
+
+def test_memory_is_told_for_each_size_of_model_in_gib(capsys, monkeypatch):
+    """The toy's sizes stand for the published ones, which take a minute."""
+    model = load("toy", device="cpu")
+    monkeypatch.setattr("workbench.fitting.blueprints.PUBLISHED", {"small": blueprint_of(model)})
+    assert main(["methods", "realera", "--memory", "--json"]) == 0
+    drawing, row = json.loads(capsys.readouterr().out)
+    assert list(row) == [*MEMORY, "activations, save_memory", "peak, save_memory"] == list(drawing)
+    assert (row["model"], row["method"]) == ("small", "realera") and drawing["method"] == "16 pictures drawn at once"
+    parameters = sum(one.numel() for _, part in networks(model.pipe) for one in part.parameters())
+    assert row["parameters"] == pytest.approx(2 * parameters / 2**30, rel=0.01)
+    assert row["peak, save_memory"] < row["peak"] and drawing["peak"] > row["parameters"]
+    assert main(["methods", "uce", "--memory"]) == 0
+    told = capsys.readouterr().out
+    assert "By arithmetic" in told and "not measured" in told and "uce" not in told

@@ -3,6 +3,7 @@
 from contextlib import nullcontext
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
@@ -107,10 +108,11 @@ def test_every_method_takes_less_at_its_peak_and_finds_the_same_gradients(wide, 
     assert len(plain) == len(saved) == (4 if name == "co_erasing" else 2) and state_of(wide) == before
     for one, other in zip(plain, saved, strict=True):
         assert other.peak - other.before < 0.6 * (one.peak - one.before)
-        assert one.gradients.keys() == other.gradients.keys() and any(grad.any() for grad in one.gradients.values())
-        largest = max(float(gradient.abs().max()) for gradient in one.gradients.values())
+        assert one.gradients.keys() == other.gradients.keys()
+        largest = max(np.abs(gradient).max() for gradient in one.gradients.values())
+        assert largest > 0
         for key, gradient in one.gradients.items():
-            assert_close(other.gradients[key], gradient, rtol=1e-6, atol=1e-9 * largest)
+            np.testing.assert_allclose(other.gradients[key], gradient, rtol=1e-6, atol=1e-9 * largest)
 
 
 def test_idle_parts_are_on_the_cpu_meanwhile_and_prompts_can_still_be_encoded(tiny_sdxl):

@@ -4,8 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
+from workbench.cli.memory import TITLE, memory_rows
 from workbench.cli.options import Config, Json
 from workbench.cli.tables import show
+from workbench.progress import progress_bars
 
 MEASURED = "Measured on the toy, at its settings (`workbench methods NAME`): per cent of images with 95 % intervals"
 
@@ -19,6 +21,10 @@ def methods(
     method: Annotated[
         str | None, typer.Argument(help="A method whose settings to explain; all methods if left out.")
     ] = None,
+    memory: Annotated[
+        bool,
+        typer.Option("--memory", help="Show instead what trainings take on a GPU, by arithmetic: minutes."),
+    ] = False,
     json: Json = False,
     config: Config = None,
 ) -> None:
@@ -29,9 +35,16 @@ def methods(
     Example:  workbench methods --json
 
     Another:  workbench methods esd
+
+    Memory:  workbench methods esd --memory
     """
     from workbench.erasure import methods as known
 
+    if memory:
+        with progress_bars() as progress:
+            rows = memory_rows([method] if method else sorted(known()), progress)
+        show(rows, json=json, title=TITLE)
+        return
     if method is not None:
         show_settings(method, json=json)
         return

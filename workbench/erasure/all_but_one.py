@@ -38,6 +38,7 @@ from workbench.erasure.esd import Prompts, texts_of
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import changes, own_denoiser, teacher_of
 from workbench.fitting.embedding import encoded
+from workbench.fitting.footprint import Footprint
 from workbench.fitting.memory import SaveMemory, saving_memory
 from workbench.fitting.pairs import Pair
 from workbench.fitting.plan import Plan
@@ -137,6 +138,10 @@ class AllButOne(ErasureMethod):
     def plan(self) -> Plan:
         """Adam at a constant rate."""
         return Plan(steps=self.iterations, lr=self.lr, weight_decay=0.0)
+
+    def footprint(self, model: Diffusion) -> Footprint:
+        """One graph, of each latent with its prompt and without."""
+        return Footprint([2 * self.batch], trained=wanted(self.train))
 
     def losses(self, model: Diffusion, student: Diffusion, seen: Seen) -> dict[str, Float[Tensor, ""]]:
         """The two terms of (4), from one pass of the student over the latents with and without their prompts."""

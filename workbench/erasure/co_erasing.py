@@ -33,13 +33,14 @@ from workbench.concepts import Concept
 from workbench.edits import WeightEdit
 from workbench.erasure.esd import ESD, Prompts, texts_of
 from workbench.erasure.method import ErasureMethod, Supports
-from workbench.fitting.copies import Wanted, add, changes, everything, own_denoiser
+from workbench.fitting.copies import Wanted, add, changes, everything, nothing, own_denoiser
 from workbench.fitting.embedding import encoded
+from workbench.fitting.footprint import Footprint
 from workbench.fitting.memory import SaveMemory, saving_memory
 from workbench.fitting.pictures import drawn_seeds, picture_files, read_pictures
 from workbench.fitting.plan import Plan
 from workbench.fitting.players import Player, check
-from workbench.fitting.selectors import is_cross_attention, select
+from workbench.fitting.selectors import is_cross_attention, select, wanted
 from workbench.fitting.training import train
 from workbench.fitting.trajectories import partway
 from workbench.knobs import Opens
@@ -143,6 +144,12 @@ class CoErasing(ErasureMethod):
         """Of the image stage."""
         return Plan(steps=self.iterations, lr=self.lr, weight_decay=0.0)
 
+    def footprint(self, model: Diffusion) -> Footprint:
+        """The image stage, which takes more than the text stage: its teacher is a copy of what that one trained."""
+        erased = self.text_iterations and self.teacher == "erased"
+        held = wanted(self.text_stage.train) if erased else nothing
+        return Footprint([1], trained=TRAINED[self.train], held=held, image_prompt=True)
+
     @property
     def text_stage(self) -> ESD:
         """Stage T."""
@@ -160,6 +167,7 @@ class CoErasing(ErasureMethod):
         student = after(learnt, model, TRAINED[self.train])
         erased = learnt if self.teacher == "erased" else []
         teacher = after(erased, model, {name for edit in erased for name in edit.names}.__contains__)
+        del learnt, erased  # on the CPU, and as large as what stage T trained
         trained = select(student, TRAINED[self.train])
         sums = [float(one.tokens.double().sum()) for one in subjects]
         with (

@@ -37,6 +37,7 @@ from workbench.edits import WeightEdit
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import changes, denoiser_parameters, own_denoiser, teacher_of
 from workbench.fitting.embedding import encoded
+from workbench.fitting.footprint import Footprint
 from workbench.fitting.memory import SaveMemory, saving_memory
 from workbench.fitting.pictures import Pictures, drawn_seeds, picture_files, read_pictures
 from workbench.fitting.plan import Plan
@@ -156,6 +157,11 @@ class ConceptAblation(ErasureMethod):
     def plan(self) -> Plan:
         """AdamW at a constant rate, the gradient clipped."""
         return Plan(steps=self.iterations, lr=self.lr, clip=1.0, micro_batches=self.micro_batches)
+
+    def footprint(self, model: Diffusion) -> Footprint:
+        """A graph of a batch for each term."""
+        graphs = [self.batch] * (2 if self.prior else 1)
+        return Footprint(graphs, trained=wanted(TRAINED[self.train]), pictures=self.batch)
 
     def lessons(
         self, model: Diffusion, concept: Concept, given: Pictures | None, seed: int, progress: Progress = SILENT

@@ -31,6 +31,7 @@ from workbench.edits import WeightEdit
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import changes, own_denoiser, teacher_of
 from workbench.fitting.embedding import encoded
+from workbench.fitting.footprint import Footprint
 from workbench.fitting.memory import SaveMemory, saving_memory
 from workbench.fitting.plan import Plan
 from workbench.fitting.players import Player, check
@@ -125,6 +126,10 @@ class ESD(ErasureMethod):
     def plan(self) -> Plan:
         """Adam at a constant rate."""
         return Plan(steps=self.iterations, lr=self.lr, weight_decay=0.0, micro_batches=self.micro_batches)
+
+    def footprint(self, model: Diffusion) -> Footprint:
+        """One graph, of as many rows as a loss has latents."""
+        return Footprint([self.batch], trained=wanted(self.train))
 
     def loss(self, model: Diffusion, student: Diffusion, seen: Seen) -> Float[Tensor, ""]:
         """(1), with a timestep for each latent."""

@@ -34,6 +34,7 @@ from workbench.concepts import Concept
 from workbench.edits import WeightEdit
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import Wanted, changes, own_text_encoder, parameters_of
+from workbench.fitting.footprint import Footprint
 from workbench.fitting.memory import SaveMemory, saving_memory
 from workbench.fitting.pictures import Pictures, picture_files, read_pictures
 from workbench.fitting.plan import Plan
@@ -123,6 +124,10 @@ class FewShot(ErasureMethod):
             steps=steps if self.max_steps is None else min(steps, self.max_steps),
             lr=self.lr, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.0,
         )  # fmt: skip
+
+    def footprint(self, model: Diffusion) -> Footprint:
+        """One graph through the text encoder and the denoiser, of as many rows as a step has pictures."""
+        return Footprint([self.batch], text=set(trained_names(model, self.train)).__contains__)
 
     def _train(
         self, model: Diffusion, student: Diffusion, trained: Mapping[str, nn.Parameter], shots: Sequence["Shot"],

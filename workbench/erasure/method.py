@@ -10,6 +10,7 @@ from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept, concept_list
 from workbench.edits import Edit
+from workbench.fitting.footprint import Footprint
 from workbench.knobs import Knobs
 from workbench.models import Model
 from workbench.models.capabilities import kinds_with
@@ -110,6 +111,17 @@ class ErasureMethod(Knobs):
         if cls.reconstructed and cls.__doc__:
             cls.__doc__ = f"{cleandoc(cls.__doc__)}\n\nA reconstruction: {cls.reconstructed}."
         super().__init_subclass__(**told)
+
+    def footprint(self, model: Any) -> Footprint | None:
+        """What a training of it holds and computes, for `fitting.peak.peak_memory`.
+
+        Args:
+            model: A model, or one without numbers.
+
+        Returns:
+            None for a method that trains nothing.
+        """
+        return None
 
     def told(
         self, model: Model, concepts: Sequence[Concept], seed: int, settings: Mapping[str, Any] | None = None

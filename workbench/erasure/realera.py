@@ -17,13 +17,14 @@ at 057e7a6): the weights of (1), the set B(e), which rows are perturbed, and eve
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
 from annotated_types import Ge, Gt
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import Doc
 
 from probes.neighbours import Neighbourhood
@@ -31,9 +32,11 @@ from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import WeightEdit
 from workbench.edits.weight import DELTA, LEFT, RIGHT
+from workbench.erasure import spm
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.erasure.uce import UCE, Kept, Pair, kept_prompts, paired_prompts
 from workbench.fitting.copies import add, own_denoiser, teacher_of
+from workbench.fitting.footprint import Footprint
 from workbench.fitting.least_squares import Ridge, Rows, deltas, one_dtype
 from workbench.fitting.lora import attach, factors, parameters_of
 from workbench.fitting.memory import SaveMemory, saving_memory
@@ -44,6 +47,7 @@ from workbench.fitting.rows import last_subject
 from workbench.fitting.selectors import is_key_or_value
 from workbench.fitting.training import train
 from workbench.models import Diffusion
+from workbench.models.beside import beside
 from workbench.models.capabilities import CROSS_ATTENTION, NOISE_SCHEDULE
 from workbench.models.diffusion.architecture import Latents
 from workbench.models.diffusion.prediction import noised
@@ -140,6 +144,19 @@ class RealEra(ErasureMethod):
             return solved
         trained = self._trained(model, solved, concepts, seed, progress)
         return replace(solved, tensors=joined(solved, trained))
+
+    def footprint(self, model: Diffusion) -> Footprint | None:
+        """The second stage: a graph of one row for each term. Without LoRA nothing is trained."""
+        if not self.lora_steps:
+            return None
+
+        def lora(own: Diffusion, stack: ExitStack) -> dict[str, nn.Parameter]:
+            paths = [name.removesuffix(".weight") for name in model.prompt_maps()]
+            terms = spm.fresh({path: own.module(path) for path in paths}, self.lora_rank, torch.Generator())
+            stack.enter_context(beside(own.module, terms, lambda: lambda low: low))  # as peft's, which takes no fakes
+            return spm.parameters_of(terms)
+
+        return Footprint([1] * (2 if self.beyond else 1), held=is_key_or_value, attach=lora)
 
     def settings(self, concepts: Sequence[Concept], kept: Sequence[Kept]) -> dict:
         """The hyper-parameters as they were used."""

@@ -19,10 +19,11 @@ to be. In high dimensions random directions are nearly orthogonal to e(c), so (3
 are far from real prompts. Kept as published.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from operator import mul
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -41,6 +42,7 @@ from workbench.erasure.esd import Prompts, texts_of
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import nothing, own_denoiser, teacher_of
 from workbench.fitting.embedding import encoded
+from workbench.fitting.footprint import Footprint
 from workbench.fitting.memory import SaveMemory, saving_memory
 from workbench.fitting.plan import Plan
 from workbench.fitting.players import Player, Terms, check
@@ -153,6 +155,18 @@ class SPM(ErasureMethod):
         return Plan(
             steps=self.iterations, lr=self.lr, schedule="cosine_with_restarts", warmup=self.warmup, cycles=3
         )  # fmt: skip
+
+    def footprint(self, model: Diffusion) -> Footprint:
+        """A graph that erases and one of all anchors; to save memory, one of each anchor."""
+        held = 1 + (self.anchors // 2 if self.official_anchors else self.anchors) if self.anchoring else 0
+        anchors = [self.batch] * held if self.save_memory else [self.batch * held][:held]
+
+        def adapter(student: Diffusion, stack: ExitStack) -> dict[str, nn.Parameter]:
+            found = fresh(layers_of(student), self.rank, torch.Generator())
+            stack.enter_context(beside(student.module, found, lambda: self._scaled))
+            return parameters_of(found)
+
+        return Footprint([self.batch, *anchors], attach=adapter)
 
     def _fit(
         self, model: Diffusion, student: Diffusion, concept: Concept, seed: int, progress: Progress
@@ -281,15 +295,16 @@ def layers_of(model: Diffusion) -> dict[str, nn.Linear | nn.Conv2d]:
     return {path: layer for path, layer in adaptable(model).items() if path.startswith(above)}
 
 
-def fresh(layers: dict[str, nn.Linear | nn.Conv2d], rank: int, generator: torch.Generator) -> Adapter:
+def fresh(layers: Mapping[str, nn.Module], rank: int, generator: torch.Generator) -> Adapter:
     """d uniform in ±1/√(its inputs), as torch's layers begin, and u = 0. In float32 where the layers are."""
     adapter = {}
     for path, layer in layers.items():
-        out, *inner = layer.weight.shape
+        weight: Any = layer.weight
+        out, *inner = weight.shape
         down = 2 * torch.rand(rank, *inner, generator=generator) - 1
         down /= down[0].numel() ** 0.5
         both = (down, torch.zeros(out, rank))
-        adapter[path] = Term(*(nn.Parameter(one.to(layer.weight.device), requires_grad=False) for one in both))
+        adapter[path] = Term(*(nn.Parameter(one.to(weight.device), requires_grad=False) for one in both))
     return adapter
 
 

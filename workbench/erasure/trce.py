@@ -37,6 +37,7 @@ from workbench.edits import WeightEdit
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.copies import add, changes, denoiser_parameters, own_denoiser, teacher_of
 from workbench.fitting.embedding import embed_in_batches, encoded
+from workbench.fitting.footprint import Footprint
 from workbench.fitting.least_squares import Ridge, deltas, one_dtype
 from workbench.fitting.memory import SaveMemory, saving_memory
 from workbench.fitting.pairs import Pair, safe_pairs
@@ -134,6 +135,12 @@ class TRCE(ErasureMethod):
         start = [WeightEdit(tensors=mapped, **told)] if mapped else []
         steered = self.steered(model, start, told["settings"], pairs, seed, progress)
         return WeightEdit(tensors={**mapped, **steered}, **told)
+
+    def footprint(self, model: Diffusion) -> Footprint | None:
+        """Stage 2: a graph of two rows that erases, and one that keeps. Stage 1 alone trains nothing."""
+        if self.stages == "1":
+            return None
+        return Footprint([2, self.keep_batch], trained=is_trained, held=is_key_or_value)
 
     def mapped(
         self, model: Diffusion, pairs: Sequence[Pair], kept: Sequence[str], progress: Progress = SILENT

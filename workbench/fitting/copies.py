@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from saes.errors import WorkbenchError
 from workbench.edits.weight import DELTA, WeightEdit
@@ -212,16 +213,18 @@ def _without_hooks(component: nn.Module) -> nn.Module:
 
 def _compute_in_bfloat16(component: nn.Module, device: str) -> None:
     """Weights in float32 and in half precision stand beside each other: both are cast for each product. bfloat16, for
-    in float16 small gradients would be 0."""
+    in float16 small gradients would be 0. What comes in float16 is cast at the door: autocast refuses to concatenate
+    the two, as SDXL does with its pooled text."""
     running: list[torch.autocast] = []
 
-    def begins(module: nn.Module, args: Any) -> None:
+    def begins(module: nn.Module, *given: Any) -> Any:
         running.append(torch.autocast(device, dtype=torch.bfloat16))
         running[-1].__enter__()
+        return tree_map_only(Tensor, lambda x: x.bfloat16() if x.dtype == torch.float16 else x, given)
 
     def ends(module: nn.Module, args: Any, out: Any) -> Any:
         running.pop().__exit__(None, None, None)
         return tuple(one.float() for one in out) if isinstance(out, tuple) else out
 
-    component.register_forward_pre_hook(begins)
+    component.register_forward_pre_hook(begins, with_kwargs=True)
     component.register_forward_hook(ends, always_call=True)

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from html import escape
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -38,6 +38,20 @@ class Change(Protocol):
 Handle = TypeVar("Handle", bound="Model")  # and no Self, which the shape checker of the tests refuses in a method
 
 
+def module_in(pipe: Any, name: str, path: str) -> nn.Module:
+    """The module at a path in the pipeline of a model of this name. Raises `WorkbenchError` if there is none.
+
+    A function of its own, so that what finds modules need not hold the handle: a handle in a cycle, and the copies of a
+    student with it, would stay in memory until Python looks for cycles.
+    """
+    found = pipe
+    for part in path.split("."):
+        found = found[int(part)] if part.isdigit() else getattr(found, part, None)
+        if not isinstance(found, nn.Module):
+            raise WorkbenchError(f"{name} has no module {path!r}.", "See `path` of the sites: model.sites().")
+    return found
+
+
 class Model(ABC):
     """A loaded text-to-image model. Made by `load`; nothing here changes its weights.
 
@@ -52,7 +66,7 @@ class Model(ABC):
         self.pipe = architecture.pipe
         self.architecture = architecture
         self.defaults = defaults
-        self.wiring = Wiring(self.module, architecture.components)
+        self.wiring = Wiring(partial(module_in, self.pipe, name), architecture.components)  # no cycle: see `module_in`
         self.provenance = provenance
         self._in_place: list[Change] = []  # edits of the blocks of `edited` that are open, in their order
         self._composing = False  # whether fits belong into the open blocks
@@ -218,12 +232,7 @@ class Model(ABC):
 
     def module(self, path: str) -> nn.Module:
         """The module at a path such as "unet.mid_block". Raises `WorkbenchError` if there is none."""
-        found = self.pipe
-        for name in path.split("."):
-            found = found[int(name)] if name.isdigit() else getattr(found, name, None)
-            if not isinstance(found, nn.Module):
-                raise WorkbenchError(f"{self.name} has no module {path!r}.", "See `path` of the sites: model.sites().")
-        return found
+        return module_in(self.pipe, self.name, path)
 
     def session(
         self, record: Sequence[Site | str] = (), edits: Sequence[SiteEdit] = (), keep: Keep | None = None

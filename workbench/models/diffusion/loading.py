@@ -46,9 +46,14 @@ def open_folder(name: str, folder: Path, device: torch.device, dtype: torch.dtyp
     pipe = _pipeline(folder, pipeline_class, dtype or _dtype(pipeline_class, device), files, index).to(device)
     for part in files:
         check_finite(folder / part, getattr(pipe, part))
-    home, attribute = PIPELINES[pipeline_class].split(":")
-    architecture: DiffusionArchitecture = getattr(import_module(home), attribute)(pipe)
+    architecture = architecture_of(pipe)
     return Diffusion(name, architecture, _defaults(folder, architecture), Provenance(files, pipe))
+
+
+def architecture_of(pipe: Any) -> DiffusionArchitecture:
+    """What we know of a pipeline of one of diffusers' classes that are in `PIPELINES`."""
+    home, attribute = PIPELINES[type(pipe).__name__].split(":")
+    return getattr(import_module(home), attribute)(pipe)
 
 
 def _weights(folder: Path, index: dict[str, Any]) -> dict[str, list[Path]]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ClassVar
+from weakref import ref
 
 from torch import Tensor, nn
 
@@ -61,16 +62,17 @@ class SD1(DiffusionArchitecture):
 
 def _refusing_clip_skip(pipe: Any) -> Callable:
     """`encode_prompt` with a clear answer where diffusers looks for a `text_model` that transformers 5.6 took away."""
-    original = pipe.encode_prompt
+    original, here = type(pipe).encode_prompt, ref(pipe)  # weak: the pipeline holds this function
 
     @wraps(original)
     def encode_prompt(*args: Any, clip_skip: int | None = None, **kwargs: Any) -> Any:
+        pipe: Any = here()
         if clip_skip is not None and not hasattr(pipe.text_encoder, "text_model"):
             raise WorkbenchError(
                 "clip_skip does not work here: diffusers and transformers disagree on where the last norm is.",
                 "Leave clip_skip out, or install transformers below 5.6.",
             )
-        return original(*args, clip_skip=clip_skip, **kwargs)
+        return original(pipe, *args, clip_skip=clip_skip, **kwargs)
 
     return encode_prompt
 
