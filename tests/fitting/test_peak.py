@@ -120,3 +120,17 @@ def test_saving_memory_takes_less_and_the_parts_are_told(wide):
     assert plain.waiting == 0 and abs(saved.waiting - 2 * (83_653_863 + 123_060_480)) < 1e6
     assert saved.activations < 0.25 * plain.activations and saved.total < 0.6 * plain.total
     assert plain.total <= sum(plain[:1] + plain[2:-1])
+
+
+def test_of_the_image_prompt_only_the_encoder_waits_on_the_cpu(tiny_sd1):
+    """The adapter is attached to the student at all steps."""
+    blueprint = blueprint_of(tiny_sd1, IMAGE_ENCODER)
+    with skeleton(blueprint, torch.float32) as bones:
+        text = ESD().footprint(bones.model)
+        encoder, adapter = (sum(one.nbytes for _, one in tensors_of(part)) for part in bones.image_prompt)
+    alone, beside = (
+        peak_memory(footprint, blueprint, torch.float32, save_memory=True)
+        for footprint in (text, text._replace(image_prompt=True))
+    )
+    assert beside.parameters - alone.parameters == encoder + adapter and adapter > 0
+    assert beside.waiting - alone.waiting == encoder

@@ -75,7 +75,7 @@ def peak_memory(
     rules = NormsInFloat32 if device == "cuda" else nullcontext
     with skeleton(blueprint, dtype) as bones, ExitStack() as stack:
         live = stack.enter_context(LiveBytes())
-        model, beside = bones.model, [bones.image_prompt] if footprint.image_prompt else []
+        model, beside = bones.model, [*bones.image_prompt] if footprint.image_prompt else []
         parts = [*(part for _, part in networks(model.pipe)), *beside]
         live.count(one for part in parts for _, one in tensors_of(part))
         parameters = live.now
