@@ -6,11 +6,12 @@ import torch
 
 from saes.errors import WorkbenchError
 from workbench import toy
+from workbench.edits import WeightEdit
 from workbench.evaluation.evaluate import evaluate
-from workbench.evaluation.inputs import input_hash, read_input
+from workbench.evaluation.inputs import Further, input_hash, read_input
 from workbench.evaluation.runs import Run
 from workbench.evaluation.suites import Suite, SuiteRow, write_suite
-from workbench.models import TokenEmbeddings, TokenIds
+from workbench.models import Begun, TokenEmbeddings, TokenIds
 
 
 def prompts(model):
@@ -59,6 +60,28 @@ def test_other_numbers_are_another_input_and_an_altered_file_is_noticed(tiny_sd1
     other.write_bytes((tmp_path / "run/inputs" / f"{input_hash(soft)}.safetensors").read_bytes())
     with pytest.raises(WorkbenchError, match="was altered"):
         read_input(tmp_path / "run", input_hash(ids))
+
+
+def test_a_start_and_a_further_edit_are_rows_too(tiny_sd1, tmp_path):
+    """They are kept with the run, read back as they were, and drawn as by hand."""
+    model = tiny_sd1
+    name = next(iter(model.prompt_maps()))
+    tensors = {f"{name}:delta": torch.ones_like(model.parameter(name)).detach()}
+    edit = WeightEdit(
+        tensors=tensors, settings={}, method="by hand", concepts=["fox"], base_fingerprint=model.fingerprint
+    )
+    late = Begun(["a fox"], model.noise([3]), model.noise([4]), 600.0)
+    starts = [late, Begun(model.token_ids("a fox"), model.noise([3]))]
+    given = {input_hash(one): one for one in (*starts, Further("a fox", edit))}
+    suite = Suite("more", tuple(SuiteRow("a fox", "target", "fox", 1, input=name) for name in given), inputs=given)
+    run = evaluate(model, {}, suite, toy.Oracle.load(), tmp_path / "run", steps=2, floor=0.0)
+    with model.edited(edit):
+        further = model.generate("a fox", 1, steps=2)
+    wanted = [*(model.generate(one, 1, steps=2) for one in starts), further]
+    for image, own in zip(run.images("unedited"), wanted, strict=True):
+        np.testing.assert_allclose(image.astype(int), own[0].astype(int), atol=1)
+    for name, one in given.items():
+        assert type(read_input(run.dir, name)) is type(one) and input_hash(read_input(run.dir, name)) == name
 
 
 def test_what_is_not_there_or_is_no_row_is_refused(tiny_sd1, tmp_path):

@@ -1,31 +1,30 @@
-"""What every attack is: it looks for a prompt that brings an erased concept back, against one edit."""
+"""What every attack is: it looks for prompts that bring an erased concept back, against one edit."""
 
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+import torch
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
-from workbench.edits import Edit
-from workbench.evaluation.inputs import input_hash
-from workbench.evaluation.judges import Judge, shown
-from workbench.evaluation.roles import Role
-from workbench.evaluation.suites import Suite, SuiteRow
-from workbench.models import Model, TokenEmbeddings, TokenIds
-from workbench.models.images import Images
-
-ATTACKED = Role(
-    name="attacked", metric="attacked_efficacy", wanted="absent", label="attacks the edit",
-    pictures="whose prompt attacks the edit", in_mean=False, named=False,
-)  # fmt: skip
+from workbench.evaluation.inputs import NotText
+from workbench.evaluation.judges import Judge
+from workbench.evaluation.suites import SEEDS, SuiteRow
+from workbench.knobs import Knobs
+from workbench.models.model import Change
+from workbench.papers import Reference
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What an attack may spend on one row.
+    """What an attack may spend on one row. Seconds are recorded and no limit: the machine would decide what comes out.
 
     Args:
-        images: Pictures that the edited model makes, 1 or more.
+        images: Pictures that the edited model makes to be judged, 1 or more.
         gradients: Backward passes, 0 or more.
     """
 
@@ -40,84 +39,112 @@ class Budget:
 
 
 class Attempt(NamedTuple):
-    """The most successful prompt of an attack on one row.
+    """What an attack came to on one row: the first prompt that succeeded, or the one that came nearest.
 
     Args:
         prompt: The prompt as text; where `given` is not None, what people are to read in its place.
-        given: Ids or embeddings of one row, for a prompt that is no text.
+        given: What the model is given in the place of the text, of one row; None for the text itself.
         success: Whether the judge sees the concept in the edited model's picture of it.
-        images: Pictures that were made.
-        gradients: Backward passes that were made.
+        images: Pictures that were made of the edited model and judged.
+        gradients: Backward passes that were made, for this row.
+        seed: The seed of that picture; None for the row's own.
+        dropped: Prompts that were not drawn, for they may involve a minor.
     """
 
     prompt: str
-    given: TokenIds | TokenEmbeddings | None
+    given: NotText | None
     success: bool
     images: int
     gradients: int = 0
+    seed: int | None = None
+    dropped: int = 0
 
 
 @runtime_checkable
 class Attack(Protocol):
-    """A frozen dataclass of settings. The same seed gives the same attempt; model and edit are never changed."""
+    """A frozen dataclass of settings. The same seed gives the same attempts; model and edit are never changed.
+
+    `name` is that of the table, and `access` what it needs of the edited model: "prompts", "text encoder", "weights".
+    """
 
     name: ClassVar[str]
+    access: ClassVar[str]
 
-    def attempt(self, model: Any, edit: Edit, row: SuiteRow, judge: Judge, *, budget: Budget, seed: int = 0) -> Attempt:
-        """Looks for a prompt by which the edited model shows what the row expects, at the row's seed.
+    @property
+    def prefix(self) -> int:
+        """How many tokens it puts before a prompt, for the control that draws them at random; 0 for none."""
+        ...
+
+    def inputs(self) -> Sequence[Path]:
+        """The files that it depends on, whether they exist or not: another content is another attack."""
+        ...
+
+    def attempts(
+        self,
+        model: Any,
+        edit: Change,
+        rows: Sequence[SuiteRow],
+        judge: Judge,
+        *,
+        budget: Budget,
+        seed: int = 0,
+        progress: Progress = SILENT,
+        **sampling: Any,
+    ) -> list[Attempt]:
+        """Looks for prompts by which the edited model shows what the rows expect, stopping at the first success.
+
+        What a row gets depends on its own prompt, seed and expected concept, and on `seed`; never on the rows beside
+        it. Rows that succeed without any attack are not handed over.
 
         Args:
             model: The model, without the edit.
-            edit: What is attacked; put in place with `model.edited(edit)`.
-            row: What the model showed before it was edited.
+            edit: What is attacked; put in place with `model.edited(edit)`. For the ceiling it changes nothing.
+            rows: Prompts that the unedited model followed, each with the concept that is to come back.
             judge: Says whether a picture shows the concept.
-            budget: What may be spent.
+            budget: What may be spent on each row.
             seed: Of the attack's own draws.
+            progress: Told how far the work is, under a label.
+            **sampling: How pictures are sampled, as `model.generate` takes it.
+
+        Returns:
+            An attempt for each row, in their order.
+
+        Raises:
+            WorkbenchError: For what the attack does not work on, before any work.
         """
         ...
 
 
-def attacked(
-    attack: Attack,
-    model: Model,
-    edits: dict[str, Edit],
-    suite: Suite,
-    judge: Judge,
-    *,
-    budget: Budget | None = None,
-    seed: int = 0,
-    progress: Progress = SILENT,
-) -> Suite:
-    """The suite of the prompts by which an attack met each edit: evaluated as any other, on these edits or on more.
+class AttackMethod(Knobs):
+    """The base of our attacks: frozen dataclasses whose fields are knobs, with what every `Attack` says of itself."""
+
+    name: ClassVar[str]
+    paper: ClassVar[Reference | None]
+    access: ClassVar[str]
+    cost: ClassVar[str]
+    """What it spends on a prompt, in a few words."""
+
+    @property
+    def prefix(self) -> int:
+        """No tokens before the prompt."""
+        return 0
+
+
+def own_seed(row: SuiteRow, seed: int, what: str = "") -> int:
+    """A seed that a row has to itself, whatever rows are beside it.
 
     Args:
-        attack: The attack.
-        model: The model, without an edit.
-        edits: By the names of their conditions. Each is attacked by itself, and its prompts belong to its condition.
-        suite: Its rows about the target are attacked, at their own seeds.
-        judge: Who says whether an attempt succeeds.
-        budget: What may be spent on a row and edit.
-        seed: Of the attack's own draws.
-        progress: Shows the rows.
+        row: The row.
+        seed: The attack's.
+        what: Names one of several seeds.
 
-    Raises:
-        WorkbenchError: The suite has no row about its target, or there is no edit.
+    Returns:
+        0 … 2⁶³ − 1, from (prompt, expected, the row's seed, `seed`, `what`).
     """
-    model.check_unedited("An attack")
-    rows = [row for row in suite.rows if suite.known_roles[row.role].wanted == "absent"]
-    if not rows or not edits:
-        raise WorkbenchError("There is nothing to attack.", "Give a suite with rows about its target, and an edit.")
-    found, inputs = [], {}
-    for name, row in progress([(name, row) for name in edits for row in rows], attack.name):
-        attempt = attack.attempt(model, edits[name], row, judge, budget=budget or Budget(), seed=seed)
-        known = "" if attempt.given is None else input_hash(attempt.given)
-        if attempt.given is not None:
-            inputs[known] = attempt.given
-        found.append(replace(row, prompt=attempt.prompt, role=ATTACKED.name, condition=name, input=known))
-    name = f"{suite.name}, {attack.name}"
-    return Suite(name, tuple(dict.fromkeys(found)), suite.anchor, roles=(ATTACKED,), inputs=inputs)
+    content = json.dumps([row.prompt, row.expected, row.seed, seed, what])
+    return int.from_bytes(hashlib.sha256(content.encode()).digest()[:8], "big") % SEEDS
 
 
-def sees(judge: Judge, images: Images, prompts: Sequence[str], concept: str) -> list[bool]:
-    """Whether a judge sees a concept in each picture, broken ones included."""
-    return shown(judge.score(images, prompts), judge, concept, intact_only=False).tolist()
+def own_generator(row: SuiteRow, seed: int, what: str = "") -> torch.Generator:
+    """A generator on the CPU from `own_seed`."""
+    return torch.Generator("cpu").manual_seed(own_seed(row, seed, what))

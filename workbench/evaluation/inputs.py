@@ -1,25 +1,53 @@
-"""Prompts of a run that are no text: token ids and token embeddings, kept in `RUN/inputs` under their own hashes."""
+"""What rows of a run are given that is no text: token ids, token embeddings, starts of pictures, further edits.
+
+Each is kept in `RUN/inputs` under its own hash; the further edits in `RUN/edits`, as all others.
+"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from saes.disk import read_tensors, write_tensors
 from saes.errors import WorkbenchError
+from workbench.edits import Edit, load_edit
+from workbench.evaluation.saving import EDITS, save_edit
 from workbench.evaluation.spec import Cell
 from workbench.identity import hashed
-from workbench.models import TokenEmbeddings, TokenIds
+from workbench.models import Begun, Model, TokenEmbeddings, TokenIds
+from workbench.models.diffusion.begun import together
+from workbench.models.images import Images
+from workbench.models.prompts import joined
 from workbench.models.provenance import digest_of
 
-IDS, EMBEDDINGS = "ids", "embeddings"
-NotText = TokenIds | TokenEmbeddings
+IDS, EMBEDDINGS, TEXT, NOISE, LATENTS, TIMESTEP, EDIT = (
+    "ids", "embeddings", "text", "noise", "latents", "timestep", "edit"
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Further:
+    """A text, drawn with one more edit in place, after that of the condition: what an attack changed in the model."""
+
+    prompt: str
+    edit: Edit
+
+    def __len__(self) -> int:
+        return 1
+
+
+NotText = TokenIds | TokenEmbeddings | Begun | Further
 
 
 def input_hash(prompt: NotText) -> str:
     """What a prompt that is no text is called: 80 bits of the SHA-256 of its numbers.
 
     Args:
-        prompt: Ids or embeddings of one row.
+        prompt: Of one row.
 
     Raises:
         WorkbenchError: It has more rows than one.
@@ -33,9 +61,9 @@ def keep_inputs(run_dir: Path, inputs: Mapping[str, NotText]) -> None:
     """Writes prompts that are not there yet, each to `RUN/inputs/<hash>.safetensors`."""
     for name, prompt in inputs.items():
         if not (path := _path(run_dir, name)).exists():
-            tensors = {f"{IDS}.{place}": one for place, one in enumerate(prompt.ids)}
-            if isinstance(prompt, TokenEmbeddings):
-                tensors |= {f"{EMBEDDINGS}.{place}": one.detach() for place, one in enumerate(prompt.embeddings)}
+            tensors = _tensors(prompt)
+            if isinstance(prompt, Further):
+                tensors[EDIT] = _said(save_edit(run_dir, prompt.edit).hash)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_tensors(path, tensors)
 
@@ -43,21 +71,111 @@ def keep_inputs(run_dir: Path, inputs: Mapping[str, NotText]) -> None:
 def read_input(run_dir: Path, name: str) -> NotText:
     """A prompt of a run by its hash. Raises `WorkbenchError` if it is absent, damaged or another."""
     tensors = read_tensors(_path(run_dir, name))
-    ids, embeddings = _in_order(tensors, IDS), _in_order(tensors, EMBEDDINGS)
-    prompt: NotText = TokenEmbeddings(ids, embeddings) if embeddings else TokenIds(ids)
-    if not ids or input_hash(prompt) != name:
+    prompt = _prompt(run_dir, tensors)
+    if prompt is None or input_hash(prompt) != name:
         raise WorkbenchError(f"{_path(run_dir, name)} was altered.", "Restore a copy, or evaluate the suite again.")
     return prompt
 
 
 def prompts_of(run_dir: Path, cells: Sequence[Cell]) -> list[Any]:
-    """What the model is to be given for each cell: a text, or ids or embeddings of one row."""
-    return [read_input(run_dir, one.input) if one.input else one.prompt for one in cells]
+    """What the model is to be given for each cell: a text, or what is none, of one row."""
+    known = {one.input: read_input(run_dir, one.input) for one in cells if one.input}
+    return [known[one.input] if one.input else one.prompt for one in cells]
+
+
+def pictures(
+    model: Model, given: Sequence[str | NotText], seeds: Sequence[int], *, batch_size: int, **sampling: Any
+) -> Images:
+    """What a model draws, as it is, of prompts of all sorts, each of one row; those of a sort go through it together.
+
+    Args:
+        model: The model, with the edit of a condition in place or without one.
+        given: Texts, or what is none.
+        seeds: One for each.
+        batch_size: Pictures at once.
+        **sampling: As `model.generate` takes it.
+
+    Returns:
+        uint8 `[n, height, width, 3]`, in the order of the prompts.
+    """
+    found: dict[int, np.ndarray] = {}
+    sorts = [_sort(one) for one in given]
+    for sort in dict.fromkeys(sorts):
+        places = [place for place, own in enumerate(sorts) if own == sort]
+        own = [given[place] for place in places]
+        told = {"batch_size": batch_size, **sampling}
+        made = _drawn(model, own, [seeds[place] for place in places], told)
+        found |= dict(zip(places, np.asarray(made), strict=True))
+    return np.stack([found[place] for place in range(len(given))])
+
+
+def texts_of(model: Model, given: str | NotText) -> list[str]:
+    """All that can be read of a prompt: the text, or what each tokenizer reads in its ids."""
+    if isinstance(given, str):
+        return [given]
+    if isinstance(given, Further):
+        return [given.prompt]
+    if isinstance(given, Begun):
+        return given.prompts if isinstance(given.prompts, list) else texts_of(model, given.prompts)
+    named = zip(model.architecture.tokenizers, given.ids, strict=True)  # type: ignore[attr-defined]
+    return [text for name, ids in named
+            for text in getattr(model.pipe, name).batch_decode(ids, skip_special_tokens=True)]  # fmt: skip
+
+
+def _drawn(model: Model, given: Sequence[Any], seeds: Sequence[int], told: Mapping[str, Any]) -> Images:
+    first = given[0]
+    if isinstance(first, Further):
+        with model.edited(first.edit):
+            return model.generate([one.prompt for one in given], seeds, **told)
+    return model.generate(together(given) if isinstance(first, Begun) else joined(given), seeds, **told)
+
+
+def _sort(one: str | NotText) -> tuple:
+    """What goes through the model together."""
+    if isinstance(one, Further):
+        return (Further, id(one.edit))
+    return (Begun, type(one.prompts), one.timestep) if isinstance(one, Begun) else (type(one),)
 
 
 def _path(run_dir: Path, name: str) -> Path:
     return run_dir / "inputs" / f"{name}.safetensors"
 
 
-def _in_order(tensors: Mapping[str, Any], what: str) -> tuple:
+def _tensors(prompt: Any) -> dict[str, Tensor]:
+    if isinstance(prompt, Further):
+        return {TEXT: _said(prompt.prompt)}
+    if isinstance(prompt, list):
+        return {TEXT: _said(prompt[0])}
+    if isinstance(prompt, Begun):
+        start = {NOISE: prompt.noise, TIMESTEP: torch.tensor(prompt.timestep, dtype=torch.float64)}
+        return _tensors(prompt.prompts) | start | ({} if prompt.latents is None else {LATENTS: prompt.latents})
+    tensors = {f"{IDS}.{place}": one for place, one in enumerate(prompt.ids)}
+    if isinstance(prompt, TokenEmbeddings):
+        tensors |= {f"{EMBEDDINGS}.{place}": one.detach() for place, one in enumerate(prompt.embeddings)}
+    return tensors
+
+
+def _prompt(run_dir: Path, tensors: Mapping[str, Tensor]) -> NotText | None:
+    ids, embeddings = _in_order(tensors, IDS), _in_order(tensors, EMBEDDINGS)
+    text = _read(tensors[TEXT]) if TEXT in tensors else None
+    if text is not None and EDIT in tensors:
+        return Further(text, load_edit(run_dir / EDITS / _read(tensors[EDIT])))
+    prompt = TokenEmbeddings(ids, embeddings) if embeddings else TokenIds(ids) if ids else None
+    if NOISE not in tensors:
+        return prompt
+    prompts = [text] if text is not None else prompt
+    if prompts is None or TIMESTEP not in tensors:
+        return None
+    return Begun(prompts, tensors[NOISE], tensors.get(LATENTS), float(tensors[TIMESTEP]))
+
+
+def _said(text: str) -> Tensor:
+    return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+
+
+def _read(said: Tensor) -> str:
+    return bytes(said.tolist()).decode()
+
+
+def _in_order(tensors: Mapping[str, Tensor], what: str) -> tuple[Tensor, ...]:
     return tuple(tensors[name] for name in sorted(tensors) if name.startswith(f"{what}."))

@@ -12,11 +12,10 @@ import numpy as np
 
 from saes.progress import Progress
 from workbench.edits import Edit
-from workbench.evaluation.inputs import prompts_of
+from workbench.evaluation.inputs import pictures, prompts_of
 from workbench.evaluation.runs import Run, StoredImage
 from workbench.evaluation.spec import Cell
 from workbench.models import Model
-from workbench.models.prompts import joined
 
 Watcher = Callable[[Sequence[Cell], Sequence[StoredImage]], None]
 
@@ -52,21 +51,10 @@ def make_missing(
                 watcher([one for one, _ in made], [run.write_image(one, *image) for one, image in made])
 
 
-def _images(model: Model, run: Run, batch: Sequence[Cell]) -> np.ndarray:
-    """The pixels of a batch, in its order; texts, ids and embeddings each go through the model by themselves."""
-    prompts, seeds = prompts_of(run.dir, batch), [one.seed for one in batch]
-    found: dict[int, np.ndarray] = {}
-    for kind in dict.fromkeys(type(prompt) for prompt in prompts):
-        places = [place for place, prompt in enumerate(prompts) if type(prompt) is kind]
-        given, own = joined([prompts[place] for place in places]), [seeds[place] for place in places]
-        made = model.generate(given, own, batch_size=len(batch), **run.spec.settings)
-        found |= dict(zip(places, np.asarray(made), strict=True))
-    return np.stack([found[place] for place in range(len(batch))])
-
-
 def _made(model: Model, run: Run, batch: Sequence[Cell]) -> list[tuple[Cell, tuple[np.ndarray, float]]]:
     """Each cell with its pixels, and its share of the seconds that the batch took."""
     began = time.perf_counter()
-    images = _images(model, run, batch)
+    prompts, seeds = prompts_of(run.dir, batch), [one.seed for one in batch]
+    images = pictures(model, prompts, seeds, batch_size=len(batch), **run.spec.settings)
     seconds = (time.perf_counter() - began) / len(batch)
     return [(one, (image, seconds)) for one, image in zip(batch, images, strict=True)]

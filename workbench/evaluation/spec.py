@@ -61,8 +61,8 @@ class Row(StrictConfig):
         seed: The seed of the image.
         condition: The only condition that makes this row beside the unedited model, such as the edit that the prompt
             attacks. "" for a row of all conditions.
-        input: What the model is given in the place of the text, by its hash (`evaluation.inputs`): token ids or token
-            embeddings, which an attack or a soft prompt is made of. "" where it is given the text.
+        input: What the model is given in the place of the text, by its hash (`evaluation.inputs`): what an attack or a
+            soft prompt is made of. "" where it is given the text.
     """
 
     prompt: str

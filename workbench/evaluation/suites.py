@@ -46,8 +46,8 @@ class SuiteRow:
         seed: The seed of the image, 0 to 2⁶³ − 1.
         condition: The only condition that makes this row beside the unedited model: a prompt that attacks one edit
             belongs to that edit. "" for all conditions.
-        input: What the model is given in the place of the text, by its hash (`evaluation.inputs`): token ids or token
-            embeddings, which an attack or a soft prompt is made of. "" where it is given the text.
+        input: What the model is given in the place of the text, by its hash (`evaluation.inputs`): what an attack or a
+            soft prompt is made of. "" where it is given the text.
 
     Raises:
         WorkbenchError: The seed is negative or too large.
@@ -140,8 +140,13 @@ class Suite:
 
 
 def adults_only(rows: Iterable[SuiteRow]) -> tuple[SuiteRow, ...]:
-    """The rows whose prompts cannot be about a minor. In doubt a row is left out: a word filter, on purpose blunt."""
-    return tuple(row for row in rows if not _MINOR.search(row.prompt))
+    """The rows whose prompts cannot be about a minor. In doubt a row is left out."""
+    return tuple(row for row in rows if not may_involve_a_minor(row.prompt))
+
+
+def may_involve_a_minor(text: str) -> bool:
+    """Whether a word of a text may stand for a minor: a word filter, on purpose blunt."""
+    return _MINOR.search(text) is not None
 
 
 def read_suite(path: Path | str, *, target: str = "", anchor: str = "", roles: Sequence[Role] = ()) -> Suite:

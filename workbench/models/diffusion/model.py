@@ -13,6 +13,7 @@ from saes.progress import SILENT, Progress
 from workbench.models.architecture import Defaults
 from workbench.models.diffusion import autoencoder
 from workbench.models.diffusion.architecture import DiffusionArchitecture, Latents, Reads
+from workbench.models.diffusion.begun import Begun, beginning, together
 from workbench.models.diffusion.guiding import Branch, Guiding, guided
 from workbench.models.diffusion.prediction import Time, to_noise
 from workbench.models.diffusion.sampling import Request, draw, pair
@@ -48,7 +49,7 @@ class Diffusion(Model):
     @torch.no_grad()
     def generate(  # type: ignore[override]  # its settings are named
         self,
-        prompts: Given,
+        prompts: Given | Begun,
         seeds: Any,
         *,
         guidance_scale: float | None = None,
@@ -63,7 +64,8 @@ class Diffusion(Model):
         its noise is drawn on the CPU from its own generator.
 
         Args:
-            prompts: Texts, token ids or token embeddings. A text beyond the token limit is cut with a warning.
+            prompts: Texts, token ids or token embeddings, or `Begun`: these with starts of their own in the place of
+                the seeds' noise. A text beyond the token limit is cut with a warning.
             seeds: Whole numbers 0 … 2⁶³ − 1, one or a sequence, of Python's, NumPy's or torch's.
             guidance_scale: 1 or less leaves the unconditional rows out.
             steps: 1 up to the length of the training schedule.
@@ -81,7 +83,7 @@ class Diffusion(Model):
         """
         if batch_size < 1:
             raise WorkbenchError(f"A batch of {batch_size} images cannot be made.", "Choose a batch_size of 1 or more.")
-        requests = pair(one_by_one(as_prompts(prompts)), seeds)
+        requests = pair(prompts.rows() if isinstance(prompts, Begun) else one_by_one(as_prompts(prompts)), seeds)
         scale = self.defaults.guidance_scale if guidance_scale is None else guidance_scale
         steps = self.defaults.steps if steps is None else steps
         self._check_sampling(scale, steps)
@@ -190,24 +192,37 @@ class Diffusion(Model):
         steps: int,
     ) -> Images:
         """One batch through the pipeline, its rows announced in the order in which the pipeline joins them."""
-        cond = self.encode(joined([one.prompt for one in requests]))
+        given = [one.prompt for one in requests]
+        start = together(given) if isinstance(given[0], Begun) else None
+        cond = self.encode(start.prompts if start else joined(given))
         uncond = uncond.expand(len(requests)) if uncond else None
         size = self.image_size // self.pipe.vae_scale_factor
         noise, generators = draw([one.seed for one in requests], (self.architecture.latent_channels, size, size))
+        latents = self._packed(noise, start).to(self.device, cond.embeddings.dtype)
         roles = (*(uncond.roles if uncond else ()), *cond.roles)
         texts = cond.prompts
         pictures = None if texts is None else texts * (2 if uncond else 1)  # both branches are of the same pictures
         surgery = guided(self.wiring, self.architecture.denoiser.path, branches, len(requests), steps)
         calls = self.wiring.calls.announced("image", roles, pictures, lambda: len(self.pipe.scheduler.timesteps))
         whole = autoencoder.sliced(self.pipe.vae, len(requests) * self.image_size**2)
-        with calls, whole, surgery if branches else nullcontext():
+        cut = beginning(self.architecture, start, latents) if start else nullcontext()
+        with calls, whole, cut, surgery if branches else nullcontext():
             pixels = self.pipe(
                 **self.architecture.prompt_arguments(cond, uncond),
-                latents=self.architecture.pack(noise.to(self.device, cond.embeddings.dtype)),
-                generator=generators, guidance_scale=guidance_scale, num_inference_steps=steps,
+                latents=latents, generator=generators, guidance_scale=guidance_scale, num_inference_steps=steps,
                 height=self.image_size, width=self.image_size, output_type="np",
             ).images  # fmt: skip
         return autoencoder.to_uint8(pixels, cond.embeddings.dtype)
+
+    def _packed(self, noise: Latents, start: Begun | None) -> Tensor:
+        """The noise of the seeds, or that of a start, as the pipeline takes it."""
+        if start is not None and start.noise.shape != noise.shape:
+            raise WorkbenchError(
+                f"Starts of shape {tuple(start.noise.shape)} were given, and {self.name} begins with "
+                f"{tuple(noise.shape)}.",
+                "Take noise from model.noise(seeds), and latents from model.latents(images).",
+            )
+        return self.architecture.pack(noise if start is None else start.noise)
 
 
 def as_diffusion(model: Model, what: str) -> Diffusion:

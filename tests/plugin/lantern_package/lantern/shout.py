@@ -3,15 +3,22 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from workbench.attacks.attack import Attempt, Budget, sees
+import workbench as wb
+from workbench.attacks.trying import Search, Try, try_all
 
 
-@dataclass(frozen=True)
-class Shout:
+@dataclass(frozen=True, kw_only=True)
+class Shout(wb.AttackMethod):
+    """The prompt in capital letters."""
+
     name: ClassVar[str] = "lantern_shout"
+    paper: ClassVar[None] = None
+    access: ClassVar[str] = "prompts"
+    cost: ClassVar[str] = "a picture"
 
-    def attempt(self, model: Any, edit: Any, row: Any, judge: Any, *, budget: Budget, seed: int = 0) -> Attempt:
-        prompt = row.prompt.upper()
+    def attempts(self, model, edit, rows, judge, *, budget, seed=0, progress=None, **sampling: Any) -> list[wb.Attempt]:
+        """One picture a row."""
+        found = [Search(row) for row in rows]
         with model.edited(edit):
-            (success,) = sees(judge, model.generate(prompt, row.seed, steps=1), [prompt], row.expected)
-        return Attempt(prompt, None, success, 1)
+            try_all(model, [(one, Try(one.row, one.row.prompt.upper())) for one in found], judge, **sampling)
+        return [one.attempt() for one in found]

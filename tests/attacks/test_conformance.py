@@ -1,0 +1,27 @@
+"""Every attack keeps the promises of the contract, whether the judge sees nothing, everything, or some of it."""
+
+import pytest
+
+from tests.attacks.small import EDIT, ROWS, Always
+from tests.evaluation.small import Brightness
+from workbench.attacks import ATTACKS, find_attack
+from workbench.testing import ATTACK_CHECKS, AttackCase
+
+TOLD = {"replay": {"wordings": ["dog", "bear"]}}  # settings that a tiny pipeline can take
+JUDGES = {"nothing": Always(False), "everything": Always(True), "brightness": Brightness(0.5)}
+
+
+@pytest.fixture(scope="module")
+def cases(tiny_sd1):
+    return {
+        (name, judge): AttackCase(find_attack(name)(**TOLD.get(name, {})), tiny_sd1, EDIT, ROWS, JUDGES[judge])
+        for name in ATTACKS
+        for judge in JUDGES
+    }
+
+
+@pytest.mark.parametrize("check", sorted(ATTACK_CHECKS))
+@pytest.mark.parametrize("judge", JUDGES)
+@pytest.mark.parametrize("name", ATTACKS)
+def test_its_promises_are_kept(cases, name, judge, check):
+    ATTACK_CHECKS[check](cases[name, judge])
