@@ -9,9 +9,12 @@ if TYPE_CHECKING:
     from workbench.concepts import Concept
     from workbench.evaluation.judges import Judge
 
-JUDGES = {  # name → "module:Class", whose `load(argument)` gives a judge
+JUDGES = {  # name → "module:object", whose `load(argument)` gives a judge
     "toy": "workbench.toy.oracle:Oracle",
     "clip": "workbench.evaluation.clip:Clip",
+    "text": "workbench.evaluation.detected:TEXT",
+    "code": "workbench.evaluation.detected:CODE",
+    "toy-marks": "workbench.evaluation.detected:MARKS",
 }
 TABLE = Table("judge", "workbench.judges", JUDGES)
 
