@@ -13,7 +13,7 @@ from saes.disk import sha256_of, write_tensors
 from saes.errors import WorkbenchError
 from tests.edits.test_adapter import adapter
 from workbench.concepts import Concept
-from workbench.edits import KINDS, ComposedEdit, Edit, WeightEdit, load_edit
+from workbench.edits import KINDS, ComposedEdit, Edit, TokenEdit, WeightEdit, load_edit
 from workbench.edits.bake import bake
 from workbench.erasure.negative_prompt import NegativePrompt
 from workbench.erasure.sld import SLD
@@ -33,6 +33,10 @@ def edits(tiny_sd1, sae):
         "adapter": adapter(tiny_sd1, "fox"),
         "guidance": SLD(strength="max").fit(tiny_sd1, [Concept("fox")]),
         "prompt": NegativePrompt().fit(tiny_sd1, [Concept("fox")]),
+        "token": TokenEdit(
+            tokens=["<here>", "<there>"], tensors={"rows": torch.eye(16)[:2]}, settings={}, method="geom_erasing",
+            concepts=["fox"], base_fingerprint=tiny_sd1.fingerprint,
+        ),
         "weight": WeightEdit(
             tensors={f"{BIAS}:delta": torch.ones(16)}, settings={}, method="uce", concepts=["fox"],
             base_fingerprint=tiny_sd1.fingerprint,

@@ -6,7 +6,6 @@ of bar codes saw 2 of 16 sizes of an EAN-13 and no EAN-8, so bar codes are left 
 """
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -26,13 +25,13 @@ class Code:
     validated = "on codes that segno draws into pictures, whole and damaged, and on pictures without (tests/detectors)"
 
     def __init__(self) -> None:
-        package = needed("cv2", "code", "The detector 'code'")
-        self._finder: Any = package.QRCodeDetector()
+        self._package = needed("cv2", "code", "The detector 'code'")
+        self._finder: Any = self._package.QRCodeDetector()
 
     @property
     def version(self) -> str:
         """That of the package."""
-        return f"opencv {version('opencv-python-headless')}"
+        return f"opencv {self._package.__version__}"
 
     def find(self, images: UInt8[np.ndarray, "images h w 3"]) -> list[Found]:
         """A find for each code."""

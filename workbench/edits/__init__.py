@@ -10,6 +10,7 @@ from workbench.edits.files import KINDS, load_edit
 from workbench.edits.guidance import GuidanceEdit, GuidanceRule
 from workbench.edits.programs import ActivationProgram
 from workbench.edits.prompt import PromptEdit
+from workbench.edits.token import TokenEdit
 from workbench.edits.weight import WeightEdit
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "GuidanceRule",
     "PromptEdit",
     "Summary",
+    "TokenEdit",
     "WeightEdit",
     "combined",
     "load_edit",

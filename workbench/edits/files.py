@@ -19,6 +19,7 @@ KINDS = {  # kind → the class that has `read(folder)`
     "composed": "workbench.edits.composed:ComposedEdit",
     "guidance": "workbench.edits.guidance:GuidanceEdit",
     "prompt": "workbench.edits.prompt:PromptEdit",
+    "token": "workbench.edits.token:TokenEdit",
     "weight": "workbench.edits.weight:WeightEdit",
 }
 TABLE = Table("kind of edit", "workbench.edits", KINDS)
