@@ -19,7 +19,7 @@ from saes.errors import WorkbenchError
 from workbench.models.diffusion.architecture import Latents
 from workbench.models.prompts import TokenEmbeddings, TokenIds, as_prompts, joined, one_by_one
 
-LONGEST = 1000  # the timestep of noise alone, whatever the schedule
+LONGEST = 1000.0  # the timestep of noise alone, whatever the schedule
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +44,7 @@ class Begun:
     timestep: float = LONGEST
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "timestep", float(self.timestep))
         shapes = {one.shape for one in (self.noise, self.latents) if one is not None}
         if len(self.noise) != len(as_prompts(self.prompts)) or len(shapes) > 1:
             raise WorkbenchError(
