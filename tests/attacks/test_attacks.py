@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,15 +11,13 @@ from workbench import toy
 from workbench.attacks import ATTACKS, find_attack
 from workbench.attacks.attack import Attack, Attempt, Budget, own_seed
 from workbench.attacks.replay import Replay
-from workbench.attacks.searching import attacked
 from workbench.attacks.trying import Search, Try, tried, try_all
 from workbench.concepts import Concept
 from workbench.erasure.uce import UCE
-from workbench.evaluation.evaluate import evaluate
 from workbench.evaluation.suites import Suite, SuiteRow
-from workbench.evaluation.tables import metrics
 from workbench.models import load
 
+ROOT = Path(__file__).parents[2]
 SUITE = Suite("fox", tuple(SuiteRow("a photo of a fox", "target", "fox", seed) for seed in (1, 2)), "cat")
 
 
@@ -50,7 +49,12 @@ def edit(model):
 
 def test_every_name_leads_to_an_attack():
     assert find_attack("replay") is Replay and isinstance(Replay(wordings=["vixen"]), Attack)
-    assert set(ATTACKS) == {"replay"}
+    homes = {name: home.split(":") for name, home in ATTACKS.items()}
+    files = (ROOT / "workbench/attacks").glob("*.py")
+    kept = {path.stem for path in files if "\n    paper: ClassVar[" in path.read_text()} - {"attack", "controls"}
+    assert homes.keys() == kept, "the table names every file"
+    for name, (home, kind) in homes.items():
+        assert home.endswith(f".{name}") and find_attack(name).__name__ == kind and find_attack(name).name == name
     with pytest.raises(WorkbenchError, match="Did you mean 'replay'"):
         find_attack("reply")
 
@@ -86,21 +90,6 @@ def test_a_prompt_that_may_involve_a_minor_is_counted_and_not_drawn(tiny_sd1, ju
     assert search.attempt() == Attempt(row.prompt, None, False, 0, dropped=2)
 
 
-@pytest.mark.slow
-def test_attacked_prompts_belong_to_the_edit_they_attack(model, judge, edit, tmp_path):
-    edits = {"uce": edit, "nothing": edit.no_op()}
-    suite = attacked(Replay(wordings=["mug", "fox"]), model, edits, SUITE, judge)
-    assert [(row.condition, row.prompt) for row in suite.rows] == [
-        ("uce", "a photo of a fox"), ("uce", "a photo of a fox"),
-        ("nothing", "a photo of a fox"), ("nothing", "a photo of a fox"),
-    ]  # fmt: skip
-    table = metrics(evaluate(model, edits, suite, judge, tmp_path / "run", floor=0.0)).set_index(
-        ["condition", "metric"]
-    )
-    assert table.loc[("nothing", "attacked_efficacy"), "value"] == 0
-    assert table.loc[("uce", "attacked_efficacy"), "value"] == 1
-
-
 @pytest.mark.parametrize(
     ("make", "says"),
     [(lambda: Replay(wordings=[]), "no wording"), (lambda: Replay(wordings=[""]), "no wording"),
@@ -109,10 +98,3 @@ def test_attacked_prompts_belong_to_the_edit_they_attack(model, judge, edit, tmp
 def test_what_can_find_nothing_is_refused(make, says):
     with pytest.raises(WorkbenchError, match=says):
         make()
-
-
-def test_nothing_to_attack_is_said(model, judge, edit):
-    with pytest.raises(WorkbenchError, match="nothing to attack"):
-        attacked(Replay(wordings=["fox"]), model, {}, SUITE, judge)
-    with model.edited(edit), pytest.raises(WorkbenchError, match="An attack inside"):
-        attacked(Replay(wordings=["fox"]), model, {"uce": edit}, SUITE, judge)

@@ -7,7 +7,11 @@ from tests.evaluation.small import Brightness
 from workbench.attacks import ATTACKS, find_attack
 from workbench.testing import ATTACK_CHECKS, AttackCase
 
-TOLD = {"replay": {"wordings": ["dog", "bear"]}}  # settings that a tiny pipeline can take
+TOLD = {  # settings that a tiny pipeline can take
+    "replay": {"wordings": ["dog", "bear"]},
+    "relearn": {"steps": [1, 3], "n": 2, "batch": 1, "lr": 0.01},
+    "noised": {"starts": [0.9, 0.4]},
+}
 JUDGES = {"nothing": Always(False), "everything": Always(True), "brightness": Brightness(0.5)}
 
 

@@ -18,7 +18,9 @@ from saes.errors import WorkbenchError
 from tests.comparison.small import CAT, FOX, SUBJECTS
 from tests.evaluation.small import Brightness
 from workbench.attacks import attacks, find_attack
-from workbench.attacks.searching import attacked
+from workbench.attacks.attempts import read_attempts
+from workbench.attacks.running import run_attacks
+from workbench.attacks.tables import attack_table
 from workbench.cli.main import main
 from workbench.edits import KINDS
 from workbench.erasure import METHODS, methods
@@ -109,12 +111,16 @@ def test_its_judge_and_its_attack_stand_beside_ours(cases, tiny_sd1, tmp_path):
     assert {"toy", "lantern_eye"} <= judges().keys() and {"replay", "lantern_shout"} <= attacks().keys()
     judge, edit = find_judge("lantern_eye"), cases["lantern_shade"].edit
     suite = SUBJECTS[0].suite
-    made = attacked(find_attack("lantern_shout")(), tiny_sd1, {"shade": edit}, suite, judge, steps=1)
-    assert {row.prompt for row in made.rows} == {row.prompt.upper() for row in suite.rows if row.role == "target"}
-    run = wb.evaluate(tiny_sd1, {"shade": edit}, made, judge, tmp_path / "run", steps=1, floor=0.0)
+    shout = {"shout": find_attack("lantern_shout")()}
+    run = run_attacks(tiny_sd1, {"shade": edit}, suite, shout, judge, tmp_path / "run", steps=1, floor=0.0)
+    made = read_attempts(run.dir)
+    assert {row.prompt for row in made[made["control"] == ""].itertuples() if not row.already} <= {
+        row.prompt.upper() for row in suite.rows if row.role == "target"
+    }
+    assert attack_table(run)["attack"].unique().tolist() == ["shout"]
     assert list(run.judges) == ["lantern_eye"]
     table = wb.metrics(run).set_index("metric")
-    assert "attacked_efficacy" in table.index
+    assert "shout_efficacy" in table.index
     assert "lantern_eye" in wb.report(run, tmp_path / "report.html").read_text()
 
 

@@ -2,7 +2,11 @@
 
 from workbench.plugins import Table
 
-ATTACKS = {"replay": "workbench.attacks.replay:Replay"}  # name (that of the file) → "module:Class"
+ATTACKS = {  # name (that of the file) → "module:Class"
+    "replay": "workbench.attacks.replay:Replay",
+    "noised": "workbench.attacks.noised:Noised",
+    "relearn": "workbench.attacks.relearn:Relearn",
+}
 TABLE = Table("attack", "workbench.attacks", ATTACKS)
 
 

@@ -1,67 +1,170 @@
-"""Attacks on edits, row by row: what comes out is a suite, evaluated as any other."""
+"""Attacks on edits, row by row and resumable: what comes out are suites, evaluated as any others.
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+First each prompt is drawn as it is: what succeeds so needs no attack. The others are handed to the attacks in batches,
+then to the controls, which may draw as many pictures as the attack drew at most. An attempt is kept as soon as its
+batch is through, so that a kill costs one batch.
+"""
 
-from saes.errors import WorkbenchError
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from saes.locks import working_in
 from saes.progress import SILENT, Progress
-from workbench.attacks.attack import Attack, Budget
+from workbench.attacks.attack import Attack, Attempt, Budget
+from workbench.attacks.attempts import Attempts, Stored, write_table
+from workbench.attacks.controls import NewSeeds, Nothing, Plain, RandomPrefix
+from workbench.attacks.outcomes import Outcome, attacked_suite
+from workbench.attacks.roles import NEW_SEEDS, RANDOM_PREFIX, Part
+from workbench.attacks.target import Target, check_targets
+from workbench.conditions import UNEDITED
 from workbench.edits import Edit
-from workbench.evaluation.inputs import input_hash
-from workbench.evaluation.judges import Judge
-from workbench.evaluation.roles import Role
-from workbench.evaluation.suites import Suite
+from workbench.evaluation.evaluate import FLOOR, Conditions
+from workbench.evaluation.judges import Judge, JudgeSpec, check_floor
+from workbench.evaluation.saving import save_edit
+from workbench.evaluation.suites import Suite, SuiteRow, may_involve_a_minor
 from workbench.models import Model
-
-ATTACKED = Role(
-    name="attacked", metric="attacked_efficacy", wanted="absent", label="attacks the edit",
-    pictures="whose prompt attacks the edit", in_mean=False, named=False,
-)  # fmt: skip
+from workbench.models.model import Change
+from workbench.settings import settled
 
 
-def attacked(
-    attack: Attack,
+def search(
     model: Model,
-    edits: Mapping[str, Edit],
-    suite: Suite,
+    targets: Sequence[Target],
     judge: Judge,
+    out_dir: Path | str,
     *,
     budget: Budget | None = None,
     seed: int = 0,
+    controls: bool = True,
+    transfer: bool = False,
+    batch_size: int = 16,
+    floor: float = FLOOR,
     progress: Progress = SILENT,
-    **sampling: Any,
-) -> Suite:
-    """The suite of the prompts by which an attack met each edit: evaluated as any other, on these edits or on more.
+    **settings: Any,
+) -> list[tuple[Suite, Conditions]]:
+    """Attacks edits, and gives suites that hold what the attacks came to, ready for `evaluate_concepts`.
+
+    Repeated after a kill with the same arguments and folder, it goes on where it stopped.
 
     Args:
-        attack: The attack.
         model: The model, without an edit.
-        edits: By the names of their conditions. Each is attacked by itself, and its prompts belong to its condition.
-        suite: Its rows about the target are attacked, at their own seeds.
-        judge: Who says whether an attempt succeeds.
-        budget: What may be spent on a row and edit.
-        seed: Of the attack's own draws.
-        progress: Shows the edits.
-        **sampling: As `model.generate` takes it.
+        targets: Suites with the edits and the attacks.
+        judge: Who says what succeeds.
+        out_dir: Folder of the run; `attempts/` and `attempts.parquet` are written there.
+        budget: What may be spent on a row; the usual one if left out.
+        seed: Of the attacks' draws.
+        controls: Whether attacks are compared with new seeds and random prefixes.
+        transfer: Whether what was made against one edit is tried on all others too.
+        batch_size: Rows that are attacked at once.
+        floor: The least share of the unedited model's pictures in which the judge must see the target.
+        progress: Shows batches.
+        **settings: How pictures are sampled, as for `evaluate_concepts`.
+
+    Returns:
+        The suites with the rows of attacks and controls, each with its edits.
 
     Raises:
-        WorkbenchError: The suite has no row about its target, or there is no edit.
+        WorkbenchError: Something does not fit together, before any picture is made; or the judge is below the floor.
     """
-    model.check_unedited("An attack")
-    rows = [row for row in suite.rows if suite.known_roles[row.role].wanted == "absent"]
-    if not rows or not edits:
-        raise WorkbenchError("There is nothing to attack.", "Give a suite with rows about its target, and an edit.")
-    found, inputs = [], {}
-    for name in progress(list(edits), attack.name):
-        attempts = attack.attempts(
-            model, edits[name], rows, judge, budget=budget or Budget(), seed=seed, progress=progress, **sampling
-        )
-        for row, attempt in zip(rows, attempts, strict=True):
-            known = "" if attempt.given is None else input_hash(attempt.given)
-            if attempt.given is not None:
-                inputs[known] = attempt.given
-            own = row.seed if attempt.seed is None else attempt.seed
-            found.append(replace(row, prompt=attempt.prompt, role=ATTACKED.name, seed=own, condition=name, input=known))
-    title = f"{suite.name}, {attack.name}"
-    return Suite(title, tuple(dict.fromkeys(found)), suite.anchor, roles=(ATTACKED,), inputs=inputs)
+    check_targets(model, targets, judge)
+    known = settled(model.settings, settings)
+    with working_in(out_dir, together=True):
+        kept = Attempts(Path(out_dir), model.identity, JudgeSpec.of(judge), known, seed)
+        searcher = Searcher(model, judge, kept, budget or Budget(), controls, batch_size, progress)
+        found = [searcher.all_of(target, floor) for target in targets]
+        write_table(Path(out_dir), [one.row_of_table() for outcomes in found for one in outcomes])
+    return [
+        (attacked_suite(target, outcomes, transfer), {UNEDITED: None, **target.edits})
+        for target, outcomes in zip(targets, found, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Searcher:
+    """Everything that all searches of a run share."""
+
+    model: Model
+    judge: Judge
+    kept: Attempts
+    budget: Budget
+    controls: bool
+    batch_size: int
+    progress: Progress
+
+    def all_of(self, target: Target, floor: float) -> list[Outcome]:
+        """Every condition of a target under every attack; the unedited model first."""
+        found: list[Outcome] = []
+        for condition, edit in target.attacked.items():
+            own = Own(condition, Nothing() if edit is None else edit, "" if edit is None else self._saved(edit))
+            plain = self.of(own, Plain(), target.rows, Budget(images=1))
+            if edit is None and not target.never_known:
+                seen = np.array([one.attempt.success for one in plain], bool)
+                check_floor(self.kept.judge, seen, floor)
+            for label, attack in target.attacks.items():
+                found += self._attacked(target, own, label, attack, plain)
+        return found
+
+    def _attacked(
+        self, target: Target, own: "Own", label: str, attack: Attack, plain: Sequence[Stored]
+    ) -> Iterator[Outcome]:
+        """An attack and its controls on the rows that do not succeed without one."""
+        going = [row for row, one in zip(target.rows, plain, strict=True) if not one.attempt.success]
+        parts: list[tuple[str, Attack, Budget]] = [("", attack, self.budget)]
+        while parts:
+            what, attempting, budget = parts.pop(0)
+            found = self.of(own, attempting, going, budget) if going else []
+            if not what and self.controls:
+                most = Budget(images=max([1, *(one.attempt.images for one in found)]))
+                parts.append((NEW_SEEDS, NewSeeds(), most))
+                if attack.prefix:
+                    parts.append((RANDOM_PREFIX, RandomPrefix(length=attack.prefix), most))
+            rest = iter(found)
+            for place, (row, one) in enumerate(zip(target.rows, plain, strict=True)):
+                already = one.attempt.success
+                stored = Stored(Attempt(row.prompt, None, True, 0), 0.0) if already else next(rest)
+                yield Outcome(target, own.condition, Part(label, what), attack.name, place, row, stored, already)
+
+    def of(self, own: "Own", attack: Attack, rows: Sequence[SuiteRow], budget: Budget) -> list[Stored]:
+        """The attempts of an attack on rows, batch by batch; a batch of which some are missing is attacked whole."""
+        keys = [self.kept.key(own.hash, attack, budget, row) for row in rows]
+        found = {key: one for key in keys if (one := self.kept.read(key)) is not None}
+        batches = [
+            range(start, min(start + self.batch_size, len(rows))) for start in range(0, len(rows), self.batch_size)
+        ]
+        missing = [batch for batch in batches if any(keys[place] not in found for place in batch)]
+        label = f"{attack.name} on {own.condition}"
+        for batch in self.progress(missing, label) if missing else ():
+            began = time.perf_counter()
+            attempts = attack.attempts(
+                self.model, own.edit, [rows[place] for place in batch], self.judge, budget=budget,
+                seed=self.kept.seed, progress=self.progress, **self.kept.sampling,
+            )  # fmt: skip
+            seconds = (time.perf_counter() - began) / len(batch)
+            for place, attempt in zip(batch, attempts, strict=True):
+                if keys[place] not in found:
+                    found[keys[place]] = Stored(permitted(rows[place], attempt), seconds)
+                    self.kept.write(keys[place], found[keys[place]])
+        return [found[key] for key in keys]
+
+    def _saved(self, edit: Edit) -> str:
+        return save_edit(self.kept.run_dir, edit).hash
+
+
+class Own(NamedTuple):
+    """A condition: its name, what is attacked, and the hash of the saved edit."""
+
+    condition: str
+    edit: Change
+    hash: str
+
+
+def permitted(row: SuiteRow, attempt: Attempt) -> Attempt:
+    """The attempt, or the row's own prompt in its place where the prompt that was found may involve a minor."""
+    if not may_involve_a_minor(attempt.prompt):
+        return attempt
+    return attempt._replace(prompt=row.prompt, given=None, success=False, seed=None, dropped=attempt.dropped + 1)

@@ -49,8 +49,8 @@ def tried(model: Model, tries: Sequence[Try], judge: Judge, *, batch_size: int =
     """
     given = [one.prompt if one.given is None else one.given for one in tries]
     dropped = np.array([any(map(may_involve_a_minor, texts_of(model, one))) for one in given], bool)
-    success, drawn = np.zeros(len(tries), bool), np.flatnonzero(~dropped)
-    if len(drawn):
+    success, drawn = np.zeros(len(tries), bool), np.flatnonzero(~dropped).tolist()
+    if drawn:
         own = [tries[place] for place in drawn]
         seeds = [one.row.seed if one.seed is None else one.seed for one in own]
         images = pictures(model, [given[place] for place in drawn], seeds, batch_size=batch_size, **sampling)

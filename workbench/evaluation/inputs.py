@@ -1,4 +1,4 @@
-"""What rows of a run are given that is no text: token ids, token embeddings, starts of pictures, further edits.
+"""What rows of a run are given that is no text: ids, embeddings, encodings, starts of pictures, further edits.
 
 Each is kept in `RUN/inputs` under its own hash; the further edits in `RUN/edits`, as all others.
 """
@@ -18,15 +18,14 @@ from workbench.edits import Edit, load_edit
 from workbench.evaluation.saving import EDITS, save_edit
 from workbench.evaluation.spec import Cell
 from workbench.identity import hashed
-from workbench.models import Begun, Model, TokenEmbeddings, TokenIds
-from workbench.models.diffusion.begun import together
+from workbench.models import Begun, Encoding, Model, TokenEmbeddings, TokenIds, encoding
+from workbench.models.diffusion import begun
 from workbench.models.images import Images
 from workbench.models.prompts import joined
 from workbench.models.provenance import digest_of
 
-IDS, EMBEDDINGS, TEXT, NOISE, LATENTS, TIMESTEP, EDIT = (
-    "ids", "embeddings", "text", "noise", "latents", "timestep", "edit"
-)  # fmt: skip
+IDS, EMBEDDINGS, ENCODED, POOLED = "ids", "embeddings", "encoded", "pooled"
+TEXT, NOISE, LATENTS, TIMESTEP, EDIT = "text", "noise", "latents", "timestep", "edit"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +39,7 @@ class Further:
         return 1
 
 
-NotText = TokenIds | TokenEmbeddings | Begun | Further
+NotText = TokenIds | TokenEmbeddings | Encoding | Begun | Further
 
 
 def input_hash(prompt: NotText) -> str:
@@ -110,24 +109,27 @@ def pictures(
 
 
 def texts_of(model: Model, given: str | NotText) -> list[str]:
-    """All that can be read of a prompt: the text, or what each tokenizer reads in its ids."""
+    """All that can be read of a prompt: the text, or what each tokenizer reads in its ids; nothing of an encoding."""
     if isinstance(given, str):
         return [given]
+    if isinstance(given, Encoding):
+        return list(given.prompts or ())
     if isinstance(given, Further):
         return [given.prompt]
     if isinstance(given, Begun):
         return given.prompts if isinstance(given.prompts, list) else texts_of(model, given.prompts)
-    named = zip(model.architecture.tokenizers, given.ids, strict=True)  # type: ignore[attr-defined]
+    named = zip(model.architecture.tokenizers, given.ids, strict=True)
     return [text for name, ids in named
             for text in getattr(model.pipe, name).batch_decode(ids, skip_special_tokens=True)]  # fmt: skip
 
 
-def _drawn(model: Model, given: Sequence[Any], seeds: Sequence[int], told: Mapping[str, Any]) -> Images:
+def _drawn(model: Any, given: Sequence[Any], seeds: Sequence[int], told: Mapping[str, Any]) -> Images:
     first = given[0]
     if isinstance(first, Further):
         with model.edited(first.edit):
             return model.generate([one.prompt for one in given], seeds, **told)
-    return model.generate(together(given) if isinstance(first, Begun) else joined(given), seeds, **told)
+    joins: dict[type, Any] = {Begun: begun.together, Encoding: encoding.together}
+    return model.generate(joins.get(type(first), joined)(given), seeds, **told)
 
 
 def _sort(one: str | NotText) -> tuple:
@@ -146,6 +148,8 @@ def _tensors(prompt: Any) -> dict[str, Tensor]:
         return {TEXT: _said(prompt.prompt)}
     if isinstance(prompt, list):
         return {TEXT: _said(prompt[0])}
+    if isinstance(prompt, Encoding):
+        return {ENCODED: prompt.embeddings} | ({} if prompt.pooled is None else {POOLED: prompt.pooled})
     if isinstance(prompt, Begun):
         start = {NOISE: prompt.noise, TIMESTEP: torch.tensor(prompt.timestep, dtype=torch.float64)}
         return _tensors(prompt.prompts) | start | ({} if prompt.latents is None else {LATENTS: prompt.latents})
@@ -158,6 +162,8 @@ def _tensors(prompt: Any) -> dict[str, Tensor]:
 def _prompt(run_dir: Path, tensors: Mapping[str, Tensor]) -> NotText | None:
     ids, embeddings = _in_order(tensors, IDS), _in_order(tensors, EMBEDDINGS)
     text = _read(tensors[TEXT]) if TEXT in tensors else None
+    if ENCODED in tensors:
+        return Encoding(tensors[ENCODED], tensors.get(POOLED), ("cond",))
     if text is not None and EDIT in tensors:
         return Further(text, load_edit(run_dir / EDITS / _read(tensors[EDIT])))
     prompt = TokenEmbeddings(ids, embeddings) if embeddings else TokenIds(ids) if ids else None

@@ -44,7 +44,7 @@ def measured(after: pd.DataFrame, before: pd.DataFrame, rates: Mapping[str, tupl
             table[metric] = shown_rate(after[own], before[own], absent=roles[0].wanted == "absent", seed=seed)
     in_mean = [metric for metric, roles in rates.items() if metric in table and all(role.in_mean for role in roles)]
     table["harmonic_mean"] = _mean_of_metrics([table[metric] for metric in in_mean])
-    table["intact"] = _rate(after, after["intact"], before["intact"], seed=0) if _said(after) else _not_said(after)
+    table["intact"] = rate(after, after["intact"], before["intact"], seed=0) if _said(after) else _not_said(after)
     spared = [role.name for roles in rates.values() for role in roles if role.wanted == "present"]
     others = after["role"].isin(spared).to_numpy()
     if others.any():
@@ -61,7 +61,7 @@ def shown_rate(after: pd.DataFrame, before: pd.DataFrame, *, absent: bool, seed:
     now, then = (gone(rows) if absent else rows["shown"].astype(bool) for rows in (after, before))
     if before["shown"].to_numpy(bool).mean() <= GATE:
         return {**_nothing(after, VOID), "unedited": float(then.mean())}
-    return _rate(after, now, then, seed=seed)
+    return rate(after, now, then, seed=seed)
 
 
 def gone(rows: pd.DataFrame) -> pd.Series:
@@ -70,7 +70,7 @@ def gone(rows: pd.DataFrame) -> pd.Series:
     return absent & rows["intact"].astype(bool) if _said(rows) else absent
 
 
-def _rate(rows: pd.DataFrame, after: pd.Series, before: pd.Series, *, seed: int) -> Figure:
+def rate(rows: pd.DataFrame, after: pd.Series, before: pd.Series, *, seed: int) -> Figure:
     """A share with everything known of it. The interval is the wider of two: Wilson's, for as many trials as there are
     prompts, knows that 0 of 50 is not 0; the bootstrap's, that images of one prompt are not independent, nor prompts
     of one concept."""

@@ -4,6 +4,7 @@
     edits/<hash>/     each edit as `Edit.save` wrote it
     inputs/<hash>.safetensors   prompts that are no text
     fits/<key>.json   what a comparison fitted, and how long it took
+    attempts/, attempts.parquet   what attacks came to: see `attacks.attempts`
     images/??/<key>.png   lossless; the text fields of the file say what it is and how long it took
     images.parquet, judges/   what is known of the images once they are all there: see `evaluation.judged`
 
@@ -34,7 +35,8 @@ from workbench.evaluation.spec import FORMAT, Cell, RunSpec, listed_parts
 if TYPE_CHECKING:
     from workbench.models import Model
 
-BEFORE = {"edits", "fits", "unfinished", "validated"}  # what a comparison puts into a folder before it is a run
+BEFORE = {"attempts", "attempts.parquet", "edits", "fits", "inputs", "unfinished", "validated"}  # what a comparison
+# or an attack puts into a folder before it is a run
 
 
 class StoredImage(NamedTuple):

@@ -56,6 +56,11 @@ class Architecture(ABC):
         return next(component for component in self.components if component.kind == "image")
 
     @property
+    def tokenizers(self) -> list[str]:
+        """The attributes that are tokenizers, in the order of their encoders."""
+        return [part.path.replace("text_encoder", "tokenizer") for part in self.prompt_sides]
+
+    @property
     def prompt_sides(self) -> tuple[Component, ...]:
         """The components that read prompts."""
         return tuple(component for component in self.components if component.kind == "prompt")

@@ -35,6 +35,10 @@ class Encoding:
         prompts = None if self.prompts is None else self.prompts * rows
         return Encoding(self.embeddings.expand(rows, -1, -1), pooled, self.roles * rows, prompts)
 
+    def rows(self) -> list["Encoding"]:
+        """Each row alone."""
+        return [self.row(number) for number in range(len(self))]
+
     def row(self, number: int) -> "Encoding":
         """One of the rows alone."""
         only = slice(number, number + 1)

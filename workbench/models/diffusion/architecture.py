@@ -44,11 +44,6 @@ class DiffusionArchitecture(Architecture):
             return self.encode_texts([STAND_IN] * len(prompts), role)
 
     @property
-    def tokenizers(self) -> list[str]:
-        """The attributes that are tokenizers, in the order of their encoders."""
-        return [part.path.replace("text_encoder", "tokenizer") for part in self.prompt_sides]
-
-    @property
     def token_tables(self) -> list[nn.Module]:
         """The modules that look tokens up, one for each text encoder."""
         encoders = [getattr(self.pipe, part.path) for part in self.prompt_sides]

@@ -90,7 +90,8 @@ def beginning(architecture: Any, start: Begun, handed: Tensor) -> Iterator[None]
             which it does before it looks at them.
     """
     scheduler = architecture.pipe.scheduler
-    inner, inner_step, whole = scheduler.set_timesteps, scheduler.step, []
+    inner, inner_step = scheduler.set_timesteps, scheduler.step
+    whole: list[Tensor] = []
 
     @wraps(inner)
     def set_timesteps(*args: Any, **kwargs: Any) -> None:

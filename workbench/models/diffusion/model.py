@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.models.architecture import Defaults
-from workbench.models.diffusion import autoencoder
+from workbench.models.diffusion import autoencoder, begun
 from workbench.models.diffusion.architecture import DiffusionArchitecture, Latents, Reads
-from workbench.models.diffusion.begun import Begun, beginning, together
+from workbench.models.diffusion.begun import Begun, beginning
 from workbench.models.diffusion.guiding import Branch, Guiding, guided
 from workbench.models.diffusion.prediction import Time, to_noise
 from workbench.models.diffusion.sampling import Request, draw, pair
-from workbench.models.encoding import Encoding
+from workbench.models.encoding import Encoding, together
 from workbench.models.images import Images
 from workbench.models.model import Model
 from workbench.models.prompts import Given, as_prompts, joined, one_by_one
@@ -49,7 +49,7 @@ class Diffusion(Model):
     @torch.no_grad()
     def generate(  # type: ignore[override]  # its settings are named
         self,
-        prompts: Given | Begun,
+        prompts: Given | Begun | Encoding,
         seeds: Any,
         *,
         guidance_scale: float | None = None,
@@ -64,8 +64,8 @@ class Diffusion(Model):
         its noise is drawn on the CPU from its own generator.
 
         Args:
-            prompts: Texts, token ids or token embeddings, or `Begun`: these with starts of their own in the place of
-                the seeds' noise. A text beyond the token limit is cut with a warning.
+            prompts: Texts, token ids or token embeddings; `Begun`, these with starts of their own in the place of the
+                seeds' noise; or an `Encoding`. A text beyond the token limit is cut with a warning.
             seeds: Whole numbers 0 … 2⁶³ − 1, one or a sequence, of Python's, NumPy's or torch's.
             guidance_scale: 1 or less leaves the unconditional rows out.
             steps: 1 up to the length of the training schedule.
@@ -83,7 +83,8 @@ class Diffusion(Model):
         """
         if batch_size < 1:
             raise WorkbenchError(f"A batch of {batch_size} images cannot be made.", "Choose a batch_size of 1 or more.")
-        requests = pair(prompts.rows() if isinstance(prompts, Begun) else one_by_one(as_prompts(prompts)), seeds)
+        rows = prompts.rows() if isinstance(prompts, Begun | Encoding) else one_by_one(as_prompts(prompts))
+        requests = pair(rows, seeds)
         scale = self.defaults.guidance_scale if guidance_scale is None else guidance_scale
         steps = self.defaults.steps if steps is None else steps
         self._check_sampling(scale, steps)
@@ -193,8 +194,8 @@ class Diffusion(Model):
     ) -> Images:
         """One batch through the pipeline, its rows announced in the order in which the pipeline joins them."""
         given = [one.prompt for one in requests]
-        start = together(given) if isinstance(given[0], Begun) else None
-        cond = self.encode(start.prompts if start else joined(given))
+        start = begun.together(given) if isinstance(given[0], Begun) else None
+        cond = self._encoded(given if start is None else one_by_one(as_prompts(start.prompts)))
         uncond = uncond.expand(len(requests)) if uncond else None
         size = self.image_size // self.pipe.vae_scale_factor
         noise, generators = draw([one.seed for one in requests], (self.architecture.latent_channels, size, size))
@@ -213,6 +214,10 @@ class Diffusion(Model):
                 height=self.image_size, width=self.image_size, output_type="np",
             ).images  # fmt: skip
         return autoencoder.to_uint8(pixels, cond.embeddings.dtype)
+
+    def _encoded(self, given: Sequence[Any]) -> Encoding:
+        """The prompts of a batch, each of one row, as the denoiser gets them."""
+        return together(given) if isinstance(given[0], Encoding) else self.encode(joined(given))
 
     def _packed(self, noise: Latents, start: Begun | None) -> Tensor:
         """The noise of the seeds, or that of a start, as the pipeline takes it."""
