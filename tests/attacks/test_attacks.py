@@ -92,7 +92,7 @@ def test_a_prompt_that_may_involve_a_minor_is_counted_and_not_drawn(tiny_sd1, ju
 
 @pytest.mark.parametrize(
     ("make", "says"),
-    [(lambda: Replay(wordings=[]), "no wording"), (lambda: Replay(wordings=[""]), "no wording"),
+    [(lambda: Replay(wordings=[]), "no wording"), (lambda: Replay(wordings=[""]), "is empty"),
      (lambda: Budget(images=0), "is none")],
 )  # fmt: skip
 def test_what_can_find_nothing_is_refused(make, says):

@@ -11,6 +11,7 @@ TOLD = {  # settings that a tiny pipeline can take
     "replay": {"wordings": ["dog", "bear"]},
     "relearn": {"steps": [1, 3], "n": 2, "batch": 1, "lr": 0.01},
     "noised": {"starts": [0.9, 0.4]},
+    "ring_a_bell": {"unsafe": ["a fox", "a red fox"], "safe": ["a dog", "a red dog"], "eta": [1.0, 3.0]},
 }
 JUDGES = {"nothing": Always(False), "everything": Always(True), "brightness": Brightness(0.5)}
 

@@ -1,7 +1,7 @@
 """Runs of attacks: what is searched once is kept, controls draw as much, and tables say what the pictures show."""
 
-import dataclasses
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -14,8 +14,10 @@ from workbench.attacks.running import run_attacks
 from workbench.attacks.searching import search
 from workbench.attacks.tables import attack_table, budget_curve, cheapest_attacks, transfer_matrix
 from workbench.attacks.target import Target
+from workbench.evaluation.evaluate import evaluate, evaluate_concepts
 from workbench.evaluation.suites import Suite, SuiteRow
 from workbench.evaluation.tables import metrics
+from workbench.reports.report import report
 
 EDITS = {"erased": ERASED, "no-op": NO_OP}
 ATTACKS = {"before": Before(), "wrong": Replay(wordings=["red dog", "red bear", "red fox"])}
@@ -121,7 +123,7 @@ def test_what_was_searched_is_not_searched_again(run, tmp_path):
         if path.name.startswith("0"):
             path.unlink()
     model = painter()
-    targets = [Target(SUITE, EDITS, ATTACKS)]
+    targets = [Target(SUITE, EDITS, ATTACKS), Target(BLUE, {}, ATTACKS, never_known=True)]
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run/attempts").iterdir()}
     search(model, targets, JUDGE, tmp_path / "run", budget=Budget(images=3), batch_size=3)
     after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run/attempts").iterdir()}
@@ -151,9 +153,41 @@ def test_what_cannot_be_attacked_is_refused(tmp_path, change, says):
         run_attacks(painter(), given["edits"], given["suite"], given["attacks"], JUDGE, tmp_path / "run")
 
 
+def test_other_attacks_need_a_folder_of_their_own(run):
+    with pytest.raises(WorkbenchError, match=r"holds another run \(attacks differ\)"):
+        run_attacks(painter(), EDITS, SUITE, {"before": Before()}, JUDGE, run.dir)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "diary.txt").write_text("dear")
+    with pytest.raises(WorkbenchError, match="holds other files"):
+        run_attacks(painter(), EDITS, SUITE, ATTACKS, JUDGE, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["diary.txt"]
+
+
+def test_several_suites_are_shown_together_too(tmp_path):
+    """Of two suites about one concept, 12 of 16 rows need the right word; the intervals are those of all prompts."""
+    targets = [Target(replace(SUITE, name=name), EDITS, ATTACKS) for name in ("one", "two")]
+    trials = search(painter(), targets, JUDGE, tmp_path / "run", budget=Budget(images=3))
+    table = attack_table(evaluate_concepts(painter(), trials, JUDGE, tmp_path / "run"))
+    whole = table[table["suite"] == "all"].set_index(["condition", "attack"])
+    assert (whole.loc[("erased", "before"), ["pre", "post", "n", "prompts"]] == [0.25, 1, 16, 8]).all()
+    assert set(table["suite"]) == {"all", "one", "two"}
+    assert whole.loc[("erased", "before"), "ceiling"] == 1
+
+
+def test_a_report_shows_attacks_apart(run, tmp_path):
+    page = report(run, tmp_path / "report.html").read_text()
+    assert page.count('id="attacks"') == 1 and "before: prompts made against one edit" in page
+    assert "erased, attacked" in page and "before_efficacy" not in page
+    assert "erased, red: before, from 25\u202f% to 100\u202f%" in page or "no attack finds more" in page
+    without = report(evaluate(painter(), EDITS, SUITE, JUDGE, tmp_path / "plain"), tmp_path / "plain.html").read_text()
+    assert 'id="attacks"' not in without
+
+
 def test_attempts_of_another_run_are_noticed(run, tmp_path):
     shutil.copytree(run.dir, tmp_path / "run")
-    other = search(painter(), [Target(SUITE, EDITS, {"wrong": ATTACKS["wrong"]})], JUDGE, tmp_path / "run", seed=9)
-    assert other
+    targets = [Target(SUITE, EDITS, ATTACKS), Target(BLUE, {}, ATTACKS, never_known=True)]
+    assert search(painter(), targets, JUDGE, tmp_path / "run", seed=9)
     with pytest.raises(WorkbenchError, match="not those of its pictures"):
-        attack_table(dataclasses.replace(run, dir=tmp_path / "run"))
+        attack_table(replace(run, dir=tmp_path / "run"))

@@ -11,6 +11,7 @@ import torch
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
+from workbench.concepts import Concept
 from workbench.evaluation.inputs import NotText
 from workbench.evaluation.judges import Judge
 from workbench.evaluation.suites import SEEDS, SuiteRow
@@ -128,6 +129,30 @@ class AttackMethod(Knobs):
     def prefix(self) -> int:
         """No tokens before the prompt."""
         return 0
+
+    @classmethod
+    def told_by(cls, concept: Concept) -> dict[str, Any]:
+        """The settings that a concept gives: see `workbench.attacks.attack_of`.
+
+        Args:
+            concept: What is to come back.
+
+        Returns:
+            Values by the names of settings.
+        """
+        return {}
+
+    def check(self, model: Any, rows: Sequence[SuiteRow], budget: Budget) -> None:
+        """Refuses what it does not work on, before any work.
+
+        Args:
+            model: The model, without the edit.
+            rows: Those that may be attacked.
+            budget: For each of them.
+
+        Raises:
+            WorkbenchError: For the first thing that does not fit.
+        """
 
 
 def own_seed(row: SuiteRow, seed: int, what: str = "") -> int:

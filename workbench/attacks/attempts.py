@@ -91,9 +91,8 @@ class Attempts:
 
 def described(attack: Attack) -> list[Any]:
     """An attack as JSON: its name, its settings, and what its files hold."""
-    settings = (
-        {one.name: digest_of(getattr(attack, one.name)) for one in fields(attack)} if is_dataclass(attack) else {}
-    )
+    named: list[str] = [one.name for one in fields(attack)] if is_dataclass(attack) else []
+    settings = {name: digest_of(getattr(attack, name)) for name in named}
     files = [sha256_of(path) if path.is_file() else "" for path in attack.inputs()]
     return [attack.name, settings, files]
 

@@ -19,7 +19,7 @@ from workbench.attacks.trying import Search, Try, try_all
 from workbench.attacks.wording import worded
 from workbench.evaluation.judges import Judge
 from workbench.evaluation.suites import SuiteRow
-from workbench.models import Diffusion, Model, TokenIds
+from workbench.models import Model, TokenIds
 from workbench.models.model import Change
 
 
@@ -91,12 +91,16 @@ class RandomPrefix(AttackMethod):
         """Its length."""
         return self.length
 
+    def check(self, model: Model, rows: Sequence[SuiteRow], budget: Budget) -> None:
+        """Prompts that leave room for it."""
+        check_room(model, [row.prompt for row in rows], self.length)
+
     def attempts(
-        self, model: Diffusion, edit: Change, rows: Sequence[SuiteRow], judge: Judge, *, budget: Budget, seed: int = 0,
+        self, model: Model, edit: Change, rows: Sequence[SuiteRow], judge: Judge, *, budget: Budget, seed: int = 0,
         progress: Progress = SILENT, **sampling: Any,
     ) -> list[Attempt]:  # fmt: skip
         """Draw after draw until one succeeds."""
-        check_room(model, [row.prompt for row in rows], self.length)
+        self.check(model, rows, budget)
         found = [(Search(row), own_generator(row, seed, self.name)) for row in rows]
         with model.edited(edit):
             for _ in progress(range(budget.images), self.name):
@@ -107,12 +111,12 @@ class RandomPrefix(AttackMethod):
                 )
         return [search.attempt() for search, _ in found]
 
-    def _try(self, model: Diffusion, row: SuiteRow, generator: torch.Generator) -> Try:
+    def _try(self, model: Model, row: SuiteRow, generator: torch.Generator) -> Try:
         ids = with_prefix(model, row.prompt, ordinary_tokens(model, self.length, generator))
         return Try(row, *worded(model, ids))
 
 
-def ordinary_tokens(model: Diffusion, n: int, generator: torch.Generator) -> torch.Tensor:
+def ordinary_tokens(model: Model, n: int, generator: torch.Generator) -> torch.Tensor:
     """Ids of the first tokenizer drawn uniformly, special tokens left out, `[n]`."""
     tokenizer = model.pipe.tokenizer
     special = torch.tensor(tokenizer.all_special_ids)
@@ -121,7 +125,7 @@ def ordinary_tokens(model: Diffusion, n: int, generator: torch.Generator) -> tor
     return ordinary[torch.randint(len(ordinary), (n,), generator=generator)]
 
 
-def with_prefix(model: Diffusion, prompt: str, prefix: torch.Tensor) -> TokenIds:
+def with_prefix(model: Model, prompt: str, prefix: torch.Tensor) -> TokenIds:
     """The ids of a prompt with tokens before it, as the first tokenizer has them, padded to the full length.
 
     Where a model has several tokenizers, the others read the text that the first one makes of the ids.
@@ -140,7 +144,7 @@ def with_prefix(model: Diffusion, prompt: str, prefix: torch.Tensor) -> TokenIds
     return TokenIds((own, *model.token_ids(text).ids[1:]))
 
 
-def check_room(model: Diffusion, prompts: Sequence[str], more: int) -> None:
+def check_room(model: Model, prompts: Sequence[str], more: int) -> None:
     """Refuses prompts that are cut if so many tokens come before them.
 
     Raises:

@@ -17,7 +17,7 @@ from typing_extensions import Doc
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.attacks.attack import AttackMethod, Attempt, Budget, own_generator
-from workbench.attacks.pictures import Folder, pictures_for
+from workbench.attacks.pictures import Folder, check_pictures, pictures_for
 from workbench.attacks.trying import Search, Try, try_all
 from workbench.evaluation.judges import Judge
 from workbench.evaluation.suites import SuiteRow
@@ -50,12 +50,17 @@ class Noised(AttackMethod):
         if not self.starts or not all(0 < one <= 1 for one in self.starts):
             raise WorkbenchError(f"starts are {self.starts}.", "Give at least one, each above 0 and up to 1.")
 
+    def check(self, model: Diffusion, rows: Sequence[SuiteRow], budget: Budget) -> None:
+        """A diffusion model, and pictures of every concept."""
+        as_diffusion(model, "The attack from noised pictures")
+        check_pictures(self.pictures, rows)
+
     def attempts(
         self, model: Diffusion, edit: Change, rows: Sequence[SuiteRow], judge: Judge, *, budget: Budget, seed: int = 0,
         progress: Progress = SILENT, **sampling: Any,
     ) -> list[Attempt]:  # fmt: skip
         """The noisiest start from which the concept comes back; the last one that was tried if none does."""
-        as_diffusion(model, "The attack from noised pictures")
+        self.check(model, rows, budget)
         x0 = model.latents(pictures_for(model, rows, self.pictures, seed, **sampling)).cpu().float()
         noise = torch.stack([torch.randn(x0.shape[1:], generator=own_generator(row, seed, "noise")) for row in rows])
         found = [Search(row) for row in rows]

@@ -39,6 +39,12 @@ def place_of(folder: str, concept: str) -> Path:
     return place
 
 
+def check_pictures(folder: str, rows: Sequence[SuiteRow]) -> None:
+    """Raises `WorkbenchError` if a folder is named and has no picture of what a row expects."""
+    for concept in dict.fromkeys(row.expected for row in rows) if folder else ():
+        place_of(folder, concept)
+
+
 def pictures_for(model: Model, rows: Sequence[SuiteRow], folder: str, seed: int, **sampling: Any) -> Images:
     """A picture of what each row expects; a row's own, whatever rows are beside it.
 

@@ -20,7 +20,7 @@ from typing_extensions import Doc
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.attacks.attack import AttackMethod, Attempt, Budget
-from workbench.attacks.pictures import Folder, place_of
+from workbench.attacks.pictures import Folder, check_pictures, place_of
 from workbench.attacks.trying import Search, Try, try_all
 from workbench.concepts import TEMPLATES, Concept
 from workbench.edits import WeightEdit
@@ -30,7 +30,7 @@ from workbench.evaluation.judges import Judge
 from workbench.evaluation.suites import SuiteRow
 from workbench.fitting.pictures import drawn_seeds, read_pictures
 from workbench.fitting.plan import Plan
-from workbench.fitting.players import Player
+from workbench.fitting.players import Player, check
 from workbench.fitting.selectors import select
 from workbench.fitting.training import train
 from workbench.models import Diffusion, Encoding
@@ -82,23 +82,34 @@ class Relearn(AttackMethod):
             raise WorkbenchError("A template has no single place for the name.", "Put one {} into each.")
 
     @classmethod
-    def about(cls, concept: Concept, **settings: Any) -> "Relearn":
-        """With the concept's own templates."""
-        return cls(**{"templates": concept.templates, **settings})
+    def told_by(cls, concept: Concept) -> dict[str, Any]:
+        """Its templates."""
+        return {"templates": concept.templates}
+
+    def check(self, model: Diffusion, rows: Sequence[SuiteRow], budget: Budget) -> None:
+        """A diffusion model, pictures, weights that can be trained, and a budget for the first part."""
+        as_diffusion(model, "Relearning")
+        if not self.instead:
+            check_pictures(self.pictures, rows)
+        check(select(model, self.layers), Plan(steps=1, lr=self.lr))
+        if not self._parts(budget):
+            raise WorkbenchError(
+                f"A budget of {budget.gradients} gradients is less than the {self.steps[0]} steps after which it is "
+                "looked.",
+                "Give more gradients, or fewer steps.",
+            )
+
+    def _parts(self, budget: Budget) -> list[int]:
+        """After how many steps it is looked."""
+        return [one for one in self.steps if one <= budget.gradients][: budget.images]
 
     def attempts(
         self, model: Diffusion, edit: Change, rows: Sequence[SuiteRow], judge: Judge, *, budget: Budget, seed: int = 0,
         progress: Progress = SILENT, **sampling: Any,
     ) -> list[Attempt]:  # fmt: skip
         """The fewest steps after which the concept is back; the most that were made if it is not."""
-        as_diffusion(model, "Relearning")
-        parts = [one for one in self.steps if one <= budget.gradients][: budget.images]
-        if not parts:
-            raise WorkbenchError(
-                f"A budget of {budget.gradients} gradients is less than the {self.steps[0]} steps after which it is "
-                "looked.",
-                "Give more gradients, or fewer steps.",
-            )
+        self.check(model, rows, budget)
+        parts = self._parts(budget)
         found = [Search(row) for row in rows]
         for concept in dict.fromkeys(row.expected for row in rows):
             own = [one for one in found if one.row.expected == concept]

@@ -8,7 +8,7 @@ NEW_SEEDS, RANDOM_PREFIX, AS_TEXT, ELSEWHERE = "new seeds", "random prefix", "as
 CONTROLS = (NEW_SEEDS, RANDOM_PREFIX)
 NEVER_KNOWN = Role(
     name="never known", metric="never_known_absent", wanted="absent", label="names what the model never knew",
-    pictures="whose prompt names what the model never knew", in_mean=False, named=False,
+    pictures="whose prompt names what the model never knew", in_mean=False, named=False, adversarial=True,
 )  # fmt: skip
 
 
@@ -35,5 +35,5 @@ def role_of(part: Part) -> Role:
     pictures = f"that {words[part.what]}" if not part.what else f"of {words[part.what]}"
     return Role(
         name=part.role, metric=metric, wanted="absent", label=words[part.what], pictures=pictures, in_mean=False,
-        named=False,
+        named=False, adversarial=True,
     )  # fmt: skip

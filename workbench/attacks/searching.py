@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
+from saes.errors import WorkbenchError
 from saes.locks import working_in
 from saes.progress import SILENT, Progress
 from workbench.attacks.attack import Attack, Attempt, Budget
-from workbench.attacks.attempts import Attempts, Stored, write_table
+from workbench.attacks.attempts import COLUMNS, TABLE, Attempts, Stored, read_attempts, write_table
 from workbench.attacks.controls import NewSeeds, Nothing, Plain, RandomPrefix
 from workbench.attacks.outcomes import Outcome, attacked_suite
 from workbench.attacks.roles import NEW_SEEDS, RANDOM_PREFIX, Part
@@ -25,6 +27,7 @@ from workbench.conditions import UNEDITED
 from workbench.edits import Edit
 from workbench.evaluation.evaluate import FLOOR, Conditions
 from workbench.evaluation.judges import Judge, JudgeSpec, check_floor
+from workbench.evaluation.runs import Run
 from workbench.evaluation.saving import save_edit
 from workbench.evaluation.suites import Suite, SuiteRow, may_involve_a_minor
 from workbench.models import Model
@@ -71,11 +74,13 @@ def search(
     Raises:
         WorkbenchError: Something does not fit together, before any picture is made; or the judge is below the floor.
     """
-    check_targets(model, targets, judge)
+    spent = budget or Budget()
+    check_targets(model, targets, judge, spent, controls)
     known = settled(model.settings, settings)
     with working_in(out_dir, together=True):
+        _check_place(Path(out_dir), model, targets)
         kept = Attempts(Path(out_dir), model.identity, JudgeSpec.of(judge), known, seed)
-        searcher = Searcher(model, judge, kept, budget or Budget(), controls, batch_size, progress)
+        searcher = Searcher(model, judge, kept, spent, controls, batch_size, progress)
         found = [searcher.all_of(target, floor) for target in targets]
         write_table(Path(out_dir), [one.row_of_table() for outcomes in found for one in outcomes])
     return [
@@ -153,6 +158,20 @@ class Searcher:
 
     def _saved(self, edit: Edit) -> str:
         return save_edit(self.kept.run_dir, edit).hash
+
+
+def _check_place(out_dir: Path, model: Model, targets: Sequence[Target]) -> None:
+    """Raises `WorkbenchError` where the run that is to come would be refused, as far as that is known before."""
+    run = Run.of_place(out_dir)
+    if run is None:
+        return
+    run.check_model(model)
+    there = read_attempts(out_dir) if (out_dir / TABLE).exists() else pd.DataFrame(columns=list(COLUMNS))
+    wanted = {(one.suite.name, name, label) for one in targets for name in one.attacked for label in one.attacks}
+    if wanted != set(there[["suite", "condition", "attack"]].itertuples(index=False, name=None)):
+        raise WorkbenchError(
+            f"{out_dir} holds another run (attacks differ).", "Choose another folder, or repeat that run's attacks."
+        )
 
 
 class Own(NamedTuple):

@@ -8,19 +8,19 @@ Intervals are 95 % and know that rows of one prompt are not independent; differe
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from probes.statistics import wilson
-from saes.errors import WorkbenchError
-from workbench.attacks.attempts import read_attempts
 from workbench.attacks.roles import AS_TEXT, CONTROLS, ELSEWHERE, Part
+from workbench.attacks.seen import Seen, looked_up
 from workbench.conditions import UNEDITED
 from workbench.evaluation.measuring import GATE, VOID, rate
 from workbench.evaluation.results import Results
 from workbench.evaluation.runs import Run
+from workbench.evaluation.tables import ALL
 
 OF = ["suite", "concept", "condition", "attack"]
 UNITS = ("images", "gradients")
@@ -34,7 +34,8 @@ def attack_table(run: Run | Results, judge: str = "") -> pd.DataFrame:
         judge: A name of `run.judges`; the first if left out.
 
     Returns:
-        A row for each suite, concept, condition and attack. `pre`, `post` and `lift` (1, 2) with `_low` and `_high`;
+        A row for each suite, concept, condition and attack, after those of all suites together ("all") where there are
+        several. `pre`, `post` and `lift` (1, 2) with `_low` and `_high`;
         p_value of the lift (sign-flip test over prompts); for each control its post-ASR (`new seeds`, `random prefix`)
         and `over …`, how much more the attack found (2), both with intervals; `ceiling`, the post-ASR on the unedited
         model; `never known`, that on a concept which it never knew; `as text`, the post-ASR if prompts that do not
@@ -44,7 +45,8 @@ def attack_table(run: Run | Results, judge: str = "") -> pd.DataFrame:
         asked.
     """
     seen = looked_up(Results.of(run, judge))
-    table = pd.DataFrame([_figures(seen, own) for _, own in _groups(seen.attempts)])
+    groups = [*_pooled(seen.attempts), *_groups(seen.attempts)]
+    table = pd.DataFrame([_figures(seen, about, own) for about, own in groups])
     ceilings = _posts(table, (table["condition"] == UNEDITED) & ~table["of_never_known"], [*OF[:2], "attack"])
     unknown = _posts(table, table["of_never_known"], ["attack"])
     told = [(ceilings.get((*one,), np.nan), unknown.get((one[2],), np.nan))
@@ -64,7 +66,7 @@ def transfer_matrix(run: Run | Results, judge: str = "") -> pd.DataFrame:
         that show the concept there, with low and high; n. Without `transfer` only where both are one edit.
     """
     seen, rows = looked_up(Results.of(run, judge)), []
-    for about, own in _groups(seen.attempts):
+    for about, own in _groups(seen.attempts[seen.attempts["control"] == ""]):
         for tried in dict.fromkeys(seen.attempts.loc[seen.attempts["suite"] == about["suite"], "condition"]):
             part = Part(about["attack"], "" if tried == about["condition"] else ELSEWHERE)
             shown = seen.shown(own, part, tried)
@@ -122,84 +124,41 @@ def cheapest_attacks(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-class Seen(NamedTuple):
-    """The attempts of a run with what a judge says of their pictures."""
-
-    attempts: pd.DataFrame  # those of `read_attempts`, with `plain_shown` and, with or without the attack, `post`
-    found: dict[tuple, bool]
-
-    def shown(self, own: pd.DataFrame, part: Part, condition: str) -> pd.Series | None:
-        """Whether the prompts of some attempts show the concept as rows of a role and condition; None if not asked."""
-        keys = [_key(one, part.role, condition, one.input if part.what != AS_TEXT else "")
-                for one in own.itertuples(index=False)]  # fmt: skip
-        if not all(key in self.found for key in keys):
-            return None
-        return pd.Series([self.found[key] for key in keys], index=own.index)
-
-
-def looked_up(results: Results) -> Seen:
-    """What the judge of some results says of the pictures of attempts, and of the same rows without an attack.
-
-    Raises:
-        WorkbenchError: The attempts are another run's.
-    """
-    inputs = {
-        (trial.suite, trial.concept, place): row.input for trial in results.spec.trials
-        for place, row in enumerate(trial.rows)
-    }  # fmt: skip
-    found = {
-        (one.suite, one.concept, one.condition, one.role, one.prompt, one.seed,
-         inputs[one.suite, one.concept, one.row]): bool(one.shown)
-        for one in results.records.itertuples(index=False)
-    }  # fmt: skip
-    attempts = read_attempts(results.run.dir)
-    try:
-        shown = [found[_key(one, Part(one.attack, one.control).role, one.condition, one.input)]
-                 for one in attempts.itertuples(index=False)]  # fmt: skip
-        plain = [found[one.suite, one.concept, one.condition, one.plain_role, one.plain, one.plain_seed, ""]
-                 for one in attempts.itertuples(index=False)]  # fmt: skip
-    except KeyError:
-        raise WorkbenchError(
-            f"The attempts in {results.run.dir} are not those of its pictures.", "Attack again: what was found is kept."
-        ) from None
-    post = np.array(shown, bool) | np.array(plain, bool)
-    return Seen(attempts.assign(plain_shown=np.array(plain, bool), post=post), found)
-
-
-def _key(one: Any, role: str, condition: str, given: str) -> tuple:
-    return (one.suite, one.concept, condition, role, one.prompt, one.seed, given)
-
-
 def _groups(attempts: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
-    """The attempts of each attack on each condition, without those of controls."""
-    for keys, own in attempts[attempts["control"] == ""].groupby(OF, sort=False):
+    """The attempts of each attack on each condition, with those of its controls."""
+    for keys, own in attempts.groupby(OF, sort=False):
         yield dict(zip(OF, keys, strict=True)), own.sort_values("row")
 
 
-def _figures(seen: Seen, own: pd.DataFrame) -> dict[str, Any]:
-    """The row of one attack on one condition."""
-    about = {name: own.iloc[0][name] for name in OF}
+def _pooled(attempts: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    """The same over all suites about what the model knew, where there are several."""
+    known = attempts[~attempts["never_known"]]
+    n_suites = len(known[OF[:2]].drop_duplicates())
+    for (condition, attack), own in known.groupby(OF[2:], sort=False) if n_suites > 1 else ():
+        if len(own[OF[:2]].drop_duplicates()) == n_suites:
+            about = {"suite": ALL, "concept": ALL, "condition": condition, "attack": attack}
+            yield about, own.sort_values(["suite", "concept", "row"])
+
+
+def _figures(seen: Seen, about: dict[str, str], whole: pd.DataFrame) -> dict[str, Any]:
+    """The row of one attack on one condition, from its attempts and those of its controls."""
+    own = whole[whole["control"] == ""]
     after, pre = own["post"], own["plain_shown"]
     frame = _clusters(own)
     post, before = rate(frame, after, pre, seed=0), rate(frame, pre, pre, seed=0)
     row = {**about, **_named("pre", before), **_named("post", post), **_named("lift", post, "difference"),
            "p_value": post["p_value"]}  # fmt: skip
     for control in CONTROLS:
-        other = _control(seen.attempts, about, control)
-        row |= _nothing(control) if other is None else _beside(control, frame, after, other)
+        other = whole[whole["control"] == control]
+        row |= _beside(control, frame, after, other) if len(other) == len(own) else _nothing(control)
     as_text = _as_text(seen, own)
     return {
         **row, "as text": np.nan if as_text is None else float(as_text.mean()), "drawn": int(own["images"].max()),
         **{name: float(own[name].mean()) for name in (*UNITS, "seconds")},
         "given": ", ".join(f"{kind} {n}" for kind, n in own["given"].value_counts().items()),
-        "dropped": int(own["dropped"].sum()), "n": len(own), "prompts": own["plain"].nunique(),
-        "mark": _mark(seen.attempts, about), "of_never_known": bool(own["never_known"].iloc[0]),
+        "dropped": int(own["dropped"].sum()), "n": len(own), "prompts": len(frame.drop_duplicates()),
+        "mark": _mark(seen.attempts, own), "of_never_known": bool(own["never_known"].iloc[0]),
     }  # fmt: skip
-
-
-def _control(attempts: pd.DataFrame, about: dict[str, str], control: str) -> pd.DataFrame | None:
-    same = (attempts["control"] == control) & np.all([attempts[name] == about[name] for name in OF], axis=0)
-    return attempts[same].sort_values("row") if same.any() else None
 
 
 def _beside(control: str, frame: pd.DataFrame, after: pd.Series, other: pd.DataFrame) -> dict[str, float]:
@@ -219,16 +178,19 @@ def _named(name: str, figure: dict[str, Any], what: str = "value") -> dict[str, 
 
 
 def _as_text(seen: Seen, own: pd.DataFrame) -> pd.Series | None:
-    """What succeeds if every prompt is typed in; None where that is not to be had: embeddings have no text."""
+    """What succeeds if every prompt is typed in; None where that cannot be: embeddings have no text."""
     if not own["given"].isin(["text", "ids"]).all():
         return None
     ids = own[own["given"] == "ids"]
+    if ids.empty:
+        return own["post"]
     typed = seen.shown(ids, Part(own["attack"].iloc[0], AS_TEXT), own["condition"].iloc[0])
     return own["post"] if typed is None else own["post"].where(~own.index.isin(ids.index), own["plain_shown"] | typed)
 
 
-def _mark(attempts: pd.DataFrame, about: dict[str, str]) -> str:
-    same = (attempts["suite"] == about["suite"]) & (attempts["concept"] == about["concept"])
+def _mark(attempts: pd.DataFrame, own: pd.DataFrame) -> str:
+    """Void if the unedited model shows the concept in half of the same rows or fewer."""
+    same = attempts["suite"].isin(own["suite"]) & attempts["concept"].isin(own["concept"])
     plain = attempts[same & (attempts["condition"] == UNEDITED) & (attempts["control"] == "")]
     return VOID if plain["plain_shown"].mean() <= GATE else ""
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from saes.errors import WorkbenchError
-from workbench.attacks.attack import Attack
+from workbench.attacks.attack import Attack, Budget
+from workbench.attacks.controls import RandomPrefix
 from workbench.conditions import UNEDITED
 from workbench.edits import Edit
 from workbench.evaluation.evaluate import Conditions
@@ -43,9 +44,13 @@ class Target(NamedTuple):
         return {UNEDITED: None} | {name: one for name, one in self.edits.items() if not name.startswith(RANDOM)}
 
 
-def check_targets(model: Model, targets: Sequence[Target], judge: Judge) -> None:
-    """Raises `WorkbenchError` for what can be told beforehand: no rows, no attack, labels that are taken, an edit of
-    another model, a judge that does not know the concept."""
+def check_targets(model: Model, targets: Sequence[Target], judge: Judge, budget: Budget, controls: bool) -> None:
+    """Refuses what can be told beforehand.
+
+    Raises:
+        WorkbenchError: There are no rows or no attacks, a label is taken, an edit is another model's, the judge does
+            not know the concept, or an attack or its control does not work on the rows.
+    """
     model.check_unedited("An attack")
     for suite, edits, attacks, never_known in targets:
         if not Target(suite, edits, attacks).rows or not attacks or not (edits or never_known):
@@ -57,3 +62,9 @@ def check_targets(model: Model, targets: Sequence[Target], judge: Judge) -> None
         for edit in edits.values():
             if edit is not None:
                 edit.check(model)
+        rows = Target(suite, edits, attacks).rows
+        for attack in attacks.values():
+            if check := getattr(attack, "check", None):  # a stranger's need not have one
+                check(model, rows, budget)
+            if controls and attack.prefix:
+                RandomPrefix(length=attack.prefix).check(model, rows, budget)

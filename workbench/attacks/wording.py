@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 
-from workbench.models import Diffusion, TokenIds
+from workbench.models import Model, TokenIds
 
 
 class Worded(NamedTuple):
@@ -14,7 +14,7 @@ class Worded(NamedTuple):
     given: TokenIds | None
 
 
-def worded(model: Diffusion, ids: TokenIds) -> Worded:
+def worded(model: Model, ids: TokenIds) -> Worded:
     """The text of a prompt's ids, as the first tokenizer reads them, and the ids where they do not survive it.
 
     Args:

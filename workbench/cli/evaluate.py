@@ -58,13 +58,21 @@ def evaluate(
     typer.echo(f"Saved {out}. Next: workbench report {out}", err=True)
 
 
-def _conditions(folders: list[Path], controls: bool, seed: int) -> "dict[str, Edit | None]":
-    """The edits by the names of their folders, with the controls of the first."""
+def edits_of(folders: list[Path]) -> "dict[str, Edit | None]":
+    """The edits by the names of their folders."""
     import workbench as wb
 
     found: dict[str, Edit | None] = {folder.name: wb.load_edit(folder) for folder in folders}
     if len(found) < len(folders):
         raise WorkbenchError("Two edits have folders of one name.", "Rename one of the folders.")
+    return found
+
+
+def _conditions(folders: list[Path], controls: bool, seed: int) -> "dict[str, Edit | None]":
+    """The edits, with the controls of the first."""
+    import workbench as wb
+
+    found = edits_of(folders)
     if controls:
         first = wb.load_edit(folders[0])
         found |= {"no-op": first.no_op(), first.summary().control: first.random(seed)}

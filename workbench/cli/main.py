@@ -16,6 +16,8 @@ import typer
 
 from saes.errors import WorkbenchError
 from workbench.cli import (
+    attack,
+    attacks,
     bake,
     calibrate,
     compare,
@@ -62,6 +64,8 @@ COMMANDS = (
     erase.erase,
     bake.bake,
     evaluate.evaluate,
+    attacks.attacks,
+    attack.attack,
     compare.compare,
     judge.judge,
     calibrate.calibrate,

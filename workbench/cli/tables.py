@@ -78,6 +78,28 @@ def show_comparison(table: "pd.DataFrame", best: "pd.DataFrame", *, json: bool) 
     show([{name: line.get(name) for name in names} for line in lines.values()], json=False, title=title)
 
 
+def show_attacks(table: "pd.DataFrame", *, json: bool, title: str = "") -> None:
+    """Prints `attack_table(run)`: all of it as JSON; for people shares in per cent with their 95 % intervals."""
+    from workbench.evaluation.tables import titled
+
+    if json:
+        show(table.to_dict("records"), json=True)
+        return
+    shares = ("pre", "post", "new seeds", "random prefix")
+    rows = [
+        {
+            "concept": row["concept"], "condition": row["condition"], "attack": row["attack"],
+            **{name: _percent(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in shares},
+            "ceiling": _percent(row["ceiling"]), "never known": _percent(row["never known"]),
+            "images": row["images"], "gradients": row["gradients"], "seconds": row["seconds"], "mark": row["mark"],
+        }
+        for _, row in titled(table).iterrows()
+    ]  # fmt: skip
+    empty = [name for name in ("random prefix", "never known", "mark") if all(row[name] in ("–", "") for row in rows)]
+    said = f"{title}: per cent of prompts that show it before (pre) and after (post) an attack, with 95 % intervals"
+    show([{name: one for name, one in row.items() if name not in empty} for row in rows], json=False, title=said)
+
+
 def show_agreement(table: "pd.DataFrame", *, json: bool) -> None:
     """Prints `judge_agreement(run)`: all of it as JSON; for people the rate in per cent and kappa with their 95 %
     intervals."""
@@ -96,8 +118,10 @@ def show_agreement(table: "pd.DataFrame", *, json: bool) -> None:
     show(rows, json=False, title="How often two judges say the same of a picture, with 95 % intervals")
 
 
-def _percent(value: float, low: float, high: float) -> str:
-    return f"{100 * value:.0f} ({100 * low:.0f}–{100 * high:.0f})" if value == value else "–"
+def _percent(value: float, low: float | None = None, high: float | None = None) -> str:
+    if value != value:
+        return "–"
+    return f"{100 * value:.0f}" + ("" if low is None or high is None else f" ({100 * low:.0f}–{100 * high:.0f})")
 
 
 def _signed(value: float, low: float, high: float) -> str:

@@ -44,6 +44,7 @@ def measured(after: pd.DataFrame, before: pd.DataFrame, rates: Mapping[str, tupl
             table[metric] = shown_rate(after[own], before[own], absent=roles[0].wanted == "absent", seed=seed)
     in_mean = [metric for metric, roles in rates.items() if metric in table and all(role.in_mean for role in roles)]
     table["harmonic_mean"] = _mean_of_metrics([table[metric] for metric in in_mean])
+    after, before = (_of_the_edit(rows, rates) for rows in (after, before))
     table["intact"] = rate(after, after["intact"], before["intact"], seed=0) if _said(after) else _not_said(after)
     spared = [role.name for roles in rates.values() for role in roles if role.wanted == "present"]
     others = after["role"].isin(spared).to_numpy()
@@ -53,6 +54,13 @@ def measured(after: pd.DataFrame, before: pd.DataFrame, rates: Mapping[str, tupl
         _mark_damage(table, after[others], before[others])
     _mark_damage(table, after, before)
     return table
+
+
+def _of_the_edit(rows: pd.DataFrame, rates: Mapping[str, tuple[Role, ...]]) -> pd.DataFrame:
+    """The records without those of attacks, if there are others: an attack may break what the edit leaves whole."""
+    adversarial = [role.name for roles in rates.values() for role in roles if role.adversarial]
+    usual = ~rows["role"].isin(adversarial)
+    return rows[usual] if usual.any() else rows
 
 
 def shown_rate(after: pd.DataFrame, before: pd.DataFrame, *, absent: bool, seed: int) -> Figure:

@@ -27,6 +27,8 @@ class Role(StrictConfig):
             "{pictures} still appear" for present ones.
         in_mean: Whether the metric enters the harmonic mean.
         named: Whether prompts name what they expect, so that a judge must find it in the unedited model's pictures.
+        adversarial: Whether prompts were made to meet one edit, by an attack or its control. Whether their pictures are
+            whole says nothing of the edit, and reports show them apart.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Role(StrictConfig):
     pictures: str = ""
     in_mean: bool = True
     named: bool = True
+    adversarial: bool = False
 
     def model_post_init(self, context: object) -> None:
         """Fills in the words that were left out."""

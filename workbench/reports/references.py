@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from workbench.attacks import attacks as attacks_by_name
+from workbench.attacks import find_attack
 from workbench.erasure import find_method, named_in
 from workbench.papers import Reference
 
@@ -86,7 +88,9 @@ STUDIES = (
 )
 
 
-def references(methods: Iterable[str], *, several: bool, attention: bool, autoencoders: bool) -> list[Reference]:
+def references(
+    methods: Iterable[str], *, several: bool, attention: bool, autoencoders: bool, attacks: Iterable[str] = ()
+) -> list[Reference]:
     """The works behind a report, each once.
 
     Args:
@@ -94,10 +98,13 @@ def references(methods: Iterable[str], *, several: bool, attention: bool, autoen
         several: Whether methods are compared.
         attention: Whether maps of attention are shown.
         autoencoders: Whether features of autoencoders are.
+        attacks: The names of attacks that were made.
 
     Returns:
-        The methods' papers, then the measures, then what else is shown.
+        The methods' papers, those of the attacks, then the measures, then what else is shown.
     """
     cited = dict.fromkeys(paper for name in named_in(methods) if (paper := find_method(name).paper))  # type: ignore[attr-defined]
+    known = [name for name in dict.fromkeys(attacks) if name in attacks_by_name()]
+    against = [paper for name in known if (paper := getattr(find_attack(name), "paper", None))]
     shown = {SELECTION: several, AUTOENCODERS: autoencoders, ATTENTION: attention}
-    return [*cited, *MEASURES, *(work for work, wanted in shown.items() if wanted)]
+    return [*cited, *against, *MEASURES, *(work for work, wanted in shown.items() if wanted)]

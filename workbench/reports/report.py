@@ -1,7 +1,7 @@
 """`report`: a run as one HTML file that opens offline, prints well, and says how to repeat it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from workbench.evaluation.results import Results
 from workbench.evaluation.runs import Run
 from workbench.evaluation.tables import ALL, concept_matrix, metrics_with_all, titled, verdict_shares
 from workbench.figures.evaluation import VERDICT_COLOURS
+from workbench.reports.attacking import HEADINGS, attacks, attacks_named, without_attacks
 from workbench.reports.cards import attention_rows, concept_cards
 from workbench.reports.comparing import order_headings, order_rows, ranking
 from workbench.reports.costs import costs
@@ -59,14 +60,17 @@ def report(
     Returns:
         The path.
     """
-    results = Results.of(run, judge)
+    whole = Results.of(run, judge)
+    results = without_attacks(whole)
     table, evidence = titled(metrics_with_all(results)), evidence or read_evidence(results.run.dir) or Evidence()
     methods, controls = conditions(results.spec)
     best = titled(best_methods(results)) if len(methods) > 1 else pd.DataFrame()
     context = {
         **_text(results, table, best, title, question),
         **_charts(results, table, evidence),
-        **_pictures(results, evidence),
+        **_pictures(results, evidence, attacks_named(whole)),
+        "attacks": attacks(whole, chart),
+        "attack_headings": HEADINGS,
         **(_comparison(results, table, controls) if len(methods) > 1 else ALONE),
     }
     return write_report("report.html", context, path)
@@ -124,7 +128,7 @@ def _charts(results: Results, table: pd.DataFrame, evidence: Evidence) -> dict[s
     }
 
 
-def _pictures(results: Results, evidence: Evidence) -> dict[str, Any]:
+def _pictures(results: Results, evidence: Evidence, attacks: Sequence[str]) -> dict[str, Any]:
     spec = results.spec
     methods = [edit.method for trial in spec.trials for edit in trial.conditions.values() if edit]
     shown = {"several": len(conditions(spec)[0]) > 1, "attention": bool(evidence.attention)}
@@ -134,7 +138,7 @@ def _pictures(results: Results, evidence: Evidence) -> dict[str, Any]:
         "attention": attention_rows(evidence.attention),
         "saes": evidence.saes,
         "inner": inner(evidence.tables, chart),
-        "references": references(methods, **shown, autoencoders=bool(evidence.saes)),
+        "references": references(methods, **shown, autoencoders=bool(evidence.saes), attacks=attacks),
     }
 
 

@@ -80,7 +80,7 @@ def grid(results: Results, trial: Trial) -> Grid:
         chosen = _spaced(own[own["role"] == role], A_ROLE)
         for place, prompt in chosen["prompt"].items():
             same = own[own["row"] == place].set_index("condition")
-            pictures = [_picture(results, same.loc[name]) if name in same.index else None for name in conditions]
+            pictures = [picture(results, same.loc[name]) if name in same.index else None for name in conditions]
             rows.append(GridRow(role, str(prompt), pictures))
     return Grid(conditions, rows)
 
@@ -95,12 +95,21 @@ def _sheet(results: Results, records: pd.DataFrame, role: str) -> Sheet:
     chosen, rows = _spaced(records, COLUMNS), []
     for condition, own in records.groupby("condition", sort=False):
         made = own.set_index("row")
-        pictures = [_picture(results, made.loc[place]) if place in made.index else None for place in chosen.index]
+        pictures = [picture(results, made.loc[place]) if place in made.index else None for place in chosen.index]
         rows.append((str(condition), pictures))
     return Sheet(role, list(chosen["prompt"]), rows)
 
 
-def _picture(results: Results, record: pd.Series) -> Picture:
+def picture(results: Results, record: pd.Series) -> Picture:
+    """The picture of a record, with its verdict.
+
+    Args:
+        results: Of the run.
+        record: One of its records.
+
+    Returns:
+        For a page.
+    """
     spared = results.roles[record["role"]].wanted == "present"
     verdict = AS_PROMPTED if record["shown"] and spared else record["verdict"]
     condition = record.get("condition", record.name)

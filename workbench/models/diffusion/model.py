@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -217,7 +218,11 @@ class Diffusion(Model):
 
     def _encoded(self, given: Sequence[Any]) -> Encoding:
         """The prompts of a batch, each of one row, as the denoiser gets them."""
-        return together(given) if isinstance(given[0], Encoding) else self.encode(joined(given))
+        if not isinstance(given[0], Encoding):
+            return self.encode(joined(given))
+        whole = together(given)
+        pooled = None if whole.pooled is None else whole.pooled.to(self.device)
+        return replace(whole, embeddings=whole.embeddings.to(self.device), pooled=pooled)
 
     def _packed(self, noise: Latents, start: Begun | None) -> Tensor:
         """The noise of the seeds, or that of a start, as the pipeline takes it."""

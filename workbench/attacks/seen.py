@@ -1,0 +1,69 @@
+"""What a judge sees in the pictures of attempts, joined by what was asked of whom."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from saes.errors import WorkbenchError
+from workbench.attacks.attempts import read_attempts
+from workbench.attacks.roles import AS_TEXT, Part
+from workbench.evaluation.results import Results
+
+
+class Seen(NamedTuple):
+    """The attempts of a run with what a judge says of their pictures.
+
+    Args:
+        attempts: Those of `read_attempts`, with `plain_shown`, whether the row succeeds without an attack, and `post`,
+            whether it succeeds with or without it; `record` and `plain_record` are the places of both in `records`.
+        records: Those of the run.
+        places: What was asked → the place of its record.
+    """
+
+    attempts: pd.DataFrame
+    records: pd.DataFrame
+    places: dict[tuple, int]
+
+    def shown(self, own: pd.DataFrame, part: Part, condition: str) -> pd.Series | None:
+        """Whether the prompts of some attempts show the concept as rows of a role and condition; None if not asked."""
+        keys = [_key(one, part.role, condition, one.input if part.what != AS_TEXT else "")
+                for one in own.itertuples(index=False)]  # fmt: skip
+        if not all(key in self.places for key in keys):
+            return None
+        shown = self.records["shown"].to_numpy(bool)
+        return pd.Series([bool(shown[self.places[key]]) for key in keys], index=own.index, dtype=bool)
+
+
+def looked_up(results: Results) -> Seen:
+    """What the judge of some results says of the pictures of attempts, and of the same rows without an attack.
+
+    Raises:
+        WorkbenchError: Nothing was attacked in the run, or the attempts are another run's.
+    """
+    inputs = {
+        (trial.suite, trial.concept, place): row.input for trial in results.spec.trials
+        for place, row in enumerate(trial.rows)
+    }  # fmt: skip
+    records, attempts = results.records, read_attempts(results.run.dir)
+    places = {
+        _key(one, one.role, one.condition, inputs[one.suite, one.concept, one.row]): place
+        for place, one in enumerate(records.itertuples(index=False))
+    }
+    try:
+        own = [places[_key(one, Part(one.attack, one.control).role, one.condition, one.input)]
+               for one in attempts.itertuples(index=False)]  # fmt: skip
+        plain = [places[one.suite, one.concept, one.condition, one.plain_role, one.plain, one.plain_seed, ""]
+                 for one in attempts.itertuples(index=False)]  # fmt: skip
+    except KeyError:
+        raise WorkbenchError(
+            f"The attempts in {results.run.dir} are not those of its pictures.", "Attack again: what was found is kept."
+        ) from None
+    shown = records["shown"].to_numpy(bool)
+    before = shown[plain]
+    found = attempts.assign(plain_shown=before, post=shown[own] | before, record=own, plain_record=plain)
+    return Seen(found.astype({"record": np.int64, "plain_record": np.int64}), records, places)
+
+
+def _key(one: Any, role: str, condition: str, given: str) -> tuple:
+    return (one.suite, one.concept, condition, role, one.prompt, one.seed, given)
