@@ -11,7 +11,10 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = [
     "saes",
     "probes",
-    *(f"workbench/{name}" for name in ("comparison", "dashboard", "edits", "figures", "fitting", "reports")),
+    *(
+        f"workbench/{name}"
+        for name in ("comparison", "dashboard", "detectors", "edits", "figures", "fitting", "reports")
+    ),
 ]
 TOY = ("__init__", "checks", "oracle", "relatives", "segmentation", "suites", "transfer", "vocabulary", "voting")
 FILES = [path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py"))]

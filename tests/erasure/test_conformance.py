@@ -18,6 +18,7 @@ from workbench.erasure.concept_ablation import ConceptAblation
 from workbench.erasure.detect_replace import DetectReplace
 from workbench.erasure.esd import ESD
 from workbench.erasure.few_shot import FewShot
+from workbench.erasure.geom_erasing import GeomErasing
 from workbench.erasure.itd import ItD
 from workbench.erasure.negative_prompt import NegativePrompt
 from workbench.erasure.realera import RealEra
@@ -34,6 +35,7 @@ from workbench.testing import CHECKS, NEED_A_GPU, Case
 
 FOX = Concept("fox", anchor="cat", retain=["dog", "bear"], templates=["a photo of a {}", "{}"])
 CAT = Concept("cat", anchor="dog", retain=["dog", "bear"], templates=["a photo of a {}", "{}"])
+UNASKED = tuple(replace(one, implied=["a photo of a dog"]) for one in (FOX, CAT))
 
 
 PROMISES = [pytest.param(name, marks=pytest.mark.gpu) if name in NEED_A_GPU else name for name in CHECKS]
@@ -81,6 +83,15 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
             [*unsupported, (tiny_sd1, Concept("fox", retain=["dog"]))],
         ),
         "few_shot": Case(FewShot(pictures=2, epochs=2, lr=1e-2), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_flux, FOX)]),
+        "geom_erasing": Case(
+            GeomErasing(
+                detector="tests.finding:Corner", pictures=8, grid=1, removal="data", iterations=2, batch=2, lr=1e-2
+            ),
+            tiny_sd1,
+            UNASKED,
+            tiny_sd2,
+            [(tiny_flux, UNASKED[0]), (tiny_sd1, FOX)],
+        ),
         "esd": Case(ESD(iterations=3, steps=3, lr=3e-3), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_flux, FOX)]),
         "itd": Case(ItD(sae=sae, m=12), tiny_sd1, (FOX, CAT), tiny_sd2, unsupported),
         "realera": Case(
@@ -138,6 +149,8 @@ def test_an_unknown_method_names_the_nearest():
 
 TEXTS = {  # knobs that are text and name no file
     ("esd", "erase_from"),
+    ("geom_erasing", "captions"),
+    ("geom_erasing", "detector"),
     ("sld", "strength"),
     ("uce_debias", "attributes"),
     ("uce_debias", "voter"),

@@ -14,6 +14,7 @@ from workbench.erasure.co_erasing import CoErasing
 from workbench.erasure.concept_ablation import ConceptAblation
 from workbench.erasure.esd import ESD
 from workbench.erasure.few_shot import FewShot
+from workbench.erasure.geom_erasing import GeomErasing
 from workbench.erasure.realera import RealEra
 from workbench.erasure.spm import SPM
 from workbench.erasure.trce import TRCE
@@ -25,7 +26,7 @@ from workbench.fitting.skeletons import skeleton
 from workbench.models import load
 from workbench.models.provenance import networks, tensors_of
 
-FOX = Concept("fox", anchor="cat", retain=["dog"], templates=["a photo of a {}"])
+FOX = Concept("fox", anchor="cat", retain=["dog"], implied=["a photo"], templates=["a photo of a {}"])
 IMAGE_ENCODER = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
                  "image_size": 16, "patch_size": 8, "projection_dim": 12}  # fmt: skip
 METHODS = {
@@ -34,6 +35,10 @@ METHODS = {
     "concept_ablation": ConceptAblation(images=2, iterations=2, batch=2, prior=0.5),
     "esd": ESD(iterations=2, steps=2),
     "few_shot": FewShot(pictures=4, epochs=1),
+    "geom_erasing": GeomErasing(
+        detector="tests.finding:Everywhere", pictures=2, grid=2, iterations=2, removal="data", lr=1e-3
+    ),
+    "geom_erasing, tokens": GeomErasing(detector="tests.finding:Everywhere", pictures=2, grid=2, iterations=2),
     "realera": RealEra(neighbours=3, beyond=2, lora_steps=2, lora_images=1),
     "spm": SPM(sampler="frozen", trajectories=1, steps=2, iterations=2, warmup=0, anchors=1),
     "trce": TRCE(trajectories=1, unconditional=1, epochs=2, steps=2, early=1, keep_batch=3),

@@ -25,6 +25,7 @@ METHODS = {  # name (that of the file) → "module:Class"
     "co_erasing": "workbench.erasure.co_erasing:CoErasing",
     "concept_ablation": "workbench.erasure.concept_ablation:ConceptAblation",
     "all_but_one": "workbench.erasure.all_but_one:AllButOne",
+    "geom_erasing": "workbench.erasure.geom_erasing:GeomErasing",
 }
 TABLE = Table("method", "workbench.methods", METHODS)
 

@@ -20,7 +20,8 @@ class Footprint(NamedTuple):
         trained: Parameters of the denoiser that are copied and trained.
         held: Those that are copied for a teacher, or to start from, and not trained.
         attach: Puts trained factors beside the student's layers, until the stack is closed, and gives them by name.
-        text: Parameters of the text encoder that are copied and trained, in the place of the denoiser's.
+        text: Parameters of the text encoder that are copied and trained, maybe none of them, where the gradient passes
+            it.
         pictures: How many pass the autoencoder first.
         image_prompt: Whether an image encoder and its adapter are beside the model.
     """

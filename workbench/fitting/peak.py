@@ -139,6 +139,9 @@ def _student(footprint: Footprint, model: Diffusion, stack: ExitStack) -> tuple[
     if footprint.text is not None:
         student = own_text_encoder(model, footprint.text)
         trained = list(parameters_of(student, "text_encoder", footprint.text).values())
+        if footprint.trained is not nothing:
+            student = own_denoiser(student, footprint.trained)
+            trained += denoiser_parameters(student, footprint.trained).values()
     else:
         held = own_denoiser(model, footprint.held)
         student = held if footprint.trained is nothing else own_denoiser(held, footprint.trained)

@@ -65,10 +65,22 @@ def picture_files(folder: Path | str) -> list[Path]:
     return sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in ENDINGS)
 
 
-def _picture(path: Path, size: int) -> UInt8[np.ndarray, "size size 3"]:
+def opened(path: Path, size: int) -> Image.Image:
+    """A picture file, upright and in colours without transparency.
+
+    Args:
+        path: The file.
+        size: The least side, in pixels.
+
+    Returns:
+        The picture, whole.
+
+    Raises:
+        WorkbenchError: It cannot be read, or a side is below `size`.
+    """
     try:
-        with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened).convert("RGB")
+        with Image.open(path) as file:
+            picture = ImageOps.exif_transpose(file).convert("RGB")
     except (
         OSError,
         SyntaxError,
@@ -81,4 +93,8 @@ def _picture(path: Path, size: int) -> UInt8[np.ndarray, "size size 3"]:
         raise WorkbenchError(
             f"{path} is {shown} pixels; the model's pictures are {size}×{size}.", "Give one that is at least as large."
         )
-    return np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS))
+    return picture
+
+
+def _picture(path: Path, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    return np.asarray(ImageOps.fit(opened(path, size), (size, size), Image.Resampling.LANCZOS))
