@@ -223,7 +223,7 @@ class GeomErasing(ErasureMethod):
     ) -> list["Shot"]:  # fmt: skip
         """Each picture cut, with its caption annotated by what is left of its boxes in the cut."""
         size = model.image_size
-        cuts = [drawn_cut(*one.image.shape[:2], self.crop, self.flip, generator) for one in pictures]
+        cuts = [drawn_cut(len(one.image), one.image.shape[1], self.crop, self.flip, generator) for one in pictures]
         both = list(zip(cuts, pictures, strict=True))
         latents = model.latents(np.stack([cut.picture(one.image, size) for cut, one in both])).cpu()
         latents = latents.to(torch.promote_types(latents.dtype, torch.float32))  # so that noise is not drawn in less

@@ -47,10 +47,9 @@ class Cut(NamedTuple):
         there = (inside[:, :2] < self.side).all(1) & (inside[:, 2:] >= 0).all(1)
         inside = inside[there].clip(0, self.side - 1)
         first, last = inside[:, :2] * size // self.side, -(-(inside[:, 2:] + 1) * size // self.side) - 1
-        left, top, right, bottom = *first.T, *last.T
-        if self.flipped:
-            left, right = size - 1 - right, size - 1 - left
-        return np.stack([left, top, right, bottom], axis=1)
+        across = np.stack([first[:, 0], last[:, 0]])
+        left, right = size - 1 - across[::-1] if self.flipped else across
+        return np.stack([left, first[:, 1], right, last[:, 1]], axis=1)
 
 
 def drawn_cut(height: int, width: int, smallest: float, flip: bool, generator: torch.Generator) -> Cut:
