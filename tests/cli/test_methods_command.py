@@ -85,7 +85,7 @@ def test_every_method_that_erases_is_shown_with_its_figures(capsys):
     shipped = read_measured(path().parent)["rows"]
     for name in METHODS:
         assert rows[name] == [row for row in shipped if row["method"] == name]
-        assert rows[name] or name == "uce_debias", f"nothing was measured of {name}"
+        assert rows[name] or name in ("uce_debias", "geom_erasing"), f"nothing was measured of {name}"
     assert main(["methods"]) == 0
     assert "Measured on the toy" in capsys.readouterr().out
 
