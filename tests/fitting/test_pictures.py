@@ -72,7 +72,7 @@ def only_text(folder):
         (corrupt, "bad.png cannot be read"),
         (truncated, "bad.png cannot be read"),
         (broken_chunk, "bad.png cannot be read"),
-        (small, r"small.png is 7×8 pixels; the model's pictures are 8×8"),
+        (small, r"small.png is 7×8 pixels; 8×8 are needed"),
     ],
     ids=["none", "corrupt", "truncated", "broken", "small"],
 )

@@ -76,7 +76,10 @@ Dtype = Annotated[
     typer.Option(help="Precision of the model; left out, float32 on a CPU and half precision on a GPU."),
 ]
 Seed = Annotated[int, typer.Option(help="The seed of everything random.", min=0)]
-JUDGE = "Who looks at the pictures: toy, clip, clip:FOLDER, clip:HUB/ID, or NAME[:ARGUMENT] of an installed package."
+JUDGE = (
+    "Who looks at the pictures: toy, clip, clip:FOLDER, clip:HUB/ID, the detectors toy-marks, text and code, or "
+    "NAME[:ARGUMENT] of an installed package."
+)
 JudgeName = Annotated[str, typer.Option("--judge", help=JUDGE)]
 JudgeNames = Annotated[
     list[str] | None,

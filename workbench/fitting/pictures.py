@@ -90,9 +90,7 @@ def opened(path: Path, size: int) -> Image.Image:
         raise WorkbenchError(f"{path} cannot be read as a picture ({error}).", "Remove or replace it.") from error
     if min(picture.size) < size:
         shown = "×".join(map(str, picture.size))
-        raise WorkbenchError(
-            f"{path} is {shown} pixels; the model's pictures are {size}×{size}.", "Give one that is at least as large."
-        )
+        raise WorkbenchError(f"{path} is {shown} pixels; {size}×{size} are needed at least.", "Give a larger one.")
     return picture
 
 
