@@ -55,7 +55,7 @@ def agreement(
     by_rate = clustered_wilson(same, clusters, seed=seed)
     chance = _chance(counts.sum(axis=0))
     ends = [*by_rate] if chance == 1 else [(end - chance) / (1 - chance) for end in by_rate]
-    draws = cohen_kappa(resamplings((0,) * len(counts), seed, 1000) @ counts)
+    draws = cohen_kappa(resamplings(len(counts), (), seed, 1000) @ counts)
     drawn = middle_95(draws[np.isfinite(draws)]) if np.isfinite(draws).any() else Interval(kappa, kappa)
     low, high = (kappa, kappa) if np.isnan(kappa) else (max(-1.0, min(drawn.low, ends[0])), max(drawn.high, ends[1]))
     return Agreement(

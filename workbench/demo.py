@@ -15,7 +15,7 @@ from saes.progress import Progress
 
 if TYPE_CHECKING:
     from saes.names import FeatureName
-    from workbench.comparison.compare import Conditions
+    from workbench.comparison.jobs import Conditions
     from workbench.concepts import Concept
     from workbench.evaluation.judges import Judge
     from workbench.evaluation.runs import Run

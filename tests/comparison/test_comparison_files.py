@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from workbench import toy
-from workbench.comparison.compare import jobs
+from workbench.comparison.jobs import jobs
 from workbench.comparison.plan import read_comparison
 
 FOLDER = Path(__file__).parents[2] / "studies" / "comparisons"

@@ -17,6 +17,7 @@ from workbench.edits.weight import WeightEdit
 from workbench.erasure import METHODS, find_method
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.erasure.uce import UCE
+from workbench.evaluation.spec import Length
 from workbench.knobs import Doc
 
 RULE = Stopping(prompts=1, remaining=0.1)
@@ -66,7 +67,7 @@ def _fresh():
 def test_the_first_length_that_leaves_few_enough_is_taken_and_nothing_is_done_twice(tiny_sd1, tmp_path):
     fitter = Fitter(tiny_sd1, tmp_path, 0, lambda things, *_: things)
     found = stopped(fitter, Trained(), FOX, RULE, Counting(enough=20), suite("fox", "cat"))
-    assert fitted_at == [10, 20] and found.share == 0.5 and found.left == 0
+    assert fitted_at == [10, 20] and found.length == Length(share=0.5, left=0, met=True)
     assert found.fitted.edit.settings == {"iterations": 20}
     again = stopped(fitter, Trained(), FOX, RULE, Counting(enough=20), suite("fox", "cat"))
     assert fitted_at == [10, 20] and again.fitted.key == found.fitted.key
@@ -75,7 +76,16 @@ def test_the_first_length_that_leaves_few_enough_is_taken_and_nothing_is_done_tw
 def test_where_no_length_is_enough_the_full_one_is_taken(tiny_sd1, tmp_path):
     fitter = Fitter(tiny_sd1, tmp_path, 0, lambda things, *_: things)
     found = stopped(fitter, Trained(), FOX, RULE, Counting(enough=1000), suite("fox", "cat"))
-    assert fitted_at == [10, 20, 30, 40] and found.share == 1 and found.left == 1
+    assert fitted_at == [10, 20, 30, 40] and found.length == Length(share=1, left=1, met=False)
+
+
+def test_validation_pictures_are_sampled_as_those_of_the_comparison(tiny_sd1, tmp_path, monkeypatch):
+    asked, generate = [], tiny_sd1.generate
+    monkeypatch.setattr(tiny_sd1, "generate", lambda *a, **more: asked.append(more["steps"]) or generate(*a, **more))
+    fitter = Fitter(tiny_sd1, tmp_path, 0, lambda things, *_: things)
+    for steps in (1, 1, 2):
+        stopped(fitter, Trained(), FOX, RULE, Counting(enough=10), suite("fox", "cat"), steps=steps)
+    assert asked == [1, 2], "what was looked at with equal settings is known"
 
 
 def test_a_comparison_stops_what_trains_and_fits_the_rest_as_told(tiny_sd1, tmp_path):

@@ -75,19 +75,31 @@ def suite(target: str = "red", neighbour: str = "orange", n: int = 4) -> Suite:
     return Suite(target, rows, anchor="orange")
 
 
-def drawn_run(dir: Path, paints: Mapping[str, Paint], *suites: Suite, size: int = 24) -> Run:
-    """A finished run. `paints` says what each condition paints for a row; the unedited model paints what it should."""
+def drawn_run(dir: Path, paints: Mapping[str, Paint | Sequence[Paint]], *suites: Suite, size: int = 24) -> Run:
+    """A finished run. `paints` says what each condition, or each of its fits, paints for a row; the unedited model
+    paints what it should."""
+    fits = {name: [paint] if callable(paint) else list(paint) for name, paint in paints.items()}
     edits = {
-        name: EditSpec(hash=f"{name}-hash", kind="activation", method=name, concepts=("red",), settings={}, seed=0)
-        for name in paints
+        name: tuple(
+            EditSpec(
+                hash=f"{name}-hash{seed or ''}",
+                kind="activation",
+                method=name,
+                concepts=("red",),
+                settings={},
+                seed=seed,
+            )
+            for seed in range(len(own))
+        )
+        for name, own in fits.items()
     }
     run = Run.begin(dir, spec(edits, *(suites or (suite(),))))
     for trial in run.spec.trials:
-        for name, edit in trial.conditions.items():
-            for row in trial.rows_of(name).values():
-                one = run.spec.cell(edit, row)
-                paint = row.expected if name == UNEDITED else paints[name](row)
-                run.write_image(one, picture(paint, row.seed, size), seconds=0.25)
+        for name in trial.conditions:
+            for place, edit in trial.edits_of(name).items():
+                row = trial.rows[place]
+                paint = fits[name][edit.seed](row) if edit else row.expected
+                run.write_image(run.spec.cell(edit, row), picture(paint, row.seed, size), seconds=0.25)
     return judge(run, ColourJudge())
 
 
@@ -96,8 +108,9 @@ def altered(run: Run, records: pd.DataFrame) -> Results:
     return Results(run, next(iter(run.judges)), records)
 
 
-def spec(edits: Mapping[str, EditSpec], *suites: Suite) -> RunSpec:
-    """The specification of a run of these suites, each under "unedited" and all the edits."""
+def spec(edits: Mapping[str, EditSpec | tuple[EditSpec, ...]], *suites: Suite) -> RunSpec:
+    """The specification of a run of these suites, each under "unedited" and all the edits, some with several fits."""
+    fits = {name: own if isinstance(own, tuple) else (own,) for name, own in edits.items()}
     trials = tuple(
         Trial(
             suite=one.name,
@@ -105,7 +118,8 @@ def spec(edits: Mapping[str, EditSpec], *suites: Suite) -> RunSpec:
             anchor=one.anchor,
             dropped=one.dropped,
             rows=tuple(Row(**asdict(row)) for row in one.rows),
-            conditions={UNEDITED: None, **edits},
+            conditions={UNEDITED: None, **{name: own[0] for name, own in fits.items()}},
+            refits={name: own[1:] for name, own in fits.items() if own[1:]},
         )
         for one in suites
     )

@@ -74,6 +74,35 @@ def test_several_concepts_are_resampled_before_their_prompts() -> None:
     assert spread == pytest.approx(0.5 / np.sqrt(400), rel=0.1)
 
 
+def test_fits_are_resampled_below_concepts_and_above_prompts() -> None:
+    concepts, fits, prompts = np.repeat([0, 1, 2, 3], 60), np.repeat(np.arange(12), 20), np.arange(240)
+    by_fit = (np.arange(12) % 3 > 0)[fits].astype(float)  # alike in all concepts: 12 fits are 12 observations
+    spread = bootstrap_means(by_fit, prompts, concepts=concepts, fits=fits, draws=4000).std()
+    assert spread == pytest.approx(np.sqrt(2 / 9) / np.sqrt(12), rel=0.05)
+    assert bootstrap_means(by_fit, prompts, concepts=concepts, draws=4000).std() < spread / 2
+    within = (prompts % 2).astype(float)  # all fits agree: what is left is chance among prompts, of three levels
+    spread = bootstrap_means(within, prompts, concepts=concepts, fits=fits, draws=4000).std()
+    assert spread == pytest.approx(0.5 / np.sqrt(240), rel=0.1)
+
+
+def test_one_fit_a_concept_is_no_level() -> None:
+    values, concepts = np.random.default_rng(0).random(40), np.repeat([0, 1], 20)
+    there, not_there = (bootstrap_means(values, np.arange(40), concepts=concepts, fits=own) for own in (concepts, None))
+    np.testing.assert_array_equal(there, not_there)
+
+
+def test_three_fits_that_differ_widen_an_interval_to_what_it_says() -> None:
+    rng, fits, prompts = np.random.default_rng(0), np.repeat(np.arange(3), 17), np.arange(51)
+    covered = np.zeros(2)
+    for _ in range(200):
+        rates = rng.beta(2, 2, 3)[fits]  # each fit has its own rate; the mean of all is ½
+        values = (rng.random(51) < rates).astype(float)
+        intervals = [middle_95(bootstrap_means(values, prompts, fits=level, draws=400)) for level in (fits, None)]
+        covered += [low <= 0.5 <= high for low, high in intervals]
+    with_level, without = covered / 200
+    assert with_level > 0.8 and without < 0.65, "three are few: see `bootstrap_means`"
+
+
 def test_the_bootstrap_resamples_prompts_and_not_images() -> None:
     prompts = np.repeat(np.arange(8), 50)
     values = (prompts % 2).astype(float)  # all images of a prompt agree: 8 prompts are 8 observations, not 400

@@ -108,6 +108,10 @@ def reads_a_note(case: Case, folder: Path) -> Case:
     return replace(case, method=ReadsANote(**vars(case.method), note=str(folder / "note.txt")))
 
 
+def depends_on_its_seed(self, model, concepts, *, seed=0, progress=SILENT):
+    return stronger(ItD.fit(self, model, concepts, seed=seed, progress=progress), 2.0 * seed)
+
+
 def leaves_a_hook(self, model, concepts, *, seed=0, progress=SILENT):
     model.module("unet.mid_block").register_forward_hook(lambda *_: None)
     return ItD.fit(self, model, concepts, seed=seed, progress=progress)
@@ -266,6 +270,7 @@ TWINS = [
     Twin("never_mutates_the_model", "images after the edit differ", as_kind(Rescheduling)),
     Twin("is_deterministic", "global random numbers", with_edit(lambda edit: stronger(edit, torch.rand(()).item()))),
     Twin("is_deterministic", "the same seed gave another edit", with_edit(lambda edit: stronger(edit, next(NUMBERS)))),
+    Twin("draws_nothing_if_it_says_so", "another seed gave another edit", with_method(depends_on_its_seed)),
     Twin("survives_the_disk", "the loaded edit acts differently", as_kind(Forgetful)),
     Twin("survives_the_disk", "saved again, it has other files", as_kind(Ageing)),
     Twin("works_in_another_process", "could not use the edit", as_kind(Local)),

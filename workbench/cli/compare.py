@@ -1,14 +1,14 @@
 """`workbench compare`: several methods on the same concepts, prompts and seeds, beside controls."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from saes.errors import WorkbenchError
 from saes.settings import build
 from workbench.cli.judging import judges_of
-from workbench.cli.lookup import concepts_of, suite_of
+from workbench.cli.lookup import YAML, concepts_of, suite_of
 from workbench.cli.options import Config, Device, Dtype, Json, JudgeNames, check_writable, dtype_of
 from workbench.cli.tables import show_comparison
 from workbench.configs import read_pairs
@@ -16,8 +16,6 @@ from workbench.progress import progress_bars
 
 if TYPE_CHECKING:
     from workbench.comparison.plan import ComparisonFile
-
-YAML = (".yaml", ".yml")
 
 
 def compare(
@@ -40,6 +38,13 @@ def compare(
         bool, typer.Option("--all", help="All methods on the toy, with settings that suit it: hours, resumable.")
     ] = False,
     per_role: Annotated[int | None, typer.Option(help="Prompts of each role for each concept.", min=1)] = None,
+    fit_seeds: Annotated[
+        int | None, typer.Option(help="Fits of each method that draws at random; they share the prompts.", min=1)
+    ] = None,
+    told: Annotated[
+        Literal["few", "all"] | None,
+        typer.Option(help="How many others of its kind fits of a concept of the toy are told to keep."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps; the model's own if left out.", min=1)] = None,
     batch_size: Annotated[int, typer.Option(help="Images made at once.", min=1)] = 16,
     seed: Annotated[int | None, typer.Option(help="The seed of everything random.", min=0)] = None,
@@ -51,43 +56,52 @@ def compare(
 ) -> None:
     """Compare erasure methods, and write a report.
 
-    A comparison file says all of this and the question; `--per-role`, `--seed` and `--steps` win over it.
+    A comparison file says all of this and the question; `--per-role`, `--fit-seeds`, `--told`, `--seed` and `--steps`
+    win over it.
 
     Example:  workbench compare toy fox church --method itd --method uce --out out/comparison
 
     Another:  workbench compare studies/comparisons/closed-form.yaml --out out/closed-form
 
     All of them:  workbench compare --all --out out/all
+
+    The same, told all that can be:  workbench compare --all --told all --out out/all-told
     """
     check_writable(out)
     said = (concepts, method, settings, way)
     model = _all(model, *said) if everything else _named(model)
     plan = _file(model, *said) or _flags(model, *said)
-    changed = {"per_role": per_role, "seed": seed}
+    changed = {"per_role": per_role, "fit_seeds": fit_seeds, "told": told, "seed": seed}
     plan = plan.model_copy(update={key: value for key, value in changed.items() if value is not None})
     import workbench as wb
     from workbench.comparison.measured import FILE, write_measured
     from workbench.evaluation.differences import best_methods
     from workbench.evaluation.results import Results
-    from workbench.evaluation.tables import metrics_with_all, titled
+    from workbench.evaluation.tables import choices, metrics_with_all, titled
 
-    comparison = plan.comparison(concepts_of, lambda concept, per_role, seed: suite_of(concept, None, per_role, seed))
+    comparison = plan.comparison(
+        lambda words: concepts_of(words, plan.told),
+        lambda concept, per_role, seed: suite_of(concept, None, per_role, seed),
+    )
     asked = [name for subject in comparison.subjects for name in subject.suite.concepts]
     looks, *others = judges_of(judge, comparison.concepts, asked)
     handle = wb.load(plan.model, device=device, dtype=dtype_of(dtype))
     with progress_bars() as progress:
-        run = wb.compare(handle, comparison, looks, out, batch_size=batch_size, progress=progress, steps=steps)
+        run = wb.compare(
+            handle, comparison, looks, out, batch_size=batch_size, progress=progress,
+            **(plan.sampling if steps is None else {**plan.sampling, "steps": steps}),
+        )  # fmt: skip
         for other in others:
             wb.judge(run, other, progress=progress)
         wb.explain(run, handle, comparison.concepts[:1], looks, progress=progress)
     results = Results.of(run, run.name_of(looks))
-    show_comparison(titled(metrics_with_all(results)), titled(best_methods(results)), json=json)
+    show_comparison(*map(titled, (metrics_with_all(results), best_methods(results), choices(results))), json=json)
     if others:
         names = ", ".join(run.name_of(other) for other in others)
         typer.echo(
             f"The table is what {results.judge_name} sees; workbench runs {out} --judge NAME for {names}.", err=True
         )
-    if everything:
+    if everything and plan.told == "few":
         write_measured(run, plan, out / FILE)
     path = wb.report(results, out / "report.html")
     typer.echo(f"The report is at {path.absolute()}", err=True)

@@ -10,6 +10,9 @@ from saes.errors import WorkbenchError, unknown_name
 if TYPE_CHECKING:
     from workbench.concepts import Concept
     from workbench.evaluation.suites import Suite
+    from workbench.toy.vocabulary import Told
+
+YAML = (".yaml", ".yml")
 
 
 def read_prompts(path: Path) -> list[str]:
@@ -20,11 +23,16 @@ def read_prompts(path: Path) -> list[str]:
     return prompts
 
 
-def concepts_of(words: list[str]) -> "list[Concept]":
-    """Concepts to be erased, from YAML files or by their names in the toy's world."""
+def concepts_of(words: list[str], told: "Told" = "few") -> "list[Concept]":
+    """Concepts to be erased, from YAML files or by their names in the toy's world, where `told` says how many others of
+    their kind fits are told to keep. Raises `WorkbenchError` if that is asked of a file."""
     from workbench import toy
 
-    return [concept for word in words for concept in _concepts(word, toy.concepts)]
+    if told == "all" and (files := [word for word in words if word.endswith(YAML)]):
+        raise WorkbenchError(
+            f"{files[0]} says itself what is told.", "Leave `told` out, or name concepts of the toy's world alone."
+        )
+    return [concept for word in words for concept in _concepts(word, lambda: toy.concepts(told))]
 
 
 def concepts_for(model: str, words: list[str]) -> "list[Concept]":
@@ -37,7 +45,7 @@ def concepts_for(model: str, words: list[str]) -> "list[Concept]":
 
 
 def _concepts(word: str, world: "Callable[[], dict[str, Concept]]") -> "list[Concept]":
-    if word.endswith((".yaml", ".yml")):
+    if word.endswith(YAML):
         from workbench.concepts import read_concepts
 
         return list(read_concepts(word))

@@ -56,12 +56,16 @@ def show_metrics(rows: Sequence[Mapping[str, Any]], *, json: bool, title: str = 
     show([{name: line.get(name) for name in names} for line in lines], json=False, title=title)
 
 
-def show_comparison(table: "pd.DataFrame", best: "pd.DataFrame", *, json: bool) -> None:
-    """Prints `metrics_with_all(run)` and `best_methods(run)`: all of both as JSON; for people a row for each condition,
-    a column for each rate in per cent with its 95 % interval, and a star where it cannot be told from the best."""
+def show_comparison(table: "pd.DataFrame", best: "pd.DataFrame", chosen: "pd.DataFrame", *, json: bool) -> None:
+    """Prints `metrics_with_all(run)`, `best_methods(run)` and `choices(run)`: all of them as JSON; for people a row for
+    each condition, a column for each rate in per cent with its 95 % interval, a star where it cannot be told from the
+    best, how long it was trained, and on what its settings were chosen."""
     from workbench.evaluation.roles import heading
+    from workbench.reports.costs import length
 
+    chosen = chosen.drop(columns="suite")
     joined = table.merge(best, on=["concept", "condition", "metric"], how="left")
+    joined = joined.merge(chosen, on=["concept", "condition"], how="left")
     if json:
         show(joined.astype(object).where(joined.notna(), None).to_dict("records"), json=True)
         return
@@ -73,6 +77,9 @@ def show_comparison(table: "pd.DataFrame", best: "pd.DataFrame", *, json: bool) 
         line[heading(row.metric)] = f"{number}{' *' if row.among_best is True else ''}"
         if row.mark == "damaged":
             line["condition"] = f"{row.condition} (damaged)"
+    for _, row in chosen.iterrows():
+        about = {"trained, of the full length": length(row), "settings chosen on": row["chosen_on"]}
+        lines[row["concept"], row["condition"]] |= {name: text for name, text in about.items() if text}
     names = dict.fromkeys(name for line in lines.values() for name in line)
     title = "Per cent of images with 95 % intervals; * cannot be told from the best"
     show([{name: line.get(name) for name in names} for line in lines.values()], json=False, title=title)

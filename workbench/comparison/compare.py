@@ -1,28 +1,24 @@
 """`compare`: every method on every concept, beside controls, on the same prompts with the same seeds."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from saes.errors import WorkbenchError
 from saes.locks import working_in
 from saes.progress import SILENT, Progress
 from workbench.comparison.claims import share, sweep_unfinished
 from workbench.comparison.fits import Fitter
-from workbench.comparison.plan import Comparison, Way
+from workbench.comparison.jobs import Conditions, Job, Made, jobs, trials_of
+from workbench.comparison.plan import Comparison
 from workbench.comparison.stopping import stopped
-from workbench.concepts import Concept
-from workbench.edits import Edit
-from workbench.evaluation.evaluate import evaluate_concepts
+from workbench.evaluation.evaluate import Lengths, evaluate_concepts
 from workbench.evaluation.judges import Judge, check_knows
 from workbench.evaluation.runs import Run
+from workbench.evaluation.spec import Length
 from workbench.evaluation.suites import Suite
 from workbench.models import Model
 from workbench.settings import settled
-
-Conditions = dict[str, Edit | None]
-JOINTLY = ", jointly"
-NAMED = 3  # concepts of an order that its name lists
 
 
 def compare(
@@ -61,10 +57,10 @@ def compare(
     known = settled(model.settings, settings)
     with working_in(out_dir, together=True):
         _check_place(out_dir, model, known)
-        trials = fit_all(model, comparison, out_dir, judge=judge, progress=progress)
+        made = make_fits(model, comparison, out_dir, judge=judge, progress=progress, **known)
         return evaluate_concepts(
-            model, trials, judge, out_dir, batch_size=batch_size, question=comparison.question,
-            chosen_on=comparison.chosen_on, progress=progress, **settings,
+            model, trials_of(comparison, made), judge, out_dir, batch_size=batch_size, question=comparison.question,
+            chosen_on=comparison.chosen_on, lengths=_lengths(made), progress=progress, **settings,
         )  # fmt: skip
 
 
@@ -79,14 +75,12 @@ def _check_place(out_dir: Path | str, model: Model, settings: Mapping[str, Any])
 
 def fit_all(
     model: Model, comparison: Comparison, out_dir: Path | str, *, judge: Judge | None = None,
-    progress: Progress = SILENT,
+    progress: Progress = SILENT, **settings: Any,
 ) -> list[tuple[Suite, Conditions]]:  # fmt: skip
-    """Fits all methods in every way, each fit once however many processes work on it.
-
-    With `comparison.stop`, the judge's looks at validation pictures decide how long single concepts are trained.
+    """Fits all methods in every way, each fit once however many processes work on it, and makes their controls.
 
     Controls are an edit that does nothing and, for every method, its own with random features or directions in the
-    place of its own.
+    place of its own, drawn with each of the comparison's seeds.
 
     Args:
         model: The model, without any edit.
@@ -94,91 +88,70 @@ def fit_all(
         out_dir: Folder of the run. What was fitted there before is found again.
         judge: Who looks at validation pictures; needed where the comparison stops trainings.
         progress: Shows the fits.
+        **settings: How validation pictures are sampled.
 
     Returns:
         The suite of each concept, with the edits of all its conditions by name: the methods' first, then the controls.
+        What was fitted or drawn with several seeds is a tuple.
 
     Raises:
         WorkbenchError: Before any fit, if a method does not support the model or a concept, or a judge is missing.
+    """
+    made = make_fits(model, comparison, out_dir, judge=judge, progress=progress, **settings)
+    return trials_of(comparison, made)
+
+
+def make_fits(
+    model: Model, comparison: Comparison, out_dir: Path | str, *, judge: Judge | None = None,
+    progress: Progress = SILENT, **settings: Any,
+) -> dict[Job, Made]:  # fmt: skip
+    """The fits of `fit_all`.
+
+    With `comparison.stop`, the judge's looks at validation pictures decide how long single concepts are trained, each
+    fit by itself.
+
+    Args:
+        model: The model, without any edit.
+        comparison: Methods, concepts with their suites, and ways.
+        out_dir: Folder of the run.
+        judge: Who looks at validation pictures.
+        progress: Shows the fits.
+        **settings: How validation pictures are sampled.
+
+    Returns:
+        What each job gives, in the order of `jobs`.
+
+    Raises:
+        WorkbenchError: As `fit_all` does.
     """
     if comparison.stop and judge is None:
         raise WorkbenchError("Nobody looks at the validation pictures.", "Give a judge, or leave `stop` out.")
     for name, method in comparison.methods.items():
         method.supports.check(name, model, comparison.concepts)
-    fitter, folder = Fitter(model, Path(out_dir), comparison.seed, progress), Path(out_dir)
-
     validation = {concept.name: suite for concept, _, suite in comparison.subjects}
 
-    def edit_of(job: Job) -> Edit:
-        method = comparison.methods[job.method]
+    def made_of(job: Job) -> Made:
+        method, fitter = comparison.methods[job.method], Fitter(model, Path(out_dir), job.seed, progress)
         length: tuple[str, ...] = getattr(method, "length", ())  # a stranger's method need not say
         if comparison.stop and job.way == "single" and length:
             (concept,) = job.concepts
             suite = validation[concept.name]
             assert suite is not None and judge is not None  # checked by the comparison, and above
-            return stopped(fitter, method, concept, comparison.stop, judge, suite, progress).fitted.edit
+            found = stopped(fitter, method, concept, comparison.stop, judge, suite, progress, **settings)
+            return Made(found.fitted.edit, found.length)
         fit = fitter.fit_in_order if job.way == "ordered" else fitter.fit
-        return fit(method, job.concepts).edit
+        return Made(fit(method, job.concepts).edit)
 
-    found = share(jobs(comparison), edit_of, progress)
-    sweep_unfinished(folder / "unfinished")
-    return [(suite, _conditions(comparison, concept, found)) for concept, suite, _ in comparison.subjects]
-
-
-class Job(NamedTuple):
-    """One fit: which method erases which concepts in which way."""
-
-    way: Way
-    method: str
-    concepts: tuple[Concept, ...]
-
-    @property
-    def condition(self) -> str:
-        """The name of the condition that it gives."""
-        if self.way == "single":
-            return self.method
-        if self.way == "joint":
-            return self.method + JOINTLY
-        names = [concept.name for concept in self.concepts]
-        listed = names if len(names) <= NAMED else [names[0], "…", names[-1]]
-        return f"{self.method}: {' then '.join(listed)}"
+    made = share(jobs(comparison), made_of, progress)
+    sweep_unfinished(Path(out_dir) / "unfinished")
+    return made
 
 
-def jobs(comparison: Comparison) -> list[Job]:
-    """All fits of a comparison.
-
-    Args:
-        comparison: The comparison.
-
-    Returns:
-        Those of single concepts first, then joint ones, then those of the two orders.
-    """
-    concepts = comparison.concepts
-    groups: dict[Way, list[tuple[Concept, ...]]] = {
-        "single": [(concept,) for concept in concepts],
-        "joint": [concepts],
-        "ordered": [concepts, concepts[::-1]],
-    }
-    return [
-        Job(way, name, group)
-        for way in groups
-        if way in comparison.ways
-        for name in comparison.methods
-        for group in groups[way]
-    ]
-
-
-def _conditions(comparison: Comparison, concept: Concept, found: dict[Job, Edit]) -> Conditions:
-    own = {job: edit for job, edit in found.items() if concept in job.concepts}
-    return {**{job.condition: edit for job, edit in own.items()}, **dict(_controls(own, comparison.seed))}
-
-
-def _controls(own: dict[Job, Edit], seed: int) -> Iterator[tuple[str, Edit]]:
-    """One edit that does nothing, and for each method its own size at random: an edit whose features or directions
-    are drawn, and that changes as much. For single and joint edits; for edits in an order only where there are no
-    others."""
-    yield "no-op", next(iter(own.values())).no_op()
-    ways = [way for way in ("single", "joint") if any(job.way == way for job in own)] or ["ordered"]
-    for job, edit in own.items():
-        if job.way in ways:
-            yield f"{edit.summary().control} of {job.condition}", edit.random(seed)
+def _lengths(made: Mapping[Job, Made]) -> Lengths:
+    found: dict[str, dict[str, tuple[Length, ...]]] = {}
+    for job, (_, length) in made.items():
+        if length is not None:
+            (concept,) = job.concepts
+            of_condition = found.setdefault(job.condition, {})
+            of_condition[concept.name] = (*of_condition.get(concept.name, ()), length)
+    return found

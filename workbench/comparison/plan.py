@@ -18,7 +18,9 @@ from workbench.erasure import find_method
 from workbench.erasure.method import Method
 from workbench.evaluation.roles import UNTOLD
 from workbench.evaluation.suites import Suite
+from workbench.settings import Setting
 
+ALL_TOLD = "Here every fit is told to keep all others of the concept's kind but its relative."
 Way = Literal["single", "joint", "ordered"]
 """single: an edit for each concept. joint: one edit for all concepts at once. ordered: the concepts one after another,
 each fitted on the model without those before it, and the same backwards."""
@@ -52,19 +54,25 @@ class Subject(NamedTuple):
 class Comparison:
     """Methods by the names of their conditions, on concepts with their suites. Reconstructions are marked in theirs.
 
+    Methods that draw at random are fitted with `fit_seeds` seeds, `seed` and those after it, the others once. Each fit
+    makes its share of the prompts, so that three fits take no more pictures than one. That is the best use of them:
+    every picture is of another prompt, and their mean varies by τ²/fits + σ²/pictures (τ between fits, σ between
+    pictures), where all fits on fewer common prompts would leave more of what is due to prompts.
+
     With `stop`, the trainings of single concepts are as long as that rule says on the subjects' validation suites.
     `chosen_on` says of a condition on what its settings were chosen, such as "published" or other concepts.
 
     With the ways "joint" and "ordered", prompts of one concept that ask for another erased one count for no metric and
     are left out of the suites, under all conditions alike. Raises `WorkbenchError` without methods or concepts, for a
-    name that reads as a control, a concept given twice, several concepts where one is too few for a way, and a suite
-    whose roles deny what its concept tells (`Subject.check`).
+    name that reads as a control, a concept given twice, several concepts where one is too few for a way, a suite whose
+    roles deny what its concept tells (`Subject.check`), and fewer prompts of a role than fits.
     """
 
     methods: Mapping[str, Method]
     subjects: Sequence[Subject]
     ways: Sequence[Way] = ("single",)
     seed: int = 0
+    fit_seeds: int = 1
     question: str = ""
     stop: Stopping | None = None
     chosen_on: Mapping[str, str] = field(default_factory=dict)
@@ -85,6 +93,11 @@ class Comparison:
         """The concepts, in the order of the subjects."""
         return tuple(subject.concept for subject in self.subjects)
 
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Those of the fits of a method that draws at random, and of every method's random control."""
+        return tuple(range(self.seed, self.seed + self.fit_seeds))
+
     def _check(self) -> None:
         for what, given in {"method": self.methods, "concept": self.subjects, "way to erase": self.ways}.items():
             if not given:
@@ -102,10 +115,21 @@ class Comparison:
             raise WorkbenchError("One concept cannot be erased jointly or in an order.", "Give at least two.")
         for subject in self.subjects:
             subject.check()
+            self._check_shares(subject.suite)
             if self.stop and subject.validation is None:
                 raise WorkbenchError(
                     f"There are no validation prompts about {subject.concept.name!r} to choose lengths on.",
                     "Give its `Subject` a suite for it, or leave `stop` out.",
+                )
+
+    def _check_shares(self, suite: Suite) -> None:
+        if self.fit_seeds < 1:
+            raise WorkbenchError("A method cannot be fitted with no seed.", "Set fit_seeds to 1 or more.")
+        for role in dict.fromkeys(row.role for row in suite.rows):
+            if (n := len({row.prompt for row in suite.rows if row.role == role})) < self.fit_seeds:
+                raise WorkbenchError(
+                    f"The suite {suite.name!r} has {n} {role} prompts for {self.fit_seeds} fits to share.",
+                    "Ask for more prompts a role, or for fewer fit_seeds.",
                 )
 
 
@@ -146,7 +170,12 @@ class MethodEntry(StrictConfig):
 
 
 class ComparisonFile(StrictConfig):
-    """What a file says: a `Comparison` in words. `per_role` prompts of each role are made for every concept."""
+    """What a file says: a `Comparison` in words. `per_role` prompts of each role are made for every concept.
+
+    `told` is how many others of a concept's kind every fit is told to keep, in the toy's world: a few, or all but its
+    relative, which the question then says. `sampling` is how pictures are sampled: settings of `model.generate` such as
+    `{steps: 8}`; what is left out has the model's defaults.
+    """
 
     question: str
     model: str
@@ -155,6 +184,9 @@ class ComparisonFile(StrictConfig):
     ways: tuple[Way, ...] = ("single",)
     per_role: int = Field(default=16, ge=1)
     seed: Seed = 0
+    fit_seeds: int = Field(default=1, ge=1)
+    told: Literal["few", "all"] = "few"
+    sampling: dict[str, Setting] = Field(default_factory=dict)
     stop: Stopping | None = None
 
     @property
@@ -188,7 +220,8 @@ class ComparisonFile(StrictConfig):
                 )
                 for concept in found
             ],
-            ways=self.ways, seed=self.seed, question=self.question, stop=self.stop,
+            ways=self.ways, seed=self.seed, fit_seeds=self.fit_seeds, stop=self.stop,
+            question=self.question if self.told == "few" else f"{self.question} {ALL_TOLD}",
             chosen_on={name: entry.chosen_on for name, entry in self.methods.items() if entry.chosen_on},
         )  # fmt: skip
 

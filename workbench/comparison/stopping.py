@@ -7,7 +7,7 @@ Published lengths belong to one concept and one model. A longer training costs w
 each method was stopped by hand compares hands. The judge of the comparison looks at the validation pictures too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -19,11 +19,10 @@ from saes.disk import read_json, write_json
 from saes.progress import SILENT, Progress
 from workbench.comparison.fits import Fitted, Fitter, hashed
 from workbench.concepts import Concept
-from workbench.edits import Edit
 from workbench.erasure.method import Method
 from workbench.evaluation.judges import Judge, JudgeSpec, checked, shown
+from workbench.evaluation.spec import Length
 from workbench.evaluation.suites import Suite
-from workbench.models import Model
 
 VALIDATION_SEED = 1_000  # added to the comparison's seed for validation suites, so that no seed is used twice
 
@@ -49,11 +48,10 @@ class Stopping(StrictConfig):
 
 
 class Stopped(NamedTuple):
-    """The fit that is taken, and what it leaves: the share of validation pictures that show the concept."""
+    """The fit that is taken, and how long that was."""
 
     fitted: Fitted
-    share: float
-    left: float
+    length: Length
 
 
 def at_share(method: Any, share: float) -> Any:
@@ -72,7 +70,7 @@ def at_share(method: Any, share: float) -> Any:
 
 def stopped(
     fitter: Fitter, method: Method, concept: Concept, rule: Stopping, judge: Judge, validation: Suite,
-    progress: Progress = SILENT,
+    progress: Progress = SILENT, **settings: Any,
 ) -> Stopped:  # fmt: skip
     """Fits at rising lengths until the rule is met. What was fitted and looked at before is not done again.
 
@@ -84,6 +82,7 @@ def stopped(
         judge: Who looks at the pictures.
         validation: Its rows that name the target are looked at.
         progress: Shows pictures.
+        **settings: How they are sampled, as those of the comparison are.
 
     Returns:
         The first fit that meets the rule, or else the longest.
@@ -94,30 +93,26 @@ def stopped(
     found: Stopped | None = None
     for share in rule.shares:
         fitted = fitter.fit(at_share(method, share), [concept])
-        left = _left(fitter, fitted, judge, validation, progress)
-        found = Stopped(fitted, share, left)
-        if left <= rule.remaining:
+        left = _left(fitter, fitted, judge, validation, progress, settings)
+        found = Stopped(fitted, Length(share=share, left=left, met=left <= rule.remaining))
+        if found.length.met:
             break
     assert found is not None  # a rule has shares
     return found
 
 
-def _left(fitter: Fitter, fitted: Fitted, judge: Judge, validation: Suite, progress: Progress) -> float:
+def _left(
+    fitter: Fitter, fitted: Fitted, judge: Judge, validation: Suite, progress: Progress, settings: Mapping[str, Any]
+) -> float:
     rows = [row for row in validation.rows if row.role == "target"]
     spec = JudgeSpec.of(judge)
     asked = [(row.prompt, row.seed) for row in rows]
-    path = fitter.out_dir / "validated" / f"{hashed([fitted.key, spec.key, asked])}.json"
+    path = fitter.out_dir / "validated" / f"{hashed([fitted.key, spec.key, asked, dict(settings)])}.json"
     if not path.exists():
-        write_json(path, {"left": _shown(fitter.model, fitted.edit, judge, spec, asked, validation.target, progress)})
+        prompts, seeds = [prompt for prompt, _ in asked], [seed for _, seed in asked]
+        with fitter.model.edited(fitted.edit):
+            images = fitter.model.generate(prompts, seeds=seeds, progress=progress, **settings)
+        scores = checked(judge.score(np.asarray(images), prompts), spec, len(images))
+        left = float(np.mean(shown(scores, spec, validation.target, intact_only=False)))
+        write_json(path, {"left": left})
     return float(read_json(path, ["left"])["left"])
-
-
-def _shown(
-    model: Model, edit: Edit, judge: Judge, spec: JudgeSpec, asked: Sequence[tuple[str, int]], target: str,
-    progress: Progress,
-) -> float:  # fmt: skip
-    prompts, seeds = [prompt for prompt, _ in asked], [seed for _, seed in asked]
-    with model.edited(edit):
-        images = model.generate(prompts, seeds=seeds, progress=progress)
-    scores = checked(judge.score(np.asarray(images), prompts), spec, len(images))
-    return float(np.mean(shown(scores, spec, target, intact_only=False)))

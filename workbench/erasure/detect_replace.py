@@ -69,6 +69,11 @@ class DetectReplace(ErasureMethod):
         """The method that decides."""
         return ItD(sae=self.sae, m=self.m, synonyms=self.synonyms, threshold_factor=self.threshold_factor)
 
+    @property
+    def seeded(self) -> bool:
+        """Nothing is drawn at random."""
+        return False
+
     def fit(self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT) -> Edit:
         """Fits one edit for each concept, all on the model as it is.
 

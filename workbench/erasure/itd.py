@@ -78,6 +78,11 @@ class ItD(ErasureMethod):
     supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, TEXT_ENCODER}, needs=("retain|captions",))
     cost: ClassVar[str] = "seconds; no images; needs an SAE"
 
+    @property
+    def seeded(self) -> bool:
+        """Nothing is drawn at random."""
+        return False
+
     def fit(
         self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> ActivationEdit:

@@ -107,6 +107,12 @@ class ErasureMethod(Knobs):
     length: ClassVar[tuple[str, ...]] = ()
     """The knobs that count how long it trains, for `comparison.stopping`; () if it does not train."""
 
+    @property
+    def seeded(self) -> bool:
+        """Whether fits with different seeds differ. What draws nothing at random is fitted once for all seeds of a
+        comparison, and says so here; a check of `workbench.testing` holds it to that."""
+        return True
+
     def __init_subclass__(cls, **told: Any) -> None:
         if cls.reconstructed and cls.__doc__:
             cls.__doc__ = f"{cleandoc(cls.__doc__)}\n\nA reconstruction: {cls.reconstructed}."

@@ -40,6 +40,11 @@ class NegativePrompt(ErasureMethod):
     supports: ClassVar[Supports] = Supports({GUIDANCE_BRANCHES})
     cost: ClassVar[str] = "nothing; no images"
 
+    @property
+    def seeded(self) -> bool:
+        """Nothing is drawn at random."""
+        return False
+
     def fit(
         self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> PromptEdit:

@@ -89,6 +89,11 @@ class RECE(ErasureMethod):
                 "Leave it at 'replace'.",
             )
 
+    @property
+    def seeded(self) -> bool:
+        """Nothing is drawn at random."""
+        return False
+
     def fit(
         self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> WeightEdit:

@@ -97,6 +97,11 @@ class SLD(ErasureMethod):
         own = {name: getattr(self, name) for name in PRESETS[self.strength]}
         return PRESETS[self.strength] | {name: value for name, value in own.items() if value is not None}
 
+    @property
+    def seeded(self) -> bool:
+        """Nothing is drawn at random."""
+        return False
+
     def fit(
         self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> GuidanceEdit:

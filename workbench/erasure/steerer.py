@@ -63,6 +63,11 @@ class ConceptSteerer(ErasureMethod):
     supports: ClassVar[Supports] = Supports({TEXT_ENCODER})
     cost: ClassVar[str] = "one encoded phrase; no images; needs an SAE"
 
+    @property
+    def seeded(self) -> bool:
+        """Nothing is drawn at random."""
+        return False
+
     def fit(
         self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> ActivationEdit:

@@ -106,6 +106,11 @@ class TRCE(ErasureMethod):
         if self.early > self.steps:
             raise WorkbenchError(f"{self.early} of {self.steps} steps cannot be early.", "Choose early below steps.")
 
+    @property
+    def seeded(self) -> bool:
+        """Stage 1 draws nothing."""
+        return self.stages != "1"
+
     def fit(
         self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> WeightEdit:

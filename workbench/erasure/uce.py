@@ -71,6 +71,11 @@ class UCE(ErasureMethod):
     supports: ClassVar[Supports] = Supports({PROMPT_MAPS})
     cost: ClassVar[str] = "seconds; no images"
 
+    @property
+    def seeded(self) -> bool:
+        """Nothing is drawn at random."""
+        return False
+
     def fit(
         self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> WeightEdit:

@@ -1,7 +1,8 @@
 """Differences between the conditions of one run, paired by prompt: which methods are best, and does an order matter.
 
 θ_a is a metric of condition a, oriented so that more is better, θ*_a one of its bootstrap draws. All conditions meet
-the same prompts in a draw, so what makes a prompt easy for all of them cancels.
+the same prompts in a draw, in the same shares where some have several fits, so what makes a prompt easy for all of them
+cancels.
     (1)  gap_a = max_b θ_b − θ_a,   its interval from the draws θ*_best − θ*_a
     (2)  a is among the best unless  gap_a > c_a,   c_a = 95 % quantile of  max_b [(θ*_b − θ_b) − (θ*_a − θ_a)]
 (2) is subset selection (Gupta 1965): the set of all a that it leaves holds the truly best method with 95 % confidence,
@@ -73,8 +74,8 @@ def order_effects(run: Run | Results, judge: str = "") -> pd.DataFrame:
         for there, back in _orders(results.spec):
             for metric, first in conditions.get(there, {}).items():
                 second = conditions.get(back, {}).get(metric, {})
-                if "draws" in first and "draws" in second:
-                    low, high = middle_95(first["draws"][0] - second["draws"][0])
+                if "paired" in first and "paired" in second:
+                    low, high = middle_95(first["paired"] - second["paired"])
                     change = {"difference": first["value"] - second["value"], "low": low, "high": high}
                     rows.append({**about, "there": there, "back": back, "metric": metric, **change})
     return pd.DataFrame(rows, columns=_ORDERS)
@@ -99,7 +100,7 @@ def _gaps(rows: Mapping[str, dict[str, Any]], metric: str) -> Iterator[dict[str,
         return
     sign = -1 if metric in LESS_IS_BETTER else 1
     values = sign * np.array([row["value"] for row in rows.values()])
-    draws = sign * np.array([row["draws"][0] for row in rows.values()])
+    draws = sign * np.array([row["paired"] for row in rows.values()])
     best, among = int(values.argmax()), among_best(values, draws)
     leader = list(rows.values())[best]
     for place, (name, row) in enumerate(rows.items()):

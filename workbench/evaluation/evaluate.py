@@ -29,7 +29,7 @@ from workbench.evaluation.roles import joined_roles
 from workbench.evaluation.runs import Run
 from workbench.evaluation.saving import saving
 from workbench.evaluation.scoring import Scored
-from workbench.evaluation.spec import EditSpec, ModelSpec, Row, RunSpec, Settings, Trial
+from workbench.evaluation.spec import EditSpec, Length, ModelSpec, Row, RunSpec, Settings, Trial
 from workbench.evaluation.suites import Suite
 from workbench.models import Model
 from workbench.settings import settled
@@ -37,11 +37,15 @@ from workbench.settings import settled
 FLOOR = 0.5
 PACKAGES = ("torch", "diffusers", "transformers", "sae-lens", "numpy")
 Conditions = Mapping[str, Edit | None]
+FittedConditions = Mapping[str, Edit | tuple[Edit, ...] | None]
+"""Edits by the names of their conditions; several are fits with other seeds, of which each makes its share of the
+prompts (`Trial.shares`)."""
+Lengths = Mapping[str, dict[str, tuple[Length, ...]]]
 
 
 def evaluate(
     model: Model,
-    edits: Conditions,
+    edits: FittedConditions,
     suite: Suite,
     judge: Judge,
     out_dir: Path | str,
@@ -59,7 +63,7 @@ def evaluate(
 
 def evaluate_concepts(
     model: Model,
-    trials: Sequence[tuple[Suite, Conditions]],
+    trials: Sequence[tuple[Suite, FittedConditions]],
     judge: Judge,
     out_dir: Path | str,
     *,
@@ -67,6 +71,7 @@ def evaluate_concepts(
     floor: float = FLOOR,
     question: str = "",
     chosen_on: Mapping[str, str] | None = None,
+    lengths: Lengths | None = None,
     progress: Progress = SILENT,
     **settings: Any,
 ) -> Run:
@@ -87,6 +92,7 @@ def evaluate_concepts(
             that only imply it are not counted.
         question: What the run is to answer, for its report.
         chosen_on: Condition → on what its settings were chosen, for its tables.
+        lengths: Condition → concept → how long each of its fits was let go on, for its tables.
         progress: Shows what is being made.
         **settings: How images are sampled, such as `steps` and `guidance_scale`: what `model.settings` declares, which
             also has the defaults.
@@ -107,9 +113,9 @@ def evaluate_concepts(
         edits = _distinct(model, [own for _, own in trials])
         with saving(Path(out_dir), list(edits.values())) as specs:
             saved = dict(zip(edits, specs, strict=True))
-            conditions = [{name: saved.get(id(edit)) for name, edit in own.items()} for _, own in trials]
+            conditions = [{name: [saved[id(fit)] for fit in fits(own[name])] for name in own} for _, own in trials]
             spec = _run_spec(model, [suite for suite, _ in trials], conditions, known)
-            told = {"question": question, "chosen_on": dict(chosen_on or {})}
+            told = {"question": question, "chosen_on": dict(chosen_on or {}), "lengths": dict(lengths or {})}
             run = Run.begin(out_dir, spec.model_copy(update=told))
         keep_inputs(run.dir, {name: prompt for suite, _ in trials for name, prompt in suite.inputs.items()})
         by_hash = {saved[key].hash: edit for key, edit in edits.items()}
@@ -143,7 +149,7 @@ def _check_judge(run: Run, scored: Scored, floor: float) -> None:
 def _run_spec(
     model: Model,
     suites: Sequence[Suite],
-    conditions: Sequence[dict[str, EditSpec | None]],
+    conditions: Sequence[dict[str, list[EditSpec]]],
     settings: Settings,
 ) -> RunSpec:
     roles = joined_roles(suite.known_roles[row.role] for suite in suites for row in suite.rows)
@@ -158,7 +164,12 @@ def _run_spec(
     )
 
 
-def _trial(suite: Suite, conditions: dict[str, EditSpec | None]) -> Trial:
+def fits(given: Edit | tuple[Edit, ...] | None) -> tuple[Edit, ...]:
+    """The edits of a condition, as `FittedConditions` gives them."""
+    return given if isinstance(given, tuple) else () if given is None else (given,)
+
+
+def _trial(suite: Suite, conditions: dict[str, list[EditSpec]]) -> Trial:
     for row in suite.rows:
         if row.condition and row.condition not in conditions:
             raise unknown_name(f"condition of the suite {suite.name}", row.condition, conditions)
@@ -167,15 +178,17 @@ def _trial(suite: Suite, conditions: dict[str, EditSpec | None]) -> Trial:
             raise WorkbenchError(f"The suite {suite.name!r} has no prompts for {name!r}.", "Add some, or leave it out.")
     return Trial(
         suite=suite.name, concept=suite.target, anchor=suite.anchor, dropped=suite.dropped,
-        rows=tuple(Row(**asdict(row)) for row in suite.rows), conditions={UNEDITED: None, **conditions},
+        rows=tuple(Row(**asdict(row)) for row in suite.rows),
+        conditions={UNEDITED: None, **{name: next(iter(found), None) for name, found in conditions.items()}},
+        refits={name: tuple(found[1:]) for name, found in conditions.items() if len(found) > 1},
     )  # fmt: skip
 
 
-def _distinct(model: Model, trials: Sequence[Conditions]) -> dict[int, Edit]:
+def _distinct(model: Model, trials: Sequence[FittedConditions]) -> dict[int, Edit]:
     """The edits of all conditions, each once, by their `id`. Raises `WorkbenchError` for those that do not fit."""
     if any(conditions.get(UNEDITED) is not None for conditions in trials):
         raise WorkbenchError(f"The condition {UNEDITED!r} cannot have an edit.", "Give the edit another name.")
-    edits = {id(edit): edit for conditions in trials for edit in conditions.values() if edit is not None}
+    edits = {id(edit): edit for conditions in trials for given in conditions.values() for edit in fits(given)}
     for edit in edits.values():
         edit.check(model)
     return edits

@@ -6,11 +6,11 @@ model does, so an absent concept may be an absent picture. "n/a": the judge does
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from probes.statistics import bootstrap_means, harmonic_mean, middle_95, sign_flip_test, wilson
 from workbench.evaluation.roles import Role
@@ -19,14 +19,14 @@ GATE = 0.5  # the unedited model must show a concept in more than this share
 DAMAGE = 0.10  # additional share of broken pictures that marks an edit
 VOID, DAMAGED, NOT_SAID = "void", "damaged", "n/a"
 _INTERVALS = ("value", "low", "high", "unedited", "difference", "difference_low", "difference_high", "p_value")
-Figure = dict[str, Any]  # the columns of `metrics`; and `draws`, for rates also `hits` and `clusters`
+Figure = dict[str, Any]  # the columns of `metrics`; `draws` and `paired`; for rates also `hits` and `clusters`
 
 
 def measured(after: pd.DataFrame, before: pd.DataFrame, rates: Mapping[str, tuple[Role, ...]]) -> dict[str, Figure]:
     """All metrics of one condition.
 
     Args:
-        after: Records of the condition.
+        after: Records of the condition, with the column `share` of `Results.pair`.
         before: Records of the unedited model, in the same order of prompts and seeds.
         rates: The rates and the roles that count in them; the places of the rates are the seeds of their bootstraps, so
             that conditions of the same prompts meet the same draws.
@@ -34,8 +34,9 @@ def measured(after: pd.DataFrame, before: pd.DataFrame, rates: Mapping[str, tupl
     Returns:
         metric → figure: value with low and high (95 %), `unedited`, difference with its interval, p_value, n, prompts,
         mark; where the metric is neither void nor n/a also `draws`, the bootstraps of the condition and of the unedited
-        model, and for rates `hits`, image by image. First the rates that have rows, then harmonic_mean, intact and,
-        over rows that want a concept present, pixel_drift and feature_drift.
+        model, and `paired`, a bootstrap of the condition in which all conditions of the suite meet the same draws; for
+        rates `hits`, image by image, and `clusters`, their prompts. First the rates that have rows, then harmonic_mean,
+        intact and, over rows that want a concept present, pixel_drift and feature_drift.
     """
     table: dict[str, Figure] = {}
     for seed, (metric, roles) in enumerate(rates.items()):
@@ -81,26 +82,56 @@ def gone(rows: pd.DataFrame) -> pd.Series:
 def rate(rows: pd.DataFrame, after: pd.Series, before: pd.Series, *, seed: int) -> Figure:
     """A share with everything known of it. The interval is the wider of two: Wilson's, for as many trials as there are
     prompts, knows that 0 of 50 is not 0; the bootstrap's, that images of one prompt are not independent, nor prompts
-    of one concept."""
+    of one fit, nor fits of one concept. The test is about these fits: it flips prompts."""
     if rows.empty:
         return _nothing(rows, VOID)
-    now, then = after.to_numpy(bool), before.to_numpy(bool)
-    prompts, concepts = clusters(rows)
-    draws, draws_then = (bootstrap_means(of.astype(float), prompts, concepts=concepts, seed=seed) for of in (now, then))
-    n_prompts = int(prompts.max()) + 1
+    now, then, known = after.to_numpy(bool), before.to_numpy(bool), clusters(rows)
+    draws, draws_then = (known.draws(of.astype(float), seed) for of in (now, then))
+    n_prompts = int(known.prompts.max()) + 1
     by_count, by_draws = wilson(round(float(now.mean()) * n_prompts), n_prompts), middle_95(draws)
     return {
         "value": float(now.mean()), "low": min(by_count.low, by_draws.low),
         "high": max(by_count.high, by_draws.high), **_change(now, then, draws, draws_then),
-        "p_value": sign_flip_test(then, now, prompts), **_counts(rows), "mark": "", "draws": (draws, draws_then),
-        "hits": now, "clusters": prompts,
+        "p_value": sign_flip_test(then, now, known.prompts), **_counts(rows), "mark": "",
+        "draws": (draws, draws_then), "paired": known.paired(now.astype(float), seed), "hits": now,
+        "clusters": known.prompts,
     }  # fmt: skip
 
 
-def clusters(rows: pd.DataFrame) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
-    """The number of each image's prompt and that of its concept, from 0. One prompt about two concepts is two."""
-    concepts = pd.factorize(rows["suite"].astype(str) + "\n" + rows["concept"].astype(str))[0]
-    return pd.factorize(pd.Series(list(zip(concepts, rows["prompt"], strict=True)), dtype=object))[0], concepts
+class Clusters(NamedTuple):
+    """The number of each image's prompt, of the fit that made it, of the share to which its prompt belongs, and of its
+    concept, from 0. One prompt, fit or share of two concepts is two.
+
+    Where a condition has several fits, images of one fit are not independent. A condition with one fit has no such
+    level, but is compared with others over the same shares as theirs, so that both meet the same draws; that makes it
+    seem no surer than it is.
+    """
+
+    prompts: Int[np.ndarray, "n"]
+    fits: Int[np.ndarray, "n"]
+    shares: Int[np.ndarray, "n"]
+    concepts: Int[np.ndarray, "n"]
+
+    def draws(self, values: Float[np.ndarray, "n"], seed: int = 0) -> Float[np.ndarray, "draws"]:
+        """Means over resamplings of concepts, their fits, and the prompts of those."""
+        return bootstrap_means(values, self.prompts, concepts=self.concepts, fits=self.fits, seed=seed)
+
+    def paired(self, values: Float[np.ndarray, "n"], seed: int = 0) -> Float[np.ndarray, "draws"]:
+        """The same over shares in the place of fits: for differences from conditions with more or fewer fits."""
+        return bootstrap_means(values, self.prompts, concepts=self.concepts, fits=self.shares, seed=seed)
+
+
+def clusters(rows: pd.DataFrame) -> Clusters:
+    """The clusters of a condition's records, which have the column `share`."""
+    concepts = _within(pd.factorize(rows["suite"])[0], rows["concept"])
+    prompts, fits, shares = (_within(concepts, rows[column]) for column in ("prompt", "edit", "share"))
+    return Clusters(prompts, fits, shares, concepts)
+
+
+def _within(owners: Int[np.ndarray, "n"], names: pd.Series) -> Int[np.ndarray, "n"]:
+    """Numbers what has equal owners and names, from 0."""
+    codes = pd.factorize(names)[0]
+    return pd.factorize(owners * (codes.max() + 1) + codes)[0]
 
 
 def _change(
@@ -116,20 +147,21 @@ def _mean(after: pd.DataFrame, column: str) -> Figure:
     values = after[column].to_numpy(float)
     if np.isnan(values).any():
         return _not_said(after)
-    prompts, concepts = clusters(after)
-    draws = bootstrap_means(values, prompts, concepts=concepts)
+    known = clusters(after)
+    draws = known.draws(values)
     low, high = middle_95(draws)
     mean = float(values.mean())
     return {
         "value": mean, "low": low, "high": high, "unedited": 0.0, "difference": mean, "difference_low": low,
         "difference_high": high, "p_value": np.nan, **_counts(after), "mark": "",
-        "draws": (draws, np.zeros_like(draws)),
+        "draws": (draws, np.zeros_like(draws)), "paired": known.paired(values),
     }  # fmt: skip
 
 
 def _mean_of_metrics(parts: list[Figure]) -> Figure:
     """The harmonic mean of rates of different prompts, each resampled on its own."""
     counts = {name: sum(part[name] for part in parts) for name in ("n", "prompts")}
+    counts["fits"] = max((part["fits"] for part in parts), default=0)
     if not parts or any(part["mark"] for part in parts):
         return {**dict.fromkeys(_INTERVALS, np.nan), **counts, "mark": VOID}
     value, unedited = (float(harmonic_mean([part[name] for part in parts])) for name in ("value", "unedited"))
@@ -139,6 +171,7 @@ def _mean_of_metrics(parts: list[Figure]) -> Figure:
         "value": value, "low": interval.low, "high": interval.high, "unedited": unedited,
         "difference": value - unedited, "difference_low": change.low, "difference_high": change.high,
         "p_value": np.nan, **counts, "mark": "", "draws": (now, then),
+        "paired": harmonic_mean([part["paired"] for part in parts]),
     }  # fmt: skip
 
 
@@ -158,7 +191,8 @@ def _said(rows: pd.DataFrame) -> bool:
 
 
 def _counts(rows: pd.DataFrame) -> Figure:
-    return {"n": len(rows), "prompts": len(set(clusters(rows)[0]))}
+    known = clusters(rows)
+    return {"n": len(rows), "prompts": len(set(known.prompts)), "fits": len(set(known.fits))}
 
 
 def _nothing(rows: pd.DataFrame, mark: str) -> Figure:

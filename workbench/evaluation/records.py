@@ -13,7 +13,7 @@ from saes.errors import WorkbenchError
 from workbench.evaluation.judged import Judged, read_looks
 from workbench.evaluation.judges import JudgeSpec, Scores, shown, verdicts
 from workbench.evaluation.roles import Role
-from workbench.evaluation.spec import EditSpec, Row, RunSpec, Trial
+from workbench.evaluation.spec import Row, RunSpec, Trial
 
 SCORE = "score."  # prefix of the columns that hold one concept's score
 COLUMNS = {  # of records, beside one float32 column `score.<concept>` for each concept the judge knows
@@ -47,7 +47,7 @@ def records(run_dir: Path, spec: RunSpec, judged: Judged) -> pd.DataFrame:
     images, scores = judged.by_image()
     looks = read_looks(run_dir).set_index("image")
     seen = _Seen({key: place for place, key in enumerate(images)}, scores, looks, judged.spec)
-    parts = [_part(spec, seen, trial, name, edit) for trial in spec.trials for name, edit in trial.conditions.items()]
+    parts = [_part(spec, seen, trial, name) for trial in spec.trials for name in trial.conditions]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -75,14 +75,15 @@ class _Seen:
         return self._looks.loc[list(keys)]
 
 
-def _part(spec: RunSpec, seen: _Seen, trial: Trial, condition: str, edit: EditSpec | None) -> pd.DataFrame:
-    rows, judge = trial.rows_of(condition), seen.judge
-    cells = [spec.cell(edit, row) for row in rows.values()]
+def _part(spec: RunSpec, seen: _Seen, trial: Trial, condition: str) -> pd.DataFrame:
+    rows, edits, judge = trial.rows_of(condition), trial.edits_of(condition).values(), seen.judge
+    cells = [spec.cell(edit, row) for edit, row in zip(edits, rows.values(), strict=True)]
     keys = [one.key for one in cells]
     scores, before, looks = seen.scores(keys), seen.scores([one.unedited for one in cells]), seen.looks(keys)
     table: dict[str, Any] = {
         "model": spec.model.name, "suite": trial.suite, "concept": trial.concept, "condition": condition,
-        "method": edit.method if edit else "", "edit": edit.hash if edit else "", "row": list(rows),
+        "method": [edit.method if edit else "" for edit in edits], "edit": [one.edit for one in cells],
+        "row": list(rows),
         **{name: [getattr(row, name) for row in rows.values()] for name in ("prompt", "role", "expected", "seed")},
         "image": [image_path(key) for key in keys],
         "bytes": looks["bytes"].to_numpy(), "seconds": looks["seconds"].to_numpy(),

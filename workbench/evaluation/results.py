@@ -6,6 +6,7 @@ Tables, differences, figures and reports take them, or the run and make them.
 from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from workbench.conditions import UNEDITED
@@ -90,9 +91,11 @@ class Results:
         return self._measured[(condition,)]
 
     def pair(self, trial: Trial, condition: str) -> Pair:
-        """Joined by the row's place in the suite, not by the order of the records."""
-        own = self.records_of(trial)
+        """Joined by the row's place in the suite, not by the order of the records; `share` is the row's of the suite's
+        prompts (`Trial.shares`)."""
+        own, shares = self.records_of(trial), np.array(trial.shares)
         after, before = (own[own["condition"] == name].set_index("row") for name in (condition, UNEDITED))
+        after = after.assign(share=shares[after.index])
         return Pair(after.reset_index(), before.loc[after.index].reset_index())
 
     def records_of(self, trial: Trial) -> pd.DataFrame:

@@ -6,6 +6,7 @@ conditions share the cells on which they agree.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -84,6 +85,20 @@ class EditSpec(StrictConfig):
     seed: int
 
 
+class Length(StrictConfig):
+    """How long a training was let go on, by a rule on validation pictures.
+
+    Args:
+        share: Of the method's full length, above 0 and up to 1.
+        left: The share of validation pictures that show the concept after it, 0 to 1.
+        met: Whether that is little enough by the rule; if not, the full length was taken.
+    """
+
+    share: float
+    left: float
+    met: bool
+
+
 class Trial(StrictConfig):
     """One suite under several conditions; None is the unedited model, which is always among them.
 
@@ -94,6 +109,8 @@ class Trial(StrictConfig):
         dropped: How many prompts were left out of the suite because they may involve a minor.
         rows: All rows, in the order of the suite; a row is known by its place.
         conditions: The edits by the names of their conditions.
+        refits: Further fits of a condition's edit with other seeds, where it has some. Each fit then makes its share of
+            the prompts: see `shares`.
     """
 
     suite: str
@@ -102,6 +119,15 @@ class Trial(StrictConfig):
     dropped: int
     rows: tuple[Row, ...]
     conditions: dict[str, EditSpec | None]
+    refits: dict[str, tuple[EditSpec, ...]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _refits_belong(self) -> "Trial":
+        if any(self.conditions.get(name) is None for name in self.refits):
+            raise ValueError(f"there are refits of what is no edit of {self.suite!r}")
+        if len({len(refits) for refits in self.refits.values()}) > 1:
+            raise ValueError(f"conditions of {self.suite!r} have unequally many fits")
+        return self
 
     @model_validator(mode="after")
     def _rows_belong(self) -> "Trial":
@@ -121,6 +147,33 @@ class Trial(StrictConfig):
             if row.condition in ("", condition) or self.conditions[condition] is None
         }
 
+    def fits(self, condition: str) -> tuple[EditSpec, ...]:
+        """The edits of a condition: one, or one a seed; none of the unedited model."""
+        edit = self.conditions[condition]
+        return () if edit is None else (edit, *self.refits.get(condition, ()))
+
+    def edits_of(self, condition: str) -> dict[int, EditSpec | None]:
+        """Which edit makes each of a condition's rows, by their places."""
+        fits = self.fits(condition) or (None,)
+        shares = self.shares
+        return {place: fits[shares[place] % len(fits)] for place in self.rows_of(condition)}
+
+    @property
+    def shares(self) -> tuple[int, ...]:
+        """The share of the prompts to which each row belongs, from 0; there are as many as fits of a condition.
+
+        Rows of one prompt belong together, since what they show is one observation of a fit; those of each role are
+        dealt out in turn.
+        """
+        n_shares = 1 + max(map(len, self.refits.values()), default=0)
+        found: dict[str, int] = {}
+        dealt: Counter[str] = Counter()
+        for row in self.rows:
+            if row.prompt not in found:
+                found[row.prompt] = dealt[row.role] % n_shares
+                dealt[row.role] += 1
+        return tuple(found[row.prompt] for row in self.rows)
+
 
 class RunSpec(StrictConfig):
     """The content of run.json.
@@ -132,6 +185,7 @@ class RunSpec(StrictConfig):
         trials: The suites, each under its conditions.
         question: What the run is to answer, "" for the usual.
         chosen_on: Condition → on what its settings were chosen, where that is known.
+        lengths: Condition → concept → how long each of its fits was let go on, where a rule chose that.
         environment: Versions, and the machine.
         command: The command line that began it.
         started: When that was.
@@ -144,6 +198,7 @@ class RunSpec(StrictConfig):
     trials: tuple[Trial, ...]
     question: str = ""
     chosen_on: dict[str, str] = Field(default_factory=dict)
+    lengths: dict[str, dict[str, tuple[Length, ...]]] = Field(default_factory=dict)
     environment: dict[str, str]
     command: str
     started: str
@@ -177,6 +232,12 @@ class RunSpec(StrictConfig):
         return {title(one.suite, one.concept, concepts.count(one.concept) > 1): one for one in self.trials}
 
     @property
+    def edits(self) -> tuple[EditSpec, ...]:
+        """Every edit of the run, each once, in the order of the conditions."""
+        every = (edit for trial in self.trials for name in trial.conditions for edit in trial.fits(name))
+        return tuple({edit.hash: edit for edit in every}.values())
+
+    @property
     def shared_conditions(self) -> list[str]:
         """The conditions that every trial has, in the order of the first."""
         first = self.trials[0].conditions
@@ -198,10 +259,10 @@ class RunSpec(StrictConfig):
     def cells(self) -> list["Cell"]:
         """Every image that the run asks for, each once: the unedited ones of all trials first."""
         cells = [
-            self.cell(edit, row)
+            self.cell(edit, trial.rows[place])
             for trial in self.trials
-            for name, edit in trial.conditions.items()
-            for row in trial.rows_of(name).values()
+            for name in trial.conditions
+            for place, edit in trial.edits_of(name).items()
         ]
         return sorted(dict.fromkeys(cells), key=lambda c: c.edit != "")
 

@@ -80,13 +80,13 @@ def _text(results: Results, table: pd.DataFrame, best: pd.DataFrame, title: str,
     spec = results.spec
     words = reading(table[table["concept"] != ALL], spec, ranking(table, best) if len(best) else [])
     words = words._replace(caveats=(*words.caveats, *idle(results.records, results.roles)))
-    edits = {edit.hash: edit for trial in spec.trials for edit in trial.conditions.values() if edit}
     concepts = list(dict.fromkeys(trial.concept for trial in spec.trials))
     return {
         "title": title or f"Erasing {_short(concepts)} from “{spec.model.name}”",
         "reading": words._replace(question=question or spec.question or words.question),
-        "spec": spec, "judge": results.judge, "concepts": concepts, "edits": list(edits.values()),
-        "method_of": {name: shown(edit.method) for name, edit in edits.items()},
+        "spec": spec, "judge": results.judge, "concepts": concepts, "edits": spec.edits,
+        "method_of": {edit.hash: shown(edit.method) for edit in spec.edits},
+        "n_fits": max((len(trial.fits(name)) for trial in spec.trials for name in trial.conditions), default=1),
         "headings": headings(table), "rows": summary_rows(table, best), "n_images": len(spec.cells()),
         "roles": results.roles, "verdict_colours": VERDICT_COLOURS, "run_dir": results.run.dir,
     }  # fmt: skip
@@ -130,7 +130,7 @@ def _charts(results: Results, table: pd.DataFrame, evidence: Evidence) -> dict[s
 
 def _pictures(results: Results, evidence: Evidence, attacks: Sequence[str]) -> dict[str, Any]:
     spec = results.spec
-    methods = [edit.method for trial in spec.trials for edit in trial.conditions.values() if edit]
+    methods = [edit.method for edit in spec.edits]
     shown = {"several": len(conditions(spec)[0]) > 1, "attention": bool(evidence.attention)}
     return {
         "sheets": {name: sheets(results, trial) for name, trial in spec.titles.items()},

@@ -58,8 +58,8 @@ def estimate(differences: Float[np.ndarray, "prompts controls"], *, alpha: float
     """
     padded = np.concatenate([differences, np.broadcast_to(PSEUDO, (2, differences.shape[1]))])  # (2)
     n_prompts, n_controls = padded.shape
-    prompts = resamplings((0,) * n_prompts, seed, DRAWS)
-    controls = resamplings((0,) * n_controls, seed + 1, DRAWS)
+    prompts = resamplings(n_prompts, (), seed, DRAWS)
+    controls = resamplings(n_controls, (), seed + 1, DRAWS)
     draws = ((prompts @ padded) * controls).sum(axis=1) / (n_prompts * n_controls)  # (1)
     low, high = np.quantile(draws, [alpha / 2, 1 - alpha / 2])
     between = float(padded.mean(axis=0).var()) / n_controls

@@ -141,6 +141,13 @@ def is_deterministic(case: Case) -> None:
     assert np.array_equal(case.images(again), case.images(case.edit)), "the same seed gave another edit"
 
 
+def draws_nothing_if_it_says_so(case: Case) -> None:
+    """A method that is not `seeded` gives the same edit for every seed; one that says nothing is taken for seeded."""
+    if not getattr(case.method, "seeded", True):
+        other = case.method.fit(case.model, case.concepts[:1], seed=1)
+        assert np.array_equal(case.images(other), case.images(case.edit)), "another seed gave another edit"
+
+
 def survives_the_disk(case: Case) -> None:
     """A saved edit gives the same images, and saving it again gives the same files."""
     with tempfile.TemporaryDirectory() as folder:
@@ -243,6 +250,7 @@ CHECKS: dict[str, Callable[[Case], None]] = {
         changes_the_target,
         never_mutates_the_model,
         is_deterministic,
+        draws_nothing_if_it_says_so,
         survives_the_disk,
         works_in_another_process,
         composes,
