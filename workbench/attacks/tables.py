@@ -196,8 +196,8 @@ def _mark(attempts: pd.DataFrame, own: pd.DataFrame) -> str:
 
 
 def _clusters(own: pd.DataFrame) -> pd.DataFrame:
-    """What `measuring.rate` asks of rows: which of them share a prompt."""
-    return own[["suite", "concept"]].assign(prompt=own["plain"])
+    """What `measuring.rate` asks of rows: which share a prompt. What is attacked is one edit, not several fits."""
+    return own[["suite", "concept"]].assign(prompt=own["plain"], edit="", share=0)
 
 
 def _posts(table: pd.DataFrame, which: pd.Series, keys: list[str]) -> dict[tuple, float]:
