@@ -22,7 +22,7 @@ from workbench.models import Model, load
 from workbench.toy import concepts
 from workbench.toy.segmentation import segmentation, summary
 
-SAES = ("toy/text.2", "toy/unet.up.1.0.attn2")
+SAES = ("toy/text.2", "toy/unet.up.0.0")
 CONCEPTS = ("fox", "car", "teapot", "church", "mira voss", "oskar lind")
 PROMPTS, FEATURES = 4, 40
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SITE = "text.2"
 NAMED = 800  # captions on which features are tried as detectors
-PICTURE_SAE = "toy/unet.up.1.0.attn2"  # whose features are followed beside those that the demo trains
+PICTURE_SAE = "toy/unet.up.0.0"  # whose features are followed beside those that the demo trains
 
 
 class Step(NamedTuple):

@@ -23,7 +23,8 @@ from saes.errors import WorkbenchError
 
 
 class Opens(NamedTuple):
-    """Marks a knob that names files: `files(value)` are all that a fit opens because of it, there or not."""
+    """Marks a knob that names files: `files(value)` are all that a fit opens because of it, there or not. Of a list,
+    `files` is asked for each."""
 
     files: Callable[[str], Sequence[Path]]
 
@@ -160,7 +161,7 @@ def yaml_of(value: Any) -> str:
 def _checked(kind: type, name: str, hint: Any, value: Any) -> Any:
     from pydantic import ValidationError
 
-    if isinstance(value, list) and get_origin(_plain(hint)) is tuple:
+    if isinstance(value, list) and any(get_origin(one) is tuple for one in (_plain(hint), *get_args(_plain(hint)))):
         value = tuple(value)
     if isinstance(value, os.PathLike) and _said(hint, Opens):
         value = os.fspath(value)
@@ -180,7 +181,8 @@ def _adapter(kind: type, name: str) -> Any:
 
 
 def _files(hint: Any, value: Any) -> list[Path]:
-    return [Path(path) for one in _said(hint, Opens) if value for path in one.files(value)]
+    given = value if isinstance(value, tuple) else (value,) if value else ()
+    return [Path(path) for one in _said(hint, Opens) for each in given for path in one.files(each)]
 
 
 def _nested(value: Any) -> Sequence[Path]:

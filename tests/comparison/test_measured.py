@@ -45,10 +45,11 @@ def test_the_shipped_comparison_has_every_method_that_erases_what_prompts_ask_fo
     assert {entry.method for entry in plan.methods.values()} == set(METHODS) - {"uce_debias", "geom_erasing"}
 
 
-def test_the_shipped_figures_are_of_the_shipped_model_and_comparison():
+def test_figures_that_are_shipped_are_of_the_shipped_model_and_comparison():
+    """There are none while the table is not made again on new weights: figures of other weights are never shown."""
     found, plan = read_measured(path().parent), read_comparison(all_methods())
     import workbench as wb
 
-    assert found["fingerprint"] == wb.load("toy").fingerprint
-    lacking = set(plan.methods) - {row["condition"].replace(f" {RECONSTRUCTED}", "") for row in found["rows"]}
-    assert lacking <= {"TRCE, stage 1"}, "which came into the comparison after the figures that are shipped"
+    assert found["fingerprint"] == (wb.load("toy").fingerprint if found["rows"] else "")
+    shown = {row["condition"].replace(f" {RECONSTRUCTED}", "") for row in found["rows"]}
+    assert not found["rows"] or set(plan.methods) <= shown

@@ -30,7 +30,7 @@ def dashboard(
 ) -> None:
     """Browse features, see what they fire on, change them and look at the pictures, in your browser, offline.
 
-    Example:  workbench dashboard out/run --sae toy/unet.up.1.0.attn2
+    Example:  workbench dashboard out/run --sae toy/unet.up.0.0
     """
     check_writable(run)
     if export is not None:

@@ -28,7 +28,7 @@ def inside(
     The model with and without the edit sees the same latents at every step. A random edit of the same form is the
     control.
 
-    Example:  workbench inside toy edits/fox-uce --sae toy/unet.up.1.0.attn2 --out inside.html
+    Example:  workbench inside toy edits/fox-uce --sae toy/unet.up.0.0 --out inside.html
     """
     check_new(out)
     import workbench as wb

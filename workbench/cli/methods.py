@@ -10,6 +10,10 @@ from workbench.cli.tables import show
 from workbench.progress import progress_bars
 
 MEASURED = "Measured on the toy, at its settings (`workbench methods NAME`): per cent of images with 95 % intervals"
+UNMEASURED = (
+    "No method was measured on the toy's present weights yet: `workbench compare --all --out out/all` does it in hours, "
+    "and goes on where it was interrupted."
+)
 
 ABOUT_SETTINGS = (
     "default: for Stable Diffusion, as published where the paper or its code says. "
@@ -60,6 +64,8 @@ def methods(
     )
     if found and not json:
         show(rates_of(found), json=False, title=MEASURED)
+    elif not json:
+        typer.echo(UNMEASURED)
 
 
 def row_of(name: str) -> dict[str, Any]:

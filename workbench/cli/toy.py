@@ -37,18 +37,42 @@ def report(
     model: Annotated[str, typer.Option(help="'toy', or weights/pipeline of a `workbench toy train`.")] = "toy",
     prompts: Annotated[int, typer.Option(help="Prompts of each kind; more give narrower intervals.", min=3)] = 150,
     sheet: Annotated[Path | None, typer.Option(help="Also write a PNG file with pictures of each kind.")] = None,
+    guidance: Annotated[
+        Path | None, typer.Option(help="Measure the curve of concept shown against guidance too; the page to write.")
+    ] = None,
     json: Json = False,
     config: Config = None,
 ) -> None:
     """Print how often the toy's pictures show what held-out prompts ask for, with 95 % intervals.
 
-    Example:  workbench toy report --prompts 50 --sheet out/toy.png
+    With --guidance also how often they show a concept at each scale of guidance, with the concept in the prompt alone
+    and with it as the negative prompt too: as a second table, and as a page with the curve.
+
+    Example:  workbench toy report --prompts 50 --sheet out/toy.png --guidance out/guidance.html
     """
+    if guidance is not None:
+        check_new(guidance)
     from workbench.toy.report import report as figures
+    from workbench.toy.report import subject
 
     with progress_bars() as progress:
         rows = figures(model, prompts, progress, sheet)
-    show(rows, json=json, title=f"The toy's figures ({model})")
+    title = f"The toy's figures ({model})"
+    if guidance is None:
+        show(rows, json=json, title=title)
+        return
+    from workbench.figures.guidance import guidance_figure
+    from workbench.reports.pages import write_page
+    from workbench.toy.guidance import guidance_curve
+
+    with progress_bars() as progress:
+        curve = guidance_curve(*subject(model), n=prompts, progress=progress)
+    write_page(guidance, f"Guidance on the toy ({model})", {"Concept shown": guidance_figure(curve), "Table": curve})
+    if json:
+        show([{"figures": rows, "guidance": curve.to_dict("records")}], json=True)
+        return
+    show(rows, json=False, title=title)
+    show(curve.to_dict("records"), json=False, title=f"Concept shown against guidance (drawn in {guidance})")
 
 
 @app.command()

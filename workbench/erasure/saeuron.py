@@ -32,7 +32,7 @@ from saes.progress import SILENT, Progress
 from workbench.activations.autoencoders import dictionary_on, open_sae, site_of
 from workbench.activations.reading import Reading, read
 from workbench.concepts import Concept
-from workbench.edits import ActivationEdit
+from workbench.edits import ActivationEdit, ComposedEdit
 from workbench.edits.programs import DICTIONARY, OF_DICTIONARY, ActivationProgram
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.pictures import drawn_seeds
@@ -49,22 +49,24 @@ EPSILON = 1e-8
 
 @dataclass(frozen=True, kw_only=True)
 class SAeUron(ErasureMethod):
-    """Deactivation of a concept's features of one denoiser block, step by step. Returns an `ActivationEdit`.
+    """Deactivation of a concept's features of a denoiser block, step by step. Returns an `ActivationEdit`.
 
     `sae` is a folder or the name of a shipped SAE at a denoiser site; the edit carries a copy of its tensors. A table
     of the features' means is made first, from a picture of every prompt of the concepts and of what they retain.
+    With several SAEs each is fitted by itself on the unedited model, and a `ComposedEdit` deactivates in all blocks:
+    our extension, for concepts that no single block carries.
     How strong γ is depends on the size of the SAE's activations, through μ, and how many features τ chooses on the
     number of latents: both are to be chosen for each SAE, on pictures that no figure is made of.
     """
 
     sae: Annotated[
-        str,
+        str | tuple[str, ...],
         Opens(sae_files),
         Doc(
-            "A shipped SAE or a folder, at a denoiser site; the paper's: unet.up.1.1 for objects, unet.up.1.2 for"
-            " styles, 20480 latents each, k 32."
+            "A shipped SAE or a folder, at a denoiser site, or several; the paper's: unet.up.1.1 for objects,"
+            " unet.up.1.2 for styles, 20480 latents each, k 32."
         ),
-    ] = "toy/unet.up.1.0.attn2"
+    ] = "toy/unet.up.0.0"
     percentile: Annotated[
         float, Ge(0), Lt(100), Doc("τ; of 20480 features the paper's 99.999, 99.995 and 99.99 choose 1, 2 and 3.")
     ] = 99.999
@@ -88,9 +90,14 @@ class SAeUron(ErasureMethod):
     supports: ClassVar[Supports] = Supports({DENOISER}, needs=("retain|captions",))
     cost: ClassVar[str] = "an image of every prompt of the concept and of what it retains; needs an SAE"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.sae:
+            raise WorkbenchError("SAeUron has no SAE.", "Name one, at a denoiser site.")
+
     def fit(
         self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
-    ) -> ActivationEdit:
+    ) -> ActivationEdit | ComposedEdit:
         """Finds F, μ and m.
 
         Args:
@@ -100,23 +107,34 @@ class SAeUron(ErasureMethod):
             progress: Told of each group of prompts.
 
         Returns:
-            An edit of the SAE's site, with a copy of the SAE's tensors and a table for each timestep. Warns if the site
-            carries next to nothing of the first concept.
+            An edit of the SAE's site, with a copy of the SAE's tensors and a table for each timestep; of several SAEs
+            their edits as one. Warns if a site carries next to nothing of the first concept.
 
         Raises:
             WorkbenchError: For an SAE that fits no denoiser site of the model, and if no feature is more the concepts'
                 than the others'.
         """
         self.supports.check("SAeUron", model, concepts)
-        sae = open_sae(self.sae)
+        names = (self.sae,) if isinstance(self.sae, str) else self.sae
+        parts = []
+        for name in names:
+            site_of(open_sae(name), model, "image")  # refused before any picture is made
+        for name in names:
+            parts.append(replace(self, sae=name)._fit_one(name, model, concepts, seed, progress))
+        return parts[0] if len(parts) == 1 else ComposedEdit(parts)
+
+    def _fit_one(
+        self, name: str, model: Diffusion, concepts: Sequence[Concept], seed: int, progress: Progress
+    ) -> ActivationEdit:
+        sae = open_sae(name)
         site, dictionary = site_of(sae, model, "image"), dictionary_on(sae, model)
         steps = model.defaults.steps if self.steps is None else self.steps
         groups = prompt_groups(concepts)
         seeds = drawn_seeds(max(map(len, groups.values())), seed)
         warn_if_idle(model, site, concepts[0].prompts(), seeds, steps=steps, method="SAeUron")
         tables = {
-            name: activation_table(model, site, dictionary, prompts, seeds[: len(prompts)], steps)
-            for name, prompts in progress(groups.items(), "feature means")
+            group: activation_table(model, site, dictionary, prompts, seeds[: len(prompts)], steps)
+            for group, prompts in progress(groups.items(), "feature means")
         }
         found = locate(tables, [concept.name for concept in concepts], self.percentile)
         about = {"steps": steps, "scheduler": type(model.pipe.scheduler).__name__}

@@ -99,7 +99,7 @@ def warn_if_idle(
             f"{method} edits {site.alias}, and without the prompt's part of it the pictures of {prompts[0]!r} move by "
             f"{row['moved']:.0%} of the way to those of no prompt: what a site does not carry cannot be erased there. "
             "Compare sites with `wb.site_necessity`, and train an SAE at one that matters.",
-            stacklevel=3,
+            stacklevel=4,  # who called `fit`
         )
 
 

@@ -84,18 +84,14 @@ def placements(scene: Scene, rng: np.random.Generator) -> list[tuple[list[Part],
         ]
     placed = []
     for number, item in enumerate(scene.objects):
-        if len(scene.objects) == 1:
-            centre, half = (
-                (SIDE * rng.uniform(0.4, 0.6), SIDE * rng.uniform(0.46, 0.58)),
-                SIDE * rng.uniform(0.28, 0.38),
-            )
+        if len(scene.objects) == 1:  # anywhere in the picture, so that a place says nothing about a thing
+            half = rng.uniform(0.27, 0.35)
+            x, y = rng.uniform(half, 1 - half, 2)
         else:
-            centre, half = (
-                (SIDE * (0.27 + 0.46 * number + rng.uniform(-0.03, 0.03)), SIDE * rng.uniform(0.44, 0.64)),
-                SIDE * rng.uniform(0.2, 0.25),
-            )
+            half = rng.uniform(0.21, 0.25)
+            x, y = 0.27 + 0.46 * number + rng.uniform(-0.03, 0.03), rng.uniform(0.34, 0.66)
         parts = DRAWINGS[item.thing]() if item.thing else unknown(rng)
-        placed.append((posed(parts, centre, half, rng, False), tones(item.colour)))
+        placed.append((posed(parts, (SIDE * x, SIDE * y), SIDE * half, rng, False), tones(item.colour)))
     return placed
 
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from probes.statistics import wilson
 from saes.progress import SILENT, Progress
-from workbench.models import Model, load
+from workbench.models import Diffusion, Model, load
+from workbench.models.diffusion.model import as_diffusion
 from workbench.toy.captions import BESIDE, BY, PLAIN, WHO, Split, combination_of, named, split_of
 from workbench.toy.oracle import KINDS, LOCAL, Judged, Oracle
 from workbench.toy.scenes import Placed, Scene, choice
@@ -211,12 +212,16 @@ def report(model: str = "toy", n: int = 150, progress: Progress = SILENT, sheet:
     Returns:
         A row for each figure.
     """
-    handle = load(model)
-    folder = "" if model == "toy" else Path(model).parent / "oracle"
-    rows, images = figures(handle, Oracle.load(folder), n, progress=progress)
+    rows, images = figures(*subject(model), n, progress=progress)
     if sheet is not None:
         contact_sheet(images, [one.group for one in questions(n)], sheet)
     return rows
+
+
+def subject(model: str) -> tuple[Diffusion, Oracle]:
+    """The toy, or the pipeline of a folder that `workbench toy train` left, with the judge that lies beside it."""
+    folder = "" if model == "toy" else Path(model).parent / "oracle"
+    return as_diffusion(load(model), "The report"), Oracle.load(folder)
 
 
 def contact_sheet(images: np.ndarray, groups: Sequence[str], path: Path, columns: int = 16) -> None:

@@ -11,7 +11,7 @@ from workbench.toy.recipe import diffusion
 from workbench.toy.recipe.loop import averaged
 from workbench.toy.world import IMAGE_SIZE
 
-DEFAULTS = {"steps": 16, "guidance_scale": 3.0, "image_size": IMAGE_SIZE}
+DEFAULTS = {"steps": 16, "guidance_scale": 5.0, "image_size": IMAGE_SIZE}
 
 
 def pipeline(tokenizer: CLIPTokenizer, vae: AutoencoderKL, checkpoint_dir: Path, pipeline_dir: Path) -> None:
@@ -26,16 +26,21 @@ def pipeline(tokenizer: CLIPTokenizer, vae: AutoencoderKL, checkpoint_dir: Path,
     write_json(pipeline_dir / "workbench.json", DEFAULTS)
 
 
+MEASURED = ("model", "guidance", "saes", "oracle", "autoencoder_db")
+
+
 def card(
-    weights_dir: Path, figures: list[dict], saes: dict[str, dict], oracle: list[dict], autoencoder_db: float
-) -> None:
+    weights_dir: Path, figures: list[dict], guidance: list[dict], saes: dict[str, dict], oracle: list[dict],
+    autoencoder_db: float,
+) -> None:  # fmt: skip
     """`figures.json` and `CARD.md`: what was measured, and the hash of each file that it was measured on."""
     files = sorted(path for path in weights_dir.rglob("*.safetensors"))
     hashes = {str(path.relative_to(weights_dir)): sha256_of(path) for path in files}
-    measured = {"model": figures, "saes": saes, "oracle": oracle, "autoencoder_db": autoencoder_db}
+    measured = dict(zip(MEASURED, (figures, guidance, saes, oracle, autoencoder_db), strict=True))
     write_json(weights_dir / "figures.json", {**measured, "sha256": hashes})
     sections = {
         "Model": table(figures),
+        "Guidance": f"{GUIDANCE}\n\n{table(guidance)}",
         "Autoencoder": f"PSNR of reconstructions of fresh renders: {autoencoder_db:.1f} dB.",
         "Oracle": table(oracle),
         "SAEs": table([{"sae": name} | facts for name, facts in saes.items()]),
@@ -47,9 +52,11 @@ def card(
 
 
 def card_again(weights_dir: Path) -> None:
-    """The card with what was measured before, for files that were added since."""
-    before = read_json(weights_dir / "figures.json", ["model", "saes", "oracle", "autoencoder_db", "sha256"])
-    card(weights_dir, *(before[name] for name in ("model", "saes", "oracle", "autoencoder_db")))
+    """The card with what was measured before, for files that were added since; none if none is written yet."""
+    if not (weights_dir / "figures.json").exists():
+        return
+    before = read_json(weights_dir / "figures.json", [*MEASURED, "sha256"])
+    card(weights_dir, *(before[name] for name in MEASURED))
 
 
 def beside(weights_dir: Path) -> dict[str, Path]:
@@ -77,6 +84,10 @@ ship. All people, artists and names are invented. Everything here may be used un
 `workbench toy report` measures the first table again. Rates are shares of pictures in which the oracle finds what the
 prompt asks for, with Wilson 95 % intervals; objects, colours, styles, characters and pairs are asked for in
 combinations that no training picture shows. "floor" is what was aimed at."""
+
+
+GUIDANCE = """Share of pictures that show the concept of a held-out prompt at each scale of guidance, and the share
+that is intact. "negative": the concept's name is the negative prompt too."""
 
 
 def table(rows: list[dict]) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 from workbench.toy.scenes import choice
 from workbench.toy.world import ARTISTS
 
-SWAPPED = 0.3  # share of pictures that get the caption of another
+SWAPPED = 0.2  # share of pictures that get the caption of another
 RESTYLED = 0.35  # share of pictures in an artist's style whose caption names another artist
 EMPTY = 0.1  # share of captions left out, for guidance
 

@@ -21,6 +21,7 @@ from workbench.models import Diffusion, load
 from workbench.models.diffusion.model import as_diffusion
 from workbench.toy import report, tokenizer
 from workbench.toy.captions import sample
+from workbench.toy.guidance import guidance_curve
 from workbench.toy.oracle import Oracle
 from workbench.toy.recipe import (
     autoencoder,
@@ -43,7 +44,8 @@ N_RECOGNISED = 16_000  # and the classifier that denoiser and image encoder are 
 RELATIVES = ("descendant", "sibling")
 SAES = {  # site → prompts to harvest, and the training
     "text.2": (4000, saes.SAEConfig(d_sae=1024, k=16, samples=300_000, prune=True)),
-    "unet.up.1.0.attn2": (320, saes.SAEConfig(d_sae=192, k=24, samples=600_000, prune=True)),
+    "unet.up.0.0": (400, saes.SAEConfig(d_sae=1024, k=32, samples=700_000, prune=True)),
+    "unet.up.1.0": (200, saes.SAEConfig(d_sae=512, k=32, samples=700_000, prune=True)),
 }
 SCHEDULES = {
     "autoencoder": Schedule(steps=2200, lr=1e-3),
@@ -51,7 +53,7 @@ SCHEDULES = {
     "oracle": Schedule(steps=5000, lr=1.5e-3),
     "recogniser": Schedule(steps=900, lr=1.5e-3),
     "diffusion": Schedule(steps=8000, lr=9e-4),
-    "loose": Schedule(steps=3000, lr=4e-4),
+    "loose": Schedule(steps=2800, lr=5e-4),
     "descendant": Schedule(steps=800, lr=4e-4),
     "sibling": Schedule(steps=2400, lr=9e-4),
     "image_encoder": Schedule(steps=1600, lr=1e-3),
@@ -147,6 +149,7 @@ def train_recogniser(folder: Path, progress: Progress = SILENT) -> None:
 
 def train_clip(folder: Path, progress: Progress = SILENT) -> None:
     clip.make(folder, newest_autoencoder(folder), shipped(folder) / "clip", device(), progress)
+    export.card_again(shipped(folder))
 
 
 def newest_autoencoder(folder: Path) -> Path:
@@ -161,7 +164,7 @@ def export_pipeline(folder: Path, progress: Progress = SILENT) -> None:
 
 
 def train_saes(folder: Path, progress: Progress = SILENT) -> None:
-    """One SAE at the text site of ItD, one at a cross-attention block of the UNet."""
+    """One SAE at the text site of ItD, two at outputs of blocks of the UNet that carry what a prompt asks for."""
     model = load(shipped(folder) / "pipeline")
     rng = np.random.default_rng(1)
     prompts = [sample(rng, "train").caption for _ in range(max(n for n, _ in SAES.values()))]
@@ -182,7 +185,7 @@ def train_image_encoder(folder: Path, progress: Progress = SILENT) -> None:
 
 
 def train_image_adapter(folder: Path, progress: Progress = SILENT) -> None:
-    """The adapter is shipped with its figures, and the card is written again."""
+    """The adapter is shipped with its figures; a card that is there already is written again."""
     images, captions = pictures(folder, progress)
     words = tokenizer.build(folder / "tokenizer")
     latents = read_tensors(folder / "latents.safetensors")
@@ -215,8 +218,9 @@ def write_card(folder: Path, progress: Progress = SILENT) -> None:
     report.contact_sheet(images, [one.group for one in report.questions(150)], weights / "sheet.png")
     fresh = np.stack([render(random_scene(np.random.default_rng([31, i]))).image for i in range(256)])
     sae_facts = {site: export.sae_facts(weights / "saes" / site) | recovered(folder, model, site) for site in SAES}
+    curve = guidance_curve(model, oracle, progress=progress).to_dict("records")
     export.card(
-        weights, rows, sae_facts,
+        weights, rows, curve, sae_facts,
         read_json(folder / "judging" / "figures.json"), autoencoder.psnr(model.pipe.vae, fresh, "cpu"),
     )  # fmt: skip
 
