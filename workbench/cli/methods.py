@@ -11,8 +11,8 @@ from workbench.progress import progress_bars
 
 MEASURED = "Measured on the toy, at its settings (`workbench methods NAME`): per cent of images with 95 % intervals"
 UNMEASURED = (
-    "No method was measured on the toy's present weights yet: `workbench compare --all --out out/all` does it in hours, "
-    "and goes on where it was interrupted."
+    "No method was measured on the toy's present weights yet: `workbench compare --all --out out/all` does it in hours "
+    "and can be interrupted."
 )
 
 ABOUT_SETTINGS = (

@@ -49,7 +49,14 @@ HEADINGS = ("pre", "post", "lift", "new seeds", "random prefix", "ceiling", "nev
 
 
 def without_attacks(results: Results) -> Results:
-    """The results of what was asked of every condition alike: rows of attacks have a section of their own."""
+    """What was asked of every condition alike: rows of attacks have a section of their own.
+
+    Args:
+        results: Of the run.
+
+    Returns:
+        The results without rows and trials that attack.
+    """
     adversarial = {role.name for role in results.spec.roles if role.adversarial}
     if not adversarial:
         return results
@@ -89,7 +96,14 @@ def attacks(results: Results, chart: Chart) -> Attacks | None:
 
 
 def attacks_named(results: Results) -> list[str]:
-    """The names of the attacks of a run, each once; none where nothing was attacked."""
+    """The names of the attacks of a run.
+
+    Args:
+        results: Of the run.
+
+    Returns:
+        Each name once; none where nothing was attacked.
+    """
     there = (results.run.dir / TABLE).exists()
     return list(dict.fromkeys(read_attempts(results.run.dir)["name"])) if there else []
 
