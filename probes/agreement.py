@@ -14,9 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
-from probes.statistics import Interval, bootstrap_means, middle_95, resamplings
-
-Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution
+from probes.statistics import Interval, Z, bootstrap_means, middle_95, resamplings
 
 
 class Agreement(NamedTuple):

@@ -11,7 +11,9 @@ A·: share of images that show the concept they should; E target prompts, G syno
          difference dᵢ may have either sign; p = share of signs with |Σ ±dᵢ| ≥ |Σ dᵢ|. With one image a prompt it is
          McNemar's exact test, X ~ Binomial(b + c, ½)
     (5)  harmonic mean H = k / Σ 1/xᵢ, and 0 if any xᵢ is 0
-    (6)  pixel drift = √mean((x − x')²),  feature drift = 1 − cos(f, f')
+    (6)  the difference of two rates on n pairs, of which b speak for the first and c for the second, by Agresti and Min
+         (2005): with half a pair more in each cell, (b − c)/(n + 2) ± 1.96 √(b + c + 1 − (b − c)²/(n + 2)) / (n + 2)
+    (7)  pixel drift = √mean((x − x')²),  feature drift = 1 − cos(f, f')
 """
 
 from collections.abc import Sequence
@@ -25,6 +27,7 @@ from scipy.stats import binomtest, hmean
 DRAWS = 1000  # bootstrap samples
 FLIPS = 9999  # random signs of the paired test
 ROUNDING = 1e-9
+Z = 1.959963984540054  # the 97.5 % quantile of the normal distribution
 
 
 class Interval(NamedTuple):
@@ -168,6 +171,26 @@ def sign_flip_test(before: Bool[np.ndarray, "n"], after: Bool[np.ndarray, "n"], 
     return float((1 + reached.sum()) / (1 + FLIPS))  # (4)
 
 
+def paired_difference(differences: Float[np.ndarray, "n"]) -> Interval:
+    """The interval of the difference of two rates by counts of pairs. (6)
+
+    No difference in 50 pairs still allows 3.8 points either way.
+
+    Args:
+        differences: Of each pair, such as a prompt that two conditions met: the first's rate minus the second's, in
+            [−1, 1].
+
+    Returns:
+        The bounds, in [−1, 1]; nan for no pairs.
+    """
+    if (n := len(differences)) == 0:
+        return Interval(float("nan"), float("nan"))
+    change, discordant = float(differences.sum()), float(np.abs(differences).sum())
+    middle = change / (n + 2)
+    reach = Z * np.sqrt(discordant + 1 - change**2 / (n + 2)) / (n + 2)  # (6)
+    return Interval(max(-1.0, float(middle - reach)), min(1.0, float(middle + reach)))
+
+
 def harmonic_mean(values: Sequence[float] | Sequence[Float[np.ndarray, "n"]]) -> Float[np.ndarray, "*n"]:
     """The harmonic mean of values in [0, 1], of arrays place by place. (5)
 
@@ -181,7 +204,7 @@ def harmonic_mean(values: Sequence[float] | Sequence[Float[np.ndarray, "n"]]) ->
 
 
 def pixel_drift(before: UInt8[np.ndarray, "n h w 3"], after: UInt8[np.ndarray, "n h w 3"]) -> Float[np.ndarray, "n"]:
-    """Root mean square difference of the pixels of each pair of images. (6)
+    """Root mean square difference of the pixels of each pair of images. (7)
 
     Args:
         before: images, `[n, h, w, 3]`.
@@ -191,11 +214,11 @@ def pixel_drift(before: UInt8[np.ndarray, "n h w 3"], after: UInt8[np.ndarray, "
         `[n]`, in [0, 1]: 0 equal, 1 black against white.
     """
     difference = (before.astype(np.float64) - after.astype(np.float64)) / 255
-    return np.sqrt(np.mean(difference**2, axis=(-3, -2, -1)))  # (6)
+    return np.sqrt(np.mean(difference**2, axis=(-3, -2, -1)))  # (7)
 
 
 def feature_drift(before: Float[np.ndarray, "n d"], after: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n"]:
-    """Cosine distance of the features of each pair of images. (6)
+    """Cosine distance of the features of each pair of images. (7)
 
     Args:
         before: features that a judge gives, `[n, d]`.
@@ -208,4 +231,4 @@ def feature_drift(before: Float[np.ndarray, "n d"], after: Float[np.ndarray, "n 
     norms = np.linalg.norm(before, axis=-1) * np.linalg.norm(after, axis=-1)
     cosine = np.sum(before * after, axis=-1) / np.where(norms > 0, norms, 1)
     equal = np.all(before == after, axis=-1)
-    return np.where(equal, 0.0, 1 - cosine)  # (6)
+    return np.where(equal, 0.0, 1 - cosine)  # (7)

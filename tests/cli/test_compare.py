@@ -43,6 +43,25 @@ def test_what_cannot_be_compared_is_refused_before_any_work(capsys, tmp_path, wo
     assert not (tmp_path / "run").exists()
 
 
+def test_what_a_file_of_concepts_tells_is_not_told_otherwise(capsys, tmp_path):
+    (tmp_path / "fox.yaml").write_text("fox: {anchor: cat, retain: [dog]}")
+    code, _, error = told(
+        capsys, "toy", tmp_path / "fox.yaml", "--method", "uce", "--told", "all", "--out", tmp_path / "run"
+    )
+    assert code == 1 and "says itself what is told" in error and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [("fit_seeds: 41", "target prompts for 41 fits"), ("sampling: {stepz: 8}", "Did you mean 'steps'"),
+     ("sampling: {steps: [8]}", "sampling"), ("told: everything", "told")],
+)  # fmt: skip
+def test_what_a_file_cannot_say_is_refused_before_any_work(capsys, tmp_path, key, says):
+    (tmp_path / "study.yaml").write_text(f"{STUDY}{key}\n")
+    code, _, error = told(capsys, tmp_path / "study.yaml", "--out", tmp_path / "run")
+    assert code == 1 and says in error and not (tmp_path / "run").exists()
+
+
 def test_a_study_leaves_no_room_for_methods(capsys, tmp_path):
     (tmp_path / "study.yaml").write_text(STUDY)
     code, _, error = told(capsys, tmp_path / "study.yaml", "--method", "uce", "--out", tmp_path / "run")

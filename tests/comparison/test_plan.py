@@ -4,7 +4,7 @@ import pytest
 
 from saes.errors import WorkbenchError
 from tests.comparison.small import CAT, FOX, SUBJECTS, suite
-from workbench.comparison.plan import Comparison, Subject, read_comparison
+from workbench.comparison.plan import ALL_TOLD, Comparison, Subject, read_comparison
 from workbench.erasure.uce import UCE
 
 TEXT = """
@@ -105,6 +105,13 @@ def test_prompts_for_another_erased_concept_count_for_nothing():
 def test_the_subjects_keep_the_names_of_their_suites():
     (first, _) = Comparison(methods={"UCE": UCE()}, subjects=SUBJECTS, ways=["joint"]).subjects
     assert isinstance(first, Subject) and (first.suite.name, first.suite.target) == ("fox", "fox")
+
+
+def test_a_file_says_how_many_fits_what_is_told_and_how_pictures_are_sampled(tmp_path):
+    made = read(tmp_path, TEXT + "fit_seeds: 1\ntold: all\nsampling: {steps: 8, guidance_scale: 5.0}\n")
+    plan = read_comparison(tmp_path / "study.yaml")
+    assert plan.told == "all" and plan.sampling == {"steps": 8, "guidance_scale": 5.0}
+    assert made.question == f"Does more damping spare more? {ALL_TOLD}" and made.seeds == (5,)
 
 
 def test_what_settings_were_chosen_on_is_said_of_the_condition(tmp_path):

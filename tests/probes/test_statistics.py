@@ -4,13 +4,14 @@ from itertools import product
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
 from probes.statistics import (
     bootstrap_means,
     feature_drift,
     harmonic_mean,
     middle_95,
+    paired_difference,
     pixel_drift,
     sign_flip_test,
     wilson,
@@ -136,6 +137,26 @@ def test_a_bootstrap_interval_covers_the_truth_about_as_often_as_it_says() -> No
         low, high = middle_95(bootstrap_means(values, np.repeat(np.arange(40), 5), draws=400))
         covered += low <= 0.5 <= high
     assert 0.90 <= covered / 300 <= 0.98
+
+
+def test_the_interval_of_a_paired_difference_is_walds_with_half_a_pair_more_in_each_cell() -> None:
+    only_first, only_second, alike = 132, 107, 905
+    pairs = np.array([1.0] * only_first + [-1.0] * only_second + [0.0] * alike)
+    p, q = ((cell + 0.5) / (len(pairs) + 2) for cell in (only_first, only_second))
+    reach = norm.ppf(0.975) * np.sqrt((p + q - (p - q) ** 2) / (len(pairs) + 2))
+    assert paired_difference(pairs) == pytest.approx((p - q - reach, p - q + reach))
+    assert paired_difference(np.zeros(50)) == pytest.approx((-0.0377, 0.0377), abs=1e-4)
+    assert np.isnan(paired_difference(np.zeros(0))).all()
+
+
+@pytest.mark.parametrize(("only_first", "only_second"), [(0.02, 0.02), (0.25, 0.05), (0.4, 0.0)])
+def test_the_interval_of_a_paired_difference_covers_the_truth(only_first: float, only_second: float) -> None:
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(1000):
+        pairs = rng.choice([1.0, -1.0, 0.0], 40, p=[only_first, only_second, 1 - only_first - only_second])
+        low, high = paired_difference(pairs)
+        covered += low <= only_first - only_second <= high
+    assert covered / 1000 > 0.93
 
 
 def test_pixel_drift_is_a_root_mean_square_in_units_of_full_range() -> None:

@@ -10,7 +10,7 @@ from saes.settings import build
 from workbench.cli.judging import judges_of
 from workbench.cli.lookup import YAML, concepts_of, suite_of
 from workbench.cli.options import Config, Device, Dtype, Json, JudgeNames, check_writable, dtype_of
-from workbench.cli.tables import show_comparison
+from workbench.cli.tables import show_comparison, show_published
 from workbench.configs import read_pairs
 from workbench.progress import progress_bars
 
@@ -75,6 +75,7 @@ def compare(
     plan = plan.model_copy(update={key: value for key, value in changed.items() if value is not None})
     import workbench as wb
     from workbench.comparison.measured import FILE, write_measured
+    from workbench.comparison.published import check_published
     from workbench.evaluation.differences import best_methods
     from workbench.evaluation.results import Results
     from workbench.evaluation.tables import choices, metrics_with_all, titled
@@ -96,6 +97,8 @@ def compare(
         wb.explain(run, handle, comparison.concepts[:1], looks, progress=progress)
     results = Results.of(run, run.name_of(looks))
     show_comparison(*map(titled, (metrics_with_all(results), best_methods(results), choices(results))), json=json)
+    if not json:
+        show_published(check_published(results))
     if others:
         names = ", ".join(run.name_of(other) for other in others)
         typer.echo(

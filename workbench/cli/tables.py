@@ -63,7 +63,7 @@ def show_comparison(table: "pd.DataFrame", best: "pd.DataFrame", chosen: "pd.Dat
     from workbench.evaluation.roles import heading
     from workbench.reports.costs import length
 
-    chosen = chosen.drop(columns="suite")
+    best, chosen = (one.drop(columns="suite") for one in (best, chosen))
     joined = table.merge(best, on=["concept", "condition", "metric"], how="left")
     joined = joined.merge(chosen, on=["concept", "condition"], how="left")
     if json:
@@ -107,6 +107,22 @@ def show_attacks(table: "pd.DataFrame", *, json: bool, title: str = "") -> None:
     show([{name: one for name, one in row.items() if name not in empty} for row in rows], json=False, title=said)
 
 
+def show_published(table: "pd.DataFrame") -> None:
+    """Prints `check_published(run)` for people: a row for each claim that the run measured, if there are any."""
+    from workbench.evaluation.roles import heading
+
+    rows = [
+        {
+            "claim": f"{row.better} above {row.than}, {heading(row.metric)}", "source": row.source,
+            "here, %": " and ".join(map(_share, (row.better_value, row.than_value))),
+            "difference, points": _change(row.difference, row.low, row.high), "verdict": row.verdict,
+        }
+        for row in table.itertuples()
+    ]  # fmt: skip
+    if rows:
+        show(rows, json=False, title="What publications say, each by itself, with 95 % intervals paired by prompt")
+
+
 def show_agreement(table: "pd.DataFrame", *, json: bool) -> None:
     """Prints `judge_agreement(run)`: all of it as JSON; for people the rate in per cent and kappa with their 95 %
     intervals."""
@@ -123,6 +139,14 @@ def show_agreement(table: "pd.DataFrame", *, json: bool) -> None:
         for row in table.itertuples()
     ]  # fmt: skip
     show(rows, json=False, title="How often two judges say the same of a picture, with 95 % intervals")
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.0f}" if value == value else "–"
+
+
+def _change(value: float, low: float, high: float) -> str:
+    return f"{100 * value:+.0f} ({100 * low:+.0f} to {100 * high:+.0f})" if value == value else "–"
 
 
 def _percent(value: float, low: float | None = None, high: float | None = None) -> str:

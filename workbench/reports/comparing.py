@@ -99,6 +99,39 @@ def order_headings(effects: pd.DataFrame) -> list[str]:
     return [heading(metric) for metric in _compared(effects)]
 
 
+class PublishedRow(NamedTuple):
+    """A published order and what the run says of it."""
+
+    claim: str
+    published: str
+    source: str
+    values: str
+    difference: str
+    interval: str
+    verdict: str
+
+
+def published_rows(table: pd.DataFrame) -> list[PublishedRow]:
+    """What a run says of published orders, as the page prints it.
+
+    Args:
+        table: `check_published(run)`.
+
+    Returns:
+        A row for each.
+    """
+    return [
+        PublishedRow(
+            f"{row.better} above {row.than} in {heading(row.metric)}", row.published, row.source,
+            " and ".join("–" if pd.isna(one) else percent(one) for one in (row.better_value, row.than_value)),
+            "–" if pd.isna(row.difference) else points(row.difference),
+            "" if pd.isna(row.difference) else f"{points(row.low)} to {points(row.high)}",
+            row.verdict,
+        )
+        for row in table.itertuples()
+    ]  # fmt: skip
+
+
 def _compared(table: pd.DataFrame) -> list[str]:
     """The metrics of a table of which more is better: not what shows that the anchor or what was told is kept."""
     return [metric for metric in in_order(table["metric"]) if not metric.endswith("drift") and metric not in TOLD]

@@ -14,6 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from saes.disk import replacing
 from workbench import figures
+from workbench.comparison.published import check_published
 from workbench.conditions import UNEDITED
 from workbench.erasure import shown
 from workbench.evaluation.differences import best_methods, order_effects
@@ -23,7 +24,7 @@ from workbench.evaluation.tables import ALL, concept_matrix, metrics_with_all, t
 from workbench.figures.evaluation import VERDICT_COLOURS
 from workbench.reports.attacking import HEADINGS, attacks, attacks_named, without_attacks
 from workbench.reports.cards import attention_rows, concept_cards
-from workbench.reports.comparing import order_headings, order_rows, ranking
+from workbench.reports.comparing import order_headings, order_rows, published_rows, ranking
 from workbench.reports.costs import costs
 from workbench.reports.evidence import Evidence, read_evidence
 from workbench.reports.inner import inner
@@ -34,7 +35,7 @@ from workbench.reports.summary import headings, summary_rows
 
 ALONE: dict[str, Any] = {  # what a report of one method has in the place of `_comparison`
     "several": False, "intervals": None, "methods_scatter": None, "grids": {}, "costs": [], "orders": [],
-    "order_headings": [],
+    "order_headings": [], "published": [],
 }  # fmt: skip
 
 
@@ -103,6 +104,7 @@ def _comparison(results: Results, table: pd.DataFrame, controls: list[str]) -> d
         "grids": {name: grid(results, trial) for name, trial in results.spec.titles.items()},
         "costs": costs(results),
         "orders": order_rows(effects), "order_headings": order_headings(effects),
+        "published": published_rows(check_published(results)),
     }  # fmt: skip
 
 
