@@ -76,6 +76,8 @@ PUBLIC = {  # name → the file that has it
     "find_judge": "workbench.judges",
     "set_metric": "workbench.evaluation.sets",
     "KID": "workbench.evaluation.sets",
+    "FID": "workbench.evaluation.sets",
+    "implicit_ratios": "workbench.evaluation.implicit",
     "measure_drift": "workbench.interpret.drift",
     "site_necessity": "workbench.interpret.necessity",
     "decodability": "workbench.interpret.decodability",

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.linalg import sqrtm
 
 from saes.errors import WorkbenchError
 from tests.evaluation.drawn import drawn_run, suite
 from tests.evaluation.test_judging import Plain
 from workbench.evaluation.judging import judge
-from workbench.evaluation.sets import KID, SetMetric, jackknife_error, set_metric
+from workbench.evaluation.sets import FID, KID, SetMetric, jackknife_error, set_metric
 
 
 def drawn(n: int, shift: float, seed: int) -> np.ndarray:
@@ -27,6 +28,21 @@ def test_the_kernel_distance_is_that_of_its_definition() -> None:
     across = np.mean([k(a, b) for a in x for b in y])
     assert isinstance(KID(), SetMetric)
     assert KID().value(x, y) == pytest.approx(sum(within) - 2 * across)
+
+
+def test_the_frechet_distance_is_that_of_its_definition_and_of_known_gaussians() -> None:
+    """Against scipy's root of the product, with sets smaller than their width too; and d·(shift² + (1 − s)²)."""
+    for n, m in ((40, 30), (9, 6)):
+        x, y = drawn(n, 0, 0), 2 * drawn(m, 1, 1)
+        first, second = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+        root = np.real(sqrtm(first @ second))
+        expected = np.square(x.mean(0) - y.mean(0)).sum() + np.trace(first + second - 2 * root)
+        assert FID().value(x, y) == pytest.approx(expected, rel=1e-5) and isinstance(FID(), SetMetric)
+    large = FID().value(drawn(40_000, 0, 0), 3 * drawn(40_000, 0, 1) + 2)
+    assert large == pytest.approx(16 * (2**2 + (3 - 1) ** 2), rel=0.02)
+    assert FID().value(drawn(20, 0, 0), drawn(20, 0, 0)) == pytest.approx(0, abs=1e-9)
+    with pytest.raises(WorkbenchError, match="fewer than two pictures"):
+        FID().value(drawn(1, 0, 0), drawn(5, 0, 1))
 
 
 def test_it_is_unbiased_and_grows_with_the_distance() -> None:

@@ -1,13 +1,13 @@
 """Metrics of sets of pictures: how far what a condition draws is from what the unedited model draws, as a whole.
 
-They know no concept and no single picture, so they stand beside judges and not among them. One is a member here:
-KID (Bińkowski et al. 2018, arXiv:1801.01401), on the features of the run's own judge. x are n features of one set, y m
-of the other, d wide:
+They know no concept and no single picture, so they stand beside judges and not among them. Two are members here, on
+the features of the run's own judge: KID (Bińkowski et al. 2018, arXiv:1801.01401) and FID (Heusel et al. 2017,
+arXiv:1706.08500). x are n features of one set, y m of the other, d wide, μ and Σ their means and covariances:
     (1)  k(a, b) = (a·b/d + 1)³
     (2)  KID = Σ_{i≠j} k(xᵢ, xⱼ)/n(n−1) + Σ_{i≠j} k(yᵢ, yⱼ)/m(m−1) − 2 Σ_{ij} k(xᵢ, yⱼ)/nm
-(2) is unbiased, so it may fall below 0 for sets that are alike. Published figures use Inception's features and are not
-comparable with others.
-    (3)  the interval is value ± 1.96 s,   s² = (p−1)/p Σ_q (θ_q − θ̄)²,   θ_q the value without prompt q of p
+(2) is unbiased, so it may fall below 0 for sets that are alike; (3) is not, and falls with n and m. Published figures
+use Inception's features and are not comparable with others.
+    (4)  the interval is value ± 1.96 s,   s² = (p−1)/p Σ_q (θ_q − θ̄)²,   θ_q the value without prompt q of p
 """
 
 from collections.abc import Sequence
@@ -53,6 +53,24 @@ class KID:
             raise WorkbenchError("A set of fewer than two pictures has no KID.", "Take a suite with more prompts.")
         x, y = before.astype(np.float64), after.astype(np.float64)
         return float(_within(x) + _within(y) - 2 * _kernel(x, y).mean())  # (2)
+
+
+@dataclass(frozen=True)
+class FID:
+    """Fréchet distance of two normal distributions, (3), on whatever features it is given."""
+
+    name: str = "fid"
+
+    def value(self, before: Before, after: After) -> float:
+        """(3). Raises `WorkbenchError` for a set of fewer than two pictures."""
+        if min(len(before), len(after)) < 2:
+            raise WorkbenchError("A set of fewer than two pictures has no FID.", "Take a suite with more prompts.")
+        x, y = before.astype(np.float64), after.astype(np.float64)
+        first, second = (np.cov(one, rowvar=False) for one in (x, y))
+        root = _root(first)
+        both = np.linalg.eigvalsh(root @ second @ root).clip(0)  # those of Σ_x Σ_y
+        apart = np.square(x.mean(0) - y.mean(0)).sum()
+        return float(apart + np.trace(first) + np.trace(second) - 2 * np.sqrt(both).sum())  # (3)
 
 
 def set_metric(run: Run | Results, metric: SetMetric, judge: str = "") -> pd.DataFrame:
@@ -107,12 +125,18 @@ def _measured(metric: SetMetric, pair: Pair, features: dict[str, np.ndarray]) ->
 
 
 def jackknife_error(left_out: Sequence[float]) -> float:
-    """s of (3), from the values that leave out one prompt each."""
-    return float(np.sqrt((len(left_out) - 1) * np.var(left_out)))  # (3)
+    """s of (4), from the values that leave out one prompt each."""
+    return float(np.sqrt((len(left_out) - 1) * np.var(left_out)))  # (4)
 
 
 def _kernel(a: Before, b: After) -> Float[np.ndarray, "n m"]:
     return (a @ b.T / a.shape[1] + 1) ** 3  # (1)
+
+
+def _root(square: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
+    """Of a covariance."""
+    values, vectors = np.linalg.eigh(square)
+    return (vectors * np.sqrt(values.clip(0))) @ vectors.T
 
 
 def _within(x: Before) -> float:
