@@ -5,7 +5,6 @@ too: its score is 1 if it can be read and `UNREAD` if not. Readers such as zxing
 of bar codes saw 2 of 16 sizes of an EAN-13 and no EAN-8, so bar codes are left to others.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,13 +41,13 @@ class Code:
         boxes = [around(np.asarray(corners, float), *image.shape[:2]) for corners in codes]
         return found(boxes, [self._score(image, corners) for corners in codes], [CONCEPT] * len(codes))
 
-    def _codes(self, image: np.ndarray) -> Sequence[np.ndarray]:
+    def _codes(self, image: np.ndarray) -> list[np.ndarray]:
         """Several if they are clear, else the one that alone is found where codes are damaged."""
         several, corners = self._finder.detectMulti(image)
         if not several:
             one, corners = self._finder.detect(image)
-            return corners if one else ()
-        return corners
+            return list(corners) if one else []
+        return list(corners)
 
     def _score(self, image: np.ndarray, corners: np.ndarray) -> float:
         text, _ = self._finder.decode(image, corners[None])

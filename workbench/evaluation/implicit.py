@@ -44,7 +44,8 @@ def implicit_ratios(
 
     Returns:
         A row for each suite, concept, condition and judge: icr with low and high (95 %, prompts as clusters),
-        `unedited` the same without an edit, n pictures of `prompts` prompts; with `clean` also `distance` and `product`, (2).
+        `unedited` the same without an edit, n pictures of `prompts` prompts; with `clean` also `distance` and
+        `product`, (2).
 
     Raises:
         WorkbenchError: A judge does not know a concept, no suite has such prompts, or no judge has features.
@@ -66,8 +67,9 @@ def implicit_ratios(
                 distance = {"distance": measure.value(looks[1], features)}
             for judge in judges:
                 found = shown(judge.score(images, prompts), judge, trial.concept, intact_only=False)
-                row = {**about, "judge": judge.name, **_ratio(found, prompts), **distance}
-                rows.append(row | ({"product": row["icr"] * row["distance"]} if distance else {}))
+                ratio = _ratio(found, prompts)
+                product = {"product": ratio["icr"] * distance["distance"]} if distance else {}
+                rows.append({**about, "judge": judge.name, **ratio, **distance, **product})
     if not rows:
         raise WorkbenchError(
             "No prompt of the run brings a concept about without naming it.", "Take suites with the role 'implied'."

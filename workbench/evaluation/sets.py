@@ -5,6 +5,7 @@ the features of the run's own judge: KID (Bińkowski et al. 2018, arXiv:1801.014
 arXiv:1706.08500). x are n features of one set, y m of the other, d wide, μ and Σ their means and covariances:
     (1)  k(a, b) = (a·b/d + 1)³
     (2)  KID = Σ_{i≠j} k(xᵢ, xⱼ)/n(n−1) + Σ_{i≠j} k(yᵢ, yⱼ)/m(m−1) − 2 Σ_{ij} k(xᵢ, yⱼ)/nm
+    (3)  FID = ‖μ_x − μ_y‖² + tr(Σ_x + Σ_y − 2 (Σ_x Σ_y)^½)
 (2) is unbiased, so it may fall below 0 for sets that are alike; (3) is not, and falls with n and m. Published figures
 use Inception's features and are not comparable with others.
     (4)  the interval is value ± 1.96 s,   s² = (p−1)/p Σ_q (θ_q − θ̄)²,   θ_q the value without prompt q of p

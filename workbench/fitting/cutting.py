@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from PIL import Image
 
 from workbench.detectors.detector import Boxes
@@ -33,7 +33,7 @@ class Cut(NamedTuple):
             part = np.asarray(Image.fromarray(part).resize((size, size), Image.Resampling.LANCZOS))
         return np.ascontiguousarray(part[:, ::-1] if self.flipped else part)
 
-    def boxes(self, boxes: Boxes, size: int) -> Boxes:
+    def boxes(self, boxes: Boxes, size: int) -> Int64[np.ndarray, "m 4"]:
         """The same boxes in the square: cut at its borders, and those outside it left out.
 
         Args:
