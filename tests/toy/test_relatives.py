@@ -27,5 +27,5 @@ def test_precision_counts_relatives_among_as_many_first_words():
 def test_neighbours_of_things_are_found_far_better_than_by_chance():
     found = neighbour_precision(wb.load("toy"), open_sae("toy/text.2"), kinds=["things"])
     means = found.groupby("ranking")["precision"].mean()
-    assert means.max() >= 0.75 and means["chance"] < 0.3
+    assert means.max() >= 0.7 and means["chance"] < 0.3
     assert (means.drop("chance") > 0.55).all()
