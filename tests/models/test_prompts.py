@@ -92,6 +92,13 @@ def test_ids_that_no_text_gives_have_no_text(tiny_sd1):
     assert tiny_sd1.encode(TokenIds((ids,))).prompts is None
 
 
+def test_each_row_of_ids_has_its_own_text_whatever_the_others_have(tiny_sd1):
+    ids = tiny_sd1.token_ids(["a fox", "a cat"]).ids[0].clone()
+    ids[0, 1] = tiny_sd1.pipe.tokenizer.bos_token_id
+    assert tiny_sd1.encode(TokenIds((ids,))).prompts == (None, "a cat")
+    assert tiny_sd1.texts(TokenIds((ids,))) == [None, "a cat"]
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

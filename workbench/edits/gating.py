@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saes.errors import WorkbenchError, unknown_name
+from workbench.hooks import Clock
 from workbench.models import Model
 
 Gate = Literal["both", "cosine", "tokens", "always"]
@@ -50,31 +51,51 @@ class Gating:
         self._gates: dict[str, Tensor] = {}
         self._embeddings: dict[str, Tensor] = {}
 
-    def of(self, prompts: Sequence[str]) -> Float[Tensor, "prompts adapters"]:
+    def of(self, prompts: Sequence[str | None]) -> Float[Tensor, "prompts adapters"]:
         """How far each adapter opens for each prompt.
 
         Args:
-            prompts: At least one.
+            prompts: At least one; None is a prompt that nobody knows.
 
         Returns:
-            γ ∈ [0, 1], `[prompts, adapters]`, float64, on the CPU.
+            γ ∈ [0, 1], `[prompts, adapters]`, float64, on the CPU; 1 for prompts that nobody knows.
         """
         for prompt in dict.fromkeys(prompts):
-            if prompt not in self._gates:
+            if prompt is not None and prompt not in self._gates:
                 widest = [max(self._gate(prompt, target) for target in targets) for targets in self.targets]
                 self._gates[prompt] = torch.tensor(widest, dtype=torch.float64)
-        return torch.stack([self._gates[prompt] for prompt in prompts])
+        wide = torch.ones(len(self.targets), dtype=torch.float64)
+        return torch.stack([wide if prompt is None else self._gates[prompt] for prompt in prompts])
+
+    def of_rows(self, clock: Clock) -> Float[Tensor, "rows adapters"]:
+        """How far each adapter opens in a call.
+
+        Args:
+            clock: Of the call.
+
+        Returns:
+            As `of`, by the prompt of the picture of each row.
+        """
+        return self.of((None,) * len(clock.roles) if clock.prompts is None else clock.prompts)
 
     def _gate(self, prompt: str, target: str) -> float:
         """(1), or the half of it that is wanted."""
         if self.gate == "always":
             return 1.0
-        cosine = similarity(self._embedding(prompt), self._embedding(target)) if self.gate != "tokens" else 0.0
+        cosine = similarity(self.embedding(prompt), self.embedding(target)) if self.gate != "tokens" else 0.0
         overlap = shared(tokens(self.model, prompt), tokens(self.model, target)) if self.gate != "cosine" else 0.0
         return max(cosine, overlap)  # (1)
 
     @torch.no_grad()
-    def _embedding(self, text: str) -> Tensor:
+    def embedding(self, text: str) -> Float[Tensor, " d"]:
+        """e of a text.
+
+        Args:
+            text: A prompt, or a target.
+
+        Returns:
+            The rows of all tokens one after another, `[d]`, on the CPU.
+        """
         if text not in self._embeddings:
             calls = self.model.wiring.calls
             with calls.aside(), calls.announced("prompt", ("cond",), (text,)):

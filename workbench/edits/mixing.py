@@ -3,14 +3,17 @@
 The equations are those of `workbench.edits.adapter`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from workbench.edits.gating import Gating
 from workbench.hooks import Clock
 from workbench.models import Diffusion
 from workbench.models.beside import Low, Mix
+
+Openness = Callable[[Clock], Float[Tensor, "rows adapters"]]
 
 
 def as_it_is(low: Low) -> Low:
@@ -30,15 +33,17 @@ class Mixing:
 
     Args:
         model: The model that the adapters are beside.
-        gating: Gives γ of prompts.
+        openness: Gives γ of the rows of a call, `[rows, adapters]`.
         ranks: q of each adapter.
         factor: Multiplies every γ.
         summed: (1) if true, else (2).
     """
 
-    def __init__(self, model: Diffusion, gating: Gating, ranks: Sequence[int], factor: float, *, summed: bool) -> None:
+    def __init__(
+        self, model: Diffusion, openness: Openness, ranks: Sequence[int], factor: float, *, summed: bool
+    ) -> None:
         self.calls, self.image_side = model.wiring.calls, model.architecture.image_side.path
-        self.gating, self.ranks = gating, torch.tensor(ranks)
+        self.openness, self.ranks = openness, torch.tensor(ranks)
         self.factor, self.summed = factor, summed
         self._clock: Clock | None = None
         self._mix: Mix = as_it_is
@@ -50,9 +55,7 @@ class Mixing:
         return self._mix
 
     def _of(self, clock: Clock) -> Mix:
-        ones = torch.ones(len(clock.roles), len(self.ranks), dtype=torch.float64)
-        gates = ones if clock.prompts is None else self.gating.of(clock.prompts)
-        gates = (self.factor * gates).repeat_interleave(self.ranks, dim=1).to(clock.device)
+        gates = (self.factor * self.openness(clock)).repeat_interleave(self.ranks, dim=1).to(clock.device)
         if self.summed:
             return lambda low: low * gates[:, None].to(low.dtype)  # (1)
         place = torch.cat([torch.arange(rank) for rank in self.ranks.tolist()]).to(clock.device)

@@ -113,7 +113,7 @@ def texts_of(model: Model, given: str | NotText) -> list[str]:
     if isinstance(given, str):
         return [given]
     if isinstance(given, Encoding):
-        return list(given.prompts or ())
+        return [text for text in given.prompts or () if text is not None]
     if isinstance(given, Further):
         return [given.prompt]
     if isinstance(given, Begun):

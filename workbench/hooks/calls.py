@@ -40,7 +40,7 @@ class _Call:
     timestep: Any
     number: int
     roles: tuple[Role, ...] | None
-    prompts: tuple[str, ...] | None
+    prompts: tuple[str | None, ...] | None
     aside: bool
     of: int | None
 
@@ -52,7 +52,7 @@ class Calls:
         self.components = {component.path: component for component in components}
         self.runs: Counter[str] = Counter()
         self._roles: dict[str, tuple[Role, ...] | None] = {}
-        self._prompts: dict[str, tuple[str, ...] | None] = {}
+        self._prompts: dict[str, tuple[str | None, ...] | None] = {}
         self._steps: dict[str, Steps | None] = {}
         self._numbers: Counter[str] = Counter()
         self._now: dict[str, _Call | Clock] = {}
@@ -65,7 +65,7 @@ class Calls:
         self,
         kind: Literal["prompt", "image"],
         roles: Sequence[Role],
-        prompts: Sequence[str] | None = None,
+        prompts: Sequence[str | None] | None = None,
         steps: Steps | None = None,
     ) -> Iterator[None]:
         """Says what the rows stand for in the calls that the body makes, and numbers these calls from 0.
@@ -73,7 +73,7 @@ class Calls:
         Args:
             kind: The side whose calls are meant.
             roles: One for each row.
-            prompts: Those of the pictures that the rows belong to, where they are known.
+            prompts: Those of the pictures that the rows belong to, None for each that is not known.
             steps: Gives the number of steps that the picture takes; asked during a call.
         """
         outer, numbers = (self._roles.get(kind), self._prompts.get(kind), self._steps.get(kind)), self._numbers.copy()

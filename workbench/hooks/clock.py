@@ -40,8 +40,8 @@ class Clock:
         token_ids: Padded prompts of a prompt call. None on image calls, and where the prompt came as embeddings.
         device: Device of the call.
         aside: The last `aside` rows are extra guidance branches: edits apply to them, recorders skip them.
-        prompts: `prompts[i]` is the prompt of the picture that row i belongs to, in both guidance branches. None if
-            not announced.
+        prompts: `prompts[i]` is the prompt of the picture that row i belongs to, in both guidance branches; None for a
+            prompt that no text says. None for all if not announced.
     """
 
     component: Literal["prompt", "image"]
@@ -51,7 +51,7 @@ class Clock:
     token_ids: Int[Tensor, "rows tokens"] | None = None
     device: torch.device = CPU
     aside: int = 0
-    prompts: tuple[str, ...] | None = None
+    prompts: tuple[str | None, ...] | None = None
 
     @property
     def timestep(self) -> float | None:

@@ -15,13 +15,14 @@ from workbench.hooks import Role
 class Encoding:
     """Encoded prompts, one row each. `pooled` is what SDXL, SD3 and Flux add to the time embedding, else None.
 
-    `prompts` are the texts of conditional rows, which are their pictures' prompts; None where that is not known.
+    `prompts` are the texts of conditional rows, which are their pictures' prompts; None for a row that no text says,
+    and for all where none is known.
     """
 
     embeddings: Float[Tensor, "rows tokens d_text"]
     pooled: Float[Tensor, "rows d_pooled"] | None
     roles: tuple[Role, ...]
-    prompts: tuple[str, ...] | None = None
+    prompts: tuple[str | None, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.roles)

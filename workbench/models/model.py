@@ -203,6 +203,12 @@ class Model(ABC):
         ids = prompts if isinstance(prompts, TokenIds) else self.token_ids(prompts)
         return TokenEmbeddings(ids.ids, self.architecture.looked_up(ids))
 
+    def texts(self, prompts: TokenIds) -> list[str | None]:
+        """The text of each prompt that is tokenized to the same ids again; None where no text is."""
+        read = self.pipe.tokenizer.batch_decode(prompts.ids[0], skip_special_tokens=True)
+        pairs = zip(read, self.token_ids(read).rows(), prompts.rows(), strict=True)
+        return [text if again.same(ids) else None for text, again, ids in pairs]
+
     def tokens(self, prompts: str | Sequence[str]) -> list[TokenRow]:
         """The tokens of each prompt for the first text encoder, without padding."""
         rows = [prompts] if isinstance(prompts, str) else prompts
@@ -280,16 +286,12 @@ class Model(ABC):
     def _sites(self) -> dict[str, Site]:
         return {site.alias: site for site in self.architecture.sites(self.image_size)}
 
-    def _texts(self, prompts: Prompts) -> tuple[str, ...] | None:
-        """The prompts as texts, for whatever opens by them. Ids are read if the text gives the same ids again."""
+    def _texts(self, prompts: Prompts) -> tuple[str | None, ...] | None:
+        """The prompts as texts, for whatever opens by them."""
         if isinstance(prompts, list):
             return tuple(prompts)
-        if isinstance(prompts, TokenEmbeddings):
-            return None
-        texts = self.pipe.tokenizer.batch_decode(prompts.ids[0], skip_special_tokens=True)
-        again = self.token_ids(texts).ids
-        same = [torch.equal(one, ids.cpu()) for one, ids in zip(again, prompts.ids, strict=False)]
-        return tuple(texts) if all(same) else None
+        found = [None] if isinstance(prompts, TokenEmbeddings) else self.texts(prompts)
+        return None if all(text is None for text in found) else tuple(found)
 
     def _warn_of_cuts(self, prompts: list[str]) -> None:
         limit = self.pipe.tokenizer.model_max_length

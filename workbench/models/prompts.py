@@ -31,6 +31,12 @@ class TokenIds:
         """Each prompt alone."""
         return [TokenIds(tuple(one[row : row + 1] for one in self.ids)) for row in range(len(self))]
 
+    def same(self, other: "TokenIds") -> bool:
+        """Whether both are the same ids, wherever they lie."""
+        return len(self.ids) == len(other.ids) and all(
+            torch.equal(one.cpu(), its.cpu()) for one, its in zip(self.ids, other.ids, strict=True)
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class TokenEmbeddings:
