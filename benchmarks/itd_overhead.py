@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from workbench.edits import ActivationEdit
-from workbench.erasure.itd import gated_deactivation
+from workbench.erasure.itd import PROGRAM
 from workbench.hooks import Clock
 from workbench.models import Model, load
 from workbench.testing.timing import turns
@@ -82,7 +82,7 @@ def at_sd14_shapes(d_sae: int, rounds: int) -> None:
     layer = getattr(encoder, "text_model", encoder).encoder.layers[8]
 
     def edited() -> None:
-        hook = layer.register_forward_hook(lambda _, args, out: gated_deactivation(out, clock, tensors, settings))
+        hook = layer.register_forward_hook(lambda _, args, out: PROGRAM.apply(out, clock, tensors, settings))
         encoder(token_ids)
         hook.remove()
 

@@ -14,7 +14,7 @@ from workbench.activations.autoencoders import dictionary_on, open_sae
 from workbench.activations.positions import Frame, token_places
 from workbench.concepts import Concept
 from workbench.edits import load_edit
-from workbench.erasure.itd import ItD, deactivated, gated_deactivation, prompt_delta, threshold
+from workbench.erasure.itd import PROGRAM, ItD, deactivated, prompt_delta, threshold
 from workbench.hooks import Clock
 from workbench.interpret.find_features import feature_scores
 
@@ -116,7 +116,7 @@ def test_equation_5_touches_the_prompt_above_the_threshold_and_leaves_the_other_
     made = deactivated(x, token_places(token_ids, Frame(END)), tensors_of(dictionary), SETTINGS)
     loud = int(made.delta.argmax())
     tensors = tensors_of(dictionary, tau=made.delta.mean())
-    out = gated_deactivation(x, clock(token_ids, "cond", "cond"), tensors, SETTINGS)
+    out = PROGRAM.apply(x, clock(token_ids, "cond", "cond"), tensors, SETTINGS)
     assert torch.equal(out[loud], made.x[loud])
     assert not torch.allclose(out[loud], x[loud])
     assert torch.equal(out[1 - loud], x[1 - loud])
@@ -125,25 +125,23 @@ def test_equation_5_touches_the_prompt_above_the_threshold_and_leaves_the_other_
 def test_unconditional_rows_keep_their_bits_although_their_score_is_above_the_threshold():
     dictionary, x, token_ids = problem()
     tensors = tensors_of(dictionary, tau=torch.tensor(0.0))
-    out = gated_deactivation(x, clock(token_ids, "uncond", "cond"), tensors, SETTINGS)
+    out = PROGRAM.apply(x, clock(token_ids, "uncond", "cond"), tensors, SETTINGS)
     assert torch.equal(out[0], x[0])
     assert not torch.allclose(out[1], x[1])
-    assert gated_deactivation(x, clock(token_ids, "uncond", "uncond"), tensors, SETTINGS) is x
+    assert PROGRAM.apply(x, clock(token_ids, "uncond", "uncond"), tensors, SETTINGS) is x
 
 
 def test_an_infinite_threshold_returns_the_very_activation():
     dictionary, x, token_ids = problem()
     tensors = tensors_of(dictionary, tau=torch.tensor(torch.inf))
-    assert gated_deactivation(x, clock(token_ids, "cond", "cond"), tensors, SETTINGS) is x
+    assert PROGRAM.apply(x, clock(token_ids, "cond", "cond"), tensors, SETTINGS) is x
 
 
 def test_gradients_reach_the_activation_through_the_edit():
     dictionary, x, token_ids = problem()
     tensors = tensors_of(dictionary, tau=torch.tensor(0.0))
     x = x[:1].requires_grad_()
-    assert torch.autograd.gradcheck(
-        lambda x: gated_deactivation(x, clock(token_ids[:1], "cond"), tensors, SETTINGS), (x,)
-    )
+    assert torch.autograd.gradcheck(lambda x: PROGRAM.apply(x, clock(token_ids[:1], "cond"), tensors, SETTINGS), (x,))
 
 
 def clock(token_ids: torch.Tensor, *roles: str) -> Clock:

@@ -51,6 +51,12 @@ class Scaled:
     def in_weights(self) -> "list[WeightEdit]":
         return []
 
+    def decides(self) -> bool:
+        return False
+
+    def installed_by(self, model: Model, gates: object) -> Session:
+        return self.installed(model)
+
     def installed(self, model: Model) -> Session:
         return model.session(edits=[SiteEdit(model.site("text.0"), lambda x, clock: x * self.factor)])
 

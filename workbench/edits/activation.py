@@ -10,7 +10,8 @@ from saes.errors import WorkbenchError
 from workbench.edits.controls import DIRECTIONS, FEATURES, matched_features, rotation
 from workbench.edits.edit import ActedOn, Summary, named
 from workbench.edits.fields import EditFields
-from workbench.edits.programs import ActivationProgram
+from workbench.edits.gates import Gates, blended
+from workbench.edits.programs import ActivationProgram, Apply
 from workbench.hooks import Session, SiteEdit
 from workbench.models import Model
 from workbench.plugins import declared
@@ -61,11 +62,18 @@ class ActivationEdit(EditFields):
 
     def installed(self, model: Model) -> Session:
         """One hook at the site; its tensors are on the model's device."""
-        self.check(model)
-        tensors = {name: tensor.to(model.device) for name, tensor in self.tensors.items()}
-        apply = self._program.apply
-        edit = SiteEdit(model.site(self.site), lambda x, clock: apply(x, clock, tensors, self.settings))
-        return model.session(edits=[edit])
+        return self._session(model, self._program.apply)
+
+    def decides(self) -> bool:
+        """Whether its program does."""
+        return self._program.decide is not None
+
+    def installed_by(self, model: Model, gates: Gates) -> Session:
+        """One hook at the site, which changes each prompt as far as the gates say."""
+        decide = self._program.decide
+        if decide is None:
+            return self.installed(model)
+        return self._session(model, lambda x, *told: blended(x, decide(x, *told), gates))
 
     def no_op(self) -> "ActivationEdit":
         """A hook at the same site that hands on what it is given."""
@@ -110,6 +118,12 @@ class ActivationEdit(EditFields):
     def described(self) -> dict[str, Any]:
         """The shape of each tensor."""
         return {"shapes": {name: list(tensor.shape) for name, tensor in sorted(self.tensors.items())}}
+
+    def _session(self, model: Model, apply: Apply) -> Session:
+        self.check(model)
+        tensors = {name: tensor.to(model.device) for name, tensor in self.tensors.items()}
+        edit = SiteEdit(model.site(self.site), lambda x, clock: apply(x, clock, tensors, self.settings))
+        return model.session(edits=[edit])
 
     @property
     def _program(self) -> ActivationProgram:

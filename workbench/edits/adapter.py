@@ -11,7 +11,7 @@ A convolution has d_i with its own kernel and u_i as 1 × 1.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -24,8 +24,9 @@ from workbench.edits.checks import check_tensors
 from workbench.edits.controls import DIRECTIONS, redrawn
 from workbench.edits.edit import Summary, named
 from workbench.edits.fields import EditFields
+from workbench.edits.gates import Gates
 from workbench.edits.gating import Gate, Gating, check_gate
-from workbench.edits.mixing import Mixing, as_it_is
+from workbench.edits.mixing import Mixing, Openness, as_it_is
 from workbench.edits.weight import DELTA, LEFT, RIGHT, WeightEdit
 from workbench.models import Diffusion
 from workbench.models.beside import Mix, Term, beside
@@ -150,10 +151,36 @@ class AdapterEdit(EditFields):
     def installed(self, model: Diffusion) -> Iterator[None]:
         """(1) or (2) at every layer. Raises `WorkbenchError` at the end if the picture side ran and a layer did not."""
         self.check(model)
-        terms = {layer: self._term_in(model, layer) for layer in self.layers}
+        if self._is_constant:
+            with self._beside(model, lambda: as_it_is, self.factor):
+                yield
+        else:
+            with self._opened(model, Gating(model, self.targets, self.gate).of_rows):
+                yield
+
+    def decides(self) -> bool:
+        """Whether prompts open it."""
+        return self.gate != "always"
+
+    @contextmanager
+    def installed_by(self, model: Diffusion, gates: Gates) -> Iterator[None]:
+        """(1) or (2) at every layer, with γ as the gates say."""
+        self.check(model)
+        gating = Gating(model, self.targets, self.gate)
+        with self._opened(model, lambda clock: gates.opens(clock, gating)) if self.decides() else self.installed(model):
+            yield
+
+    @contextmanager
+    def _opened(self, model: Diffusion, openness: Openness) -> Iterator[None]:
+        mixing = Mixing(model, openness, self.ranks, self.factor, summed=self.combination == "sum")
+        with model.wiring.followed(), self._beside(model, mixing):
+            yield
+
+    @contextmanager
+    def _beside(self, model: Diffusion, mixing: Callable[[], Mix], factor: float = 1.0) -> Iterator[None]:
+        terms = {layer: self._term_in(model, layer, factor) for layer in self.layers}
         runs = model.wiring.calls.runs["image"]
-        follows = nullcontext() if self._is_constant else model.wiring.followed()
-        with follows, beside(model.module, terms, self._mixing(model)) as ran:
+        with beside(model.module, terms, mixing) as ran:
             yield
         silent = terms.keys() - ran
         if silent and model.wiring.calls.runs["image"] > runs:
@@ -252,16 +279,10 @@ class AdapterEdit(EditFields):
     def _is_constant(self) -> bool:
         return self.gate == "always" and self.combination == "sum"
 
-    def _term_in(self, model: Diffusion, layer: str) -> Term:
+    def _term_in(self, model: Diffusion, layer: str, factor: float) -> Term:
         weight = model.module(layer).weight
         down, up = (one.to(weight.device, weight.dtype) for one in self.term(layer))  # type: ignore[arg-type]
-        return Term(down, self.factor * up if self._is_constant else up)
-
-    def _mixing(self, model: Diffusion) -> Callable[[], Mix]:
-        if self._is_constant:
-            return lambda: as_it_is
-        gating = Gating(model, self.targets, self.gate)
-        return Mixing(model, gating, self.ranks, self.factor, summed=self.combination == "sum")
+        return Term(down, factor * up)
 
     def _told(self) -> dict[str, Any]:
         targets = "; ".join(", ".join(targets) for targets in self.targets)

@@ -10,6 +10,7 @@ from saes.disk import new_folder, read_json, write_json
 from saes.errors import WorkbenchError
 from workbench.edits.edit import Edit, Summary, html_table
 from workbench.edits.files import DESCRIPTION, FORMAT, check_kind, load_edit
+from workbench.edits.gates import Gates
 from workbench.edits.weight import WeightEdit
 from workbench.models import Model
 
@@ -75,6 +76,18 @@ class ComposedEdit:
         with ExitStack() as stack:
             for part in self.parts:
                 stack.enter_context(part.installed(model))
+            yield
+
+    def decides(self) -> bool:
+        """Whether a part does."""
+        return any(part.decides() for part in self.parts)
+
+    @contextmanager
+    def installed_by(self, model: Model, gates: Gates) -> Iterator[None]:
+        """All parts, in their order; the same gates decide for each."""
+        with ExitStack() as stack:
+            for part in self.parts:
+                stack.enter_context(part.installed_by(model, gates))
             yield
 
     def no_op(self) -> "ComposedEdit":

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
+from workbench.edits.gates import Gates
 from workbench.models import Model
 
 if TYPE_CHECKING:
@@ -96,6 +97,29 @@ class Edit(Protocol):
 
         Returns:
             A context manager: in place while the block runs; afterwards the model is exactly as before.
+
+        Raises:
+            WorkbenchError: As `check` does.
+        """
+        ...
+
+    def decides(self) -> bool:
+        """Whether it decides about prompts.
+
+        Returns:
+            True if it acts on a prompt as a whole or not at all, or as far as the prompt opens it.
+        """
+        ...
+
+    def installed_by(self, model: Any, gates: Gates) -> AbstractContextManager:
+        """Puts the edit in place, and something else decides where it would.
+
+        Args:
+            model: It is checked first.
+            gates: They decide; not asked by an edit that decides nothing.
+
+        Returns:
+            As `installed`.
 
         Raises:
             WorkbenchError: As `check` does.

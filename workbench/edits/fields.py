@@ -14,6 +14,7 @@ from saes.plain import plain
 from workbench.edits.checks import check_settings, check_tensors
 from workbench.edits.edit import Edit, Summary, check_fingerprint, html_table, named
 from workbench.edits.files import read_edit, typed, write_edit
+from workbench.edits.gates import Gates
 
 if TYPE_CHECKING:
     from workbench.edits.weight import WeightEdit
@@ -68,6 +69,14 @@ class EditFields(ABC):
     @abstractmethod
     def installed(self, model: Any) -> AbstractContextManager:
         """In place while the block runs. Checks the model first."""
+
+    def decides(self) -> bool:
+        """False: it acts on every prompt alike."""
+        return False
+
+    def installed_by(self, model: Any, gates: Gates) -> AbstractContextManager:
+        """As `installed`: there is nothing to decide."""
+        return self.installed(model)
 
     @abstractmethod
     def no_op(self: Own) -> Own:

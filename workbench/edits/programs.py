@@ -17,9 +17,14 @@ from torch import Tensor
 
 from saes.dictionary import NAMES, Code, Dictionary
 from workbench.activations.positions import Frame, Place, marked, places
+from workbench.edits.gates import Decision
 from workbench.hooks import Activation, Clock
 
 ACTIONS = ("scale", "clamp", "add")
+
+
+Apply = Callable[[Activation, Clock, Mapping[str, Tensor], Mapping[str, Any]], Activation]
+Decide = Callable[[Activation, Clock, Mapping[str, Tensor], Mapping[str, Any]], Decision | None]
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,15 @@ class ActivationProgram:
             `tensors["turn"]`, where that is given (`turned` does it).
         tensors: The names of the tensors that it cannot do without.
         settings: The names of the settings that it cannot do without.
+        decide: Of a program that acts on a prompt as a whole or not at all: a function of the same arguments as
+            `apply`, which gives the decision that `apply` makes, differentiable, or None where there is none to make.
     """
 
-    apply: Callable[[Activation, Clock, Mapping[str, Tensor], Mapping[str, Any]], Activation]
+    apply: Apply
     control: Literal["features", "turn"] = "features"
     tensors: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
+    decide: Decide | None = None
 
 
 DICTIONARY = NAMES  # tensors of a dictionary, and
@@ -133,6 +141,27 @@ def scaling(
     """
     scaled = torch.isin(code.indices, features) & touched[..., None]
     return (strength - 1) * dictionary.directions(Code(code.values * scaled, code.indices))
+
+
+def gated(decide: Decide) -> Apply:
+    """What a program does that is nothing but a decision.
+
+    Args:
+        decide: Gives the decision of a call.
+
+    Returns:
+        A function that changes the rows on which it acts; all others keep their very bits.
+    """
+
+    def apply(x: Activation, clock: Clock, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Activation:
+        seen = decide(x, clock, tensors, settings)
+        if seen is None or not seen.acts.any():
+            return x
+        changed = x.clone()
+        changed[seen.rows[seen.acts]] = seen.changed[seen.acts].to(x.dtype)
+        return changed
+
+    return apply
 
 
 def turned(change: Float[Tensor, "*rows d"], tensors: Mapping[str, Tensor]) -> Float[Tensor, "*rows d"]:

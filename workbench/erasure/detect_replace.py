@@ -29,9 +29,10 @@ from workbench.activations.positions import Frame, Place, Places, token_places, 
 from workbench.activations.reading import held
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit, ComposedEdit, Edit
-from workbench.edits.programs import ActivationProgram, turned
+from workbench.edits.gates import Decision
+from workbench.edits.programs import ActivationProgram, gated, turned
 from workbench.erasure import itd
-from workbench.erasure.itd import ItD, deactivated
+from workbench.erasure.itd import ItD
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.hooks import Activation, Clock, Site
 from workbench.knobs import Opens
@@ -184,24 +185,22 @@ def replaced(
     return x + fires[..., None] * turned(change, tensors)
 
 
-def detection(x: Activation, clock: Clock, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Activation:
+def decision(
+    x: Activation, clock: Clock, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]
+) -> Decision | None:
     """(1) on the conditional rows; all others, and prompts below the threshold, keep their very bits."""
-    rows = clock.mask("cond").nonzero().flatten()
-    if not len(rows):
-        return x
-    found = token_places(cast(Tensor, clock.token_ids)[rows], Frame(settings["end"]))
-    chosen = x[rows].to(tensors["W_dec"].dtype)
-    flagged = deactivated(chosen, found, tensors, settings).delta >= tensors["tau"]  # (1)
-    if not flagged.any():
-        return x
-    changed = x.clone()
-    changed[rows[flagged]] = replaced(chosen[flagged], found[flagged], tensors, settings).to(x.dtype)
-    return changed
+    seen = itd.decision(x, clock, tensors, settings)
+    if seen is None:
+        return None
+    found = token_places(cast(Tensor, clock.token_ids)[seen.rows], Frame(settings["end"]))
+    changed = replaced(x[seen.rows].to(tensors["W_dec"].dtype), found, tensors, settings)
+    return seen._replace(changed=changed)  # (1)
 
 
 PROGRAM = ActivationProgram(
-    detection,
+    gated(decision),
     control="turn",
     tensors=(*itd.PROGRAM.tensors, "anchor"),
     settings=(*itd.PROGRAM.settings, "by"),
+    decide=decision,
 )

@@ -33,7 +33,8 @@ from workbench.activations.positions import Frame, Place, Places, end_token, mar
 from workbench.activations.reading import Reading, score_prompts
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit
-from workbench.edits.programs import DICTIONARY, OF_DICTIONARY, ActivationProgram, scaling
+from workbench.edits.gates import Decision
+from workbench.edits.programs import DICTIONARY, OF_DICTIONARY, ActivationProgram, gated, scaling
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.hooks import Activation, Clock, Site
 from workbench.knobs import Opens
@@ -230,26 +231,22 @@ def threshold(deltas: Float[Tensor, " prompts"], factor: float) -> Float[Tensor,
     return factor * deltas.min()  # (4)
 
 
-def gated_deactivation(
+def decision(
     x: Activation, clock: Clock, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]
-) -> Activation:
-    """(5) on the conditional rows; all others, and prompts below the threshold, keep their very bits."""
+) -> Decision | None:
+    """(5) on the conditional rows: x′, δ and τ. All others keep their very bits, and so do prompts below τ."""
     rows = clock.mask("cond").nonzero().flatten()
     if not len(rows):
-        return x
+        return None
     assert clock.token_ids is not None  # a text site
     found = token_places(clock.token_ids[rows], Frame(settings["end"]))
     new, delta = deactivated(x[rows].to(tensors["W_dec"].dtype), found, tensors, settings)
-    flagged = delta >= tensors["tau"]
-    if not flagged.any():
-        return x
-    changed = x.clone()
-    changed[rows[flagged]] = new[flagged].to(x.dtype)  # (5)
-    return changed
+    return Decision(rows, new, delta, tensors["tau"])  # (5)
 
 
 PROGRAM = ActivationProgram(
-    gated_deactivation,
+    gated(decision),
     tensors=(*DICTIONARY, "features", "tau"),
     settings=(*OF_DICTIONARY, "strength", "keep_error", "score_tokens", "end"),
+    decide=decision,
 )
