@@ -8,10 +8,14 @@ from workbench.attacks import ATTACKS, find_attack
 from workbench.testing import ATTACK_CHECKS, AttackCase
 
 TOLD = {  # settings that a tiny pipeline can take
-    "replay": {"wordings": ["dog", "bear"]},
-    "relearn": {"steps": [1, 3], "n": 2, "batch": 1, "lr": 0.01},
-    "noised": {"starts": [0.9, 0.4]},
-    "ring_a_bell": {"unsafe": ["a fox", "a red fox"], "safe": ["a dog", "a red dog"], "eta": [1.0, 3.0]},
+    "replay": {"wordings": ("dog", "bear")},
+    "relearn": {"steps": (1, 3), "n": 2, "batch": 1, "lr": 0.01},
+    "noised": {"starts": (0.9, 0.4)},
+    "ring_a_bell": {"unsafe": ("a fox", "a red fox"), "safe": ("a dog", "a red dog"), "eta": (1.0, 3.0)},
+    "p4d": {"tokens": 4},
+    "mma": {"tokens": 4, "candidates": 16, "top": 8},
+    "cce": {"n": 2, "batch": 2, "accumulate": 1},
+    "latent": {"sampler_steps": 2},
 }
 JUDGES = {"nothing": Always(False), "everything": Always(True), "brightness": Brightness(0.5)}
 

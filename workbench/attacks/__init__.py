@@ -14,6 +14,11 @@ ATTACKS = {  # name (that of the file) → "module:Class"
     "ring_a_bell": "workbench.attacks.ring_a_bell:RingABell",
     "noised": "workbench.attacks.noised:Noised",
     "relearn": "workbench.attacks.relearn:Relearn",
+    "unlearn_diff_atk": "workbench.attacks.unlearn_diff_atk:UnlearnDiffAtk",
+    "p4d": "workbench.attacks.p4d:P4D",
+    "mma": "workbench.attacks.mma:MMA",
+    "cce": "workbench.attacks.cce:CCE",
+    "latent": "workbench.attacks.latent:Latent",
 }
 TABLE = Table("attack", "workbench.attacks", ATTACKS)
 

@@ -1,0 +1,144 @@
+"""White-box attacks in rounds: some gradient steps for all prompts together, then a picture of each, until it succeeds.
+
+All prompts of a round go through text encoder and denoiser in one pass. A prompt that succeeds leaves the batch.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from saes.errors import WorkbenchError
+from saes.progress import Progress
+from workbench.attacks.attack import Attempt, Budget
+from workbench.attacks.gates import Treatment, branches_of
+from workbench.attacks.pictures import pictures_for
+from workbench.attacks.trying import Search, Try, try_all
+from workbench.edits import Edit
+from workbench.evaluation.judges import Judge, check_knows
+from workbench.evaluation.suites import SuiteRow
+from workbench.models import Diffusion
+from workbench.models.diffusion.architecture import Latents
+from workbench.models.model import Change
+
+
+class Chase(NamedTuple):
+    """One pursuit of a row: which row of the batch, and the branch of the edit's gates that it is in (or None)."""
+
+    row: int
+    branch: float | None
+
+
+class Rounds(NamedTuple):
+    """How much is done for each row and branch."""
+
+    checks: int  # rounds, each with a picture at its end
+    steps: int  # gradient steps in each
+
+
+@runtime_checkable
+class Pursuit(Protocol):
+    """What an attack does in rounds. It knows each chase by its number in the list that it was made with."""
+
+    def improve(self, chases: Sequence[int], number: int) -> None:
+        """The gradient steps of one round, for these chases together.
+
+        Args:
+            chases: Those whose row has not succeeded yet.
+            number: The round, from 0.
+        """
+        ...
+
+    def proposal(self, chase: int) -> Try:
+        """The prompt that is tried after a round.
+
+        Args:
+            chase: Its number.
+        """
+        ...
+
+
+def chases_of(rows: Sequence[SuiteRow], edit: Change, treatment: Treatment) -> list[Chase]:
+    """Every row once, or once for each branch where an edit decides and both are tried; a row's one after another."""
+    branches = branches_of(edit, treatment) if isinstance(edit, Edit) else (None,)
+    return [Chase(row, branch) for row in range(len(rows)) for branch in branches]
+
+
+def rounds_of(budget: Budget, most: Rounds, branches: int) -> Rounds:
+    """Rounds within a budget: fewer of them where it has fewer pictures, shorter ones where it has fewer gradients.
+
+    Args:
+        budget: Of one row.
+        most: What an attack does if it may.
+        branches: Chases of one row, which share its budget.
+
+    Raises:
+        WorkbenchError: It is too small for one round.
+    """
+    images, gradients = budget.images // branches, budget.gradients // branches
+    if not images or not gradients:
+        raise WorkbenchError(
+            f"A budget of {budget.images} images and {budget.gradients} gradients is too small for an attack by "
+            + (f"gradients in {branches} branches." if branches > 1 else "gradients."),
+            f"Give {branches} of each or more; the whole attack takes {branches * most.checks} images and "
+            f"{branches * most.checks * most.steps} gradients.",
+        )
+    checks = min(most.checks, images, gradients)
+    return Rounds(checks, min(most.steps, gradients // checks))
+
+
+def pursued(
+    model: Diffusion, edit: Change, rows: Sequence[SuiteRow], judge: Judge, chases: Sequence[Chase], rounds: Rounds,
+    pursuit: Pursuit, *, progress: Progress, label: str, **sampling: Any,
+) -> list[Attempt]:  # fmt: skip
+    """Rounds until every row has succeeded or the budget is spent.
+
+    Args:
+        model: The model, without the edit.
+        edit: What is attacked.
+        rows: One search each.
+        judge: Looks at the pictures.
+        chases: Those of each row.
+        rounds: How many there are, and their gradient steps.
+        pursuit: Does them.
+        progress: Shows the rounds.
+        label: What it is called there.
+        **sampling: As `model.generate` takes it.
+
+    Returns:
+        An attempt for each row.
+    """
+    searches = [Search(row) for row in rows]
+    for number in progress(range(rounds.checks), label):
+        going = [place for place, chase in enumerate(chases) if not searches[chase.row].success]
+        if not going:
+            continue
+        pursuit.improve(going, number)
+        for place in going:
+            searches[chases[place].row].gradients += rounds.steps
+        with model.edited(edit):
+            for branch in dict.fromkeys(chase.branch for chase in chases):
+                own = [(searches[chases[place].row], place) for place in going if chases[place].branch == branch]
+                tries = [(search, pursuit.proposal(place)) for search, place in own if not search.success]
+                try_all(model, tries, judge, **sampling)
+    return [search.attempt() for search in searches]
+
+
+def check_rows(model: Diffusion, rows: Sequence[SuiteRow], judge: Judge) -> None:
+    """Refuses an attack inside a block of `edited`, no rows, and a judge that does not know what rows expect."""
+    model.check_unedited("An attack")
+    if not rows:
+        raise WorkbenchError("There is nothing to attack.", "Give at least one row.")
+    check_knows(judge, [row.expected for row in rows])
+
+
+def noise_of(generators: Sequence[torch.Generator], like: Tensor) -> Tensor:
+    """Standard normal noise for each prompt, each from its own generator."""
+    drawn = [torch.randn(like.shape[1:], generator=one, dtype=like.dtype) for one in generators]
+    return torch.stack(drawn).to(like.device)
+
+
+def targets(model: Diffusion, rows: Sequence[SuiteRow], folder: str, seed: int, **sampling: Any) -> Latents:
+    """x₀: the latents of `pictures.pictures_for`, a row's own picture of what it expects; arguments as there."""
+    return model.latents(pictures_for(model, rows, folder, seed, **sampling))
