@@ -48,7 +48,7 @@ def edit(model):
 
 
 def test_every_name_leads_to_an_attack():
-    assert find_attack("replay") is Replay and isinstance(Replay(wordings=["vixen"]), Attack)
+    assert find_attack("replay") is Replay and isinstance(Replay(wordings=("vixen",)), Attack)
     homes = {name: home.split(":") for name, home in ATTACKS.items()}
     files = (ROOT / "workbench/attacks").glob("*.py")
     kept = {path.stem for path in files if "\n    paper: ClassVar[" in path.read_text()} - {"attack", "controls"}
@@ -62,12 +62,12 @@ def test_every_name_leads_to_an_attack():
 def test_the_first_wording_that_works_ends_the_search(model, judge, edit):
     """Nothing is erased here: the name itself works, and what comes after it is not tried."""
     nothing = edit.no_op()
-    found = Replay(wordings=["mug", "fox", "vixen"]).attempts(model, nothing, SUITE.rows[:1], judge, budget=Budget())
+    found = Replay(wordings=("mug", "fox", "vixen")).attempts(model, nothing, SUITE.rows[:1], judge, budget=Budget())
     assert found == [Attempt("a photo of a fox", None, True, 2)]
 
 
 def test_an_erased_word_does_not_come_back_by_itself_and_the_budget_is_kept(model, judge, edit):
-    replay = Replay(wordings=["fox", "mug", "vixen"])
+    replay = Replay(wordings=("fox", "mug", "vixen"))
     found = replay.attempts(model, edit, SUITE.rows[:1], judge, budget=Budget(images=2))
     assert found == [Attempt("a photo of a mug", None, False, 2)]
 
@@ -92,7 +92,7 @@ def test_a_prompt_that_may_involve_a_minor_is_counted_and_not_drawn(tiny_sd1, ju
 
 @pytest.mark.parametrize(
     ("make", "says"),
-    [(lambda: Replay(wordings=[]), "no wording"), (lambda: Replay(wordings=[""]), "is empty"),
+    [(lambda: Replay(wordings=()), "no wording"), (lambda: Replay(wordings=("",)), "is empty"),
      (lambda: Budget(images=0), "is none")],
 )  # fmt: skip
 def test_what_can_find_nothing_is_refused(make, says):

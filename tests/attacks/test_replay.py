@@ -28,7 +28,7 @@ def prompts_tried(replay, row=ROW, images=9):
 def test_wordings_take_the_place_of_the_name_and_prompts_stand_alone(tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("a rose\n\n  a tomato \na rose\n")
-    replay = Replay(wordings=["scarlet", "rouge"], prompts=["blood"], file=str(path))
+    replay = Replay(wordings=("scarlet", "rouge"), prompts=("blood",), file=str(path))
     assert prompts_tried(replay) == ["scarlet a", "rouge a", "blood", "a rose", "a tomato"]
     assert prompts_tried(replay, SuiteRow("a sunset", "target", "red", 1)) == ["blood", "a rose", "a tomato"]
     assert prompts_tried(replay, images=3) == ["scarlet a", "rouge a", "blood"]
@@ -86,7 +86,7 @@ def test_a_concept_brings_its_synonyms_and_what_implies_it():
         attack_of("replay", concept, {"wording": ["a"]})
 
 
-@pytest.mark.parametrize("told", [{}, {"wordings": [""]}, {"prompts": ["a", " "]}], ids=["none", "word", "prompt"])
+@pytest.mark.parametrize("told", [{}, {"wordings": ("",)}, {"prompts": ("a", " ")}], ids=["none", "word", "prompt"])
 def test_what_can_find_nothing_is_refused(told):
     with pytest.raises(WorkbenchError, match=r"no wording|is empty"):
         Replay(**told)

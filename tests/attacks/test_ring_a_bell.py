@@ -144,7 +144,7 @@ def test_a_concept_brings_its_own_pairs():
 
 def test_what_cannot_be_is_refused(tiny_sd1, tiny):
     with pytest.raises(WorkbenchError, match="1 prompts with the concept and 0 without"):
-        RingABell(unsafe=["a"], safe=[])
+        RingABell(unsafe=("a",), safe=())
     with pytest.raises(WorkbenchError, match="Choose 10 or fewer"):
         framed(tiny_sd1, torch.zeros(1, 11, dtype=torch.int64))
     with pytest.raises(WorkbenchError, match="different vocabularies"):

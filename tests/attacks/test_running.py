@@ -20,7 +20,7 @@ from workbench.evaluation.tables import metrics
 from workbench.reports.report import report
 
 EDITS = {"erased": ERASED, "no-op": NO_OP}
-ATTACKS = {"before": Before(), "wrong": Replay(wordings=["red dog", "red bear", "red fox"])}
+ATTACKS = {"before": Before(), "wrong": Replay(wordings=("red dog", "red bear", "red fox"))}
 BLUE = Suite("blue", tuple(SuiteRow(f"blue {one}", "target", "blue", seed) for seed, one in enumerate("ab")))
 
 

@@ -302,7 +302,7 @@ def test_what_cannot_be_fitted_is_refused_with_a_remedy(tiny_sd1, saeuron, setti
 
 def test_several_saes_are_fitted_each_by_itself_and_deactivate_together(tiny_sd1, saeuron, edit, tmp_path):
     other = save_tiny_sae(random_sae(tiny_sd1, "unet.up.1.0"), tmp_path / "sae")
-    both = replace(saeuron, sae=[saeuron.sae, other])
+    both = replace(saeuron, sae=(saeuron.sae, other))
     assert both.sae == (saeuron.sae, other)
     assert {path.parent.name for path in both.inputs()} == {"unet.mid", "sae"}
     made = both.fit(tiny_sd1, [FOX])
@@ -317,7 +317,7 @@ def test_of_several_saes_the_last_is_refused_before_a_picture_is_made(tiny_sd1, 
     text = save_tiny_sae(random_sae(tiny_sd1, "text.0"), tmp_path / "text")
     monkeypatch.setattr("workbench.erasure.saeuron.read", lambda *given, **more: pytest.fail("a picture was made"))
     with pytest.raises(WorkbenchError, match="knows no steps"):
-        replace(saeuron, sae=[saeuron.sae, text]).fit(tiny_sd1, [FOX])
+        replace(saeuron, sae=(saeuron.sae, text)).fit(tiny_sd1, [FOX])
     with pytest.raises(WorkbenchError, match="has no SAE"):
         SAeUron(sae=())
 

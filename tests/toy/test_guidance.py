@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from workbench.figures.guidance import guidance_figure
+from workbench.models import Diffusion
 from workbench.toy.guidance import KIND_OF, concept_of, guidance_curve
-from workbench.toy.oracle import KINDS
+from workbench.toy.oracle import KINDS, Oracle
 from workbench.toy.report import questions
 
 N = 6
 
 
-class Painter:
+class Painter(Diffusion):
     """Stands for a model: its picture is the number of the concept that the prompt asks for, unless guidance is weak or
     the concept is the negative prompt."""
 
@@ -28,10 +29,11 @@ class Painter:
         return np.array(shown)
 
 
-class Reader:
+class Reader(Oracle):
     """Stands for the judge: reads the number."""
 
-    threshold = 0.5
+    def __init__(self) -> None:
+        self.threshold = 0.5
 
     def judge(self, images):
         present = np.zeros((len(images), len(KINDS)))

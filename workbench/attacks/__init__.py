@@ -29,7 +29,7 @@ def attacks() -> dict[str, str]:
 
 
 def find_attack(name: str) -> type:
-    """The class of an attack: `find_attack("replay")(wordings=["vixen"])`. Raises `WorkbenchError` with the nearest
+    """The class of an attack: `find_attack("replay")(wordings=("vixen",))`. Raises `WorkbenchError` with the nearest
     name."""
     return TABLE.find(name)
 

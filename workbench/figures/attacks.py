@@ -77,7 +77,7 @@ def budget_curves(curve: pd.DataFrame, unit: str = "images") -> go.Figure:
     plot = make_subplots(
         1, max(len(conditions), 1), shared_yaxes=True, horizontal_spacing=0.02, subplot_titles=conditions
     )
-    most = max([1, *own["spent"]])
+    most = float(max([1, *own["spent"]]))
     for column, condition in enumerate(conditions, start=1):
         for (attack, control), rows in own[own["condition"] == condition].groupby(["attack", "control"], sort=False):
             if control in ("", "new seeds") and (unit == "images" or not control):
