@@ -71,7 +71,8 @@ def test_a_start_and_a_further_edit_are_rows_too(tiny_sd1, tmp_path):
         tensors=tensors, settings={}, method="by hand", concepts=["fox"], base_fingerprint=model.fingerprint
     )
     late = Begun(["a fox"], model.noise([3]), model.noise([4]), 600.0)
-    starts = [late, Begun(model.token_ids("a fox"), model.noise([3]))]
+    wordless = Begun([""], model.noise([5]))
+    starts = [late, Begun(model.token_ids("a fox"), model.noise([3])), wordless]
     given = {input_hash(one): one for one in (*starts, Further("a fox", edit))}
     suite = Suite("more", tuple(SuiteRow("a fox", "target", "fox", 1, input=name) for name in given), inputs=given)
     run = evaluate(model, {}, suite, toy.Oracle.load(), tmp_path / "run", steps=2, floor=0.0)

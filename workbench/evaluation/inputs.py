@@ -176,7 +176,7 @@ def _prompt(run_dir: Path, tensors: Mapping[str, Tensor]) -> NotText | None:
 
 
 def _said(text: str) -> Tensor:
-    return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+    return torch.tensor(list(text.encode()), dtype=torch.uint8)
 
 
 def _read(said: Tensor) -> str:
