@@ -36,3 +36,12 @@ def test_remembered_answers_are_those_that_are_asked_for(tiny_sd1, capsys):
     assert [way.split(":")[0] for way in ways] == ["remembered", "asked", "by the student"]
     assert all("bound 1.3×" in way for way in ways) and "made beforehand" in prepared
     assert float(losses.rsplit(" ", 1)[1]) < 1e-3
+
+
+def test_remembered_rollouts_are_those_that_are_drawn(tiny_sd1, capsys):
+    words = ["--rounds", "1", "--iterations", "1", "--attack-steps", "1", "--steps", "4"]
+    loaded("remembered_rollouts").main([tiny_sd1.name, *words])
+    _, *ways, answers, prepared = capsys.readouterr().out.splitlines()
+    assert [way.split(":")[0] for way in ways] == ["remembered", "fresh"]
+    assert all("bound 4.0×" in way for way in ways) and "made beforehand" in prepared
+    assert float(answers.rsplit(" ", 1)[1]) < 1e-3

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from workbench import toy
+from workbench.cli.lookup import concepts_of
 from workbench.comparison.jobs import jobs
 from workbench.comparison.plan import read_comparison
 
@@ -13,10 +14,13 @@ FILES = sorted(FOLDER.glob("*.yaml"))
 
 
 def comparison(path):
-    known = toy.concepts()
-    return read_comparison(path).comparison(
-        lambda words: [known[word] for word in words], lambda concept, per_role, seed: toy.suite(concept.name, 1, seed)
-    )
+    return read_comparison(path).comparison(concepts_of, lambda concept, per_role, seed: toy.suite(concept, 1, seed))
+
+
+@pytest.fixture(autouse=True)
+def in_the_root(monkeypatch):
+    """Where files name others from."""
+    monkeypatch.chdir(FOLDER.parents[1])
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -38,7 +42,7 @@ def test_a_file_names_existing_concepts_methods_and_settings(path):
 def test_a_file_says_how_it_is_run_and_makes_200_images_a_cell(path):
     assert path.read_text().startswith(f"# workbench compare studies/comparisons/{path.name} --out out/{path.stem}\n")
     plan = read_comparison(path)
-    roles = min(len({row.role for row in toy.suite(name, 1, 0).rows}) for name in plan.concepts)
+    roles = min(len({row.role for row in toy.suite(one, 1, 0).rows}) for one in concepts_of(list(plan.concepts)))
     assert plan.per_role * roles >= 200
 
 

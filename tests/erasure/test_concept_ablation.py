@@ -283,7 +283,7 @@ def save(folder, *sizes):
 def test_pictures_of_a_folder_go_with_the_anchor_prompts_in_turn(tiny_sd1, tmp_path):
     folder = save(tmp_path / "cats", 32, 32, 32)
     method = ConceptAblation(folder=str(folder), wording="replace", **SMALL)
-    given = method._given(tiny_sd1, [FOX])
+    given = method.given(tiny_sd1, [FOX])
     parts = method.lessons(tiny_sd1, FOX, given, 0)
     assert [one.prompt for one in parts] == ["a photo of a cat", "cat", "a photo of a cat"]
     assert np.array_equal(parts[1].picture, pictures(1, 32, seed=1)[0])

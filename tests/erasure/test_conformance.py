@@ -12,10 +12,12 @@ from tests.tiny_adapters import save_tiny_adapter
 from tests.tiny_saes import memorising_sae, random_sae, save_tiny_sae
 from workbench.concepts import Concept
 from workbench.erasure import METHODS, find_method
+from workbench.erasure.advunlearn import AdvUnlearn
 from workbench.erasure.all_but_one import AllButOne
 from workbench.erasure.co_erasing import CoErasing
 from workbench.erasure.concept_ablation import ConceptAblation
 from workbench.erasure.detect_replace import DetectReplace
+from workbench.erasure.doco import DoCo
 from workbench.erasure.esd import ESD
 from workbench.erasure.few_shot import FewShot
 from workbench.erasure.geom_erasing import GeomErasing
@@ -50,7 +52,9 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
     unsupported = [(tiny_flux, FOX), (tiny_sd1, Concept("fox"))]
     trce = TRCE(trajectories=2, unconditional=2, epochs=1, steps=4, early=2, keep_batch=2, lr=1e-3)
     abo = AllButOne(trajectories=2, steps=3, iterations=2, batch=2, lr=1e-2)
+    adv = AdvUnlearn(iterations=3, warmup=1, attack_steps=2, retain_batch=2, trajectories=2, steps=3, lr=3e-3)
     return {
+        "advunlearn": Case(adv, tiny_sd1, (FOX, CAT), tiny_sd2, unsupported),
         "all_but_one": Case(
             abo, tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_flux, FOX), (tiny_sd1, Concept("fox", anchor="Fox "))]
         ),
@@ -81,6 +85,13 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
             (FOX, CAT),
             tiny_sd2,
             [*unsupported, (tiny_sd1, Concept("fox", retain=["dog"]))],
+        ),
+        "doco": Case(
+            DoCo(images=2, iterations=4, warmup=1, batch=2, lr=1e-2),
+            tiny_sd1,
+            (FOX, CAT),
+            tiny_sd2,
+            [*unsupported, (tiny_sd1, Concept("fox", anchor="Fox "))],
         ),
         "few_shot": Case(FewShot(pictures=2, epochs=2, lr=1e-2), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_flux, FOX)]),
         "geom_erasing": Case(
@@ -174,11 +185,11 @@ def with_folders(cases, tmp_path_factory) -> dict[str, Case]:
     (folder / "notes.txt").write_text("passed over")
     return {
         name: replace(cases[name], method=replace(cases[name].method, folder=str(folder)))
-        for name in ("co_erasing", "concept_ablation", "few_shot")
+        for name in ("co_erasing", "concept_ablation", "doco", "few_shot")
     }
 
 
-@pytest.mark.parametrize("name", ["co_erasing", "concept_ablation", "few_shot"])
+@pytest.mark.parametrize("name", ["co_erasing", "concept_ablation", "doco", "few_shot"])
 def test_the_inputs_are_named_of_methods_that_read_pictures_too(name, with_folders):
     assert [path.name for path in with_folders[name].method.inputs()][:2] == ["0.png", "1.png"]
     CHECKS["names_its_inputs"](with_folders[name])

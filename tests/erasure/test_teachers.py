@@ -8,7 +8,7 @@ import torch
 
 from tests.tiny_adapters import save_tiny_adapter
 from workbench.concepts import Concept
-from workbench.erasure import all_but_one, co_erasing, concept_ablation, esd, spm
+from workbench.erasure import all_but_one, co_erasing, concept_ablation, doco, esd, spm
 from workbench.fitting.players import generator_of
 from workbench.models import Diffusion, load
 
@@ -25,6 +25,7 @@ CASES = {
     "spm, remembered": (spm, spm.SPM(sampler="frozen", anchors=1, **FEW)),
     "concept ablation, frozen": (concept_ablation, replace(ABLATION, teacher="frozen")),
     "concept ablation, self": (concept_ablation, ABLATION),
+    "doco": (doco, doco.DoCo(images=2, batch=2)),
     "co-erasing, erased": (co_erasing, CO_ERASING),
     "co-erasing, clean": (co_erasing, replace(CO_ERASING, teacher="clean", train="noxattn")),
 }
@@ -57,7 +58,8 @@ def test_a_student_that_has_learnt_nothing_predicts_what_its_teacher_predicts(ti
         with with_hook:
             return predict(self, *given)
 
-    def first_loss(player, **_):
+    def first_loss(players, **_):
+        player = players["generator"] if isinstance(players, dict) else players
         given = player.loss(0, generator_of(0, 0))
         list(given if isinstance(given, Iterator) else ())  # each part of a loss is made when it is asked for
         place = asked[-1][1]

@@ -13,9 +13,11 @@ from tests.losses import named
 from tests.tiny_adapters import save_tiny_adapter
 from workbench.concepts import Concept
 from workbench.edits import AdapterEdit, WeightEdit
+from workbench.erasure.advunlearn import AdvUnlearn
 from workbench.erasure.all_but_one import AllButOne
 from workbench.erasure.co_erasing import CoErasing
 from workbench.erasure.concept_ablation import ConceptAblation
+from workbench.erasure.doco import DoCo
 from workbench.erasure.esd import ESD
 from workbench.erasure.few_shot import FewShot
 from workbench.erasure.geom_erasing import GeomErasing
@@ -32,9 +34,11 @@ from workbench.testing.state import state_of
 FOX = Concept("fox", anchor="cat", retain=["dog"], templates=["a photo of a {}", "{} by"])
 UNASKED = replace(FOX, implied=["a photo"])
 SMALL = {
+    "advunlearn": AdvUnlearn(iterations=3, warmup=1, attack_steps=2, retain_batch=2, steps=3, lr=1e-5),
     "all_but_one": AllButOne(trajectories=2, steps=3, iterations=3, lr=1e-5),
     "co_erasing": CoErasing(images=2, steps=2, text_iterations=2, iterations=2, lr=1e-5),
     "concept_ablation": ConceptAblation(images=2, iterations=3, batch=2, lr=1e-5),
+    "doco": DoCo(images=2, iterations=4, warmup=0, batch=2, lr=1e-5),
     "esd": ESD(iterations=3, steps=3, lr=1e-5),
     "few_shot": FewShot(pictures=2, epochs=3, lr=1e-5),
     "geom_erasing": GeomErasing(
@@ -68,7 +72,7 @@ def whole(model, wanted):
 def test_every_method_that_trains_gives_an_edit_in_float32_and_leaves_the_model(name, half, tmp_path):
     """Steps of 1e-5 are far below the last place of most weights in bfloat16: they would be lost there."""
     method, before = SMALL[name], state_of(half)
-    if name in ("few_shot", "geom_erasing") and half.kind == "sdxl":
+    if name in ("advunlearn", "few_shot", "geom_erasing") and half.kind == "sdxl":
         pytest.skip("it does not support two text encoders")
     if name == "co_erasing":
         method = replace(method, adapter=str(save_tiny_adapter(half, tmp_path)))

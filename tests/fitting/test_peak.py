@@ -9,9 +9,11 @@ from tests.measuring import turns_of
 from tests.tiny_adapters import save_tiny_adapter
 from tests.tiny_pipelines import save_tiny
 from workbench.concepts import Concept
+from workbench.erasure.advunlearn import AdvUnlearn
 from workbench.erasure.all_but_one import AllButOne
 from workbench.erasure.co_erasing import CoErasing
 from workbench.erasure.concept_ablation import ConceptAblation
+from workbench.erasure.doco import DoCo
 from workbench.erasure.esd import ESD
 from workbench.erasure.few_shot import FewShot
 from workbench.erasure.geom_erasing import GeomErasing
@@ -26,13 +28,15 @@ from workbench.fitting.skeletons import skeleton
 from workbench.models import load
 from workbench.models.provenance import networks, tensors_of
 
-FOX = Concept("fox", anchor="cat", retain=["dog"], implied=["a photo"], templates=["a photo of a {}"])
+FOX = Concept("fox", anchor="cat", retain=["dog", "bear", "blue"], implied=["a photo"], templates=["a photo of a {}"])
 IMAGE_ENCODER = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
                  "image_size": 16, "patch_size": 8, "projection_dim": 12}  # fmt: skip
 METHODS = {
+    "advunlearn": AdvUnlearn(iterations=2, warmup=1, attack_steps=1, retain_batch=3, steps=2),
     "all_but_one": AllButOne(trajectories=1, steps=2, iterations=2, train="esd-u"),
     "co_erasing": CoErasing(images=1, steps=2, text_iterations=1, iterations=2),
     "concept_ablation": ConceptAblation(images=2, iterations=2, batch=2, prior=0.5),
+    "doco": DoCo(images=2, iterations=4, warmup=0, batch=2),
     "esd": ESD(iterations=2, steps=2),
     "few_shot": FewShot(pictures=4, epochs=1),
     "geom_erasing": GeomErasing(
@@ -56,14 +60,15 @@ def wide(tmp_path_factory):
     ("name", "save_memory", "dtype"),
     [*((name, False, torch.float32) for name in METHODS),
      *((name, True, torch.float32) for name in ("concept_ablation", "trce")),
-     ("esd", False, torch.bfloat16), *((name, True, torch.bfloat16) for name in ("co_erasing", "few_shot"))],
+     ("esd", False, torch.bfloat16),
+     *((name, True, torch.bfloat16) for name in ("advunlearn", "co_erasing", "few_shot"))],
     ids=str,
 )  # fmt: skip
 def test_arithmetic_is_within_15_per_cent_of_what_a_fit_takes(wide, name, save_memory, dtype, tmp_path):
     model, method = load(wide, device="cpu", dtype=dtype), replace(METHODS[name], save_memory=save_memory)
     if name == "co_erasing":
         method = replace(method, adapter=str(save_tiny_adapter(model, tmp_path)))
-    measured = turns_of(lambda: method.fit(model, [FOX]), model)[-1].peak
+    measured = max(turn.peak for turn in turns_of(lambda: method.fit(model, [FOX]), model))
     blueprint = blueprint_of(model, IMAGE_ENCODER)
     found = peak_memory(method.footprint(model), blueprint, dtype, save_memory=save_memory, device="cpu")
     assert abs(found.total + found.waiting - measured) < 0.15 * measured, "what waits on the CPU was measured too"

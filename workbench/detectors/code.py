@@ -2,7 +2,7 @@
 
 A code is found by the squares in its corners, so that one that cannot be read, as diffusion models draw them, is found
 too: its score is 1 if it can be read and `UNREAD` if not. Readers such as zxing say nothing of those. OpenCV's finder
-of bar codes saw 2 of 16 sizes of an EAN-13 and no EAN-8, so bar codes are left to others.
+of bar codes saw 3 of 12 sizes of an EAN-13 and no EAN-8, so bar codes are left to others.
 """
 
 from typing import Any

@@ -1,13 +1,17 @@
-"""Adapters of several edits as one, and of one model for another."""
+"""Adapters of several edits as one, and edits of one model for another."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from torch import Tensor
 
 from saes.errors import WorkbenchError
 from workbench.edits.adapter import AdapterEdit
+from workbench.edits.weight import WeightEdit
 from workbench.models import Diffusion
+
+Carried = TypeVar("Carried", AdapterEdit, WeightEdit)
 
 
 def combined(edits: Sequence[AdapterEdit]) -> AdapterEdit:
@@ -45,8 +49,12 @@ def combined(edits: Sequence[AdapterEdit]) -> AdapterEdit:
     )
 
 
-def transferred(edit: AdapterEdit, model: Diffusion) -> AdapterEdit:
-    """The same adapters for another model of the same architecture and width; its own text encoder opens them.
+def transferred(edit: Carried, model: Diffusion) -> Carried:
+    """The same adapters or changes of weights for another model of the same architecture and width.
+
+    What an edit adds is carried over, not what it led to: adapters are opened by the other model's own text encoder,
+    and a change of a component is the edited component itself where the two models have that in common, as descendants
+    of one model often have its text encoder.
 
     Args:
         edit: Fitted elsewhere.
@@ -56,7 +64,7 @@ def transferred(edit: AdapterEdit, model: Diffusion) -> AdapterEdit:
         An edit of that model, whose settings say from which it was transferred.
 
     Raises:
-        WorkbenchError: A layer does not fit.
+        WorkbenchError: A layer or a weight does not fit.
     """
     edit.check_layers(model)
     told = {**edit.settings, "transferred_from": edit.base_fingerprint}

@@ -63,8 +63,20 @@ class WeightEdit(EditFields):
         return _delta(self.tensors, name)
 
     def check(self, model: Model) -> None:
-        """Raises `WorkbenchError` for another model, a parameter that it lacks, and one of another shape."""
+        """Raises `WorkbenchError` for another model (see `transferred`), a parameter that it lacks, and one of another
+        shape."""
         super().check(model)
+        self.check_layers(model)
+
+    def check_layers(self, model: Model) -> None:
+        """Refuses a model of another architecture or width.
+
+        Args:
+            model: The model.
+
+        Raises:
+            WorkbenchError: It lacks a parameter, or has one of another shape; the first is named.
+        """
         for name in self.names:
             shape, wanted = self._shape(name), tuple(model.parameter(name).shape)
             if shape != wanted:

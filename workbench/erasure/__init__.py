@@ -22,8 +22,10 @@ METHODS = {  # name (that of the file) → "module:Class"
     "spm": "workbench.erasure.spm:SPM",
     "esd": "workbench.erasure.esd:ESD",
     "few_shot": "workbench.erasure.few_shot:FewShot",
+    "advunlearn": "workbench.erasure.advunlearn:AdvUnlearn",
     "co_erasing": "workbench.erasure.co_erasing:CoErasing",
     "concept_ablation": "workbench.erasure.concept_ablation:ConceptAblation",
+    "doco": "workbench.erasure.doco:DoCo",
     "all_but_one": "workbench.erasure.all_but_one:AllButOne",
     "geom_erasing": "workbench.erasure.geom_erasing:GeomErasing",
 }

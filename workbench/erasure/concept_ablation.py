@@ -135,7 +135,7 @@ class ConceptAblation(ErasureMethod):
         self.supports.check("Concept Ablation", model, concepts)
         for concept in concepts:
             refuse_same_tokens(model, concept, [concept.name])
-        given = self._given(model, concepts)
+        given = self.given(model, concepts)
         teacher, student = teacher_of(model), own_denoiser(model, wanted(TRAINED[self.train]))
         trained = select(student, TRAINED[self.train])
         check(trained, self.plan)
@@ -162,6 +162,17 @@ class ConceptAblation(ErasureMethod):
         """A graph of a batch for each term."""
         graphs = [self.batch] * (2 if self.prior else 1)
         return Footprint(graphs, trained=wanted(TRAINED[self.train]), pictures=self.batch)
+
+    def given(self, model: Diffusion, concepts: Sequence[Concept]) -> Pictures | None:
+        """The pictures of the folder; None without one. Raises `WorkbenchError` for those that cannot be used."""
+        if not self.folder:
+            return None
+        if len(concepts) > 1:
+            raise WorkbenchError(
+                f"The folder {self.folder} has pictures of one anchor, and {len(concepts)} concepts are to be erased.",
+                "Erase one at a time, or leave the folder out.",
+            )
+        return read_pictures(self.folder, model.image_size)
 
     def lessons(
         self, model: Diffusion, concept: Concept, given: Pictures | None, seed: int, progress: Progress = SILENT
@@ -225,16 +236,6 @@ class ConceptAblation(ErasureMethod):
             return resized(picture, factor, generator)
         side = model.image_size // factor
         return Resized(picture, torch.ones(1, side, side), "")
-
-    def _given(self, model: Diffusion, concepts: Sequence[Concept]) -> Pictures | None:
-        if not self.folder:
-            return None
-        if len(concepts) > 1:
-            raise WorkbenchError(
-                f"The folder {self.folder} has pictures of one anchor, and {len(concepts)} concepts are to be erased.",
-                "Erase one at a time, or leave the folder out.",
-            )
-        return read_pictures(self.folder, model.image_size)
 
 
 class Lesson(NamedTuple):

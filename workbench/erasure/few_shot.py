@@ -39,6 +39,7 @@ from workbench.fitting.memory import SaveMemory, saving_memory
 from workbench.fitting.pictures import Pictures, picture_files, read_pictures
 from workbench.fitting.plan import Plan
 from workbench.fitting.players import Player, check
+from workbench.fitting.selectors import layer_of
 from workbench.fitting.training import train
 from workbench.knobs import Opens
 from workbench.models import Diffusion
@@ -204,12 +205,6 @@ def member_of(group: Group, layers: int) -> Wanted:
         }[group]  # fmt: skip
 
     return wanted
-
-
-def layer_of(name: str) -> int | None:
-    """The number of the layer that a parameter belongs to: "text_encoder.encoder.layers.3.mlp.fc1.bias" → 3."""
-    _, found, after = name.partition(".layers.")
-    return int(after.split(".")[0]) if found else None
 
 
 def batches(shots: int, batch: int, epochs: int, generator: torch.Generator) -> list[list[int]]:

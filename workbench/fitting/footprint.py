@@ -22,6 +22,7 @@ class Footprint(NamedTuple):
         attach: Puts trained factors beside the student's layers, until the stack is closed, and gives them by name.
         text: Parameters of the text encoder that are copied and trained, maybe none of them, where the gradient passes
             it.
+        text_teacher: Whether the text encoder in training has a frozen one beside it.
         pictures: How many pass the autoencoder first.
         image_prompt: Whether an image encoder and its adapter are beside the model.
     """
@@ -31,5 +32,6 @@ class Footprint(NamedTuple):
     held: Wanted = nothing
     attach: Attach | None = None
     text: Wanted | None = None
+    text_teacher: bool = False
     pictures: int = 0
     image_prompt: bool = False

@@ -137,6 +137,8 @@ class NormsInFloat32(TorchFunctionMode):
 def _student(footprint: Footprint, model: Diffusion, stack: ExitStack) -> tuple[Diffusion, list[nn.Parameter]]:
     """The handle that is trained, and what of it asks for gradients."""
     if footprint.text is not None:
+        teacher = own_text_encoder(model, nothing) if footprint.text_teacher else None  # a copy in half precision alone
+        stack.callback(lambda: teacher)
         student = own_text_encoder(model, footprint.text)
         trained = list(parameters_of(student, "text_encoder", footprint.text).values())
         if footprint.trained is not nothing:

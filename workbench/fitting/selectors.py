@@ -109,6 +109,19 @@ def is_layer_in_a_block(name: str) -> bool:
     return is_layer(name) and "block" in name and "emb" not in name
 
 
+def layer_of(name: str) -> int | None:
+    """The number of the layer of a text encoder that a parameter belongs to.
+
+    Args:
+        name: A parameter's name in the model, such as "text_encoder.encoder.layers.3.mlp.fc1.bias".
+
+    Returns:
+        Its number (3); None for a parameter of no layer.
+    """
+    _, found, after = name.partition(".layers.")
+    return int(after.split(".")[0]) if found else None
+
+
 class Set(NamedTuple):
     """A set by its name in the papers."""
 

@@ -96,14 +96,14 @@ class Partway(NamedTuple):
 
 @torch.no_grad()
 def partway(
-    model: Diffusion, prompt: str, noise: Latents, k: int, *, steps: int, guidance_scale: float = 1.0,
+    model: Diffusion, prompt: str | Sequence[str], noise: Latents, k: int, *, steps: int, guidance_scale: float = 1.0,
     guidance_rescale: float = 0.0,
 ) -> Partway:  # fmt: skip
     """One latent of a trajectory of DDIM, at its own timestep: `k` passes of the model, without gradients.
 
     Args:
         model: SD1, SD2 or SDXL.
-        prompt: What is drawn.
+        prompt: What is drawn: one for all rows, or one for each.
         noise: Where the trajectories start, `[n, channels, height, width]`.
         k: Which latent, from 0, the noise itself, to `steps` − 1.
         steps: Of a whole trajectory.
@@ -114,7 +114,8 @@ def partway(
         x_t, of the noise's shape, and t.
     """
     scheduler = ddim(model, steps)
-    timesteps, x, cond = scheduler.timesteps.tolist(), noise.to(model.device), encoded(model, [prompt])
+    timesteps, x = scheduler.timesteps.tolist(), noise.to(model.device)
+    cond = encoded(model, [prompt] if isinstance(prompt, str) else prompt)
     for t in timesteps[:k]:
         answer = _answer(model, x, t, cond, both=guidance_scale != 1)
         x = scheduler.step(answer.guided(guidance_scale, guidance_rescale), t, x).prev_sample

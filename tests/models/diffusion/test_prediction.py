@@ -1,9 +1,17 @@
 import pytest
 import torch
-from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, FlowMatchEulerDiscreteScheduler
 from torch.testing import assert_close
 
-from workbench.models.diffusion.prediction import aim, noise_of_sample, noise_of_v, noise_of_velocity, noised, to_noise
+from workbench.models.diffusion.prediction import (
+    aim,
+    noise_of_sample,
+    noise_of_v,
+    noise_of_velocity,
+    noised,
+    to_noise,
+    to_picture,
+)
 
 
 def problem():
@@ -69,3 +77,26 @@ def test_in_half_precision_shares_are_rounded_once():
     zero = torch.zeros_like(x0)
     got = noised(scheduler, zero.half(), noise.half(), 0).double()
     assert_close(got, (1 - scheduler.alphas_cumprod[0].double()).sqrt() * noise.half().double(), rtol=2e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+def test_the_picture_of_a_prediction_is_the_librarys_at_each_time_of_a_batch(kind):
+    """`pred_original_sample` of DDPM, which takes one time at a time."""
+    scheduler = DDPMScheduler(prediction_type=kind, clip_sample=False)
+    prediction, latents = problem()
+    times = torch.tensor([30, 990])
+    got = to_picture(scheduler, prediction, latents, times)
+    each = zip(prediction, latents, times, strict=True)
+    theirs = [scheduler.step(one[None], int(t), x[None]).pred_original_sample[0] for one, x, t in each]
+    assert_close(got, torch.stack(theirs), rtol=1e-5, atol=1e-5)
+    x0, noise = problem()
+    for time in (350, times):
+        aimed = aim(scheduler, x0, noise, time)
+        assert_close(to_picture(scheduler, aimed, noised(scheduler, x0, noise, time), time), x0, rtol=1e-6, atol=1e-6)
+
+
+def test_the_picture_of_a_flow_is_the_one_that_was_noised():
+    scheduler, (x0, noise) = FlowMatchEulerDiscreteScheduler(), problem()
+    for time in (250.0, torch.tensor([250.0, 900.0])):
+        got = to_picture(scheduler, aim(scheduler, x0, noise, time), noised(scheduler, x0, noise, time), time)
+        assert_close(got, x0)

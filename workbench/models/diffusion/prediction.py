@@ -1,9 +1,11 @@
-"""Noised latents, what a denoiser predicts of them, and how to read noise out of it: the one place for all three.
+"""Noised latents, what a denoiser predicts of them, and how to read noise and picture out of it: the one place for all.
 
 With x the latents, x₀ the picture and ε the noise:
     (1)  x = √ᾱ x₀ + √(1−ᾱ) ε                    diffusion (SD1, SD2, SDXL)
     (2)  v = √ᾱ ε − √(1−ᾱ) x₀   ⇒  ε = √ᾱ v + √(1−ᾱ) x        v-prediction (Salimans & Ho 2022, arXiv:2202.00512)
+                                    x₀ = √ᾱ x − √(1−ᾱ) v
     (3)  x = (1−σ) x₀ + σ ε,  u = ε − x₀  ⇒  ε = x + (1−σ) u    rectified flow (SD3, Flux)
+                                             x₀ = x − σ u
 """
 
 from typing import Any
@@ -83,3 +85,17 @@ def to_noise(scheduler: Any, prediction: Latents, latents: Latents, timestep: Ti
         return noise_of_velocity(prediction, latents, sigma.to(prediction))
     alpha_bar = scheduler.alphas_cumprod[_columns(timestep).round().long()].to(prediction)
     return (noise_of_v if kind == "v_prediction" else noise_of_sample)(prediction, latents, alpha_bar)
+
+
+def to_picture(scheduler: Any, prediction: Latents, latents: Latents, timestep: Time) -> Latents:
+    """The picture x̂₀ that a raw prediction stands for, in one step; arguments as in `to_noise`.
+
+    Of a prediction of noise it is multiplied by 1/√ᾱ: 15 times at the last timestep of Stable Diffusion.
+    """
+    kind = scheduler.config.get("prediction_type", "flow")
+    picture, share = _shares(scheduler, timestep, prediction)
+    if kind == "epsilon":
+        return (latents - share * prediction) / picture  # (1)
+    if kind == "v_prediction":
+        return picture * latents - share * prediction  # (2)
+    return prediction if kind == "sample" else latents - share * prediction  # (3)
