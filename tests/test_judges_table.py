@@ -10,7 +10,6 @@ from tests.tiny_encoders import save_clip
 from workbench.concepts import Concept
 from workbench.evaluation.judges import Judge
 from workbench.judges import JUDGES, find_judge, judges
-from workbench.shipped import CLIP
 
 PACKAGE = """
 import numpy as np
@@ -47,20 +46,13 @@ def package(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", JUDGES)
-def test_every_name_leads_to_a_judge(name, tmp_path):
-    words = name if name != "clip" or CLIP.is_dir() else f"clip:{save_clip(tmp_path / 'tiny')}"
-    assert isinstance(find_judge(words), Judge)
+def test_every_name_leads_to_a_judge(name):
+    assert isinstance(find_judge(name), Judge)
 
 
 def test_a_judge_of_an_open_vocabulary_is_told_what_it_will_be_asked_about(tmp_path):
     told = find_judge(f"clip:{save_clip(tmp_path / 'tiny')}", [Concept("fox"), Concept("by dawn", kind="style")])
     assert told.concepts == {"fox": "object", "by dawn": "style"}
-
-
-def test_the_clip_of_the_toy_is_shipped_or_missed_in_a_sentence(monkeypatch):
-    monkeypatch.setattr("workbench.evaluation.clip.CLIP", CLIP.with_name("none"))
-    with pytest.raises(WorkbenchError, match="No CLIP is shipped"):
-        find_judge("clip")
 
 
 def test_a_package_adds_a_judge_that_takes_an_argument(package):

@@ -66,8 +66,6 @@ class Clip:
             WorkbenchError: There is none, or the encoder is not the one that was calibrated.
         """
         folder = Path(argument) if argument else CLIP
-        if not argument and not folder.is_dir():
-            raise WorkbenchError("No CLIP is shipped with this version.", "Name one: clip:FOLDER or clip:HUB/ID.")
         if not (folder / FILE).is_file():
             return cls(Encoder.open(argument or folder))
         calibration = Calibration.read(folder / FILE)
