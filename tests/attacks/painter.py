@@ -9,6 +9,7 @@ from saes.progress import SILENT
 from tests.evaluation.drawn import ColourJudge, picture
 from tests.evaluation.small import Scaled
 from tests.sketch import Parts, Sketch, SketchArchitecture
+from workbench.attacks.at_random import RandomPrefix
 from workbench.attacks.attack import AttackMethod, Attempt
 from workbench.attacks.trying import Search, Try, try_all
 from workbench.evaluation.suites import Suite, SuiteRow
@@ -55,9 +56,8 @@ class Before(AttackMethod):
     access = "prompts"
     cost = "a picture a word"
 
-    @property
-    def prefix(self):
-        return 1
+    def control(self, model, rows, found):
+        return RandomPrefix(length=1)
 
     def attempts(self, model, edit, rows, judge, *, budget, seed=0, progress=SILENT, **sampling) -> list[Attempt]:
         found = [Search(row) for row in rows]

@@ -10,7 +10,7 @@ from saes.errors import WorkbenchError
 from tests.attacks.double import FOX, double
 from tests.attacks.small import EDIT, ROWS, Always
 from workbench.attacks.attack import Budget
-from workbench.attacks.cce import CCE, Inversion, Key
+from workbench.attacks.cce import CCE, Inversion, Key, lengths_of, replaced
 from workbench.attacks.reach import reaching, unedited
 from workbench.attacks.tokens import FREE, content
 from workbench.erasure.negative_prompt import NegativePrompt
@@ -105,16 +105,35 @@ def test_through_an_edit_of_guidance_guided_predictions_of_the_concept_are_wante
 
 
 def test_v_takes_the_place_of_the_name_wherever_it_is_and_that_of_a_prompt_without_it(tiny_sd1):
-    attack, row = CCE(template="a photo of a {} by a dog"), replace(ROWS[0], expected="red fox")
+    template, row = "a photo of a {} by a dog", replace(ROWS[0], expected="red fox")
     words = {word: content(tiny_sd1, word)[0] for word in ("a", "photo", "of", "fox", "red", "by", "dog")}
 
     def found(prompt):
         names = {token: word for word, token in words.items()} | {FREE: "<v>"}
-        return " ".join(names[token] for token in attack.prompt(tiny_sd1, replace(row, prompt=prompt)))
+        return " ".join(names[token] for token in replaced(tiny_sd1, replace(row, prompt=prompt), template))
 
     assert found("a fox by a red fox") == "a fox by a <v>"
     assert found("red fox of a red fox by a dog") == "red fox of a <v> by a dog", "the last name counts"
     assert found("a dog") == found("a fox") == "a photo of a <v> by a dog"
+
+
+def test_its_control_is_as_long_and_in_the_same_place_and_nothing_is_drawn_before_there_is_a_length(model):
+    attack = CCE(**SMALL)
+    assert attack.control(model, ROWS, ()) is None
+    attempts = attack.attempts(model, EDIT, ROWS, Always(False), budget=Budget(1, 8), steps=2)
+    control = attack.control(model, ROWS, attempts)
+    own = [lengths_of(model, row, attack.template, one.given)[0] for row, one in zip(ROWS, attempts, strict=True)]
+    assert control.lengths == (pytest.approx(sum(own) / len(own), abs=1e-5),)
+    first, second = (
+        control.attempts(model, EDIT, ROWS[:1], Always(False), budget=Budget(images), steps=2)[0] for images in (1, 2)
+    )
+    plain = model.token_embeddings(ROWS[0].prompt).embeddings[0]
+    for one in (first, second):
+        assert one.prompt == "a photo of a <v>" and lengths_of(model, ROWS[0], attack.template, one.given) == [
+            pytest.approx(control.lengths[0], rel=1e-5)
+        ]
+        assert (one.given.embeddings[0] != plain).any(dim=-1).nonzero().tolist() == [[0, 5]]
+    assert not torch.equal(first.given.embeddings[0], second.given.embeddings[0]), "each draw is another direction"
 
 
 def test_a_step_is_taken_after_so_many_passes_and_after_the_last(model):

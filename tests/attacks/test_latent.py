@@ -12,7 +12,7 @@ from tests.attacks.small import EDIT, ROWS, Always
 from tests.attacks.test_reach import KINDS, Blocking
 from workbench.attacks.attack import Budget
 from workbench.attacks.guided import Guided
-from workbench.attacks.latent import Latent, Starts, allowed, sampled
+from workbench.attacks.latent import Latent, RandomStart, Starts, allowed, sampled
 from workbench.erasure.negative_prompt import NegativePrompt
 from workbench.fitting import inversion
 from workbench.models import Begun
@@ -113,6 +113,20 @@ def test_the_loss_falls_and_the_start_stays_in_its_ball(tiny_sd1, monkeypatch):
     assert [(one.images, one.gradients) for one in attempts] == [(2, 20)] * 2
     assert isinstance(attempts[0].given, Begun) and attempts[0].prompt == ROWS[0].prompt
     assert_close(attempts[1].given.noise, search.z[[1]])
+
+
+def test_its_control_starts_as_far_away_in_random_directions(tiny_sd1):
+    control = Latent(radius=0.3).control(tiny_sd1, ROWS, ())
+    assert control == RandomStart(radius=0.3)
+    one, other = (
+        control.attempts(tiny_sd1, EDIT, ROWS[:1], Always(False), budget=Budget(images), steps=1)[0].given.noise
+        for images in (1, 2)
+    )
+    own = tiny_sd1.noise([ROWS[0].seed])
+    for start in (one, other):
+        assert_close(start.norm(), own.norm())
+        assert_close((start - own).norm() / own.norm(), torch.tensor(0.3))
+    assert (one - other).norm() > 0.3 * own.norm(), "each draw is another direction"
 
 
 def test_what_blocks_the_prompt_does_not_block_the_start_and_bad_settings_are_refused(tiny_sd1):

@@ -11,8 +11,9 @@ from saes.errors import WorkbenchError
 from saes.progress import SILENT
 from tests.attacks.small import EDIT, ROWS, Always
 from workbench.attacks import attack_of
+from workbench.attacks.at_random import RandomPrompt, ordinary_tokens
 from workbench.attacks.attack import Budget
-from workbench.attacks.controls import Nothing, ordinary_tokens
+from workbench.attacks.controls import Nothing
 from workbench.attacks.genetic import Genetic, distances, framed
 from workbench.attacks.ring_a_bell import RingABell, direction, moved
 from workbench.concepts import Concept
@@ -133,7 +134,8 @@ def test_variants_name_what_they_draw(tiny_sd1):
     assert attempt["pairs"].prompt == UNSAFE[-1] and attempt["pairs"].images == 3
     assert isinstance(attempt["embedding"].given, Encoding) and attempt["embedding"].images == 1
     assert attempt["ga"].images == 1 and not isinstance(attempt["ga"].given, Encoding)
-    assert RingABell(variant="ga", **told).prefix == 3 and RingABell(**told).prefix == 0
+    assert RingABell(variant="ga", **told).control(tiny_sd1, ROWS, ()) == RandomPrompt(length=3)
+    assert RingABell(**told).control(tiny_sd1, ROWS, ()) is None
 
 
 def test_a_concept_brings_its_own_pairs():

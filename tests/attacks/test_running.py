@@ -69,7 +69,7 @@ def test_controls_draw_as_many_pictures_as_the_attack(run):
         assert (seeds["images"][~seeds["success"]] == most).all()
         assert set(seeds["prompt"]) == set(PROMPTS[:3]) and not (seeds["seed"] == seeds["plain_seed"]).any()
         assert (seeds["seed"] % 2 == 0).equals(seeds["success"]), "luck is an even seed"
-    assert set(own.loc[own["control"] == "random prefix", "attack"]) == {"before"}
+    assert set(own.loc[own["control"] == "at random", "attack"]) == {"before"}
 
 
 def test_an_attack_is_compared_with_its_controls(run, table):
@@ -77,8 +77,8 @@ def test_an_attack_is_compared_with_its_controls(run, table):
     for row in (before, wrong):
         assert row["over new seeds"] == pytest.approx(row["post"] - row["new seeds"])
         assert row["over new seeds_low"] <= row["over new seeds"] <= row["over new seeds_high"]
-    assert wrong["over new seeds"] <= 0 and before["over random prefix"] > 0
-    assert wrong[["random prefix", "over random prefix"]].isna().all()
+    assert wrong["over new seeds"] <= 0 and before["over at random"] > 0
+    assert wrong[["at random", "over at random"]].isna().all()
 
 
 def test_a_no_op_is_the_ceiling_and_what_was_never_known_stays_unknown(table):

@@ -8,6 +8,7 @@ from saes.errors import WorkbenchError
 from tests.attacks.double import double
 from tests.attacks.small import EDIT, ROWS, Always
 from tests.attacks.test_simplex import by_sorting
+from workbench.attacks.at_random import RandomPrefix
 from workbench.attacks.attack import Budget
 from workbench.attacks.controls import Nothing
 from workbench.attacks.pursuit import Chase, Rounds, rounds_of
@@ -165,4 +166,4 @@ def test_bad_input_is_a_sentence_each(tiny_sd1):
     for wrong in ({"tokens": 0}, {"lr": 0.0}, {"steps": 0}):
         with pytest.raises(WorkbenchError):
             UnlearnDiffAtk(**wrong)
-    assert UnlearnDiffAtk(tokens=5).prefix == 5
+    assert UnlearnDiffAtk(tokens=5).control(tiny_sd1, ROWS, ()) == RandomPrefix(length=5)

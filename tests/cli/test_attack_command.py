@@ -44,6 +44,21 @@ def test_attacked_rows_are_made_judged_and_printed(words, tmp_path, capsys):
     told(capsys, "report", tmp_path / "run", "--out", tmp_path / "report.html")
 
 
+def test_what_was_found_replays_as_a_suite(words, made, tmp_path, capsys):
+    own = ("--attack", "replay", "--set", "replay.wordings=[dog]", "--images", 1, "--no-controls")
+    _, err = told(capsys, *words, *own)
+    assert "workbench suite" in err
+    out, err = told(capsys, "suite", tmp_path / "run", "--against", "weights", "--out", tmp_path / "suite")
+    assert "2 prompts (text 2)" in out and f"--suite {tmp_path / 'suite'}" in err
+    given = ("--edit", made / "weights", "--suite", tmp_path / "suite", "--judge", "keen", "--out", tmp_path / "again")
+    out, _ = told(capsys, "evaluate", made / "model", made / "fox.yaml", *given, "--no-controls", "--json")
+    rows = {(row["condition"], row["metric"]): row for row in json.loads(out)}
+    assert rows["weights", "replay_efficacy"]["value"] == 0, "the judge sees everything everywhere"
+    told(capsys, "report", tmp_path / "again", "--out", tmp_path / "report.html")
+    assert main(["suite", str(tmp_path / "again"), "--out", str(tmp_path / "more")]) == 1
+    assert "Nothing was attacked" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [
@@ -57,7 +72,7 @@ def test_attacked_rows_are_made_judged_and_printed(words, tmp_path, capsys):
         (["--attack", "relearn", "--gradients", "5"], "less than the 10 steps after which it is looked. Give more"),
         (["--attack", "ring_a_bell", "--set", "ring_a_bell.variant=ga", "--set", "ring_a_bell.tokens=20"],
          "20 tokens do not fit into a prompt of 12. Choose 10 or fewer."),
-        (["--attack", "ring_a_bell", "--set", "ring_a_bell.variant=ga", "--set", "ring_a_bell.tokens=10"],
+        (["--attack", "unlearn_diff_atk", "--set", "unlearn_diff_atk.tokens=10"],
          "A prefix of 10 tokens does not fit before 'a fox', which leaves 8 of 12. Choose a prefix of 8 tokens"),
         (["--never-known", "unicorn", "--judge", "toy"], "Unknown concept .*unicorn"),
     ],

@@ -9,7 +9,7 @@ from workbench.figures.attacks import attack_bars, budget_curves, transfer_heatm
 def row(condition, attack, pre, post, **more):
     return {
         "condition": condition, "attack": attack, "pre": pre, "post": post, "post_low": post - 0.1,
-        "post_high": post + 0.05, "new seeds": 0.3, "random prefix": np.nan, "ceiling": 0.9, "of_never_known": False,
+        "post_high": post + 0.05, "new seeds": 0.3, "at random": np.nan, "ceiling": 0.9, "of_never_known": False,
         **more,
     }  # fmt: skip
 
@@ -29,13 +29,13 @@ def test_bars_go_from_before_to_after_with_the_interval_of_after():
     np.testing.assert_allclose(np.asarray(first.error_x.array, float), 0.05)
     np.testing.assert_allclose(np.asarray(first.error_x.arrayminus, float), 0.1)
     marks = {trace.name: list(trace.x) for trace in plot.data if trace.type == "scatter" and trace.showlegend}
-    assert marks == {"new seeds": [0.3, 0.3], "random prefix": [], "ceiling": [0.9, 0.9]}
+    assert marks == {"new seeds": [0.3, 0.3], "at random": [], "ceiling": [0.9, 0.9]}
 
 
 def test_curves_are_stairs_to_the_end_of_the_axis():
     curve = pd.DataFrame([
         {"condition": condition, "attack": "replay", "control": control, "unit": unit, "spent": spent, "asr": asr}
-        for condition in ("unedited", "uce") for control in ("", "new seeds", "random prefix")
+        for condition in ("unedited", "uce") for control in ("", "new seeds", "at random")
         for unit in ("images", "gradients") for spent, asr in ((0, 0.1), (3, 0.6))
     ])  # fmt: skip
     own, luck = budget_curves(curve).data

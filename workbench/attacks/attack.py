@@ -71,9 +71,18 @@ class Attack(Protocol):
     name: ClassVar[str]
     access: ClassVar[str]
 
-    @property
-    def prefix(self) -> int:
-        """How many tokens it puts before a prompt, for the control that draws them at random; 0 for none."""
+    def control(self, model: Any, rows: Sequence[SuiteRow], found: Sequence[Attempt]) -> "Attack | None":
+        """What draws at random where this one searches: as much of the same sort, in the same places.
+
+        Args:
+            model: The model, without the edit.
+            rows: Those that are attacked.
+            found: What the attack came to on them, for a control that depends on it; nothing before any work.
+
+        Returns:
+            An attack that takes no gradient; None where nothing of its own is sought, or where it depends on what was
+            found and nothing was.
+        """
         ...
 
     def inputs(self) -> Sequence[Path]:
@@ -125,10 +134,9 @@ class AttackMethod(Knobs):
     cost: ClassVar[str]
     """What it spends on a prompt, in a few words."""
 
-    @property
-    def prefix(self) -> int:
-        """No tokens before the prompt."""
-        return 0
+    def control(self, model: Any, rows: Sequence[SuiteRow], found: Sequence[Attempt]) -> Attack | None:
+        """None: new seeds are all that it is compared with."""
+        return None
 
     @classmethod
     def told_by(cls, concept: Concept) -> dict[str, Any]:

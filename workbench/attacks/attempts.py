@@ -31,6 +31,7 @@ COLUMNS = {
     "seed": "int64", "input": "str", "given": "str", "success": "bool", "images": "int64", "gradients": "int64",
     "seconds": "float64", "dropped": "int64", "never_known": "bool",
 }  # fmt: skip
+_TOKENIZERS = b"erasure-workbench tokenizers"  # in what the table's file says of itself
 _FIELDS = ("prompt", "input", "success", "images", "gradients", "seed", "dropped", "seconds")
 
 
@@ -105,11 +106,13 @@ def kind_of(given: NotText | None) -> str:
     return kinds.get(type(given), "embeddings")
 
 
-def write_table(run_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes the table of all attempts of a run."""
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+def write_table(run_dir: Path, rows: Sequence[Mapping[str, Any]], tokenizers: str) -> None:
+    """Writes the table of all attempts of a run, and which tokenizers the ids among them are of."""
+    frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _TOKENIZERS: tokenizers})
     with replacing(run_dir / TABLE) as temporary:
-        pq.write_table(pa.Table.from_pandas(table, preserve_index=False), temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd")
 
 
 def read_attempts(run_dir: Path | str) -> pd.DataFrame:
@@ -118,7 +121,16 @@ def read_attempts(run_dir: Path | str) -> pd.DataFrame:
     Raises:
         WorkbenchError: Nothing was attacked in this run, or the table is damaged.
     """
-    path = Path(run_dir) / TABLE
+    return _read(Path(run_dir)).to_pandas()
+
+
+def tokenizers_of_attempts(run_dir: Path | str) -> str:
+    """Which tokenizers the ids among the attempts of a run are of: `evaluation.input_checks.tokenizers_of`."""
+    return (_read(Path(run_dir)).schema.metadata or {}).get(_TOKENIZERS, b"").decode()
+
+
+def _read(run_dir: Path) -> pa.Table:
+    path = run_dir / TABLE
     if not path.exists():
         raise WorkbenchError(f"Nothing was attacked in {run_dir}.", "Attack its edits: workbench attack.")
     try:
@@ -130,4 +142,4 @@ def read_attempts(run_dir: Path | str) -> pd.DataFrame:
     for column in COLUMNS:
         if column not in table.column_names:
             raise unknown_name("column", column, table.column_names)
-    return table.to_pandas()
+    return table

@@ -23,6 +23,7 @@ from typing_extensions import Doc
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
+from workbench.attacks.at_random import AtRandom
 from workbench.attacks.attack import AttackMethod, Attempt, Budget, own_generator
 from workbench.attacks.gates import Treatment
 from workbench.attacks.pictures import Folder, place_of
@@ -31,11 +32,12 @@ from workbench.attacks.reach import Noisy, Reach, check_reached, reaching, unedi
 from workbench.attacks.token_search import Lesson
 from workbench.attacks.tokens import FREE, Slots, content, slots, vocabulary
 from workbench.attacks.trying import Try
+from workbench.evaluation.inputs import NotText
 from workbench.evaluation.judges import Judge
 from workbench.evaluation.suites import SuiteRow
 from workbench.fitting.pictures import read_pictures
 from workbench.fitting.players import generator_of
-from workbench.models import Diffusion
+from workbench.models import Diffusion, TokenEmbeddings
 from workbench.models.diffusion.architecture import Latents
 from workbench.models.model import Change
 from workbench.papers import Reference
@@ -96,7 +98,7 @@ class CCE(AttackMethod):
         most = Rounds(checks, self.steps // checks * self.accumulate)
         rounds = rounds_of(budget, most, len(chases) // len(rows))
         keys = [Key(rows[one.row].expected, one.branch) for one in chases]
-        tried = slots(model, [self.prompt(model, rows[one.row]) for one in chases])
+        tried = slots(model, [replaced(model, rows[one.row], self.template) for one in chases])
         check_reached(model, edit, rows[0].prompt, "CCE", self.gate)
         vectors = {key: self._start(model, edit, key, seed, **sampling) for key in dict.fromkeys(keys)}
         adam = torch.optim.AdamW([one.v for one in vectors.values()], lr=self.lr, weight_decay=self.weight_decay)
@@ -106,18 +108,15 @@ class CCE(AttackMethod):
         )  # fmt: skip
         return pursued(model, edit, rows, judge, chases, rounds, search, progress=progress, label=self.name, **sampling)
 
-    def prompt(self, model: Diffusion, row: SuiteRow) -> list[int]:
-        """The tokens of a row with one free in the place of the concept's name; of the template where it has none."""
-        ids, name = content(model, row.prompt), content(model, row.expected)
-        starts = [at for at in range(len(ids) - len(name) + 1) if ids[at : at + len(name)] == name]
-        if not name or not starts:
-            return self.trained(model)
-        return [*ids[: starts[-1]], FREE, *ids[starts[-1] + len(name) :]]
-
-    def trained(self, model: Diffusion) -> list[int]:
-        """The tokens of the template, the one of v free."""
-        before, after = self.template.split("{}")
-        return [*content(model, before), FREE, *content(model, after)]
+    def control(self, model: Diffusion, rows: Sequence[SuiteRow], found: Sequence[Attempt]) -> "RandomEmbedding | None":
+        """Embeddings in the same place, as long as those that were found are on average."""
+        given = [(row, one.given) for row, one in zip(rows, found, strict=False) if one.given is not None]
+        if not given:
+            return None
+        lengths = torch.tensor([lengths_of(model, row, self.template, one) for row, one in given])
+        return RandomEmbedding(
+            template=self.template, init=self.init, lengths=tuple(round(one, 5) for one in lengths.mean(dim=0).tolist())
+        )
 
     def _start(self, model: Diffusion, edit: Change, key: "Key", seed: int, **sampling: Any) -> "Vector":
         """v of a concept, and the latents of the pictures that it is learnt from."""
@@ -133,6 +132,53 @@ class CCE(AttackMethod):
             raise WorkbenchError(f"{self.init!r} is no token to {model.name}.", "Choose an init of words.")
         start = vocabulary(model, edit).table[ids].mean(dim=0)
         return Vector(nn.Parameter(start), model.latents(images), draw, ids[0], row.prompt)
+
+
+def replaced(model: Diffusion, row: SuiteRow, template: str) -> list[int]:
+    """The tokens of a row with one free in the place of the concept's name; of the template where it has none."""
+    ids, name = content(model, row.prompt), content(model, row.expected)
+    starts = [at for at in range(len(ids) - len(name) + 1) if ids[at : at + len(name)] == name]
+    if not name or not starts:
+        return opened(model, template)
+    return [*ids[: starts[-1]], FREE, *ids[starts[-1] + len(name) :]]
+
+
+def opened(model: Diffusion, template: str) -> list[int]:
+    """The tokens of the template, the one of v free."""
+    before, after = template.split("{}")
+    return [*content(model, before), FREE, *content(model, after)]
+
+
+def read(row: SuiteRow, template: str) -> str:
+    """What people read of the prompt with v."""
+    return row.prompt.replace(row.expected, READ) if row.expected in row.prompt else template.format(READ)
+
+
+def lengths_of(model: Diffusion, row: SuiteRow, template: str, given: NotText) -> list[float]:
+    """‖v‖ in a row's prompt, for each text encoder."""
+    assert isinstance(given, TokenEmbeddings), "the attack gives embeddings"
+    free = slots(model, [replaced(model, row, template)]).ids
+    return [float(one[own == FREE].norm()) for own, one in zip(free, given.embeddings, strict=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomEmbedding(AtRandom):
+    """Embeddings in random directions in the place of the concept's name."""
+
+    template: Annotated[str, Doc("As of the attack.")]
+    init: Annotated[str, Doc("As of the attack: what the place is told by.")]
+    lengths: Annotated[tuple[float, ...], Doc("How long they are, for each text encoder.")]
+
+    name: ClassVar[str] = "random embedding"
+
+    def drawn(self, model: Diffusion, row: SuiteRow, generator: torch.Generator) -> Try:
+        """The row's prompt with a new embedding in it."""
+        free = slots(model, [replaced(model, row, self.template)])
+        widths = [one.shape[-1] for one in model.token_embeddings(row.prompt).embeddings]
+        parts = [torch.randn(width, generator=generator) for width in widths]
+        v = torch.cat([length * part / part.norm() for length, part in zip(self.lengths, parts, strict=True)])
+        token = torch.tensor(content(model, self.init)[:1])
+        return Try(row, read(row, self.template), free.embedded(token, v[None]))
 
 
 class Key(NamedTuple):
@@ -204,7 +250,7 @@ class Inversion:
     def losses(self, reach: Reach, keys: Sequence[Key], lesson: Lesson) -> Float[Tensor, " keys"]:
         """(1) or (2) for each concept, over its own pictures."""
         own = [self.vectors[key] for key in keys for _ in range(self.attack.batch)]
-        prompts = slots(self.model, [self.attack.trained(self.model)] * len(own))
+        prompts = slots(self.model, [opened(self.model, self.attack.template)] * len(own))
         ids, v = torch.tensor([one.token for one in own]), torch.stack([one.v for one in own])
         branches = [key.branch for key in keys for _ in range(self.attack.batch)]
         answer = reach(lesson.seen, prompts.embedded(ids, v), branches)
@@ -215,8 +261,7 @@ class Inversion:
         """The row's prompt with v as it is now."""
         row, own = self.rows[self.chases[chase].row], self.vectors[self.keys[chase]]
         given = self.tried.of([chase]).embedded(torch.tensor([own.token]), own.v.detach().clone()[None])
-        named = row.expected in row.prompt
-        return Try(row, row.prompt.replace(row.expected, READ) if named else self.attack.template.format(READ), given)
+        return Try(row, read(row, self.attack.template), given)
 
     def _accumulated(self, keys: Sequence[Key], losses: Float[Tensor, " keys"]) -> None:
         own = [self.vectors[key].v for key in keys]

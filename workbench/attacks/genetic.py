@@ -16,7 +16,7 @@ from torch import Tensor
 
 from saes.errors import WorkbenchError
 from saes.progress import Progress
-from workbench.attacks.controls import ordinary_tokens
+from workbench.attacks.at_random import ordinary_tokens
 from workbench.models import Diffusion, TokenIds
 
 ENCODED_AT_ONCE = 256

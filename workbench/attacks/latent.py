@@ -20,6 +20,7 @@ from torch import Tensor
 from typing_extensions import Doc
 
 from saes.progress import SILENT, Progress
+from workbench.attacks.at_random import AtRandom
 from workbench.attacks.attack import AttackMethod, Attempt, Budget
 from workbench.attacks.guided import Guided
 from workbench.attacks.pictures import Folder
@@ -58,6 +59,10 @@ class Latent(AttackMethod):
     access: ClassVar[str] = "weights"
     cost: ClassVar[str] = "up to 100 gradients, each through 8 steps of sampling, and 10 images"
 
+    def control(self, model: Diffusion, rows: Sequence[SuiteRow], found: Sequence[Attempt]) -> "RandomStart":
+        """Starts that are as far away, in random directions."""
+        return RandomStart(radius=self.radius)
+
     def attempts(
         self,
         model: Diffusion,
@@ -82,6 +87,24 @@ class Latent(AttackMethod):
         )  # fmt: skip
         chases = chases_of(rows, edit, "hard")
         return pursued(model, edit, rows, judge, chases, rounds, search, progress=progress, label=self.name, **sampling)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomStart(AtRandom):
+    """Starts drawn at random from the same ball, for the row's own words.
+
+    In as many dimensions as a start has, nearly all of what (1) allows lies at the rim, where these are.
+    """
+
+    radius: Annotated[float, Gt(0), Lt(2), Doc("ρ.")]
+
+    name: ClassVar[str] = "random start"
+
+    def drawn(self, model: Diffusion, row: SuiteRow, generator: torch.Generator) -> Try:
+        """ρ from the row's own noise."""
+        own = model.noise([row.seed])
+        start = allowed(torch.randn(own.shape, generator=generator), own, self.radius)
+        return Try(row, row.prompt, Begun([row.prompt], start))
 
 
 def allowed(z: Float[Tensor, "rows *shape"], z0: Float[Tensor, "rows *shape"], radius: float) -> Tensor:

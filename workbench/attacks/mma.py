@@ -23,6 +23,7 @@ from torch import Tensor
 from typing_extensions import Doc
 
 from saes.progress import SILENT, Progress
+from workbench.attacks.at_random import RandomPrompt
 from workbench.attacks.attack import AttackMethod, Attempt, Budget, own_generator
 from workbench.attacks.gates import Treatment
 from workbench.attacks.pursuit import Chase, Rounds, chases_of, check_rows, pursued, rounds_of
@@ -63,6 +64,10 @@ class MMA(AttackMethod):
     )
     access: ClassVar[str] = "text encoder"
     cost: ClassVar[str] = "up to 1000 gradients of the text encoder, 512000 encoded prompts and 10 images"
+
+    def control(self, model: Diffusion, rows: Sequence[SuiteRow], found: Sequence[Attempt]) -> RandomPrompt:
+        """As many random tokens, none of a word that may not be used."""
+        return RandomPrompt(length=self.tokens, without=self.without, nameless=True)
 
     def attempts(
         self,

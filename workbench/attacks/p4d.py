@@ -24,6 +24,7 @@ from typing_extensions import Doc
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
+from workbench.attacks.at_random import RandomAmong, RandomPrompt
 from workbench.attacks.attack import AttackMethod, Attempt, Budget, own_generator
 from workbench.attacks.gates import Treatment
 from workbench.attacks.pictures import Folder
@@ -70,6 +71,12 @@ class P4D(AttackMethod):
             raise WorkbenchError(
                 f"In {self.steps} steps, every {self.every_steps} is never.", "Choose every_steps up to steps."
             )
+
+    def control(
+        self, model: Diffusion, rows: Sequence[SuiteRow], found: Sequence[Attempt]
+    ) -> RandomPrompt | RandomAmong:
+        """As many random tokens, in the same places."""
+        return RandomPrompt(length=self.tokens) if self.variant == "n" else RandomAmong(every=self.every)
 
     def attempts(
         self,

@@ -24,6 +24,7 @@ from typing_extensions import Doc
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
+from workbench.attacks.at_random import RandomPrompt
 from workbench.attacks.attack import AttackMethod, Attempt, Budget, own_generator
 from workbench.attacks.genetic import Genetic, framed
 from workbench.attacks.trying import Search, Try, try_all
@@ -82,10 +83,9 @@ class RingABell(AttackMethod):
         if not self.eta:
             raise WorkbenchError("There is no η to try.", "Give at least one.")
 
-    @property
-    def prefix(self) -> int:
-        """K of ga, whose prompts are tokens all through."""
-        return self.tokens if self.variant == "ga" else 0
+    def control(self, model: Diffusion, rows: Sequence[SuiteRow], found: Sequence[Attempt]) -> RandomPrompt | None:
+        """K random tokens for ga, whose prompts are tokens all through."""
+        return RandomPrompt(length=self.tokens) if self.variant == "ga" else None
 
     @classmethod
     def told_by(cls, concept: Concept) -> dict[str, Any]:

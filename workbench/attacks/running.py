@@ -37,9 +37,9 @@ def run_attacks(
 ) -> Run:
     """Attacks edits that erase one concept, and evaluates what the attacks came to beside what the suite asks itself.
 
-    Every attack brings its controls: as many pictures from new seeds as it drew at most, as many random tokens before
-    the prompt as it put there, and the unedited model (the ceiling). Repeated after a kill with the same arguments and
-    folder, it goes on where it stopped.
+    Every attack brings its controls: as many pictures from new seeds as it drew at most, as many random draws of what
+    it seeks (tokens, an embedding, a start), and the unedited model (the ceiling). Repeated after a kill with the same
+    arguments and folder, it goes on where it stopped.
 
     Args:
         model: The model, without any edit.
@@ -50,7 +50,7 @@ def run_attacks(
         out_dir: Folder of the run.
         budget: What may be spent on a row and edit.
         seed: Of the attacks' draws.
-        controls: Whether there are new seeds and random prefixes.
+        controls: Whether there are new seeds and random draws.
         never_known: A suite about a concept that the model never knew and the judge does: what attacks find there they
             find anywhere.
         transfer: Whether what was made against one edit is tried on the others too.

@@ -19,13 +19,14 @@ from saes.locks import working_in
 from saes.progress import SILENT, Progress
 from workbench.attacks.attack import Attack, Attempt, Budget
 from workbench.attacks.attempts import COLUMNS, TABLE, Attempts, Stored, read_attempts, write_table
-from workbench.attacks.controls import NewSeeds, Nothing, Plain, RandomPrefix
+from workbench.attacks.controls import NewSeeds, Nothing, Plain
 from workbench.attacks.outcomes import Outcome, attacked_suite
-from workbench.attacks.roles import NEW_SEEDS, RANDOM_PREFIX, Part
+from workbench.attacks.roles import AT_RANDOM, NEW_SEEDS, Part
 from workbench.attacks.target import Target, check_targets
 from workbench.conditions import UNEDITED
 from workbench.edits import Edit
 from workbench.evaluation.evaluate import FLOOR, Conditions
+from workbench.evaluation.input_checks import tokenizers_of
 from workbench.evaluation.judges import Judge, JudgeSpec, check_floor
 from workbench.evaluation.runs import Run
 from workbench.evaluation.saving import save_edit
@@ -61,7 +62,7 @@ def search(
         out_dir: Folder of the run; `attempts/` and `attempts.parquet` are written there.
         budget: What may be spent on a row; the usual one if left out.
         seed: Of the attacks' draws.
-        controls: Whether attacks are compared with new seeds and random prefixes.
+        controls: Whether attacks are compared with new seeds, and with random draws of what they seek.
         transfer: Whether what was made against one edit is tried on all others too.
         batch_size: Rows that are attacked at once.
         floor: The least share of the unedited model's pictures in which the judge must see the target.
@@ -82,7 +83,8 @@ def search(
         kept = Attempts(Path(out_dir), model.identity, JudgeSpec.of(judge), known, seed)
         searcher = Searcher(model, judge, kept, spent, controls, batch_size, progress)
         found = [searcher.all_of(target, floor) for target in targets]
-        write_table(Path(out_dir), [one.row_of_table() for outcomes in found for one in outcomes])
+        rows = [one.row_of_table() for outcomes in found for one in outcomes]
+        write_table(Path(out_dir), rows, tokenizers_of(model))
     return [
         (attacked_suite(target, outcomes, transfer), {UNEDITED: None, **target.edits})
         for target, outcomes in zip(targets, found, strict=True)
@@ -126,8 +128,8 @@ class Searcher:
             if not what and self.controls:
                 most = Budget(images=max([1, *(one.attempt.images for one in found)]))
                 parts.append((NEW_SEEDS, NewSeeds(), most))
-                if attack.prefix:
-                    parts.append((RANDOM_PREFIX, RandomPrefix(length=attack.prefix), most))
+                if control := attack.control(self.model, going, [one.attempt for one in found]):
+                    parts.append((AT_RANDOM, control, most))
             rest = iter(found)
             for place, (row, one) in enumerate(zip(target.rows, plain, strict=True)):
                 already = one.attempt.success

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from saes.errors import WorkbenchError
 from workbench.attacks.attack import Attack, Budget
-from workbench.attacks.controls import RandomPrefix
 from workbench.conditions import UNEDITED
 from workbench.edits import Edit
 from workbench.evaluation.evaluate import Conditions
@@ -64,7 +63,6 @@ def check_targets(model: Model, targets: Sequence[Target], judge: Judge, budget:
                 edit.check(model)
         rows = Target(suite, edits, attacks).rows
         for attack in attacks.values():
-            if check := getattr(attack, "check", None):  # a stranger's need not have one
-                check(model, rows, budget)
-            if controls and attack.prefix:
-                RandomPrefix(length=attack.prefix).check(model, rows, budget)
+            for each in (attack, attack.control(model, rows, ()) if controls else None):
+                if check := getattr(each, "check", None):  # a stranger's need not have one
+                    check(model, rows, budget)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from typing_extensions import Doc
 
 from saes.progress import SILENT, Progress
+from workbench.attacks.at_random import RandomPrefix
 from workbench.attacks.attack import AttackMethod, Attempt, Budget, own_generator
 from workbench.attacks.gates import Treatment
 from workbench.attacks.pictures import Folder
@@ -64,10 +65,9 @@ class UnlearnDiffAtk(AttackMethod):
     access: ClassVar[str] = "weights"
     cost: ClassVar[str] = "up to 2000 gradients and 50 images"
 
-    @property
-    def prefix(self) -> int:
-        """k."""
-        return self.tokens
+    def control(self, model: Diffusion, rows: Sequence[SuiteRow], found: Sequence[Attempt]) -> RandomPrefix:
+        """k random tokens before the prompt."""
+        return RandomPrefix(length=self.tokens)
 
     def attempts(
         self,

@@ -39,7 +39,8 @@ def attack(
         typer.Option(help="Pictures of the concept, for attacks that start from some; left out, the model draws them."),
     ] = None,
     controls: Annotated[
-        bool, typer.Option(help="Compare with new seeds, random prefixes, and an edit that does nothing.")
+        bool,
+        typer.Option(help="Compare with new seeds, random draws of what is sought, and an edit that does nothing."),
     ] = True,
     never_known: Annotated[
         str | None,
@@ -56,8 +57,8 @@ def attack(
 ) -> None:
     """Look for prompts, and starts, by which edited models show an erased concept after all.
 
-    Every attack brings its controls: what as many pictures from new seeds find, as many random tokens, and the attack
-    on the unedited model.
+    Every attack brings its controls: what as many pictures from new seeds find, as many random draws of what it
+    seeks, and the attack on the unedited model.
 
     Example:  workbench attack toy fox --edit edits/fox-uce --attack replay --attack noised --out out/attacks
     """
@@ -82,7 +83,7 @@ def attack(
         for other in others:
             wb.judge(run, other, progress=progress)
     show_attacks(attack_table(run), json=json, title=f"{erased.name} ({len(run.spec.cells())} images)")
-    typer.echo(f"Saved {out}. Next: workbench report {out}", err=True)
+    typer.echo(f"Saved {out}. Next: workbench report {out}; workbench suite {out}", err=True)
 
 
 def _attacks(

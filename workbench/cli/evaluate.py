@@ -21,7 +21,10 @@ def evaluate(
     concept: Annotated[str, typer.Argument(help="The erased concept: a YAML file, or a name of the toy's world.")],
     edit: Annotated[list[Path], typer.Option(help="Folder of an edit; repeat to compare several.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is continued.")],
-    suite: Annotated[Path | None, typer.Option(help="CSV file of prompts; left out, made for a toy concept.")] = None,
+    suite: Annotated[
+        Path | None,
+        typer.Option(help="CSV file of prompts, or a folder of `workbench suite`; left out, made for a toy concept."),
+    ] = None,
     per_role: Annotated[int, typer.Option(help="Prompts of each role in the suite that is made.", min=1)] = 16,
     controls: Annotated[
         bool, typer.Option(help="Add an edit that does nothing, and a random one of the first one's size.")

@@ -92,17 +92,19 @@ def show_attacks(table: "pd.DataFrame", *, json: bool, title: str = "") -> None:
     if json:
         show(table.to_dict("records"), json=True)
         return
-    shares = ("pre", "post", "new seeds", "random prefix")
+    shares = ("pre", "post", "new seeds", "at random")
     rows = [
         {
             "concept": row["concept"], "condition": row["condition"], "attack": row["attack"],
             **{name: _percent(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in shares},
             "ceiling": _percent(row["ceiling"]), "never known": _percent(row["never known"]),
+            "as text": _typed(row),
             "images": row["images"], "gradients": row["gradients"], "seconds": row["seconds"], "mark": row["mark"],
         }
         for _, row in titled(table).iterrows()
     ]  # fmt: skip
-    empty = [name for name in ("random prefix", "never known", "mark") if all(row[name] in ("–", "") for row in rows)]
+    optional = ("at random", "never known", "as text", "mark")
+    empty = [name for name in optional if all(row[name] in ("–", "") for row in rows)]
     said = f"{title}: per cent of prompts that show it before (pre) and after (post) an attack, with 95 % intervals"
     show([{name: one for name, one in row.items() if name not in empty} for row in rows], json=False, title=said)
 
@@ -139,6 +141,13 @@ def show_agreement(table: "pd.DataFrame", *, json: bool) -> None:
         for row in table.itertuples()
     ]  # fmt: skip
     show(rows, json=False, title="How often two judges say the same of a picture, with 95 % intervals")
+
+
+def _typed(row: "pd.Series") -> str:
+    """What succeeds if prompts that a tokenizer reads otherwise in their text are typed in, and how many these are."""
+    if not row["altered"]:
+        return "–"
+    return f"{_percent(row['as text'], row['as text_low'], row['as text_high'])}, {row['altered']} altered"
 
 
 def _share(value: float) -> str:

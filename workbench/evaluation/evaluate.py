@@ -21,6 +21,7 @@ from saes.locks import working_in
 from saes.progress import SILENT, Progress
 from workbench.conditions import UNEDITED
 from workbench.edits import Edit
+from workbench.evaluation.input_checks import check_inputs
 from workbench.evaluation.inputs import keep_inputs
 from workbench.evaluation.judges import Judge, check_floor, check_knows, shown
 from workbench.evaluation.judging import keep, seen_before
@@ -106,6 +107,7 @@ def evaluate_concepts(
     model.check_unedited("An evaluation")
     for suite, _ in trials:
         check_knows(judge, suite.concepts)
+        check_inputs(model, suite)
     if len({(suite.name, suite.target) for suite, _ in trials}) < len(trials):
         raise WorkbenchError("Two suites have one name and one target.", "Name each suite differently.")
     known = settled(model.settings, settings)

@@ -7,7 +7,7 @@ from plotly.subplots import make_subplots
 from workbench.conditions import UNEDITED
 from workbench.figures.template import COLOURS, HEAT, INK, QUIET, TEMPLATE, faded, figure
 
-CONTROLS = {"new seeds": "circle-open", "random prefix": "diamond-open", "ceiling": "line-ns-open"}
+CONTROLS = {"new seeds": "circle-open", "at random": "diamond-open", "ceiling": "line-ns-open"}
 _SHARE = {"range": [-0.03, 1.03], "tickvals": [0, 0.5, 1], "ticktext": ["0", "50", "100"]}
 
 

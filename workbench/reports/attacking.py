@@ -45,7 +45,7 @@ class Attacks(NamedTuple):
     dropped: int
 
 
-HEADINGS = ("pre", "post", "lift", "new seeds", "random prefix", "ceiling", "never known", "as text")
+HEADINGS = ("pre", "post", "lift", "new seeds", "at random", "ceiling", "never known", "as text")
 
 
 def without_attacks(results: Results) -> Results:
@@ -55,10 +55,10 @@ def without_attacks(results: Results) -> Results:
         results: Of the run.
 
     Returns:
-        The results without rows and trials that attack.
+        The results without rows and trials that attack; all of them where nothing was attacked, but only replayed.
     """
     adversarial = {role.name for role in results.spec.roles if role.adversarial}
-    if not adversarial:
+    if not adversarial or not (results.run.dir / TABLE).exists():
         return results
     trials = tuple(one for one in results.spec.trials if any(row.role not in adversarial for row in one.rows))
     run = replace(results.run, spec=results.spec.model_copy(update={"trials": trials}))

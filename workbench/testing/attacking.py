@@ -1,7 +1,7 @@
 """What every attack promises, as checks that outsiders run on theirs: `check_attack(AttackCase(…))`."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -53,7 +53,7 @@ def check_attack(case: AttackCase) -> None:
 
 
 def is_a_described_attack(case: AttackCase) -> None:
-    """An attack is a frozen dataclass that says its name, what it needs to see, and how long its prefix is."""
+    """An attack is a frozen dataclass that says its name and what it needs to see."""
     attack: Any = case.attack
     assert isinstance(attack, Attack), "an attack has all of its facts"
     assert is_dataclass(attack) and type(attack).__dataclass_params__.frozen, "an attack is a frozen dataclass"  # type: ignore[attr-defined]
@@ -61,7 +61,6 @@ def is_a_described_attack(case: AttackCase) -> None:
         "an attack that is made again from its settings is another one"
     )
     assert attack.access in ACCESS, f"an attack needs one of {ACCESS}"
-    assert attack.prefix >= 0, "a prefix has no length below 0"
 
 
 def answers_each_row(case: AttackCase) -> None:
@@ -74,6 +73,20 @@ def answers_each_row(case: AttackCase) -> None:
             f"{attempt.gradients} of {case.budget.gradients} gradients were taken"
         )
         assert attempt.given is None or len(attempt.given) == 1, "what is given is of one row"
+
+
+def brings_its_control(case: AttackCase) -> None:
+    """What draws at random in its place is an attack too, which takes no gradient and draws within the same budget; it
+    is the same whenever the same was found."""
+    control = case.attack.control(case.model, case.rows, case.attempts)
+    assert control == case.attack.control(case.model, case.rows, case.attempts), "asked again, it brought another one"
+    if control is None:
+        return
+    assert isinstance(control, Attack), "a control is an attack"
+    own = replace(case, attack=control)
+    for check in (answers_each_row, does_not_look_beside, tells_the_truth, leaves_the_model_alone):
+        check(own)
+    assert not any(attempt.gradients for attempt in own.attempts), "a control takes no gradients"
 
 
 def does_not_look_beside(case: AttackCase) -> None:
@@ -155,6 +168,7 @@ ATTACK_CHECKS: dict[str, Callable[[AttackCase], None]] = {
     for check in (
         is_a_described_attack,
         answers_each_row,
+        brings_its_control,
         does_not_look_beside,
         repeats_itself,
         leaves_the_model_alone,

@@ -1,0 +1,114 @@
+"""Whether a model can be given what rows of a suite hold that is no text: it may have been made for another one.
+
+Ids are words to the tokenizers that they are of and to no other, embeddings and encodings have the width of a text
+encoder, starts the size of a picture, further edits the shapes of the weights.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from saes.errors import WorkbenchError
+from workbench.evaluation.inputs import Further, NotText
+from workbench.evaluation.suites import Suite
+from workbench.identity import hashed
+from workbench.models import Begun, Encoding, Model, TokenEmbeddings, TokenIds
+from workbench.models.provenance import tokenizer_hash
+
+Shapes = tuple[tuple[int, ...], ...]
+
+
+class _Sort(NamedTuple):
+    """What a sort of input is called, and where else it fits."""
+
+    name: str
+    fits: str
+
+
+_SORTS: dict[type, _Sort] = {
+    TokenIds: _Sort("token ids", "models of the same tokenizers"),
+    TokenEmbeddings: _Sort("token embeddings", "models whose text encoders look up as many channels"),
+    Encoding: _Sort("encoded prompts", "models that encode prompts to this shape"),
+    Begun: _Sort("starts of pictures", "models whose pictures begin at this size"),
+}
+
+
+def check_inputs(model: Model, suite: Suite) -> None:
+    """Refuses a suite that the model cannot draw as it was meant, before any picture.
+
+    Args:
+        model: The model, without an edit.
+        suite: Any suite; one of text alone passes.
+
+    Raises:
+        WorkbenchError: Says which of its inputs does not fit.
+    """
+    own: dict[type, Shapes] = {}
+    for given in (part for one in suite.inputs.values() for part in _parts(one)):
+        if isinstance(given, Further):
+            given.edit.check(model)
+        else:
+            if type(given) not in own:
+                own[type(given)] = _of_model(model, given)
+            _check_shapes(model, suite, given, own[type(given)])
+    if {TokenIds, TokenEmbeddings} & own.keys() and suite.tokenizers and suite.tokenizers != tokenizers_of(model):
+        raise WorkbenchError(
+            f"The suite {suite.name!r} holds token ids, which are other words to the tokenizer of {model.name}.",
+            "Make it again as text (`adversarial_suite(run, as_text=True)`, `workbench suite --as-text`), where "
+            "it has some.",
+        )
+
+
+def tokenizers_of(model: Model) -> str:
+    """Which tokenizers a model reads prompts with, as a hash.
+
+    Args:
+        model: Any model.
+    """
+    return hashed([tokenizer_hash(getattr(model.pipe, name)) for name in model.architecture.tokenizers])
+
+
+def _parts(given: NotText) -> list[NotText]:
+    """An input, and the prompt of a start that is no text either."""
+    return [given, given.prompts] if isinstance(given, Begun) and not isinstance(given.prompts, list) else [given]
+
+
+def _check_shapes(model: Model, suite: Suite, given: NotText, wanted: Shapes) -> None:
+    found = _shapes(given)
+    if wanted != found:
+        sort = _SORTS[type(given)]
+        raise WorkbenchError(
+            f"The suite {suite.name!r} holds {sort.name} of shape {_said(found)}, and {model.name} takes "
+            f"{_said(wanted)}.",
+            f"They replay on {sort.fits} alone; take prompts that are text.",
+        )
+
+
+@torch.no_grad()
+def _of_model(model: Any, like: NotText) -> Shapes:
+    """What the model has of the same sort."""
+    if isinstance(like, TokenIds):
+        return _shapes(model.token_ids(""))
+    if isinstance(like, TokenEmbeddings):
+        return _shapes(model.token_embeddings(""))
+    if isinstance(like, Encoding):
+        return _shapes(model.encode(""))
+    noise = getattr(model, "noise", None)
+    return () if noise is None else (tuple(noise([0]).shape[1:]),)
+
+
+def _shapes(given: Any) -> Shapes:
+    """Of one row."""
+    parts: Sequence[torch.Tensor | None]
+    if isinstance(given, Encoding):
+        parts = (given.embeddings, given.pooled)
+    elif isinstance(given, Begun):
+        parts = (given.noise,)
+    else:
+        parts = given.embeddings if isinstance(given, TokenEmbeddings) else given.ids
+    return tuple(tuple(one.shape[1:]) for one in parts if one is not None)
+
+
+def _said(shapes: Shapes) -> str:
+    return " and ".join("×".join(map(str, one)) for one in shapes) or "none"
