@@ -8,7 +8,8 @@ from saes.hashes import HASHES
 
 SHIPPED = Path(__file__).parent / "toy" / "weights" / "saes"
 ADAPTER = "toy/image_adapter"
-CLIP = SHIPPED.parent / "clip"  # a folder of transformers
+CLIP = SHIPPED.parent / "clip"  # a folder of transformers, with its calibration
+LABELS = SHIPPED.parents[1] / "labels"  # edited pictures, labelled by looking: `evaluation.labels`
 
 
 def sae_folder(sae: str | Path) -> Path:

@@ -35,7 +35,7 @@ def test_rates_are_per_cents_with_intervals():
 def test_a_setting_says_for_which_model_its_default_holds_and_what_the_toy_has(capsys):
     assert main(["methods", "trce", "--json"]) == 0
     rows = {row["setting"]: row for row in json.loads(capsys.readouterr().out)}
-    assert (rows["lr"]["default"], rows["lr"]["toy"]) == ("1e-06", "0.001") and rows["epochs"]["toy"] is None
+    assert (rows["lr"]["default"], rows["lr"]["toy"]) == ("1e-06", "0.0003") and rows["epochs"]["toy"] is None
     assert main(["methods", "trce"]) == 0
     told = capsys.readouterr().out
     assert "default: for Stable Diffusion, as published" in told and "for the embedded model" in told
@@ -60,7 +60,7 @@ def test_what_was_chosen_on_the_toy_stands_in_its_file_and_the_defaults_are_publ
     chosen = {"trce": {"preserve_scale", "damping", "lr"}, "realera": {"lora_lr"}, "saeuron": {"sae", "percentile"}}
     for method, settings in chosen.items():
         assert settings <= set(toy_settings(method))
-    assert toy_settings("uce") == toy_settings("rece") == toy_settings("itd") == {}
+    assert toy_settings("uce") == toy_settings("steerer") == toy_settings("negative_prompt") == {}
     assert find_method("saeuron")().multiplier == -1.0 and find_method("realera")().lora_lr == 1e-5
 
 

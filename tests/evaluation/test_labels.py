@@ -11,6 +11,8 @@ from tests.evaluation.drawn import ColourJudge, drawn_run
 from tests.evaluation.test_agreement import BlindToOrange, to_orange
 from workbench.evaluation.labels import FILE, LabelSet, against_labels, draw_for_labelling
 from workbench.evaluation.runs import Run
+from workbench.shipped import LABELS
+from workbench.toy import Oracle
 
 
 @pytest.fixture
@@ -83,3 +85,12 @@ def test_damaged_labels_are_refused_in_a_sentence(run: Run, tmp_path: Path) -> N
     (labels.folder / content["pictures"][0]["file"]).write_bytes(b"another")
     with pytest.raises(WorkbenchError, match="is not the picture that was labelled"):
         LabelSet.open(labels.folder)
+
+
+def test_the_shipped_labels_are_of_edited_pictures_by_every_family_and_the_oracle_agrees_with_them() -> None:
+    labels = LabelSet.open(LABELS)
+    pictures = labels.labels.pictures
+    assert sum(one.shown in ("yes", "no") for one in pictures) >= 100 and "not shown" in labels.labels.how
+    assert {"target", "synonym", "anchor", "told", "neighbour", "unrelated"} == {one.role for one in pictures}
+    table = against_labels(labels, Oracle.load()).set_index("condition")
+    assert table.loc["all", "rate_low"] > 0.9 and table.loc["all", "missed"] < 0.1 > table.loc["all", "imagined"]
