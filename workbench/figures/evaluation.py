@@ -1,6 +1,7 @@
 """Figures of an evaluation. Their inputs are the tables of `workbench.evaluation.tables`."""
 
 from collections.abc import Mapping
+from textwrap import wrap
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -18,6 +19,7 @@ VERDICT_COLOURS = {
     "nothing": "#d9dde1",
     "broken": "#3a4045",
 }
+TITLE = 14  # characters of a line over a narrow panel
 _PANELS = {"neighbour_specificity": "near concepts kept", "unrelated_specificity": "far concepts kept"}
 
 
@@ -94,7 +96,7 @@ def verdict_bars(shares: pd.DataFrame, roles: Mapping[str, Role] = ROLES) -> go.
     """
     shares, found = titled(shares), set(shares["role"])
     shown = [*(name for name in roles if name in found), *sorted(found - set(roles))]
-    labels = [roles[name].label if name in roles else name for name in shown]
+    labels = ["<br>".join(wrap(roles[name].label if name in roles else name, TITLE)) for name in shown]
     plot = make_subplots(1, len(shown), shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=labels)
     for verdict, colour in VERDICT_COLOURS.items():
         named = False
@@ -111,8 +113,8 @@ def verdict_bars(shares: pd.DataFrame, roles: Mapping[str, Role] = ROLES) -> go.
     plot.update_annotations(font={"size": 12.5, "color": QUIET})
     plot.update_xaxes(title_text="% of images", title_font_size=12)
     legend = {"orientation": "h", "y": -80 / (26 * rows + 20), "x": 0.5, "xanchor": "center", "traceorder": "normal"}
-    plot.update_layout(template=TEMPLATE, barmode="stack", legend=legend, margin={"r": 28})
-    return plot.update_layout(height=150 + 26 * rows)
+    plot.update_layout(template=TEMPLATE, barmode="stack", legend=legend, margin={"r": 28, "t": 56})
+    return plot.update_layout(height=166 + 26 * rows)
 
 
 def _bars(own: pd.DataFrame, verdict: str, colour: str, legend: bool) -> go.Bar:
