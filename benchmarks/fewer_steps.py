@@ -28,13 +28,13 @@ from workbench.toy import Oracle, concepts, suite
 METHODS = {"UCE": UCE(), "SLD": SLD(strength="strong"), "negative prompt": NegativePrompt()}
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Reads the command line and prints the lines."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("concepts", nargs="*", default=["fox", "mug", "oskar lind", "velda moor"])
     parser.add_argument("--steps", type=int, nargs="+", default=[8, 10, 12])
     parser.add_argument("--per-role", type=int, default=10)
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     model, oracle = load("toy", device="cpu"), Oracle.load()
     own_steps = int(model.settings["steps"])
     suites = [suite(name, asked.per_role, seed=1) for name in asked.concepts]
