@@ -116,8 +116,8 @@ def framed(model: Diffusion, ids: Int64[Tensor, "n k"]) -> tuple[Int64[Tensor, "
 
 
 def distances(
-    model: Diffusion, living: Sequence[Int64[Tensor, "n k"]], targets: Float[Tensor, "rows tokens d"]
-) -> list[Float[Tensor, " n"]]:
+    model: Diffusion, living: Sequence[Int64[Tensor, "_ k"]], targets: Float[Tensor, "rows tokens d"]
+) -> list[Float[Tensor, " _"]]:
     """(1) for each prompt of each row's generation; prompts of all rows are encoded together."""
     ids = framed(model, torch.cat(list(living)))
     aims = targets.repeat_interleave(torch.tensor([len(one) for one in living], device=targets.device), dim=0)

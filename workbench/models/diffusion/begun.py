@@ -13,6 +13,7 @@ from functools import wraps
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from saes.errors import WorkbenchError
@@ -31,7 +32,7 @@ class Begun:
     Args:
         prompts: Texts, token ids or token embeddings.
         noise: A row for each, in the place of the noise that its seed would give.
-        latents: Pictures under the noise, as `Diffusion.latents` gives them; None for noise alone.
+        latents: Pictures under the noise, of its shape, as `Diffusion.latents` gives them; None for noise alone.
         timestep: Where to begin, 0 to 1000; 1000 is the beginning of the schedule, where there is noise alone.
 
     Raises:
@@ -40,7 +41,7 @@ class Begun:
 
     prompts: list[str] | TokenIds | TokenEmbeddings
     noise: Latents
-    latents: Latents | None = None
+    latents: Float[Tensor, "_ _ _ _"] | None = None
     timestep: float = LONGEST
 
     def __post_init__(self) -> None:
