@@ -100,7 +100,10 @@ def _locked(folder: Path, together: bool) -> int:
     while True:
         with writable(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+            except FileNotFoundError:  # the folder was removed just now, by the last one who was in it
+                continue
             free = _lock(descriptor, fcntl.LOCK_SH if together else fcntl.LOCK_EX)
         if not free:
             owner = os.pread(descriptor, 200, 0).decode(errors="replace")

@@ -84,7 +84,7 @@ PUBLIC = {  # name → the file that has it
     "site_necessity": "workbench.interpret.necessity",
     "decodability": "workbench.interpret.decodability",
     "Comparison": "workbench.comparison.plan",
-    "Subject": "workbench.comparison.plan",
+    "Subject": "workbench.comparison.subjects",
     "read_comparison": "workbench.comparison.plan",
     "compare": "workbench.comparison.compare",
     "metrics": "workbench.evaluation.tables",

@@ -180,7 +180,8 @@ class Demo:
         method, one of its size at random."""
         from workbench import toy
         from workbench.comparison.compare import fit_all
-        from workbench.comparison.plan import Comparison, Subject
+        from workbench.comparison.plan import Comparison
+        from workbench.comparison.subjects import Subject
         from workbench.erasure.itd import ItD
         from workbench.erasure.method import Method
         from workbench.erasure.rece import RECE

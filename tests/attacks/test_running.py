@@ -176,6 +176,36 @@ def test_several_suites_are_shown_together_too(tmp_path):
     assert whole.loc[("erased", "before"), "ceiling"] == 1
 
 
+def test_of_several_fits_each_is_attacked_on_its_own_share(tmp_path):
+    """Prompts go to the fits in turn: "red a" and "red c" to one that erases, the others to one that does nothing."""
+    fitted = {"fitted": (ERASED, NO_OP), "random": (NO_OP, NO_OP), "once": ERASED}
+    run = run_attacks(painter(), fitted, SUITE, ATTACKS, JUDGE, tmp_path / "run", budget=Budget(images=3))
+    table = attack_table(run).set_index(["condition", "attack"])
+    assert (table.loc[("fitted", "before"), ["pre", "post", "n", "prompts"]] == [0.5, 1, 8, 4]).all()
+    assert table.loc[("fitted", "wrong"), "post"] == 0.5
+    assert (table.loc[("once", "before"), ["pre", "post"]] == [0.25, 1]).all()
+    records = run.records()
+    own = records[records["condition"] == "fitted"]
+    erased, no_op = (one.hash for one in run.spec.trials[0].fits("fitted"))
+    assert set(own[own["role"] == "before"].groupby("edit")["prompt"].unique()[erased]) == {"cat red a", "cat red c"}
+    assert set(own[own["role"] == "before"].groupby("edit")["prompt"].unique()[no_op]) == {"red b", "red open"}
+    plain = own[own["role"] == "target"].groupby("edit")["prompt"].unique()
+    assert set(plain[erased]) == {"red a", "red c"}, "attacks do not change who makes what is asked anyway"
+
+
+def test_only_so_many_rows_are_attacked_as_are_asked_for():
+    few = Target(SUITE, {"fitted": (ERASED, NO_OP)}, ATTACKS, most=3)
+    assert [(row.prompt, row.share) for row in few.rows] == [("red a", 0), ("red a", 0), ("red b", 1)]
+
+
+def test_the_floor_is_that_of_all_prompts_together(tmp_path):
+    """The judge finds no blue in the unedited pictures, and red in four times as many."""
+    targets = [Target(BLUE, EDITS, ATTACKS), Target(SUITE, EDITS, ATTACKS)]
+    assert len(search(painter(), targets, JUDGE, tmp_path / "run", budget=Budget(images=1))) == 2
+    with pytest.raises(WorkbenchError, match="80% of the unedited images, below the floor"):
+        search(painter(), targets, JUDGE, tmp_path / "run", budget=Budget(images=1), floor=0.9)
+
+
 def test_a_report_shows_attacks_apart(run, tmp_path):
     page = report(run, tmp_path / "report.html").read_text()
     assert page.count('id="attacks"') == 1 and "before: prompts made against one edit" in page

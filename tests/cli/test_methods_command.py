@@ -5,7 +5,7 @@ import json
 import pytest
 
 from workbench.cli.main import main
-from workbench.cli.methods import MEASURED, measurements, rates_of, toy_settings
+from workbench.cli.methods import MEASURED, measurements, rates_of, strongest, toy_settings
 from workbench.comparison.measured import read_measured
 from workbench.erasure import METHODS, find_method
 from workbench.fitting.blueprints import blueprint_of
@@ -26,10 +26,20 @@ def test_rates_are_per_cents_with_intervals():
     (row,) = rates_of([ROW])
     assert row == {
         "condition": "SPM", "method": "spm", "efficacy": "50 (40–60)", "near kept": "50 (40–60)",
-        "far kept": "50 (40–60)",
+        "far kept": "50 (40–60)", "post-ASR": "n/a",
     }  # fmt: skip
     none = rates_of([ROW, {**ROW, "condition": "unedited", "method": "", "efficacy": None}])[1]
     assert none["method"] is none["efficacy"] is None
+
+
+def test_the_strongest_attack_is_named_with_what_it_brings_back():
+    strong = {**RATE, "value": 0.9, "high": 1.0, "new_seeds": 0.9, "succeeds": False}
+    weak = {**RATE, "new_seeds": 0.1, "succeeds": True}
+    assert strongest({"cce": strong, "replay": weak}) == "50 (40–60) by replay", "luck brings back as much as cce"
+    assert strongest({"cce": strong}) == "90 (40–100) by cce, no more than luck"
+    assert strongest({}) == strongest(None) == "n/a"
+    (row,) = rates_of([{**ROW, "post_asr": {"replay": weak}}])
+    assert row["post-ASR"] == "50 (40–60) by replay"
 
 
 def test_a_setting_says_for_which_model_its_default_holds_and_what_the_toy_has(capsys):

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from tests.tiny_saes import memorising_sae, save_tiny_sae
-from workbench.comparison.plan import Comparison, Subject
+from workbench.comparison.plan import Comparison
+from workbench.comparison.subjects import Subject
 from workbench.concepts import Concept
 from workbench.erasure.itd import ItD
 from workbench.erasure.method import Method

@@ -16,7 +16,7 @@ import torch
 from saes.locks import Busy, working_in
 from saes.progress import SILENT
 from tests.comparison.small import FOX, comparison
-from workbench.comparison.claims import share
+from workbench.claims import share
 from workbench.comparison.compare import fit_all
 from workbench.comparison.fits import Fitter
 from workbench.erasure.esd import ESD

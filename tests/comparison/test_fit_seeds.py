@@ -11,8 +11,9 @@ from tests.comparison.small import CAT, FOX, comparison
 from tests.evaluation.small import Brightness
 from workbench.comparison.compare import compare, fit_all
 from workbench.comparison.jobs import jobs
-from workbench.comparison.plan import Comparison, Subject
+from workbench.comparison.plan import Comparison
 from workbench.comparison.stopping import Stopping
+from workbench.comparison.subjects import Subject
 from workbench.conditions import UNEDITED
 from workbench.edits.weight import WeightEdit
 from workbench.erasure.method import ErasureMethod, Supports

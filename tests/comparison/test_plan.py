@@ -4,7 +4,8 @@ import pytest
 
 from saes.errors import WorkbenchError
 from tests.comparison.small import CAT, FOX, SUBJECTS, suite
-from workbench.comparison.plan import ALL_TOLD, Comparison, Subject, read_comparison
+from workbench.comparison.plan import ALL_TOLD, Comparison, read_comparison
+from workbench.comparison.subjects import Subject
 from workbench.erasure.uce import UCE
 
 TEXT = """

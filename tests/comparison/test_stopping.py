@@ -11,8 +11,8 @@ from tests.comparison.small import FOX, comparison, suite
 from tests.evaluation.small import Brightness
 from workbench.comparison.compare import fit_all
 from workbench.comparison.fits import Fitter
-from workbench.comparison.plan import Subject
 from workbench.comparison.stopping import Stopping, at_share, stopped
+from workbench.comparison.subjects import Subject
 from workbench.edits.weight import WeightEdit
 from workbench.erasure import METHODS, find_method
 from workbench.erasure.method import ErasureMethod, Supports

@@ -162,6 +162,19 @@ class AttackMethod(Knobs):
             WorkbenchError: For the first thing that does not fit.
         """
 
+    def check_edit(self, model: Any, edit: Change, rows: Sequence[SuiteRow], budget: Budget) -> None:
+        """Refuses an edit on which it does not work, before any work.
+
+        Args:
+            model: The model, without the edit.
+            edit: What is to be attacked.
+            rows: Those that may be attacked.
+            budget: For each of them.
+
+        Raises:
+            WorkbenchError: For the first thing that does not fit.
+        """
+
 
 def own_seed(row: SuiteRow, seed: int, what: str = "") -> int:
     """A seed that a row has to itself, whatever rows are beside it.

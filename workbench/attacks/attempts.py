@@ -27,9 +27,9 @@ from workbench.models.provenance import digest_of
 FOLDER, TABLE = "attempts", "attempts.parquet"
 COLUMNS = {
     "suite": "str", "concept": "str", "condition": "str", "attack": "str", "name": "str", "control": "str",
-    "row": "int64", "plain": "str", "plain_seed": "int64", "plain_role": "str", "already": "bool", "prompt": "str",
-    "seed": "int64", "input": "str", "given": "str", "success": "bool", "images": "int64", "gradients": "int64",
-    "seconds": "float64", "dropped": "int64", "never_known": "bool",
+    "row": "int64", "share": "int64", "plain": "str", "plain_seed": "int64", "plain_role": "str", "already": "bool",
+    "prompt": "str", "seed": "int64", "input": "str", "given": "str", "success": "bool", "images": "int64",
+    "gradients": "int64", "seconds": "float64", "dropped": "int64", "never_known": "bool",
 }  # fmt: skip
 _TOKENIZERS = b"erasure-workbench tokenizers"  # in what the table's file says of itself
 _FIELDS = ("prompt", "input", "success", "images", "gradients", "seed", "dropped", "seconds")

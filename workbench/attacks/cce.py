@@ -27,7 +27,17 @@ from workbench.attacks.at_random import AtRandom
 from workbench.attacks.attack import AttackMethod, Attempt, Budget, own_generator
 from workbench.attacks.gates import Treatment
 from workbench.attacks.pictures import Folder, place_of
-from workbench.attacks.pursuit import Chase, Rounds, chases_of, check_rows, noise_of, pursued, rounds_of
+from workbench.attacks.pursuit import (
+    Chase,
+    Rounds,
+    chases_of,
+    check_rows,
+    check_search,
+    check_through,
+    noise_of,
+    pursued,
+    rounds_of,
+)
 from workbench.attacks.reach import Noisy, Reach, check_reached, reaching, unedited
 from workbench.attacks.token_search import Lesson
 from workbench.attacks.tokens import FREE, Slots, content, slots, vocabulary
@@ -79,6 +89,21 @@ class CCE(AttackMethod):
         if self.template.count("{}") != 1:
             raise WorkbenchError(f"The template {self.template!r} has no single place for a name.", "Put one {} in it.")
 
+    @property
+    def most(self) -> Rounds:
+        """A round for each time that v is tried."""
+        checks = min(self.checks, self.steps)
+        return Rounds(checks, self.steps // checks * self.accumulate)
+
+    def check(self, model: Diffusion, rows: Sequence[SuiteRow], budget: Budget) -> None:
+        """A noise schedule, pictures, a budget for a round, and room for v."""
+        check_search(model, rows, budget, self.most, "CCE", self.pictures)
+        slots(model, [replaced(model, row, self.template) for row in rows])
+
+    def check_edit(self, model: Diffusion, edit: Change, rows: Sequence[SuiteRow], budget: Budget) -> None:
+        """Gradients that come through, and a budget for both branches of a gate."""
+        check_through(model, edit, rows, budget, self.most, "CCE", self.gate)
+
     def attempts(
         self,
         model: Diffusion,
@@ -94,9 +119,7 @@ class CCE(AttackMethod):
         """(1) or (2) for all concepts together; for each row the first v that brings its concept back."""
         check_rows(model, rows, judge)
         chases = chases_of(rows, edit, self.gate)
-        checks = min(self.checks, self.steps)
-        most = Rounds(checks, self.steps // checks * self.accumulate)
-        rounds = rounds_of(budget, most, len(chases) // len(rows))
+        rounds = rounds_of(budget, self.most, len(chases) // len(rows))
         keys = [Key(rows[one.row].expected, one.branch) for one in chases]
         tried = slots(model, [replaced(model, rows[one.row], self.template) for one in chases])
         check_reached(model, edit, rows[0].prompt, "CCE", self.gate)

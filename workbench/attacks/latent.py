@@ -24,7 +24,16 @@ from workbench.attacks.at_random import AtRandom
 from workbench.attacks.attack import AttackMethod, Attempt, Budget
 from workbench.attacks.guided import Guided
 from workbench.attacks.pictures import Folder
-from workbench.attacks.pursuit import Rounds, chases_of, check_rows, pursued, rounds_of, targets
+from workbench.attacks.pursuit import (
+    Rounds,
+    chases_of,
+    check_rows,
+    check_search,
+    check_through,
+    pursued,
+    rounds_of,
+    targets,
+)
 from workbench.attacks.reach import check_reached
 from workbench.attacks.trying import Try
 from workbench.evaluation.judges import Judge
@@ -63,6 +72,20 @@ class Latent(AttackMethod):
         """Starts that are as far away, in random directions."""
         return RandomStart(radius=self.radius)
 
+    @property
+    def most(self) -> Rounds:
+        """A round for each picture that is judged."""
+        checks = min(self.checks, self.steps)
+        return Rounds(checks, self.steps // checks)
+
+    def check(self, model: Diffusion, rows: Sequence[SuiteRow], budget: Budget) -> None:
+        """A noise schedule, pictures, and a budget for a round."""
+        check_search(model, rows, budget, self.most, "The latent attack", self.pictures)
+
+    def check_edit(self, model: Diffusion, edit: Change, rows: Sequence[SuiteRow], budget: Budget) -> None:
+        """Gradients that come through to the start."""
+        check_through(model, edit, rows, budget, self.most, "The latent attack", "hard", "start")
+
     def attempts(
         self,
         model: Diffusion,
@@ -77,8 +100,7 @@ class Latent(AttackMethod):
     ) -> list[Attempt]:
         """(1) and (2) for all rows together; nothing is drawn at random but the rows' own noise."""
         check_rows(model, rows, judge)
-        checks = min(self.checks, self.steps)
-        rounds = rounds_of(budget, Rounds(checks, self.steps // checks), 1)
+        rounds = rounds_of(budget, self.most, 1)
         check_reached(model, edit, rows[0].prompt, "The latent attack", "hard", to="start")
         scale = sampling.get("guidance_scale")
         search = Starts(

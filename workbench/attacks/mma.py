@@ -26,7 +26,16 @@ from saes.progress import SILENT, Progress
 from workbench.attacks.at_random import RandomPrompt
 from workbench.attacks.attack import AttackMethod, Attempt, Budget, own_generator
 from workbench.attacks.gates import Treatment
-from workbench.attacks.pursuit import Chase, Rounds, chases_of, check_rows, pursued, rounds_of
+from workbench.attacks.pursuit import (
+    Chase,
+    Rounds,
+    chases_of,
+    check_rows,
+    check_search,
+    check_through,
+    pursued,
+    rounds_of,
+)
 from workbench.attacks.reach import Reach, check_reached, reaching
 from workbench.attacks.tokens import FREE, Slots, Vocabulary, content, slots, vocabulary
 from workbench.attacks.trying import Try
@@ -69,6 +78,21 @@ class MMA(AttackMethod):
         """As many random tokens, none of a word that may not be used."""
         return RandomPrompt(length=self.tokens, without=self.without, nameless=True)
 
+    @property
+    def most(self) -> Rounds:
+        """A round for each time that the best is tried."""
+        checks = min(self.checks, self.steps)
+        return Rounds(checks, self.steps // checks)
+
+    def check(self, model: Diffusion, rows: Sequence[SuiteRow], budget: Budget) -> None:
+        """A noise schedule, a budget for a round, and room for the words."""
+        check_search(model, rows, budget, self.most, "MMA")
+        slots(model, [[FREE] * self.tokens])
+
+    def check_edit(self, model: Diffusion, edit: Change, rows: Sequence[SuiteRow], budget: Budget) -> None:
+        """Gradients that come through, and a budget for both branches of a gate."""
+        check_through(model, edit, rows, budget, self.most, "MMA", self.gate)
+
     def attempts(
         self,
         model: Diffusion,
@@ -84,8 +108,7 @@ class MMA(AttackMethod):
         """(1) to (3) for all rows together; the first words of each that bring its concept back."""
         check_rows(model, rows, judge)
         chases = chases_of(rows, edit, self.gate)
-        checks = min(self.checks, self.steps)
-        rounds = rounds_of(budget, Rounds(checks, self.steps // checks), len(chases) // len(rows))
+        rounds = rounds_of(budget, self.most, len(chases) // len(rows))
         prompts = slots(model, [[FREE] * self.tokens for _ in chases])
         check_reached(model, edit, rows[0].prompt, "MMA", self.gate)
         with torch.no_grad():

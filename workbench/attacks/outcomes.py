@@ -31,7 +31,8 @@ class Outcome(NamedTuple):
         return {
             "suite": self.target.suite.name, "concept": self.target.suite.target, "condition": self.condition,
             "attack": self.part.attack, "name": self.name, "control": self.part.what, "row": self.place,
-            "plain": self.row.prompt, "plain_seed": self.row.seed, "plain_role": plain_role(self.target, self.row),
+            "share": self.row.share or 0, "plain": self.row.prompt, "plain_seed": self.row.seed,
+            "plain_role": plain_role(self.target, self.row),
             "already": self.already, "prompt": row.prompt, "seed": row.seed, "input": row.input,
             "given": kind_of(attempt.given), "success": attempt.success, "images": attempt.images,
             "gradients": attempt.gradients, "seconds": self.stored.seconds, "dropped": attempt.dropped,

@@ -28,7 +28,17 @@ from workbench.attacks.at_random import RandomAmong, RandomPrompt
 from workbench.attacks.attack import AttackMethod, Attempt, Budget, own_generator
 from workbench.attacks.gates import Treatment
 from workbench.attacks.pictures import Folder
-from workbench.attacks.pursuit import Rounds, chases_of, check_rows, noise_of, pursued, rounds_of, targets
+from workbench.attacks.pursuit import (
+    Rounds,
+    chases_of,
+    check_rows,
+    check_search,
+    check_through,
+    noise_of,
+    pursued,
+    rounds_of,
+    targets,
+)
 from workbench.attacks.reach import Noisy, check_reached, unedited
 from workbench.attacks.token_search import Chosen, Lesson, TokenSearch
 from workbench.attacks.tokens import FREE, Vocabulary, content, interleaved, slots, vocabulary
@@ -78,6 +88,20 @@ class P4D(AttackMethod):
         """As many random tokens, in the same places."""
         return RandomPrompt(length=self.tokens) if self.variant == "n" else RandomAmong(every=self.every)
 
+    @property
+    def most(self) -> Rounds:
+        """A round for each picture."""
+        return Rounds(self.steps // self.every_steps, self.every_steps)
+
+    def check(self, model: Diffusion, rows: Sequence[SuiteRow], budget: Budget) -> None:
+        """A noise schedule, pictures, a budget for a round, and room for the tokens."""
+        check_search(model, rows, budget, self.most, "P4D", self.pictures)
+        slots(model, [self.prompt(content(model, row.prompt)) for row in rows])
+
+    def check_edit(self, model: Diffusion, edit: Change, rows: Sequence[SuiteRow], budget: Budget) -> None:
+        """Gradients that come through, and a budget for both branches of a gate."""
+        check_through(model, edit, rows, budget, self.most, "P4D", self.gate)
+
     def attempts(
         self,
         model: Diffusion,
@@ -93,8 +117,7 @@ class P4D(AttackMethod):
         """(1) and (2) for all rows together; the first prompt of each that brings its concept back."""
         check_rows(model, rows, judge)
         chases = chases_of(rows, edit, self.gate)
-        most = Rounds(self.steps // self.every_steps, self.every_steps)
-        rounds = rounds_of(budget, most, len(chases) // len(rows))
+        rounds = rounds_of(budget, self.most, len(chases) // len(rows))
         prompts = slots(model, [self.prompt(content(model, rows[one.row].prompt)) for one in chases])
         check_reached(model, edit, rows[0].prompt, "P4D", self.gate)
         texts = [rows[one.row].prompt for one in chases]

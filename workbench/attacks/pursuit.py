@@ -4,7 +4,7 @@ All prompts of a round go through text encoder and denoiser in one pass. A promp
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,12 +13,13 @@ from saes.errors import WorkbenchError
 from saes.progress import Progress
 from workbench.attacks.attack import Attempt, Budget
 from workbench.attacks.gates import Treatment, branches_of
-from workbench.attacks.pictures import pictures_for
+from workbench.attacks.pictures import check_pictures, pictures_for
+from workbench.attacks.reach import check_reached, check_schedule
 from workbench.attacks.trying import Search, Try, try_all
 from workbench.edits import Edit
 from workbench.evaluation.judges import Judge, check_knows
 from workbench.evaluation.suites import SuiteRow
-from workbench.models import Diffusion
+from workbench.models import Diffusion, Model
 from workbench.models.diffusion.architecture import Latents
 from workbench.models.model import Change
 
@@ -123,6 +124,51 @@ def pursued(
                 tries = [(search, pursuit.proposal(place)) for search, place in own if not search.success]
                 try_all(model, tries, judge, **sampling)
     return [search.attempt() for search in searches]
+
+
+def check_search(
+    model: Model, rows: Sequence[SuiteRow], budget: Budget, most: Rounds, what: str, folder: str = ""
+) -> None:
+    """Refuses what no search in rounds can work on, before any work.
+
+    Args:
+        model: Any.
+        rows: Those that may be attacked.
+        budget: Of each.
+        most: Rounds that the attack does if it may.
+        what: The attack, as the subject of a sentence.
+        folder: Of its pictures, as in `pictures.Folder`.
+
+    Raises:
+        WorkbenchError: The model has no noise schedule, the budget is too small for a round, or there is no picture of
+            a concept.
+    """
+    check_schedule(model, what)
+    rounds_of(budget, most, 1)
+    check_pictures(folder, rows)
+
+
+def check_through(
+    model: Diffusion, edit: Change, rows: Sequence[SuiteRow], budget: Budget, most: Rounds, what: str,
+    treatment: Treatment, to: Literal["prompt", "start"] = "prompt",
+) -> None:  # fmt: skip
+    """Refuses an edit that lets no gradient through, and a budget too small for both branches of its gates.
+
+    Args:
+        model: The model, without the edit.
+        edit: What is to be attacked.
+        rows: As for `check_search`, with the others.
+        budget: Of each.
+        most: Rounds that the attack does if it may.
+        what: The attack, as the subject of a sentence.
+        treatment: Of the edit's gates.
+        to: As for `reach.check_reached`.
+
+    Raises:
+        WorkbenchError: It does not fit.
+    """
+    rounds_of(budget, most, len(chases_of(rows[:1], edit, treatment)))
+    check_reached(model, edit, rows[0].prompt, what, treatment, to)
 
 
 def check_rows(model: Diffusion, rows: Sequence[SuiteRow], judge: Judge) -> None:

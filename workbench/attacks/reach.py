@@ -22,7 +22,7 @@ from saes.errors import WorkbenchError
 from workbench.attacks.gates import TreatedGates, Treatment
 from workbench.attacks.guided import Guided
 from workbench.edits import Edit
-from workbench.models import Diffusion, TokenEmbeddings, TokenIds
+from workbench.models import Diffusion, Model, TokenEmbeddings, TokenIds
 from workbench.models.capabilities import NOISE_SCHEDULE, kinds_with
 from workbench.models.diffusion.architecture import Latents
 from workbench.models.diffusion.prediction import noised
@@ -180,6 +180,15 @@ class _Through(NamedTuple):
         return self.edit.installed_by(model, self.gates)
 
 
+def check_schedule(model: Model, what: str) -> None:
+    """Raises `WorkbenchError` unless a model noises pictures by a schedule, as the attack `what` does."""
+    if NOISE_SCHEDULE not in model.capabilities:
+        raise WorkbenchError(
+            f"{what} noises pictures by a schedule, which {model.name} ({model.kind}) has not.",
+            f"It works on {', '.join(kinds_with({NOISE_SCHEDULE}))}; replay and ring_a_bell work on others too.",
+        )
+
+
 def check_reached(
     model: Diffusion,
     edit: Change,
@@ -201,11 +210,7 @@ def check_reached(
     Raises:
         WorkbenchError: The model has no noise schedule, or no gradient comes back through the edit.
     """
-    if NOISE_SCHEDULE not in model.capabilities:
-        raise WorkbenchError(
-            f"{what} noises pictures by a schedule, which {model.name} ({model.kind}) has not.",
-            f"It works on {', '.join(kinds_with({NOISE_SCHEDULE}))}; replay and ring_a_bell work on others too.",
-        )
+    check_schedule(model, what)
     given = model.token_embeddings(prompt)
     embeddings = tuple(one.detach().requires_grad_(to == "prompt") for one in given.embeddings)
     noise = model.noise([0]).to(model.device, embeddings[0].dtype).requires_grad_(to == "start")

@@ -10,7 +10,7 @@ from saes.progress import SILENT, Progress
 from workbench.attacks.attack import Attack, Budget
 from workbench.attacks.searching import search
 from workbench.attacks.target import Target
-from workbench.evaluation.evaluate import FLOOR, Conditions, evaluate_concepts
+from workbench.evaluation.evaluate import FLOOR, FittedConditions, evaluate_concepts
 from workbench.evaluation.judges import Judge
 from workbench.evaluation.runs import Run
 from workbench.evaluation.suites import Suite
@@ -19,7 +19,7 @@ from workbench.models import Model
 
 def run_attacks(
     model: Model,
-    edits: Conditions,
+    edits: FittedConditions,
     suite: Suite,
     attacks: Mapping[str, Attack],
     judge: Judge,
@@ -43,7 +43,8 @@ def run_attacks(
 
     Args:
         model: The model, without any edit.
-        edits: By the names of their conditions. Random edits are evaluated and not attacked.
+        edits: By the names of their conditions; of several fits, each is attacked on its own share of the prompts.
+            Random edits are evaluated and not attacked.
         suite: Its rows of the role "target" are attacked.
         attacks: By the labels that tables show.
         judge: Who says what succeeds. Others may look at the run afterwards (`wb.judge`).

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool
 
 from saes.errors import WorkbenchError
 from saes.locks import working_in
@@ -23,9 +24,10 @@ from workbench.attacks.controls import NewSeeds, Nothing, Plain
 from workbench.attacks.outcomes import Outcome, attacked_suite
 from workbench.attacks.roles import AT_RANDOM, NEW_SEEDS, Part
 from workbench.attacks.target import Target, check_targets
+from workbench.claims import UNFINISHED, claimed, share, sweep_unfinished
 from workbench.conditions import UNEDITED
 from workbench.edits import Edit
-from workbench.evaluation.evaluate import FLOOR, Conditions
+from workbench.evaluation.evaluate import FLOOR, FittedConditions
 from workbench.evaluation.input_checks import tokenizers_of
 from workbench.evaluation.judges import Judge, JudgeSpec, check_floor
 from workbench.evaluation.runs import Run
@@ -50,10 +52,11 @@ def search(
     floor: float = FLOOR,
     progress: Progress = SILENT,
     **settings: Any,
-) -> list[tuple[Suite, Conditions]]:
+) -> list[tuple[Suite, FittedConditions]]:
     """Attacks edits, and gives suites that hold what the attacks came to, ready for `evaluate_concepts`.
 
-    Repeated after a kill with the same arguments and folder, it goes on where it stopped.
+    Repeated after a kill with the same arguments and folder, it goes on where it stopped. Several processes share the
+    conditions out.
 
     Args:
         model: The model, without an edit.
@@ -82,7 +85,13 @@ def search(
         _check_place(Path(out_dir), model, targets)
         kept = Attempts(Path(out_dir), model.identity, JudgeSpec.of(judge), known, seed)
         searcher = Searcher(model, judge, kept, spent, controls, batch_size, progress)
-        found = [searcher.all_of(target, floor) for target in targets]
+        check_floor(kept.judge, searcher.unedited(targets), floor)
+        jobs = [(place, condition) for place, target in enumerate(targets) for condition in target.attacked]
+        made = share(jobs, lambda job: searcher.all_of(targets[job[0]], job[1]), progress, "attacked conditions")
+        sweep_unfinished(Path(out_dir) / UNFINISHED)
+        found: list[list[Outcome]] = [[] for _ in targets]
+        for (place, _), outcomes in made.items():
+            found[place] += outcomes
         rows = [one.row_of_table() for outcomes in found for one in outcomes]
         write_table(Path(out_dir), rows, tokenizers_of(model))
     return [
@@ -103,18 +112,28 @@ class Searcher:
     batch_size: int
     progress: Progress
 
-    def all_of(self, target: Target, floor: float) -> list[Outcome]:
-        """Every condition of a target under every attack; the unedited model first."""
-        found: list[Outcome] = []
-        for condition, edit in target.attacked.items():
-            own = Own(condition, Nothing() if edit is None else edit, "" if edit is None else self._saved(edit))
+    def unedited(self, targets: Sequence[Target]) -> Bool[np.ndarray, " rows"]:
+        """Whether the unedited model shows what it is asked for, in the rows about what it knows."""
+        own = Own(UNEDITED, (Fit(Nothing(), ""),))
+        known = [row for target in targets if not target.never_known for row in target.rows]
+
+        def drawn(_: str) -> list[Stored]:
+            with claimed(self.kept.run_dir, "attacks", UNEDITED):
+                return self.of(own, Plain(), known, Budget(images=1))
+
+        return np.array([one.attempt.success for one in share([UNEDITED], drawn)[UNEDITED]], bool)
+
+    def all_of(self, target: Target, condition: str) -> list[Outcome]:
+        """A condition of a target under every attack. Raises `Busy` while another process attacks it."""
+        edits = target.attacked[condition]
+        own = Own(condition, tuple(Fit(one, self._saved(one)) for one in edits) or (Fit(Nothing(), ""),))
+        with claimed(self.kept.run_dir, "attacks", target.suite.name, condition):
             plain = self.of(own, Plain(), target.rows, Budget(images=1))
-            if edit is None and not target.never_known:
-                seen = np.array([one.attempt.success for one in plain], bool)
-                check_floor(self.kept.judge, seen, floor)
-            for label, attack in target.attacks.items():
-                found += self._attacked(target, own, label, attack, plain)
-        return found
+            return [
+                outcome
+                for label, attack in target.attacks.items()
+                for outcome in self._attacked(target, own, label, attack, plain)
+            ]
 
     def _attacked(
         self, target: Target, own: "Own", label: str, attack: Attack, plain: Sequence[Stored]
@@ -137,18 +156,26 @@ class Searcher:
                 yield Outcome(target, own.condition, Part(label, what), attack.name, place, row, stored, already)
 
     def of(self, own: "Own", attack: Attack, rows: Sequence[SuiteRow], budget: Budget) -> list[Stored]:
-        """The attempts of an attack on rows, batch by batch; a batch of which some are missing is attacked whole."""
-        keys = [self.kept.key(own.hash, attack, budget, row) for row in rows]
+        """The attempts of an attack on rows, each by the fit to whose share it belongs."""
+        found: dict[int, Stored] = {}
+        for number, fit in enumerate(own.fits):
+            places = [place for place, row in enumerate(rows) if (row.share or 0) % len(own.fits) == number]
+            label = f"{attack.name} on {own.condition}"
+            found |= zip(places, self._on(fit, label, attack, [rows[place] for place in places], budget), strict=True)
+        return [found[place] for place in range(len(rows))]
+
+    def _on(self, fit: "Fit", label: str, attack: Attack, rows: Sequence[SuiteRow], budget: Budget) -> list[Stored]:
+        """Those on one fit, batch by batch; a batch of which some are missing is attacked whole."""
+        keys = [self.kept.key(fit.hash, attack, budget, row) for row in rows]
         found = {key: one for key in keys if (one := self.kept.read(key)) is not None}
         batches = [
             range(start, min(start + self.batch_size, len(rows))) for start in range(0, len(rows), self.batch_size)
         ]
         missing = [batch for batch in batches if any(keys[place] not in found for place in batch)]
-        label = f"{attack.name} on {own.condition}"
         for batch in self.progress(missing, label) if missing else ():
             began = time.perf_counter()
             attempts = attack.attempts(
-                self.model, own.edit, [rows[place] for place in batch], self.judge, budget=budget,
+                self.model, fit.edit, [rows[place] for place in batch], self.judge, budget=budget,
                 seed=self.kept.seed, progress=self.progress, **self.kept.sampling,
             )  # fmt: skip
             seconds = (time.perf_counter() - began) / len(batch)
@@ -176,12 +203,18 @@ def _check_place(out_dir: Path, model: Model, targets: Sequence[Target]) -> None
         )
 
 
-class Own(NamedTuple):
-    """A condition: its name, what is attacked, and the hash of the saved edit."""
+class Fit(NamedTuple):
+    """What is attacked, and the hash of the saved edit; "" for none."""
 
-    condition: str
     edit: Change
     hash: str
+
+
+class Own(NamedTuple):
+    """A condition: its name, and its fits."""
+
+    condition: str
+    fits: tuple[Fit, ...]
 
 
 def permitted(row: SuiteRow, attempt: Attempt) -> Attempt:

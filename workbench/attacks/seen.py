@@ -16,7 +16,8 @@ class Seen(NamedTuple):
 
     Args:
         attempts: Those of `read_attempts`, with `plain_shown`, whether the row succeeds without an attack, and `post`,
-            whether it succeeds with or without it; `record` and `plain_record` are the places of both in `records`.
+            whether it succeeds with or without it; `record` and `plain_record` are the places of both in `records`, and
+            `edit` the hash of what was attacked.
         records: Those of the run.
         places: What was asked → the place of its record.
     """
@@ -41,19 +42,15 @@ def looked_up(results: Results) -> Seen:
     Raises:
         WorkbenchError: Nothing was attacked in the run, or the attempts are another run's.
     """
-    inputs = {
-        (trial.suite, trial.concept, place): row.input for trial in results.spec.trials
-        for place, row in enumerate(trial.rows)
-    }  # fmt: skip
-    records, attempts = results.records, read_attempts(results.run.dir)
+    records, attempts = _with_shares(results), read_attempts(results.run.dir)
     places = {
-        _key(one, one.role, one.condition, inputs[one.suite, one.concept, one.row]): place
+        _key(one, one.role, one.condition, one.input): place
         for place, one in enumerate(records.itertuples(index=False))
     }
     try:
         own = [places[_key(one, Part(one.attack, one.control).role, one.condition, one.input)]
                for one in attempts.itertuples(index=False)]  # fmt: skip
-        plain = [places[one.suite, one.concept, one.condition, one.plain_role, one.plain, one.plain_seed, ""]
+        plain = [places[one.suite, one.concept, one.condition, one.share, one.plain_role, one.plain, one.plain_seed, ""]
                  for one in attempts.itertuples(index=False)]  # fmt: skip
     except KeyError:
         raise WorkbenchError(
@@ -61,9 +58,23 @@ def looked_up(results: Results) -> Seen:
         ) from None
     shown = records["shown"].to_numpy(bool)
     before = shown[plain]
-    found = attempts.assign(plain_shown=before, post=shown[own] | before, record=own, plain_record=plain)
+    found = attempts.assign(
+        plain_shown=before, post=shown[own] | before, record=own, plain_record=plain,
+        edit=records["edit"].to_numpy()[own],
+    )  # fmt: skip
     return Seen(found.astype({"record": np.int64, "plain_record": np.int64}), records, places)
 
 
+def _with_shares(results: Results) -> pd.DataFrame:
+    """The records, with the share and the input of each row."""
+    told = {
+        (trial.suite, trial.concept, place): (share, row.input)
+        for trial in results.spec.trials
+        for place, (share, row) in enumerate(zip(trial.shares, trial.rows, strict=True))
+    }
+    found = [told[of] for of in results.records[["suite", "concept", "row"]].itertuples(index=False, name=None)]
+    return results.records.assign(share=[share for share, _ in found], input=[given for _, given in found])
+
+
 def _key(one: Any, role: str, condition: str, given: str) -> tuple:
-    return (one.suite, one.concept, condition, role, one.prompt, one.seed, given)
+    return (one.suite, one.concept, condition, one.share, role, one.prompt, one.seed, given)

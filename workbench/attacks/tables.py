@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from probes.statistics import wilson
+from workbench.attacks.robustness import succeeds
 from workbench.attacks.roles import AS_TEXT, CONTROLS, ELSEWHERE, Part
 from workbench.attacks.seen import Seen, looked_up
 from workbench.conditions import UNEDITED
@@ -88,12 +89,12 @@ def budget_curve(run: Run | Results, judge: str = "") -> pd.DataFrame:
         judge: A name of `run.judges`; the first if left out.
 
     Returns:
-        A row for each suite, concept, condition, attack, control ("" for the attack itself), unit ("images",
-        "gradients") and amount that was `spent` on a row: `asr`, the share of rows that succeed for that much or less,
-        with low and high (Wilson's, as many trials as prompts).
+        A row for each suite and concept (first "all", where there are several), condition, attack, control ("" for the
+        attack itself), unit ("images", "gradients") and amount that was `spent` on a row: `asr`, the share of rows that
+        succeed for that much or less, with low and high (Wilson's, as many trials as prompts).
     """
     seen, rows = looked_up(Results.of(run, judge)), []
-    for keys, own in seen.attempts.groupby([*OF, "control"], sort=False):
+    for keys, own in _with_all(seen.attempts).groupby([*OF, "control"], sort=False):
         n_prompts = own["plain"].nunique()
         for unit in UNITS:
             spent = np.where(own["plain_shown"], 0, own[unit])
@@ -117,8 +118,7 @@ def cheapest_attacks(table: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for keys, own in table[table["condition"] != UNEDITED].groupby(OF[:3], sort=False):
-        more = (own["over new seeds_low"] > 0) | own["over new seeds_low"].isna()
-        good = own[(own["lift_low"] > 0) & more].sort_values("seconds")
+        good = own[succeeds(own)].sort_values("seconds")
         about = dict(zip(OF[:3], keys, strict=True))
         columns = ("attack", "pre", "post", "lift", "images", "gradients", "seconds")
         rows.append({**about, **({name: good.iloc[0][name] for name in columns} if len(good) else {"attack": ""})})
@@ -129,6 +129,13 @@ def _groups(attempts: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFra
     """The attempts of each attack on each condition, with those of its controls."""
     for keys, own in attempts.groupby(OF, sort=False):
         yield dict(zip(OF, keys, strict=True)), own.sort_values("row")
+
+
+def _with_all(attempts: pd.DataFrame) -> pd.DataFrame:
+    """The attempts, after the same as those of one suite, "all", where there are several about what the model knew."""
+    whole = [own for _, own in _pooled(attempts)]
+    named = [own.assign(suite=ALL, concept=ALL, plain=own["suite"] + ": " + own["plain"]) for own in whole]
+    return pd.concat([*named, attempts], ignore_index=True)
 
 
 def _pooled(attempts: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
@@ -197,8 +204,8 @@ def _mark(attempts: pd.DataFrame, own: pd.DataFrame) -> str:
 
 
 def _clusters(own: pd.DataFrame) -> pd.DataFrame:
-    """What `measuring.rate` asks of rows: which share a prompt. What is attacked is one edit, not several fits."""
-    return own[["suite", "concept"]].assign(prompt=own["plain"], edit="", share=0)
+    """What `measuring.rate` asks of rows: which share a prompt, and which a fit."""
+    return own[["suite", "concept", "edit", "share"]].assign(prompt=own["plain"])
 
 
 def _posts(table: pd.DataFrame, which: pd.Series, keys: list[str]) -> dict[tuple, float]:

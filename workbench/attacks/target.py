@@ -1,14 +1,16 @@
 """What is attacked, and what is refused before any work."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from saes.errors import WorkbenchError
 from workbench.attacks.attack import Attack, Budget
 from workbench.conditions import UNEDITED
 from workbench.edits import Edit
-from workbench.evaluation.evaluate import Conditions
+from workbench.evaluation.evaluate import FittedConditions, fits
 from workbench.evaluation.judges import Judge, check_knows
+from workbench.evaluation.shares import shares_of
 from workbench.evaluation.suites import Suite, SuiteRow
 from workbench.models import Model
 
@@ -20,27 +22,40 @@ class Target(NamedTuple):
 
     Args:
         suite: Its rows of the role "target" are attacked, or all that are about its target if it has none of these.
-        edits: By the names of their conditions. The unedited model is attacked too: the ceiling.
+        edits: By the names of their conditions; of several fits each is attacked on its own share of the prompts. The
+            unedited model is attacked too: the ceiling.
         attacks: By their labels, which tables show.
         never_known: Whether the suite is about what the model never knew. Then only the unedited model is attacked.
+        most: Attacks at most so many rows, the first ones; None for all.
     """
 
     suite: Suite
-    edits: Conditions
+    edits: FittedConditions
     attacks: Mapping[str, Attack]
     never_known: bool = False
+    most: int | None = None
+
+    @property
+    def n_shares(self) -> int:
+        """Into how many shares the prompts are dealt out: as many as there are fits of a condition."""
+        return max([1, *(len(fits(given)) for given in self.edits.values())])
 
     @property
     def rows(self) -> list[SuiteRow]:
-        """The rows that are attacked, for every condition the same."""
+        """The rows that are attacked, for every condition the same; of several shares, each says its own."""
+        rows: Sequence[SuiteRow] = self.suite.rows
+        if self.n_shares > 1:
+            rows = [replace(row, share=own) for row, own in zip(rows, shares_of(rows, self.n_shares), strict=True)]
         known = self.suite.known_roles
-        about = [row for row in self.suite.rows if known[row.role].wanted == "absent" and not row.input]
-        return [row for row in about if row.role == "target"] or about
+        about = [row for row in rows if known[row.role].wanted == "absent" and not row.input]
+        return ([row for row in about if row.role == "target"] or about)[: self.most]
 
     @property
-    def attacked(self) -> dict[str, Edit | None]:
-        """The conditions that are attacked: the unedited model first, and no random edits."""
-        return {UNEDITED: None} | {name: one for name, one in self.edits.items() if not name.startswith(RANDOM)}
+    def attacked(self) -> dict[str, tuple[Edit, ...]]:
+        """The conditions that are attacked, with their fits: the unedited model first, which has none, and no random
+        edits."""
+        own = {name: fits(given) for name, given in self.edits.items() if not name.startswith(RANDOM)}
+        return {UNEDITED: (), **own}
 
 
 def check_targets(model: Model, targets: Sequence[Target], judge: Judge, budget: Budget, controls: bool) -> None:
@@ -48,21 +63,38 @@ def check_targets(model: Model, targets: Sequence[Target], judge: Judge, budget:
 
     Raises:
         WorkbenchError: There are no rows or no attacks, a label is taken, an edit is another model's, the judge does
-            not know the concept, or an attack or its control does not work on the rows.
+            not know the concept, or an attack or its control does not work on the rows or on an edit.
     """
     model.check_unedited("An attack")
-    for suite, edits, attacks, never_known in targets:
-        if not Target(suite, edits, attacks).rows or not attacks or not (edits or never_known):
-            raise WorkbenchError("There is nothing to attack.", "Give a suite about its target, an edit and an attack.")
-        check_knows(judge, suite.concepts)
-        for label in attacks:
-            if not label or "," in label or label in suite.known_roles:
-                raise WorkbenchError(f"An attack cannot be labelled {label!r}.", "Take another label, without commas.")
-        for edit in edits.values():
-            if edit is not None:
-                edit.check(model)
-        rows = Target(suite, edits, attacks).rows
-        for attack in attacks.values():
-            for each in (attack, attack.control(model, rows, ()) if controls else None):
-                if check := getattr(each, "check", None):  # a stranger's need not have one
-                    check(model, rows, budget)
+    for target in targets:
+        if not (target.edits or target.never_known):
+            raise _nothing()
+        check_attacks(model, target, judge, budget, controls)
+        for edit in (edit for given in target.edits.values() for edit in fits(given)):
+            edit.check(model)
+        for attack in target.attacks.values():
+            for first in (edits[0] for edits in target.attacked.values() if edits):
+                if check := getattr(attack, "check_edit", None):  # a stranger's need not have one
+                    check(model, first, target.rows, budget)
+
+
+def check_attacks(model: Model, target: Target, judge: Judge, budget: Budget, controls: bool) -> None:
+    """Refuses what can be told before there are edits.
+
+    Raises:
+        WorkbenchError: As `check_targets` does.
+    """
+    suite, rows = target.suite, target.rows
+    if not rows or not target.attacks:
+        raise _nothing()
+    check_knows(judge, suite.concepts)
+    for label, attack in target.attacks.items():
+        if not label or "," in label or label in suite.known_roles:
+            raise WorkbenchError(f"An attack cannot be labelled {label!r}.", "Take another label, without commas.")
+        for each in (attack, attack.control(model, rows, ()) if controls else None):
+            if check := getattr(each, "check", None):  # a stranger's need not have one
+                check(model, rows, budget)
+
+
+def _nothing() -> WorkbenchError:
+    return WorkbenchError("There is nothing to attack.", "Give a suite about its target, an edit and an attack.")

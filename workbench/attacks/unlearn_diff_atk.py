@@ -27,7 +27,17 @@ from workbench.attacks.at_random import RandomPrefix
 from workbench.attacks.attack import AttackMethod, Attempt, Budget, own_generator
 from workbench.attacks.gates import Treatment
 from workbench.attacks.pictures import Folder
-from workbench.attacks.pursuit import Rounds, chases_of, check_rows, noise_of, pursued, rounds_of, targets
+from workbench.attacks.pursuit import (
+    Rounds,
+    chases_of,
+    check_rows,
+    check_search,
+    check_through,
+    noise_of,
+    pursued,
+    rounds_of,
+    targets,
+)
 from workbench.attacks.reach import Noisy, check_reached
 from workbench.attacks.simplex import drawn, one_hot, projected
 from workbench.attacks.token_search import Chosen, Lesson, TokenSearch
@@ -69,6 +79,20 @@ class UnlearnDiffAtk(AttackMethod):
         """k random tokens before the prompt."""
         return RandomPrefix(length=self.tokens)
 
+    @property
+    def most(self) -> Rounds:
+        """A round for each timestep."""
+        return Rounds(self.timesteps, self.steps)
+
+    def check(self, model: Diffusion, rows: Sequence[SuiteRow], budget: Budget) -> None:
+        """A noise schedule, pictures, a budget for a round, and room for the tokens."""
+        check_search(model, rows, budget, self.most, "UnlearnDiffAtk", self.pictures)
+        slots(model, [prefixed(content(model, row.prompt), self.tokens) for row in rows])
+
+    def check_edit(self, model: Diffusion, edit: Change, rows: Sequence[SuiteRow], budget: Budget) -> None:
+        """Gradients that come through, and a budget for both branches of a gate."""
+        check_through(model, edit, rows, budget, self.most, "UnlearnDiffAtk", self.gate)
+
     def attempts(
         self,
         model: Diffusion,
@@ -84,7 +108,7 @@ class UnlearnDiffAtk(AttackMethod):
         """(1) to (3) for all rows together; the first prompt of each that brings its concept back."""
         check_rows(model, rows, judge)
         chases = chases_of(rows, edit, self.gate)
-        rounds = rounds_of(budget, Rounds(self.timesteps, self.steps), len(chases) // len(rows))
+        rounds = rounds_of(budget, self.most, len(chases) // len(rows))
         prompts = slots(model, [prefixed(content(model, rows[one.row].prompt), self.tokens) for one in chases])
         check_reached(model, edit, rows[0].prompt, "UnlearnDiffAtk", self.gate)
         x0 = targets(model, rows, self.pictures, seed, **sampling)[[one.row for one in chases]]

@@ -15,6 +15,7 @@ from workbench.configs import read_pairs
 from workbench.progress import progress_bars
 
 if TYPE_CHECKING:
+    from workbench.comparison.attacking import AttackPlan
     from workbench.comparison.plan import ComparisonFile
 
 
@@ -45,6 +46,10 @@ def compare(
         Literal["few", "all"] | None,
         typer.Option(help="How many others of its kind fits of a concept of the toy are told to keep."),
     ] = None,
+    attacks: Annotated[
+        str | None,
+        typer.Option(help="Attack every edit afterwards: a file of attacks (YAML), or 'toy' for those of the toy."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps; the model's own if left out.", min=1)] = None,
     batch_size: Annotated[int, typer.Option(help="Images made at once.", min=1)] = 16,
     seed: Annotated[int | None, typer.Option(help="The seed of everything random.", min=0)] = None,
@@ -56,8 +61,8 @@ def compare(
 ) -> None:
     """Compare erasure methods, and write a report.
 
-    A comparison file says all of this and the question; `--per-role`, `--fit-seeds`, `--told`, `--seed` and `--steps`
-    win over it.
+    A comparison file says all of this and the question; `--per-role`, `--fit-seeds`, `--told`, `--attacks`, `--seed`
+    and `--steps` win over it.
 
     Example:  workbench compare toy fox church --method itd --method uce --out out/comparison
 
@@ -66,19 +71,24 @@ def compare(
     All of them:  workbench compare --all --out out/all
 
     The same, told all that can be:  workbench compare --all --told all --out out/all-told
+
+    The same, attacked:  workbench compare --all --attacks toy --out out/all-attacked
     """
     check_writable(out)
     said = (concepts, method, settings, way)
     model = _all(model, *said) if everything else _named(model)
     plan = _file(model, *said) or _flags(model, *said)
-    changed = {"per_role": per_role, "fit_seeds": fit_seeds, "told": told, "seed": seed}
+    changed = {"per_role": per_role, "fit_seeds": fit_seeds, "told": told, "seed": seed, "attacks": _attacks(attacks)}
     plan = plan.model_copy(update={key: value for key, value in changed.items() if value is not None})
     import workbench as wb
+    from workbench.attacks.robustness import robustness
+    from workbench.attacks.tables import attack_table
     from workbench.comparison.measured import FILE, write_measured
     from workbench.comparison.published import check_published
     from workbench.evaluation.differences import best_methods
     from workbench.evaluation.results import Results
     from workbench.evaluation.tables import choices, metrics_with_all, titled
+    from workbench.reports.attacking import without_attacks
 
     comparison = plan.comparison(
         lambda words: concepts_of(words, plan.told),
@@ -95,8 +105,11 @@ def compare(
         for other in others:
             wb.judge(run, other, progress=progress)
         wb.explain(run, handle, comparison.concepts[:1], looks, progress=progress)
-    results = Results.of(run, run.name_of(looks))
-    show_comparison(*map(titled, (metrics_with_all(results), best_methods(results), choices(results))), json=json)
+    whole = Results.of(run, run.name_of(looks))
+    results = without_attacks(whole)
+    rates, attacked = metrics_with_all(results), attack_table(whole) if plan.attacks else None
+    robust = None if attacked is None else robustness(attacked, rates)
+    show_comparison(*map(titled, (rates, best_methods(results), choices(results))), robust, json=json)
     if not json:
         show_published(check_published(results))
     if others:
@@ -105,8 +118,8 @@ def compare(
             f"The table is what {results.judge_name} sees; workbench runs {out} --judge NAME for {names}.", err=True
         )
     if everything and plan.told == "few":
-        write_measured(run, plan, out / FILE)
-    path = wb.report(results, out / "report.html")
+        write_measured(results, plan, out / FILE, attacked)
+    path = wb.report(whole, out / "report.html")
     typer.echo(f"The report is at {path.absolute()}", err=True)
 
 
@@ -123,6 +136,14 @@ def _all(*given: str | list[str] | None) -> str:
     from workbench.toy import all_methods
 
     return str(all_methods())
+
+
+def _attacks(word: str | None) -> "AttackPlan | None":
+    """What a file of attacks says, "toy" for the one that comes with the embedded model."""
+    from workbench.comparison.attacking import read_attacks
+    from workbench.toy import all_attacks
+
+    return None if word is None else read_attacks(all_attacks() if word == "toy" else word)
 
 
 def _file(model: str, *given: list[str] | None) -> "ComparisonFile | None":

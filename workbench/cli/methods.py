@@ -14,6 +14,14 @@ UNMEASURED = (
     "No method was measured on the toy's present weights yet: `workbench compare --all --out out/all` does it in hours "
     "and can be interrupted."
 )
+ATTACKED = (
+    "post-ASR: rows that show the concept after the attack that brings most back; --json has all attacks. n/a: not "
+    "attacked."
+)
+UNATTACKED = (
+    "post-ASR is n/a: nothing was attacked yet. `workbench compare --all --attacks toy --out out/all-attacked` does "
+    "it, in hours."
+)
 
 ABOUT_SETTINGS = (
     "default: for Stable Diffusion, as published where the paper or its code says. "
@@ -64,6 +72,7 @@ def methods(
     )
     if found and not json:
         show(rates_of(found), json=False, title=MEASURED)
+        typer.echo(UNATTACKED if not any(one.get("post_asr") for one in found) else ATTACKED)
     elif not json:
         typer.echo(UNMEASURED)
 
@@ -107,9 +116,20 @@ def rates_of(measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {"condition": one["condition"], "method": shown(one["method"]) or None}
         | {heading(name): per_cent(one.get(name)) for name in asked}
+        | {"post-ASR": strongest(one.get("post_asr"))}
         | ({"settings chosen on": one["chosen_on"]} if one.get("chosen_on") else {})
         for one in measured
     ]
+
+
+def strongest(attacks: dict[str, dict[str, Any]] | None) -> str:
+    """What the attack that brings most back comes to, of those that find more than luck does if there are any; "n/a"
+    where nothing was attacked."""
+    if not attacks:
+        return "n/a"
+    best = max(attacks, key=lambda name: (attacks[name]["succeeds"], attacks[name]["value"]))
+    found = f"{per_cent(attacks[best])} by {best}"
+    return found if attacks[best]["succeeds"] else f"{found}, no more than luck"
 
 
 def per_cent(rate: dict[str, float] | None) -> str | None:

@@ -56,10 +56,12 @@ def show_metrics(rows: Sequence[Mapping[str, Any]], *, json: bool, title: str = 
     show([{name: line.get(name) for name in names} for line in lines], json=False, title=title)
 
 
-def show_comparison(table: "pd.DataFrame", best: "pd.DataFrame", chosen: "pd.DataFrame", *, json: bool) -> None:
-    """Prints `metrics_with_all(run)`, `best_methods(run)` and `choices(run)`: all of them as JSON; for people a row for
-    each condition, a column for each rate in per cent with its 95 % interval, a star where it cannot be told from the
-    best, how long it was trained, and on what its settings were chosen."""
+def show_comparison(
+    table: "pd.DataFrame", best: "pd.DataFrame", chosen: "pd.DataFrame", attacks: "pd.DataFrame | None", *, json: bool
+) -> None:
+    """Prints `metrics_with_all(run)`, `best_methods(run)`, `choices(run)` and `robustness(…)` if edits were attacked:
+    all of them as JSON; for people a row for each condition, a column for each rate in per cent with its 95 % interval,
+    a star where it cannot be told from the best, how long it was trained, and on what its settings were chosen."""
     from workbench.evaluation.roles import heading
     from workbench.reports.costs import length
 
@@ -67,7 +69,8 @@ def show_comparison(table: "pd.DataFrame", best: "pd.DataFrame", chosen: "pd.Dat
     joined = table.merge(best, on=["concept", "condition", "metric"], how="left")
     joined = joined.merge(chosen, on=["concept", "condition"], how="left")
     if json:
-        show(joined.astype(object).where(joined.notna(), None).to_dict("records"), json=True)
+        found = joined.astype(object).where(joined.notna(), None).to_dict("records")
+        show([*found, *([] if attacks is None else attacks.to_dict("records"))], json=True)
         return
     lines: dict[tuple[str, str], dict[str, Any]] = {}
     for row in joined[~joined["metric"].str.endswith("drift")].itertuples():
@@ -83,6 +86,8 @@ def show_comparison(table: "pd.DataFrame", best: "pd.DataFrame", chosen: "pd.Dat
     names = dict.fromkeys(name for line in lines.values() for name in line)
     title = "Per cent of images with 95 % intervals; * cannot be told from the best"
     show([{name: line.get(name) for name in names} for line in lines.values()], json=False, title=title)
+    if attacks is not None:
+        show_robustness(attacks)
 
 
 def show_attacks(table: "pd.DataFrame", *, json: bool, title: str = "") -> None:
@@ -107,6 +112,24 @@ def show_attacks(table: "pd.DataFrame", *, json: bool, title: str = "") -> None:
     empty = [name for name in optional if all(row[name] in ("–", "") for row in rows)]
     said = f"{title}: per cent of prompts that show it before (pre) and after (post) an attack, with 95 % intervals"
     show([{name: one for name, one in row.items() if name not in empty} for row in rows], json=False, title=said)
+
+
+def show_robustness(table: "pd.DataFrame") -> None:
+    """Prints `robustness(…)` for people: a row for each condition, a column for each attack, shares in per cent with
+    their 95 % intervals, a star where an attack finds more than luck does."""
+    from workbench.attacks.robustness import BESIDE
+    from workbench.evaluation.roles import heading
+
+    lines: dict[str, dict[str, Any]] = {}
+    for _, row in table.iterrows():
+        beside = {heading(name): _percent(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in BESIDE}
+        line = lines.setdefault(row["condition"], {"condition": row["condition"], **beside})
+        line[row["attack"]] = _percent(row["post"], row["post_low"], row["post_high"]) + " *" * row["succeeds"]
+        if row["cheapest"]:
+            line["cheapest"] = row["attack"]
+    names = [*dict.fromkeys(name for line in lines.values() for name in line if name != "cheapest"), "cheapest"]
+    title = "Attacked: per cent of rows that show the concept afterwards; * more than before and than new seeds find"
+    show([{name: line.get(name) for name in names} for line in lines.values()], json=False, title=title)
 
 
 def show_published(table: "pd.DataFrame") -> None:

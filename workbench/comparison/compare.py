@@ -7,7 +7,8 @@ from typing import Any
 from saes.errors import WorkbenchError
 from saes.locks import working_in
 from saes.progress import SILENT, Progress
-from workbench.comparison.claims import share, sweep_unfinished
+from workbench.claims import UNFINISHED, share, sweep_unfinished
+from workbench.comparison.attacking import attacked, check_plan
 from workbench.comparison.fits import Fitter
 from workbench.comparison.jobs import Conditions, Job, Made, jobs, trials_of
 from workbench.comparison.plan import Comparison
@@ -31,10 +32,10 @@ def compare(
     progress: Progress = SILENT,
     **settings: Any,
 ) -> Run:
-    """Fits all methods, then evaluates all edits and controls in one run.
+    """Fits all methods, attacks what the comparison says, then evaluates all edits and controls in one run.
 
     Repeated after a kill with the same arguments and folder it goes on where it stopped; no edit is fitted and no
-    image made twice.
+    image made twice. `attack_table(run)` has what attacks came to.
 
     Args:
         model: The model, without any edit.
@@ -49,17 +50,24 @@ def compare(
         The finished run.
 
     Raises:
-        WorkbenchError: Before any work, if the judge does not know a concept, a method does not support one, or the
-            folder holds something else.
+        WorkbenchError: Before any work, if the judge does not know a concept, a method does not support one, an attack
+            does not work on the prompts, or the folder holds something else.
     """
-    for subject in comparison.subjects:
+    subjects, plan = comparison.subjects, comparison.attacks
+    for subject in subjects:
         check_knows(judge, subject.suite.concepts)
+    if plan:
+        check_plan(plan, model, subjects, judge)
     known = settled(model.settings, settings)
     with working_in(out_dir, together=True):
         _check_place(out_dir, model, known)
         made = make_fits(model, comparison, out_dir, judge=judge, progress=progress, **known)
+        trials = trials_of(comparison, made)
+        if plan:
+            told = {"batch_size": batch_size, "progress": progress, **settings}
+            trials = attacked(plan, model, subjects, trials, judge, out_dir, **told)
         return evaluate_concepts(
-            model, trials_of(comparison, made), judge, out_dir, batch_size=batch_size, question=comparison.question,
+            model, trials, judge, out_dir, batch_size=batch_size, question=comparison.question,
             chosen_on=comparison.chosen_on, lengths=_lengths(made), progress=progress, **settings,
         )  # fmt: skip
 
@@ -143,7 +151,7 @@ def make_fits(
         return Made(fit(method, job.concepts).edit)
 
     made = share(jobs(comparison), made_of, progress)
-    sweep_unfinished(Path(out_dir) / "unfinished")
+    sweep_unfinished(Path(out_dir) / UNFINISHED)
     return made
 
 

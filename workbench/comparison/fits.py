@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from saes.disk import read_json, sha256_of, write_json
 from saes.locks import working_in
 from saes.progress import Progress
+from workbench.claims import UNFINISHED
 from workbench.concepts import Concept
 from workbench.edits import ComposedEdit, Edit, load_edit
 from workbench.erasure.method import Method
@@ -60,7 +61,7 @@ class Fitter(NamedTuple):
             WorkbenchError: The method cannot do it.
         """
         key = self._key(method, concepts, after)
-        unfinished = self.out_dir / "unfinished" / key
+        unfinished = self.out_dir / UNFINISHED / key
         if known := self._known(key):
             return known
         with working_in(unfinished):
@@ -69,7 +70,7 @@ class Fitter(NamedTuple):
         return fitted
 
     def _made(self, method: Method, concepts: Sequence[Concept], after: Sequence[Fitted], key: str) -> Fitted:
-        unfinished = self.out_dir / "unfinished" / key
+        unfinished = self.out_dir / UNFINISHED / key
         with (
             self.model.edited(*(done.edit for done in after), composing=True), resumable(unfinished) as place, alone(),
         ):  # fmt: skip

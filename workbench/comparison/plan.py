@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 from pydantic import ConfigDict, Field
 
@@ -11,12 +11,13 @@ from saes.config import Seed, StrictConfig
 from saes.errors import WorkbenchError, unknown_name
 from saes.settings import build
 from saes.strict_yaml import read_yaml
+from workbench.comparison.attacking import AttackPlan
 from workbench.comparison.stopping import VALIDATION_SEED, Stopping
+from workbench.comparison.subjects import Subject
 from workbench.concepts import Concept
 from workbench.conditions import CONTROLS, UNEDITED, marked
 from workbench.erasure import find_method
 from workbench.erasure.method import Method
-from workbench.evaluation.roles import UNTOLD
 from workbench.evaluation.suites import Suite
 from workbench.settings import Setting
 
@@ -24,30 +25,6 @@ ALL_TOLD = "Here every fit is told to keep all others of the concept's kind but 
 Way = Literal["single", "joint", "ordered"]
 """single: an edit for each concept. joint: one edit for all concepts at once. ordered: the concepts one after another,
 each fitted on the model without those before it, and the same backwards."""
-
-
-class Subject(NamedTuple):
-    """A concept to be erased, and the prompts that show whether it is."""
-
-    concept: Concept
-    suite: Suite
-    validation: Suite | None = None  # what the length of trainings is chosen on
-
-    def check(self) -> None:
-        """Refuses a suite whose roles deny what the concept tells.
-
-        Raises:
-            WorkbenchError: A role that is for what no fit was told holds what this one is told.
-        """
-        told = {word.casefold() for word in (self.concept.anchor, *self.concept.retain) if word}
-        for row in self.suite.rows:
-            if row.role in UNTOLD and row.expected.casefold() in told:
-                role = "anchor" if row.expected.casefold() == self.concept.anchor.casefold() else "told"
-                raise WorkbenchError(
-                    f"{row.prompt!r} is of the role {row.role!r}, for what no fit is told, and fits are told to keep "
-                    f"{row.expected!r}.",
-                    f"Give it the role {role!r}, or take {row.expected!r} out of the concept.",
-                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +37,8 @@ class Comparison:
     pictures), where all fits on fewer common prompts would leave more of what is due to prompts.
 
     With `stop`, the trainings of single concepts are as long as that rule says on the subjects' validation suites.
-    `chosen_on` says of a condition on what its settings were chosen, such as "published" or other concepts.
+    `chosen_on` says of a condition on what its settings were chosen, such as "published" or other concepts. With
+    `attacks`, every edit of a concept is attacked after the fits.
 
     With the ways "joint" and "ordered", prompts of one concept that ask for another erased one count for no metric and
     are left out of the suites, under all conditions alike. Raises `WorkbenchError` without methods or concepts, for a
@@ -76,6 +54,7 @@ class Comparison:
     question: str = ""
     stop: Stopping | None = None
     chosen_on: Mapping[str, str] = field(default_factory=dict)
+    attacks: AttackPlan | None = None
 
     def __post_init__(self) -> None:
         named = {condition_of(name, type(method)): method for name, method in self.methods.items()}
@@ -113,6 +92,8 @@ class Comparison:
             raise WorkbenchError(f"A concept is given twice ({', '.join(names)}).", "Name each once.")
         if len(names) < 2 and set(self.ways) != {"single"}:
             raise WorkbenchError("One concept cannot be erased jointly or in an order.", "Give at least two.")
+        if self.attacks:
+            self.attacks.check(self.subjects, self.fit_seeds)
         for subject in self.subjects:
             subject.check()
             self._check_shares(subject.suite)
@@ -174,7 +155,7 @@ class ComparisonFile(StrictConfig):
 
     `told` is how many others of a concept's kind every fit is told to keep, in the toy's world: a few, or all but its
     relative, which the question then says. `sampling` is how pictures are sampled: settings of `model.generate` such as
-    `{steps: 8}`; what is left out has the model's defaults.
+    `{steps: 8}`; what is left out has the model's defaults. `attacks` says by what the edits are attacked.
     """
 
     question: str
@@ -188,6 +169,7 @@ class ComparisonFile(StrictConfig):
     told: Literal["few", "all"] = "few"
     sampling: dict[str, Setting] = Field(default_factory=dict)
     stop: Stopping | None = None
+    attacks: AttackPlan | None = None
 
     @property
     def conditions(self) -> dict[str, str]:
@@ -223,6 +205,7 @@ class ComparisonFile(StrictConfig):
             ways=self.ways, seed=self.seed, fit_seeds=self.fit_seeds, stop=self.stop,
             question=self.question if self.told == "few" else f"{self.question} {ALL_TOLD}",
             chosen_on={name: entry.chosen_on for name, entry in self.methods.items() if entry.chosen_on},
+            attacks=self.attacks,
         )  # fmt: skip
 
 

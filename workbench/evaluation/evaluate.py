@@ -19,6 +19,7 @@ import numpy as np
 from saes.errors import WorkbenchError, unknown_name
 from saes.locks import working_in
 from saes.progress import SILENT, Progress
+from workbench.claims import UNFINISHED, sweep_unfinished
 from workbench.conditions import UNEDITED
 from workbench.edits import Edit
 from workbench.evaluation.input_checks import check_inputs
@@ -136,6 +137,7 @@ def _finish(
         scored.read(own, progress)
         if edit is None:
             _check_judge(run, scored, floor)
+    sweep_unfinished(run.dir / UNFINISHED)
     keep(scored)
 
 

@@ -1,7 +1,8 @@
 """Makes the images of a run that are missing, so that the same run gives the same bits however often it was killed.
 
 The cells of an edit are cut into batches by their place in the whole plan. A batch of which anything is missing is
-made whole, and what is there already is left as it is: numbers round differently in batches of other sizes.
+made whole, and what is there already is left as it is: numbers round differently in batches of other sizes. Several
+processes share the batches out.
 """
 
 import time
@@ -11,6 +12,7 @@ from contextlib import nullcontext
 import numpy as np
 
 from saes.progress import Progress
+from workbench.claims import claimed, share
 from workbench.edits import Edit
 from workbench.evaluation.inputs import pictures, prompts_of
 from workbench.evaluation.runs import Run, StoredImage
@@ -41,14 +43,19 @@ def make_missing(
         progress: Shows the batches.
     """
     plan = [cells[start : start + batch_size] for start in range(0, len(cells), batch_size)]
-    unfinished = [batch for batch in plan if run.missing(batch)]
+    unfinished = {batch[0].key: batch for batch in plan if run.missing(batch)}
     label = "unedited images" if edit is None else f"images with {edit.method}"
-    if unfinished:
-        with model.edited(edit) if edit is not None else nullcontext():
-            for batch in progress(unfinished, label):
-                missing = {one.key for one in run.missing(batch)}
+
+    def make(first: str) -> None:
+        with claimed(run.dir, "images", first):
+            batch = unfinished[first]
+            if missing := {one.key for one in run.missing(batch)}:  # another process may have made them
                 made = [pair for pair in _made(model, run, batch) if pair[0].key in missing]
                 watcher([one for one, _ in made], [run.write_image(one, *image) for one, image in made])
+
+    if unfinished:
+        with model.edited(edit) if edit is not None else nullcontext():
+            share(list(unfinished), make, progress, label)
 
 
 def _made(model: Model, run: Run, batch: Sequence[Cell]) -> list[tuple[Cell, tuple[np.ndarray, float]]]:

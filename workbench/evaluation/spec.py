@@ -6,7 +6,6 @@ conditions share the cells on which they agree.
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -15,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from saes.config import StrictConfig
 from workbench.evaluation.roles import Role
+from workbench.evaluation.shares import shares_of
 from workbench.identity import Identity
 from workbench.settings import Setting
 
@@ -64,6 +64,8 @@ class Row(StrictConfig):
             attacks. "" for a row of all conditions.
         input: What the model is given in the place of the text, by its hash (`evaluation.inputs`): what an attack or a
             soft prompt is made of. "" where it is given the text.
+        share: The share of the prompts to which it belongs, where it attacks one of several fits; None where it is
+            dealt out as `Trial.shares` says.
     """
 
     prompt: str
@@ -72,6 +74,7 @@ class Row(StrictConfig):
     seed: int
     condition: str = ""
     input: str = ""
+    share: int | None = None
 
 
 class EditSpec(StrictConfig):
@@ -134,6 +137,8 @@ class Trial(StrictConfig):
         for row in self.rows:
             if row.condition and row.condition not in self.conditions:
                 raise ValueError(f"a row belongs to {row.condition!r}, which is no condition of {self.suite!r}")
+            if row.share is not None and not 0 <= row.share < self.n_shares:
+                raise ValueError(f"a row belongs to share {row.share} of {self.n_shares} in {self.suite!r}")
         for name in self.conditions:
             if not self.rows_of(name):
                 raise ValueError(f"the condition {name!r} has no rows in {self.suite!r}")
@@ -159,20 +164,14 @@ class Trial(StrictConfig):
         return {place: fits[shares[place] % len(fits)] for place in self.rows_of(condition)}
 
     @property
-    def shares(self) -> tuple[int, ...]:
-        """The share of the prompts to which each row belongs, from 0; there are as many as fits of a condition.
+    def n_shares(self) -> int:
+        """Into how many shares the prompts are dealt out: as many as there are fits of a condition."""
+        return 1 + max(map(len, self.refits.values()), default=0)
 
-        Rows of one prompt belong together, since what they show is one observation of a fit; those of each role are
-        dealt out in turn.
-        """
-        n_shares = 1 + max(map(len, self.refits.values()), default=0)
-        found: dict[str, int] = {}
-        dealt: Counter[str] = Counter()
-        for row in self.rows:
-            if row.prompt not in found:
-                found[row.prompt] = dealt[row.role] % n_shares
-                dealt[row.role] += 1
-        return tuple(found[row.prompt] for row in self.rows)
+    @property
+    def shares(self) -> tuple[int, ...]:
+        """The share of the prompts to which each row belongs, from 0: see `shares_of`."""
+        return shares_of(self.rows, self.n_shares)
 
 
 class RunSpec(StrictConfig):

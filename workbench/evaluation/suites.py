@@ -50,6 +50,8 @@ class SuiteRow:
             belongs to that edit. "" for all conditions.
         input: What the model is given in the place of the text, by its hash (`evaluation.inputs`): what an attack or a
             soft prompt is made of. "" where it is given the text.
+        share: The share of the prompts to which it belongs where conditions have several fits: what attacks one fit is
+            that fit's. None for a row that is dealt out (`workbench.evaluation.shares`).
 
     Raises:
         WorkbenchError: The seed is negative or too large.
@@ -61,6 +63,7 @@ class SuiteRow:
     seed: int
     condition: str = ""
     input: str = ""
+    share: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < SEEDS:
@@ -75,7 +78,7 @@ class Suite:
 
     Args:
         name: What tables call it.
-        rows: At least one; the same prompt, role, seed and condition only once.
+        rows: At least one; the same prompt, role, seed, condition and share only once.
         anchor: The concept that may take the target's place, "" if none is named.
         dropped: How many prompts `adults_only` left out, for reports to say so.
         roles: Roles of this suite's own, beside those of `ROLES`.
@@ -112,7 +115,8 @@ class Suite:
                 f"The suite {self.name!r} has several targets ({', '.join(self.targets)}).",
                 "Make one suite for each.",
             )
-        if len({(row.prompt, row.role, row.seed, row.condition, row.input) for row in self.rows}) < len(self.rows):
+        keys = {(row.prompt, row.role, row.seed, row.condition, row.input, row.share) for row in self.rows}
+        if len(keys) < len(self.rows):
             raise WorkbenchError(
                 f"The suite {self.name!r} asks for an image twice.", "Vary the seeds of equal prompts."
             )

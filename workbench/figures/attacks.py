@@ -8,6 +8,7 @@ from workbench.conditions import UNEDITED
 from workbench.figures.template import COLOURS, HEAT, INK, QUIET, TEMPLATE, faded, figure
 
 CONTROLS = {"new seeds": "circle-open", "at random": "diamond-open", "ceiling": "line-ns-open"}
+ACROSS = 5  # panels in a row
 _SHARE = {"range": [-0.03, 1.03], "tickvals": [0, 0.5, 1], "ticktext": ["0", "50", "100"]}
 
 
@@ -63,7 +64,8 @@ def _from_pre_to_post(rows: pd.DataFrame, colour: str) -> go.Bar:
 
 
 def budget_curves(curve: pd.DataFrame, unit: str = "images") -> go.Figure:
-    """How many rows succeed for how much: a panel for each edit, a stair for each attack, dotted for its new seeds.
+    """How many rows succeed for how much: a panel for each edit, `ACROSS` in a row, a stair for each attack, dotted for
+    its new seeds.
 
     Args:
         curve: `budget_curve(run)`, of one suite.
@@ -74,28 +76,29 @@ def budget_curves(curve: pd.DataFrame, unit: str = "images") -> go.Figure:
     """
     own = curve[(curve["unit"] == unit) & (curve["condition"] != UNEDITED)]
     conditions, colours = list(dict.fromkeys(own["condition"])), _coloured(list(dict.fromkeys(own["attack"])))
+    across = max(min(len(conditions), ACROSS), 1)
+    down = max(-(-len(conditions) // across), 1)
     plot = make_subplots(
-        1, max(len(conditions), 1), shared_yaxes=True, horizontal_spacing=0.02, subplot_titles=conditions
+        down, across, shared_yaxes=True, horizontal_spacing=0.02, vertical_spacing=0.3 / down, subplot_titles=conditions
     )
     most = float(max([1, *own["spent"]]))
-    for column, condition in enumerate(conditions, start=1):
+    for place, condition in enumerate(conditions):
         for (attack, control), rows in own[own["condition"] == condition].groupby(["attack", "control"], sort=False):
             if control in ("", "new seeds") and (unit == "images" or not control):
-                plot.add_trace(
-                    _stair(rows, str(attack), str(control), colours[attack], most, column), row=1, col=column
-                )
-    plot.update_xaxes(title_text=f"{unit} a row", title_font_size=12, range=[0, most * 1.02])
+                stair = _stair(rows, str(attack), str(control), colours[attack], most, first=not place)
+                plot.add_trace(stair, row=place // across + 1, col=place % across + 1)
+    plot.update_xaxes(range=[0, most * 1.02]).update_xaxes(title_text=f"{unit} a row", title_font_size=12, row=down)
     plot.update_yaxes(range=[-0.03, 1.03], tickformat=".0%").update_annotations(font={"size": 12.5, "color": QUIET})
-    plot.update_yaxes(title_text="rows that succeed", row=1, col=1)
-    return plot.update_layout(template=TEMPLATE, height=340)
+    plot.update_yaxes(title_text="rows that succeed", col=1)
+    return plot.update_layout(template=TEMPLATE, height=120 + 220 * down)
 
 
-def _stair(rows: pd.DataFrame, attack: str, control: str, colour: str, most: float, column: int) -> go.Scatter:
+def _stair(rows: pd.DataFrame, attack: str, control: str, colour: str, most: float, *, first: bool) -> go.Scatter:
     x, y = [*rows["spent"], most], [*rows["asr"], rows["asr"].iloc[-1]]
     line = {"shape": "hv", "color": colour, "width": 1.2 if control else 2, "dash": "dot" if control else "solid"}
     return go.Scatter(
         x=x, y=y, mode="lines", name=f"{attack}, {control}" if control else attack, legendgroup=f"{attack} {control}",
-        showlegend=column == 1, line=line, hovertemplate="%{y:.0%} for %{x:g}<extra>" + attack + "</extra>",
+        showlegend=first, line=line, hovertemplate="%{y:.0%} for %{x:g}<extra>" + attack + "</extra>",
     )  # fmt: skip
 
 

@@ -10,10 +10,12 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from workbench.attacks.attempts import TABLE, read_attempts
+from workbench.attacks.robustness import BESIDE, over_all, robustness
 from workbench.attacks.seen import Seen, looked_up
 from workbench.attacks.tables import attack_table, budget_curve, cheapest_attacks, transfer_matrix
-from workbench.conditions import UNEDITED
+from workbench.conditions import UNEDITED, is_method
 from workbench.evaluation.results import Results
+from workbench.evaluation.roles import heading
 from workbench.evaluation.tables import titled
 from workbench.figures.attacks import attack_bars, budget_curves, transfer_heatmap
 from workbench.reports.reading import percent, signed
@@ -33,11 +35,22 @@ class AttackRow(NamedTuple):
     mark: str
 
 
+class ResistingRow(NamedTuple):
+    """One condition under every attack, as the page prints it."""
+
+    condition: str
+    cells: list[tuple[str, str, bool]]  # a value, its interval, and whether it is beyond what luck finds
+    cheapest: str
+
+
 class Attacks(NamedTuple):
     """All of it; empty where it was not asked."""
 
-    rows: list[AttackRow]
-    cheapest: list[str]  # a sentence for each edit
+    glance_headings: list[str]
+    glance: list[ResistingRow]  # where there are several methods
+    rows: list[AttackRow]  # over all concepts, or of the only one
+    rows_of_each: list[AttackRow]  # where there are several
+    cheapest: list[str]  # a sentence for each method
     bars: Markup
     curves: Markup
     transfers: dict[str, Markup]  # by attack
@@ -66,11 +79,12 @@ def without_attacks(results: Results) -> Results:
     return Results(run, results.judge_name, records)
 
 
-def attacks(results: Results, chart: Chart) -> Attacks | None:
+def attacks(results: Results, metrics: pd.DataFrame, chart: Chart) -> Attacks | None:
     """The section of attacks.
 
     Args:
         results: Of the run, with the rows of attacks.
+        metrics: `metrics_with_all(run)`, without them.
         chart: Makes a piece of HTML of a name and a figure.
 
     Returns:
@@ -79,20 +93,55 @@ def attacks(results: Results, chart: Chart) -> Attacks | None:
     if not (results.run.dir / TABLE).exists():
         return None
     seen, table = looked_up(results), attack_table(results)
-    first = table[table["suite"] == table["suite"].iloc[0]]
+    first = over_all(table)
+    beside, rest = robustness(table, metrics), table.drop(first.index)
     curve, matrix = budget_curve(results), transfer_matrix(results)
-    own = curve[(curve["suite"] == curve["suite"].iloc[0]) & (curve["concept"] == curve["concept"].iloc[0])]
     across = matrix[matrix["made_against"] != matrix["tried_on"]] if len(matrix) else matrix
     transfers = {str(name): rows for name, rows in matrix.groupby("attack", sort=False)} if len(across) else {}
+    several = len(list(filter(is_method, first["condition"].unique()))) > 1
     return Attacks(
-        [_row(one) for _, one in titled(table).iterrows()],
-        [_cheapest(one) for one in titled(cheapest_attacks(table)).to_dict("records")],
+        resisting_headings(beside),
+        resisting_rows(beside) if several else [],
+        [_row(one) for _, one in titled(first).iterrows()],
+        [_row(one) for _, one in titled(rest).iterrows()],
+        [_cheapest(one) for one in titled(cheapest_attacks(first)).to_dict("records") if is_method(one["condition"])],
         chart("attack-bars", attack_bars(first)),
-        chart("attack-curves", budget_curves(own)),
+        chart("attack-curves", budget_curves(over_all(curve))),
         {name: chart(f"transfer-{name}", transfer_heatmap(rows)) for name, rows in transfers.items()},
         attack_sheets(results, seen),
         int(seen.attempts["dropped"].sum()),
     )
+
+
+def resisting_headings(table: pd.DataFrame) -> list[str]:
+    """What the columns of `resisting_rows` are called.
+
+    Args:
+        table: `robustness(…)`.
+
+    Returns:
+        Names of rates, then of attacks.
+    """
+    return [*map(heading, BESIDE), *dict.fromkeys(table["attack"])]
+
+
+def resisting_rows(table: pd.DataFrame) -> list[ResistingRow]:
+    """What each condition removes and spares, and what each attack brings back.
+
+    Args:
+        table: `robustness(…)`.
+
+    Returns:
+        A row for each condition, the unedited model first.
+    """
+    rows = []
+    for condition, own in table.groupby("condition", sort=False):
+        one = own.iloc[0]
+        post = {row["attack"]: (*_cell(row, "post"), bool(row["succeeds"])) for _, row in own.iterrows()}
+        cells = [(*_cell(one, name), False) for name in BESIDE]
+        cells += [post.get(name, ("–", "", False)) for name in dict.fromkeys(table["attack"])]
+        rows.append(ResistingRow(str(condition), cells, "".join(own[own["cheapest"]]["attack"][:1])))
+    return rows
 
 
 def attacks_named(results: Results) -> list[str]:

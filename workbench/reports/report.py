@@ -70,7 +70,7 @@ def report(
         **_text(results, table, best, title, question),
         **_charts(results, table, evidence),
         **_pictures(results, evidence, attacks_named(whole)),
-        "attacks": attacks(whole, chart),
+        "attacks": attacks(whole, table, chart),
         "attack_headings": HEADINGS,
         **(_comparison(results, table, controls) if len(methods) > 1 else ALONE),
     }

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from workbench.toy.oracle import Oracle
     from workbench.toy.suites import suite
 
-__all__ = ["Oracle", "all_methods", "concepts", "contrasts", "path", "suite"]
+__all__ = ["Oracle", "all_attacks", "all_methods", "concepts", "contrasts", "path", "suite"]
 
 
 def path() -> Path:
@@ -29,6 +29,15 @@ def all_methods() -> Path:
         A comparison file.
     """
     return Path(__file__).parent / "comparison.yaml"
+
+
+def all_attacks() -> Path:
+    """The attacks on every method of that comparison, at settings that a model of this size affords.
+
+    Returns:
+        A file of attacks, for `workbench compare --attacks`.
+    """
+    return Path(__file__).parent / "attacks.yaml"
 
 
 def __getattr__(name: str) -> Any:
