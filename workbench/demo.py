@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SITE = "text.2"
 NAMED = 800  # captions on which features are tried as detectors
+ATTACKED = "UCE"  # whose edit is attacked
 PICTURE_SAE = "toy/unet.up.0.0"  # whose features are followed beside those that the demo trains
 
 
@@ -43,10 +44,11 @@ class Size:
     d_sae: int
     per_role: int
     cards: int
+    attacked: int  # prompts
 
 
-FULL = Size(prompts=3000, samples=300_000, d_sae=1024, per_role=20, cards=4)
-QUICK = Size(prompts=600, samples=100_000, d_sae=1024, per_role=2, cards=1)  # shows that everything runs, no more
+FULL = Size(prompts=3000, samples=300_000, d_sae=1024, per_role=20, cards=4, attacked=4)
+QUICK = Size(600, 100_000, d_sae=1024, per_role=2, cards=1, attacked=1)  # shows that everything runs, no more
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,9 @@ class Demo:
         yield Step(f"Training a sparse autoencoder with {self.size.d_sae} features on them", self.train)
         yield Step(f"Finding the features of “{name}”, and what they are called", self.find)
         yield Step(f"Erasing “{name}” in three ways: ItD with these features, UCE and RECE in closed form", self.erase)
+        yield Step(
+            f"Attacking {ATTACKED}: other words for “{name}”, and starts from noised pictures of it", self.attack
+        )
         yield Step("Evaluating the edits beside the unedited model and controls", self.evaluate)
         yield Step("Looking inside: what features do, where pictures attend, what the edits change where", self.explain)
         yield Step("Writing the report", self.write)
@@ -163,6 +168,15 @@ class Demo:
         seconds = fit_seconds(self.own / "run").values()
         return f"{len(seconds)} edits, fitted in {sum(seconds):.1f} s; with controls: {', '.join(conditions)}"
 
+    def attack(self, progress: Progress) -> str:
+        from workbench.attacks.attempts import read_attempts
+
+        self._attacked(progress)
+        found = read_attempts(self.own / "run").query(f"condition == {ATTACKED!r} and control == ''")
+        known = sum(found["already"]) // found["attack"].nunique()
+        counts = [f"{name} {own['success'].sum()}" for name, own in found.groupby("attack", sort=False)]
+        return f"of {self.size.attacked} prompts {known} show it without an attack; after {', '.join(counts)}"
+
     def evaluate(self, progress: Progress) -> str:
         from workbench.evaluation.differences import best_methods
         from workbench.evaluation.evaluate import evaluate
@@ -170,7 +184,7 @@ class Demo:
         from workbench.evaluation.tables import metrics
         from workbench.reports.comparing import ranking
 
-        suite, conditions = self._trial(progress)
+        suite, conditions = self._attacked(progress), self._trial(progress)[1]
         run = evaluate(self.model, conditions, suite, self.judge, self.own / "run", progress=progress)
         results = Results.of(run, run.name_of(self.judge))
         return " ".join(ranking(metrics(results), best_methods(results)))
@@ -192,6 +206,22 @@ class Demo:
         comparison = Comparison(methods=methods, subjects=[Subject(self.concept, suite)], seed=self.seed)
         (trial,) = fit_all(self.model, comparison, self.own / "run", progress=progress)
         return trial
+
+    def _attacked(self, progress: Progress) -> "Suite":
+        """The suite with the rows of two cheap attacks on one edit, and of as many new seeds."""
+        from workbench.attacks import attack_of
+        from workbench.attacks.attack import Budget
+        from workbench.attacks.searching import search
+        from workbench.attacks.target import Target
+
+        suite, conditions = self._trial(progress)
+        told: dict[str, dict[str, object]] = {"replay": {}, "noised": {"starts": (0.8, 0.7)}}
+        attacks = {name: attack_of(name, self.concept, settings) for name, settings in told.items()}
+        target = Target(suite, {ATTACKED: conditions[ATTACKED]}, attacks, most=self.size.attacked)
+        ((attacked, _),) = search(
+            self.model, [target], self.judge, self.own / "run", budget=Budget(images=2), floor=0.0, progress=progress
+        )  # of so few prompts, chance alone may show none: the evaluation has the floor
+        return attacked
 
     def explain(self, progress: Progress) -> str:
         from workbench.reports.explaining import explain

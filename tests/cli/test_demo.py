@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from workbench.attacks.attempts import read_attempts
 from workbench.comparison.fits import fit_seconds
 from workbench.conditions import UNEDITED
 from workbench.evaluation.runs import Run
@@ -32,7 +33,7 @@ def test_an_interrupted_demo_goes_on_and_ends_with_a_report(tmp_path):
         time.sleep(0.05)
     first.send_signal(signal.SIGINT)
     said, error = first.communicate(timeout=120)
-    assert first.returncode == 130 and "[5/7]" in said and "3 edits" in said
+    assert first.returncode == 130 and "[6/8]" in said and "3 edits" in said
     assert "Interrupted. Run the same command again" in error and "Traceback" not in error
     made = times(tmp_path)
 
@@ -47,6 +48,7 @@ def test_an_interrupted_demo_goes_on_and_ends_with_a_report(tmp_path):
         UNEDITED, "ItD", "UCE", "RECE", "no-op", "random features of ItD", "random directions of UCE",
         "random directions of RECE",
     ]  # fmt: skip
+    assert set(read_attempts(run.dir)["attack"]) == {"replay", "noised"} and "UCE, attacked" in page
     assert len(fit_seconds(run.dir)) == 3 and "What each method costs" in page
     assert "fox" in page and not re.search(r"""\bsrc=["']https?:|<link\b""", page)  # it opens offline
 

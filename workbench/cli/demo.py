@@ -21,7 +21,8 @@ def demo(
     quick: Annotated[bool, typer.Option(help="A tenth of the work, to see that everything runs.")] = False,
     config: Config = None,
 ) -> None:
-    """Train an autoencoder, find a concept, erase it in three ways, compare them with controls, and write a report.
+    """Train an autoencoder, find a concept, erase it in three ways, attack one of them, compare them with controls, and
+    write a report.
 
     Example:  workbench demo --concept whale --out out/whale
     """
