@@ -182,11 +182,12 @@ class Demo:
         from workbench.evaluation.evaluate import evaluate
         from workbench.evaluation.results import Results
         from workbench.evaluation.tables import metrics
+        from workbench.reports.attacking import without_attacks
         from workbench.reports.comparing import ranking
 
         suite, conditions = self._attacked(progress), self._trial(progress)[1]
         run = evaluate(self.model, conditions, suite, self.judge, self.own / "run", progress=progress)
-        results = Results.of(run, run.name_of(self.judge))
+        results = without_attacks(Results.of(run, run.name_of(self.judge)))
         return " ".join(ranking(metrics(results), best_methods(results)))
 
     def _trial(self, progress: Progress) -> "tuple[Suite, Conditions]":
