@@ -20,15 +20,16 @@ def shown_prompts(run: Run, concepts: Sequence[Concept]) -> tuple[Shown, ...]:
     """The prompts that features are shown on, each once.
 
     Args:
-        run: Its own prompts come first, with their own seeds.
+        run: Its own prompts come first, with their own seeds; not those of attacks, which may be no text.
         concepts: Their templates follow, with seeds that number on.
 
     Returns:
         Prompts with seeds.
     """
     found: dict[str, Shown] = {}
+    roles = run.spec.roles_by_name
     for trial in run.spec.trials:
-        for row in trial.rows:
+        for row in (row for row in trial.rows if not roles[row.role].adversarial):
             found.setdefault(row.prompt, Shown(row.prompt, row.seed, row.expected))
     for concept in concepts:
         for prompt in concept.prompts():
