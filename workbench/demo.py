@@ -178,6 +178,7 @@ class Demo:
         return f"of {self.size.attacked} prompts {known} show it without an attack; after {', '.join(counts)}"
 
     def evaluate(self, progress: Progress) -> str:
+        from workbench.conditions import UNEDITED
         from workbench.evaluation.differences import best_methods
         from workbench.evaluation.evaluate import evaluate
         from workbench.evaluation.results import Results
@@ -185,7 +186,7 @@ class Demo:
         from workbench.reports.attacking import without_attacks
         from workbench.reports.comparing import ranking
 
-        suite, conditions = self._attacked(progress), self._trial(progress)[1]
+        suite, conditions = self._attacked(progress), {UNEDITED: None, **self._trial(progress)[1]}
         run = evaluate(self.model, conditions, suite, self.judge, self.own / "run", progress=progress)
         results = without_attacks(Results.of(run, run.name_of(self.judge)))
         return " ".join(ranking(metrics(results), best_methods(results)))
