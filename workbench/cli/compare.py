@@ -109,7 +109,7 @@ def compare(
     results = without_attacks(whole)
     rates, attacked = metrics_with_all(results), attack_table(whole) if plan.attacks else None
     robust = None if attacked is None else robustness(attacked, rates)
-    show_comparison(*map(titled, (rates, best_methods(results), choices(results))), robust, json=json)
+    show_comparison(titled(rates), titled(best_methods(results)), titled(choices(results)), robust, json=json)
     if not json:
         show_published(check_published(results))
     if others:

@@ -8,7 +8,7 @@ from saes.errors import WorkbenchError
 from saes.locks import working_in
 from saes.progress import SILENT, Progress
 from workbench.claims import UNFINISHED, share, sweep_unfinished
-from workbench.comparison.attacking import attacked, check_plan
+from workbench.comparison.attacking import Trials, attacked, check_plan
 from workbench.comparison.fits import Fitter
 from workbench.comparison.jobs import Conditions, Job, Made, jobs, trials_of
 from workbench.comparison.plan import Comparison
@@ -62,7 +62,7 @@ def compare(
     with working_in(out_dir, together=True):
         _check_place(out_dir, model, known)
         made = make_fits(model, comparison, out_dir, judge=judge, progress=progress, **known)
-        trials = trials_of(comparison, made)
+        trials: Trials = trials_of(comparison, made)
         if plan:
             told = {"batch_size": batch_size, "progress": progress, **settings}
             trials = attacked(plan, model, subjects, trials, judge, out_dir, **told)
