@@ -47,11 +47,11 @@ def test_a_comparison_ends_its_lines_with_what_was_chosen(capsys):
         {"suite": "fox", "concept": "fox", "condition": "ESD", "chosen_on": "car", **length},
         {"suite": "fox", "concept": "fox", "condition": "UCE", "chosen_on": "published", **none},
     ])  # fmt: skip
-    show_comparison(table, best, chosen, json=False)
+    show_comparison(table, best, chosen, None, json=False)
     _, _, unedited, esd, uce = (line for line in capsys.readouterr().out.splitlines() if line.strip(" ─"))
     assert "90 (80–100) *" in esd and "50\u202f% (25–100\u202f%); not enough in 1 of 3 fits" in esd and "car" in esd
     assert uce.split()[-2:] == ["–", "published"] and unedited.split()[-2:] == ["–", "–"]
-    show_comparison(table, best, chosen, json=True)
+    show_comparison(table, best, chosen, None, json=True)
     found = {one["condition"]: one for one in json.loads(capsys.readouterr().out)}
     assert found["ESD"]["length_low"] == 0.25 and found["UCE"]["length"] is None and found["ESD"]["suite"] == "fox"
 
