@@ -76,7 +76,7 @@ def sweep_unfinished(folder: Path) -> None:
     for unfinished in sorted(folder.glob("*/")):
         try:
             with working_in(unfinished):
-                rmtree(unfinished)
+                rmtree(unfinished, ignore_errors=True)
         except Busy:
             continue
     if folder.is_dir() and not any(folder.iterdir()):

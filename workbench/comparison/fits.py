@@ -66,7 +66,7 @@ class Fitter(NamedTuple):
             return known
         with working_in(unfinished):
             fitted = self._known(key) or self._made(method, concepts, after, key)  # made by another one just now
-            rmtree(unfinished)
+            rmtree(unfinished, ignore_errors=True)  # another process may come in as the lock goes, and remove it too
         return fitted
 
     def _made(self, method: Method, concepts: Sequence[Concept], after: Sequence[Fitted], key: str) -> Fitted:
