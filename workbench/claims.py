@@ -5,7 +5,7 @@ A claim is the lock of the folder `unfinished/<key>`, in which a fit keeps its c
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
 from typing import TypeVar
@@ -64,7 +64,7 @@ def claimed(run_dir: Path, *what: str) -> Iterator[None]:
     place = run_dir / UNFINISHED / hashed(what)[:20]
     with working_in(place):
         yield
-        rmtree(place)
+        rmtree(place, ignore_errors=True)  # another process may come in as the lock goes, and remove it too
 
 
 def sweep_unfinished(folder: Path) -> None:
@@ -79,7 +79,7 @@ def sweep_unfinished(folder: Path) -> None:
                 rmtree(unfinished, ignore_errors=True)
         except Busy:
             continue
-    if folder.is_dir() and not any(folder.iterdir()):
+    with suppress(OSError):  # it is not empty, or another process removed it
         folder.rmdir()
 
 
