@@ -16,6 +16,7 @@ methods:
   last token: {method: uce, tokens: last}
 per_role: 40
 """
+ATTACKS = "attacks: {words: {attack: replay, wordings: [vixen], misspelt: 0}}\nimages: 1\n"
 
 
 def told(capsys, *words):
@@ -35,6 +36,8 @@ def told(capsys, *words):
         (["toy", "fox", "--method", "uce", "--set", "rece.epochs=1"], "no setting of a compared method"),
         (["toy", "fox", "--method", "uce", "--way", "joint"], "at least two"),
         (["toy", "fox", "--method", "uce", "--way", "jointly"], "ways"),
+        (["toy", "fox", "--method", "uce", "--attacks", "nowhere.yaml"], "nowhere.yaml"),
+        (["toy", "fox", "--method", "uce", "--attacks", "toy"], "Unknown compared concept 'church'"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_any_work(capsys, tmp_path, words, says):
@@ -54,7 +57,11 @@ def test_what_a_file_of_concepts_tells_is_not_told_otherwise(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("key", "says"),
     [("fit_seeds: 41", "target prompts for 41 fits"), ("sampling: {stepz: 8}", "Did you mean 'steps'"),
-     ("sampling: {steps: [8]}", "sampling"), ("told: everything", "told")],
+     ("sampling: {steps: [8]}", "sampling"), ("told: everything", "told"),
+     ("attacks: {attacks: {words: {attack: reply}}}", "Did you mean 'replay'"),
+     ("attacks: {attacks: {words: {attack: replay}}, image: 8}", "attacks.image: there is no such key"),
+     ("attacks: {attacks: {words: {attack: replay}}, images: 0}", "Give 1 image or more"),
+     ("attacks: {attacks: {}}", "There is no attack")],
 )  # fmt: skip
 def test_what_a_file_cannot_say_is_refused_before_any_work(capsys, tmp_path, key, says):
     (tmp_path / "study.yaml").write_text(f"{STUDY}{key}\n")
@@ -71,10 +78,24 @@ def test_a_study_leaves_no_room_for_methods(capsys, tmp_path):
 @pytest.mark.slow
 def test_a_study_ends_with_a_table_and_a_report_and_is_continued(capsys, tmp_path):
     (tmp_path / "study.yaml").write_text(STUDY)
+    (tmp_path / "attacks.yaml").write_text(
+        "attacks: {words: {attack: replay, wordings: [vixen], misspelt: 0}}\nimages: 1"
+    )
     words = (tmp_path / "study.yaml", "--out", tmp_path / "run", "--per-role", 1, "--steps", 4)
+    words += ("--attacks", tmp_path / "attacks.yaml")
     code, table, error = told(capsys, *words)
     assert code == 0, error
-    for text in ("efficacy", "all tokens", "last token", "random directions", "(", "*"):
+    for text in (
+        "efficacy",
+        "all tokens",
+        "last token",
+        "random directions",
+        "(",
+        "*",
+        "Attacked:",
+        "words",
+        "cheapest",
+    ):
         assert text in table
     assert f"The report is at {tmp_path / 'run/report.html'}" in error
     assert "Does all of the prompt matter?" in (tmp_path / "run/report.html").read_text()
@@ -84,6 +105,9 @@ def test_a_study_ends_with_a_table_and_a_report_and_is_continued(capsys, tmp_pat
 
     code, out, _ = told(capsys, *words, "--json")
     rows = json.loads(out)
+    attacked = {row["condition"] for row in rows if row.get("attack") == "words"}
+    rows = [row for row in rows if "attack" not in row]
+    assert attacked == {"unedited", "all tokens", "last token", "no-op"}
     assert code == 0 and made == {path: path.stat().st_mtime_ns for path in run.dir.rglob("*.png")}
     efficacy = {row["condition"]: row["among_best"] for row in rows if row["metric"] == "efficacy"}
     assert efficacy["unedited"] is None and True in (efficacy["all tokens"], efficacy["last token"])
