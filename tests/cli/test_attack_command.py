@@ -73,7 +73,7 @@ def test_what_was_found_replays_as_a_suite(words, made, tmp_path, capsys):
         (["--attack", "ring_a_bell", "--set", "ring_a_bell.variant=ga", "--set", "ring_a_bell.tokens=20"],
          "20 tokens do not fit into a prompt of 12. Choose 10 or fewer."),
         (["--attack", "unlearn_diff_atk", "--set", "unlearn_diff_atk.tokens=10"],
-         r"A prompt of \d tokens has no room for 10 more: .* reads 10. Choose fewer free tokens, or shorter prompts."),
+         r"A prompt of \d tokens has no room for 10 more: .* reads 10. Choose \d free tokens or fewer, or shorter"),
         (["--never-known", "unicorn", "--judge", "toy"], "Unknown concept .*unicorn"),
     ],
     ids=["budget", "attack", "twice", "setting", "key", "no pictures", "no picture", "steps", "tokens", "prefix",

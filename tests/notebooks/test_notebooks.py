@@ -6,6 +6,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from workbench import toy
+from workbench.comparison.measured import read_measured
+
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 FIGURE = "application/vnd.plotly.v1+json"
 
@@ -36,5 +39,7 @@ def test_a_notebook_runs_from_clean_and_shows_its_figures(tmp_path, stem, figure
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
     shown = [output for cell in notebook.cells for output in cell.get("outputs", []) if "data" in output]
+    if stem == "07-every-family" and not read_measured(toy.path().parent)["rows"]:
+        figures -= 1  # the last cell says that no table was made on these weights
     assert sum(FIGURE in output.data for output in shown) == figures
     assert not list(tmp_path.iterdir())  # a reader's folder stays as it was

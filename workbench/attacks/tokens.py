@@ -158,7 +158,9 @@ def _check_lengths(model: Diffusion, prompts: Sequence[Sequence[int]], length: i
     longest = max(prompts, key=len)
     if len(longest) + 2 > length:
         free = list(longest).count(FREE)
+        own, room = len(longest) - free, length - 2
+        fewer = f"Choose {room - own} free tokens or fewer, or shorter prompts."
         raise WorkbenchError(
-            f"A prompt of {len(longest) - free} tokens has no room for {free} more: {model.name} reads {length - 2}.",
-            "Choose fewer free tokens, or shorter prompts.",
+            f"A prompt of {own} tokens has no room for {free} more: {model.name} reads {room}.",
+            fewer if own < room else "Choose shorter prompts.",
         )
