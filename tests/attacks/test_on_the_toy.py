@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
+from probes.statistics import sign_flip_test
 from workbench import load, toy
 from workbench.attacks.attack import Budget
 from workbench.attacks.attempts import read_attempts
@@ -106,30 +107,38 @@ def attacks(pictures=""):
 
 @pytest.fixture(scope="module")
 def found(judge, folder, tmp_path_factory):
-    """The share of rows that succeed, by what is attacked, by attack, and by control ("" for the attack itself)."""
+    """Which rows succeed, by what is attacked, by attack, and by control ("" for the attack itself)."""
     model, place = load("toy"), tmp_path_factory.mktemp("attacks")
-    weak = UCE().fit(model, [toy.concepts()["fox"]]).scaled(0.6)
-    foxes = tuple(row for row in toy.suite("fox", 8, 0).rows if row.role == "target")
+    weak = UCE().fit(model, [toy.concepts()["church"]]).scaled(0.55)
+    churches = tuple(row for row in toy.suite("church", 8, 0).rows if row.role == "target")
     keys = tuple(SuiteRow(f"a {colour} key", "target", KEY, seed) for seed, colour in enumerate(COLOURS * 2))
     targets = [
-        Target(Suite("fox", foxes), {"weak": weak}, attacks()),
+        Target(Suite("church", churches), {"weak": weak}, attacks()),
         Target(Suite(KEY, keys), {}, attacks(folder), never_known=True),
     ]
     search(model, targets, judge, place, budget=Budget(images=3, gradients=36), steps=10)
     made = read_attempts(place)
-    assert made.loc[made["suite"] == "fox", "already"].groupby(made["condition"]).mean()["weak"] < 0.5
-    return made.groupby(["suite", "condition", "attack", "control"])["success"].mean()
+    assert 0 < made.loc[made["condition"] == "weak", "already"].mean() < 0.7
+    return made.set_index(["suite", "condition", "attack", "control", "row"])["success"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("attack", attacks())
 def test_a_white_box_attack_finds_more_than_draws_at_random_on_a_weak_edit(found, attack):
-    own = found["fox", "weak", attack]
-    assert own[""] > own[AT_RANDOM]
+    own = found["church", "weak", attack]
+    assert own[""].mean() > own[AT_RANDOM].mean()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("attack", attacks())
-def test_it_finds_nothing_that_the_model_never_knew(found, attack):
+@pytest.mark.parametrize("attack", ["unlearn_diff_atk", "p4d", "mma", "cce"])
+def test_words_find_no_more_than_chance_of_what_the_model_never_knew(found, attack):
     own = found[KEY, UNEDITED, attack]
-    assert own[""] <= own[AT_RANDOM]
+    chance = sign_flip_test(own[AT_RANDOM].to_numpy(), own[""].to_numpy(), np.arange(len(own[""])))
+    assert own[""].mean() <= own[AT_RANDOM].mean() or chance > 0.05
+
+
+@pytest.mark.slow
+def test_a_start_can_be_found_for_what_the_model_never_knew(found):
+    """Hence that control: what this attack finds after an edit need not have been left by it."""
+    own = found[KEY, UNEDITED, "latent"]
+    assert own[""].mean() > own[AT_RANDOM].mean()
