@@ -1,4 +1,4 @@
-"""White-box attacks on the toy: they find what a weak edit left, and nothing that the model never knew.
+"""White-box attacks on the toy: what words find is what a model knows, and a start can be found for anything.
 
 The toy was never shown a key. Who sees one is a linear probe on the oracle's features, fitted on drawings of keys and
 of the toy's world.
@@ -113,20 +113,13 @@ def found(judge, folder, tmp_path_factory):
     churches = tuple(row for row in toy.suite("church", 8, 0).rows if row.role == "target")
     keys = tuple(SuiteRow(f"a {colour} key", "target", KEY, seed) for seed, colour in enumerate(COLOURS * 2))
     targets = [
-        Target(Suite("church", churches), {"weak": weak}, attacks()),
+        Target(Suite("church", churches), {"weak": weak}, {"latent": attacks()["latent"]}),
         Target(Suite(KEY, keys), {}, attacks(folder), never_known=True),
     ]
     search(model, targets, judge, place, budget=Budget(images=3, gradients=36), steps=10)
     made = read_attempts(place)
     assert 0 < made.loc[made["condition"] == "weak", "already"].mean() < 0.7
     return made.set_index(["suite", "condition", "attack", "control", "row"])["success"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("attack", attacks())
-def test_a_white_box_attack_finds_more_than_draws_at_random_on_a_weak_edit(found, attack):
-    own = found["church", "weak", attack]
-    assert own[""].mean() > own[AT_RANDOM].mean()
 
 
 @pytest.mark.slow
@@ -140,5 +133,5 @@ def test_words_find_no_more_than_chance_of_what_the_model_never_knew(found, atta
 @pytest.mark.slow
 def test_a_start_can_be_found_for_what_the_model_never_knew(found):
     """Hence that control: what this attack finds after an edit need not have been left by it."""
-    own = found[KEY, UNEDITED, "latent"]
-    assert own[""].mean() > own[AT_RANDOM].mean()
+    for own in (found["church", "weak", "latent"], found[KEY, UNEDITED, "latent"]):
+        assert own[""].mean() > own[AT_RANDOM].mean()

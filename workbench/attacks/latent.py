@@ -7,6 +7,8 @@ through the edited sampler S, DDIM in a few steps with guidance; x₀ is what th
     (2)  z ← Π(z − η ‖z₀‖ g / ‖g‖), g the gradient of (1), Π the nearest point that (1) allows
 The norm is kept since noise of another norm is unlike any that a seed gives. Two independent draws are about √2 ‖z₀‖
 apart. Pictures are judged as the model samples them, not as S does.
+It finds something in any model: on the toy a key, which nobody ever drew for it, in 7 of 8 rows (random starts: 1 of 8;
+tests/attacks/test_on_the_toy.py). What it finds after an edit says little without a concept that was never known.
 """
 
 from collections.abc import Sequence
