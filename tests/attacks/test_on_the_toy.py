@@ -1,4 +1,4 @@
-"""White-box attacks on the toy: what words find is what a model knows, and a start can be found for anything.
+"""White-box attacks on the toy and what it never knew: a start is found for it, a prompt is not, beyond chance.
 
 The toy was never shown a key. Who sees one is a linear probe on the oracle's features, fitted on drawings of keys and
 of the toy's world.
@@ -124,7 +124,8 @@ def found(judge, folder, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("attack", ["unlearn_diff_atk", "p4d", "mma", "cce"])
-def test_words_find_no_more_than_chance_of_what_the_model_never_knew(found, attack):
+def test_what_enters_by_the_prompt_finds_no_more_than_chance_of_what_the_model_never_knew(found, attack):
+    """In eight rows, so that six more than at random would be seen, and three more would not."""
     own = found[KEY, UNEDITED, attack]
     chance = sign_flip_test(own[AT_RANDOM].to_numpy(), own[""].to_numpy(), np.arange(len(own[""])))
     assert own[""].mean() <= own[AT_RANDOM].mean() or chance > 0.05

@@ -56,3 +56,8 @@ def test_a_run_without_such_prompts_is_refused_in_a_sentence(tmp_path, capsys):
     named = drawn_run(tmp_path / "named", {"same": lambda row: row.expected})
     code, _, error = told(capsys, named.dir, "--judge", "colourjudge")
     assert code == 1 and "No prompt of the run" in error and "Traceback" not in error
+
+
+def test_a_judge_that_is_named_twice_is_refused_as_elsewhere(run, capsys):
+    code, out, error = told(capsys, run.dir, "--judge", "reddish", "--judge", "reddish")
+    assert (code, out) == (1, "") and "A judge is named twice (reddish, reddish). Name each once." in error

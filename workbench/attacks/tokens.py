@@ -159,8 +159,8 @@ def _check_lengths(model: Diffusion, prompts: Sequence[Sequence[int]], length: i
     if len(longest) + 2 > length:
         free = list(longest).count(FREE)
         own, room = len(longest) - free, length - 2
-        fewer = f"Choose {room - own} free tokens or fewer, or shorter prompts."
+        fewer = f"{room - own} free tokens or fewer, or " if own < room else ""
         raise WorkbenchError(
             f"A prompt of {own} tokens has no room for {free} more: {model.name} reads {room}.",
-            fewer if own < room else "Choose shorter prompts.",
+            f"Choose {fewer}shorter prompts.",
         )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workbench.cli.judging import FIRST, judged_in
+from workbench.cli.judging import each_once, judged_in
 from workbench.cli.options import Json, JudgeNames
 from workbench.cli.tables import show
 from workbench.progress import progress_bars
@@ -32,9 +32,9 @@ def icr(
     from workbench.fitting.pictures import read_pictures
     from workbench.judges import find_judge
 
-    opened = wb.Run.open(run)
+    names, opened = each_once(judge), wb.Run.open(run)
     known = judged_in(opened)
-    looks = [find_judge(name, known) for name in judge or [FIRST]]
+    looks = [find_judge(name, known) for name in names]
     pictures = None if clean is None else read_pictures(clean, _side(opened))
     with progress_bars() as progress:
         found = wb.implicit_ratios(opened, looks, clean=pictures, progress=progress)

@@ -20,12 +20,18 @@ def judges_of(names: Sequence[str] | None, told: "Sequence[Concept]", asked: Seq
     """
     from workbench.judges import find_judge
 
+    first_name, *others = each_once(names)
+    first = find_judge(first_name, to_judge(told, asked))
+    known = to_judge(told, [*asked, *first.concepts], first.concepts)
+    return [first, *(find_judge(name, known) for name in others)]
+
+
+def each_once(names: Sequence[str] | None) -> Sequence[str]:
+    """The names of judges, that of the toy's if there is none. Raises `WorkbenchError` if one comes twice."""
     names = names or [FIRST]
     if len(set(names)) < len(names):
         raise WorkbenchError(f"A judge is named twice ({', '.join(names)}).", "Name each once.")
-    first = find_judge(names[0], to_judge(told, asked))
-    known = to_judge(told, [*asked, *first.concepts], first.concepts)
-    return [first, *(find_judge(name, known) for name in names[1:])]
+    return names
 
 
 def judged_metrics(run: "Run", judges: "Sequence[Judge]") -> list[dict[str, Any]]:
