@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from workbench.models import Model
+    from workbench.models import Janus, Model
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -64,3 +64,12 @@ def tiny_sd3(tiny: Callable[[str], "Model"]) -> "Model":
 @pytest.fixture(scope="session")
 def tiny_flux(tiny: Callable[[str], "Model"]) -> "Model":
     return tiny("flux")
+
+
+@pytest.fixture(scope="session")
+def tiny_janus(tmp_path_factory: pytest.TempPathFactory) -> "Janus":
+    """With a chat template, as the published ones."""
+    from tests.tiny_janus import TEMPLATE, save_tiny_janus
+    from workbench.models import load
+
+    return load(save_tiny_janus(tmp_path_factory.mktemp("janus") / "janus", TEMPLATE), device="cpu")

@@ -15,12 +15,12 @@ from saes.progress import SILENT
 from tests.tiny_pipelines import clip, clip_tokenizer
 from workbench.hooks import AttentionSite, Component, Role, Site
 from workbench.models.architecture import Architecture, Defaults, Segment
-from workbench.models.diffusion.sampling import pair
 from workbench.models.diffusion.text_sites import text_sites, token_table
 from workbench.models.encoding import Encoding
 from workbench.models.model import Model
 from workbench.models.prompts import TokenEmbeddings, TokenIds, as_prompts, embedded, joined, one_by_one, tokenized
 from workbench.models.provenance import Provenance
+from workbench.models.requests import pair
 
 SIDE, PATCH, WIDTH, COLOURS = 4, 8, 16, 32  # patches a side, pixels a patch, channels, tokens
 

@@ -12,6 +12,7 @@ PUBLIC = {  # name → the file that has it
     "load": "workbench.models",
     "Model": "workbench.models",
     "Diffusion": "workbench.models",
+    "Janus": "workbench.models",
     "Begun": "workbench.models",
     "TokenIds": "workbench.models",
     "TokenEmbeddings": "workbench.models",

@@ -15,7 +15,7 @@ def settled(declared: Mapping[str, Setting], given: Mapping[str, Any]) -> dict[s
 
     Args:
         declared: What the model declares: name → default. The default's type is the type of the setting.
-        given: Some of them; None stands for the default.
+        given: Some of them; None stands for the default, and a name with None need not be declared.
 
     Returns:
         A value for each declared name, in the declared order, of the declared type (a whole number becomes a float
@@ -24,10 +24,10 @@ def settled(declared: Mapping[str, Setting], given: Mapping[str, Any]) -> dict[s
     Raises:
         WorkbenchError: A name is not declared, a value is of another type, or a number is not finite.
     """
-    for name in given:
+    chosen = {name: value for name, value in given.items() if value is not None}
+    for name in chosen:
         if name not in declared:
             raise unknown_name("sampling setting", name, declared)
-    chosen = {name: value for name, value in given.items() if value is not None}
     return {name: _typed(name, chosen.get(name, default), type(default)) for name, default in declared.items()}
 
 

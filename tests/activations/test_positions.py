@@ -3,17 +3,8 @@
 import pytest
 import torch
 
-from workbench.activations.positions import (
-    Frame,
-    Place,
-    begin_columns,
-    frame_of,
-    marked,
-    places,
-    token_places,
-    tokenizer_of,
-)
-from workbench.hooks import Clock
+from workbench.activations.positions import Frame, begin_columns, frame_of, marked, places, token_places, tokenizer_of
+from workbench.hooks import Clock, Place
 
 BEGIN, END, PAD = 7, 8, 0
 CLIP, T5 = Frame(END), Frame(END, begins=False)
@@ -39,7 +30,7 @@ def test_each_position_has_one_place():
 def test_what_is_kept_grows_from_content_to_all():
     found = torch.tensor([list(Place)], dtype=torch.int8)
     assert [[*map(int, marked(found, kept)[0])] for kept in ("content", "prompt", "all")] == [
-        [0, 1, 1, 0, 1], [1, 1, 1, 0, 1], [1, 1, 1, 1, 1],
+        [0, 1, 1, 0, 1, 0, 0], [1, 1, 1, 0, 1, 1, 0], [1, 1, 1, 1, 1, 1, 0],
     ]  # fmt: skip
 
 

@@ -8,9 +8,8 @@ import torch
 
 import workbench
 from saes.errors import WorkbenchError
-from workbench.activations.positions import Place
 from workbench.activations.reading import TEXT_BATCH, drawn, evenly, held, read, read_batch, score_prompts, watched
-from workbench.hooks import SiteEdit
+from workbench.hooks import Place, SiteEdit
 
 TEXT, PIXELS = "text.1", "unet.mid"
 PROMPTS = ["a photo of a fox", "dog", "a red cat"]

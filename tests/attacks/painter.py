@@ -13,9 +13,9 @@ from workbench.attacks.at_random import RandomPrefix
 from workbench.attacks.attack import AttackMethod, Attempt
 from workbench.attacks.trying import Search, Try, try_all
 from workbench.evaluation.suites import Suite, SuiteRow
-from workbench.models.diffusion.sampling import pair
 from workbench.models.prompts import TokenIds, as_prompts
 from workbench.models.provenance import Provenance
+from workbench.models.requests import pair
 
 ERASED, NO_OP = Scaled(-1.0), Scaled(1.0)
 JUDGE = ColourJudge()

@@ -112,7 +112,7 @@ DAMAGED: dict[str, Damage] = {  # what a command may name below {tmp}; made for 
 }
 CASES = {  # what is wrong → the command, and what it must say; {made} is the folder of the fixture, {tmp} a fresh one
     "unknown model": ("sites tooy", "Unknown model 'tooy'. Did you mean 'toy'?"),
-    "no pipeline": ("sites {made}/sae", "is no diffusers pipeline: it has no model_index.json. Give the folder"),
+    "no pipeline": ("sites {made}/sae", "is no model: it has no model_index.json, and no config.json. Give the folder"),
     "unknown site": (
         "harvest {made}/model text.9 --prompts-file {made}/prompts.txt --out {tmp}/new",
         r"Unknown site 'text.9'. Did you mean 'text.\d",

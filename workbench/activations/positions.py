@@ -4,32 +4,19 @@ A tokenizer frames a prompt and pads it to one length. CLIP's gives begin token,
 begin token. The padding repeats the end token (Stable Diffusion 1) or does not (Stable Diffusion 2).
 """
 
-from enum import IntEnum
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Int, Int8
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from saes.errors import WorkbenchError
-from workbench.hooks import Clock, Site
+from workbench.hooks import Clock, Place, Places, Site
 from workbench.models import Model
 
-
-class Place(IntEnum):
-    """What one position stands for."""
-
-    BEGIN = 0  # equal in every prompt, and the longest vector of a CLIP encoder
-    WORD = 1  # the prompt's own tokens
-    END = 2  # the first end token, which sums the prompt up
-    PADDING = 3
-    PICTURE = 4  # a pixel of the latents, or a token of the picture
-
-
-Places = Int8[Tensor, "rows positions"]
 KEPT: dict[str, tuple[Place, ...]] = {  # which places are kept, by a name
-    "all": tuple(Place),
-    "prompt": (Place.BEGIN, Place.WORD, Place.END, Place.PICTURE),
+    "all": tuple(place for place in Place if place != Place.ABSENT),
+    "prompt": (Place.BEGIN, Place.TEMPLATE, Place.WORD, Place.END, Place.PICTURE),
     "content": (Place.WORD, Place.END, Place.PICTURE),
 }
 
@@ -69,6 +56,8 @@ def places(clock: Clock, positions: int, frame: Frame) -> Places:
     Returns:
         `[rows, positions]`. Where a transformer of SD3 or Flux reads prompt and picture jointly, all is `PICTURE`.
     """
+    if clock.tokens is not None:
+        return clock.tokens.places
     if clock.token_ids is not None:
         return token_places(clock.token_ids, frame)
     rows = (len(clock.roles), positions)
@@ -79,7 +68,7 @@ def places(clock: Clock, positions: int, frame: Frame) -> Places:
 
 def marked(found: Places, kept: str = "content") -> Bool[Tensor, "rows positions"]:
     """True where a position is kept: "content" is the words, the end token and all of a picture; "prompt" also the
-    begin token; "all" the padding too."""
+    begin token and a chat template; "all" the padding too."""
     return torch.isin(found, torch.tensor(KEPT[kept], dtype=torch.int8, device=found.device))
 
 
@@ -89,8 +78,9 @@ def begin_columns(found: Places) -> int:
 
 
 def tokenizer_of(model: Model, site: Site) -> Any:
-    """The tokenizer of the text encoder that the site is in."""
-    return getattr(model.pipe, site.path.split(".")[0].replace("text_encoder", "tokenizer"))
+    """The tokenizer of the text encoder that the site is in; of a language model that writes pictures, its own."""
+    part = site.path.split(".")[0]
+    return getattr(model.pipe, part.replace("text_encoder", "tokenizer") if site.component == "prompt" else "tokenizer")
 
 
 def frame_of(model: Model, site: Site) -> Frame:

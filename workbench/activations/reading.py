@@ -18,10 +18,11 @@ from torch import Tensor
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from saes.shuffling import keyed_generator
-from workbench.activations.positions import Frame, Place, Places, begin_columns, frame_of, marked, places
-from workbench.hooks import Clock, Site, SiteEdit, Step
+from workbench.activations.positions import Frame, begin_columns, frame_of, marked, places
+from workbench.hooks import Clock, Place, Places, Site, SiteEdit, Step
 from workbench.models import Model
 from workbench.models.images import Images
+from workbench.settings import settled
 
 TEXT_BATCH, IMAGE_BATCH = 64, 16  # prompts encoded, and pictures made, at a time
 
@@ -41,8 +42,9 @@ class Reading:
         prompts: Numbers of the prompts in the list that is read.
         x: The activations, on the model's device.
         places: What each position stands for.
-        position: Number of each position among all of the site's: token of the prompt, pixel of the latents.
-        token_ids: Id of each token; None where the positions are of a picture.
+        position: Number of each position among all of the site's: token of the prompt, pixel of the latents. Where
+            prompt and picture are one sequence: token of the prompt, or cell of the picture, as `places` says.
+        token_ids: Id of each token; None where the positions are latent pixels. Of a picture's token it is the code.
     """
 
     site: Site
@@ -74,7 +76,14 @@ class Reading:
         return self._at(torch.arange(begin_columns(self.places), self.x.shape[1])[None])
 
     def thinned(self, thinning: Thinning) -> "Reading":
-        """The same at some of a picture's positions (see `evenly` and `drawn`); prompts stay whole."""
+        """The same at some of a picture's positions (see `evenly` and `drawn`); prompts stay whole.
+
+        Where prompt and picture are one sequence, the others stay in the tensors as `Place.ABSENT`.
+        """
+        if self.token_ids is not None and self.site.component == "image":
+            cells = thinning(self.site.positions, self.prompts, 0).to(self.x.device)
+            left_out = (self.places == Place.PICTURE) & ~(self.position[..., None] == cells[:, None]).any(-1)
+            return replace(self, places=self.places.masked_fill(left_out, Place.ABSENT))
         if not (self.places == Place.PICTURE).all():
             return self
         return self._at(thinning(self.x.shape[1], self.prompts, self.call))
@@ -177,7 +186,7 @@ def read_batch(
     chosen = list(sites)
     with watched(model, chosen, take, range(first, first + len(prompts)), dtype=dtype):
         if makes_pictures(chosen) if pictures is None else pictures:
-            return model.generate(prompts, list(seeds), batch_size=len(prompts), **sampling)
+            return model.generate(prompts, list(seeds), batch_size=len(prompts), **settled(model.settings, sampling))
         model.encode(prompts)
     return np.zeros((0, model.image_size, model.image_size, 3), np.uint8)
 
@@ -221,6 +230,8 @@ def _reading(
     x = activation[rows] if dtype is None else activation[rows].to(dtype)
     position = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
     token_ids = None if clock.token_ids is None else clock.token_ids[rows]
+    if clock.tokens is not None:
+        position, token_ids = clock.tokens.position[rows], clock.tokens.ids[rows]
     found = places(clock, x.shape[1], frame)[rows]
     return Reading(site, clock.call, clock.step, numbers, x, found, position, token_ids)
 

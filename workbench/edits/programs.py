@@ -16,9 +16,9 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from saes.dictionary import NAMES, Code, Dictionary
-from workbench.activations.positions import Frame, Place, marked, places
+from workbench.activations.positions import Frame, marked, places
 from workbench.edits.gates import Decision
-from workbench.hooks import Activation, Clock
+from workbench.hooks import Activation, Clock, Place
 
 ACTIONS = ("scale", "clamp", "add")
 

@@ -25,7 +25,7 @@ from typing_extensions import Doc
 from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
-from workbench.activations.positions import Frame, Place, Places, token_places, tokenizer_of
+from workbench.activations.positions import Frame, token_places, tokenizer_of
 from workbench.activations.reading import held
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit, ComposedEdit, Edit
@@ -34,7 +34,7 @@ from workbench.edits.programs import ActivationProgram, gated, turned
 from workbench.erasure import itd
 from workbench.erasure.itd import ItD
 from workbench.erasure.method import ErasureMethod, Supports
-from workbench.hooks import Activation, Clock, Site
+from workbench.hooks import Activation, Clock, Place, Places, Site
 from workbench.knobs import Opens
 from workbench.models import Model
 from workbench.models.capabilities import CROSS_ATTENTION, TEXT_ENCODER

@@ -29,14 +29,14 @@ from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.activations.autoencoders import dictionary_on, open_sae, site_of, strongest
-from workbench.activations.positions import Frame, Place, Places, end_token, marked, token_places
+from workbench.activations.positions import Frame, end_token, marked, token_places
 from workbench.activations.reading import Reading, score_prompts
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit
 from workbench.edits.gates import Decision
 from workbench.edits.programs import DICTIONARY, OF_DICTIONARY, ActivationProgram, gated, scaling
 from workbench.erasure.method import ErasureMethod, Supports
-from workbench.hooks import Activation, Clock, Site
+from workbench.hooks import Activation, Clock, Place, Places, Site
 from workbench.knobs import Opens
 from workbench.models import Model
 from workbench.models.capabilities import CROSS_ATTENTION, TEXT_ENCODER

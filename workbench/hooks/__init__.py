@@ -5,6 +5,7 @@ from workbench.hooks.calls import Calls, Component
 from workbench.hooks.clock import Clock, Role, Step
 from workbench.hooks.session import Session
 from workbench.hooks.site import Activation, Site, SiteEdit, Transform
+from workbench.hooks.tokens import Place, Places, Tokens
 from workbench.hooks.wiring import Wiring
 
 __all__ = [
@@ -14,11 +15,14 @@ __all__ = [
     "Calls",
     "Clock",
     "Component",
+    "Place",
+    "Places",
     "Role",
     "Session",
     "Site",
     "SiteEdit",
     "Step",
+    "Tokens",
     "Transform",
     "Wiring",
 ]

@@ -17,10 +17,12 @@ from torch import Tensor, nn
 
 from saes.errors import WorkbenchError
 from workbench.hooks.clock import Clock, Role, Step
+from workbench.hooks.tokens import Tokens
 
 # what CLIP and T5, the UNets, and the transformers call their input; embeddings where there are no ids
 BATCHED = ("input_ids", "inputs_embeds", "sample", "hidden_states")
 Steps = Callable[[], int]
+Holds = Callable[[], Tokens]
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,23 @@ class Component:
 
 
 @dataclass(frozen=True)
+class _Said:
+    """What was announced of the calls of one side."""
+
+    roles: tuple[Role, ...]
+    prompts: tuple[str | None, ...] | None
+    steps: Steps | None
+    holds: Holds | None
+
+
+@dataclass(frozen=True)
 class _Call:
     """What a component was called with; the clock is made from it when the first hook asks."""
 
     batch: Tensor
     timestep: Any
     number: int
-    roles: tuple[Role, ...] | None
-    prompts: tuple[str | None, ...] | None
+    said: _Said | None
     aside: bool
     of: int | None
 
@@ -51,9 +62,7 @@ class Calls:
     def __init__(self, components: Sequence[Component]) -> None:
         self.components = {component.path: component for component in components}
         self.runs: Counter[str] = Counter()
-        self._roles: dict[str, tuple[Role, ...] | None] = {}
-        self._prompts: dict[str, tuple[str | None, ...] | None] = {}
-        self._steps: dict[str, Steps | None] = {}
+        self._said: dict[str, _Said | None] = {}
         self._numbers: Counter[str] = Counter()
         self._now: dict[str, _Call | Clock] = {}
         self._followers = 0
@@ -67,6 +76,7 @@ class Calls:
         roles: Sequence[Role],
         prompts: Sequence[str | None] | None = None,
         steps: Steps | None = None,
+        holds: Holds | None = None,
     ) -> Iterator[None]:
         """Says what the rows stand for in the calls that the body makes, and numbers these calls from 0.
 
@@ -75,16 +85,16 @@ class Calls:
             roles: One for each row.
             prompts: Those of the pictures that the rows belong to, None for each that is not known.
             steps: Gives the number of steps that the picture takes; asked during a call.
+            holds: Gives what the last positions of a call hold, or all; asked during the call.
         """
-        outer, numbers = (self._roles.get(kind), self._prompts.get(kind), self._steps.get(kind)), self._numbers.copy()
-        self._roles[kind], self._prompts[kind] = tuple(roles), None if prompts is None else tuple(prompts)
-        self._steps[kind] = steps
+        outer, numbers = self._said.get(kind), self._numbers.copy()
+        self._said[kind] = _Said(tuple(roles), None if prompts is None else tuple(prompts), steps, holds)
         self._restart(kind)
         try:
             yield
             self.runs[kind] += not self._aside  # aside calls are never recorded, so they do not count as missed
         finally:
-            (self._roles[kind], self._prompts[kind], self._steps[kind]), self._numbers = outer, numbers
+            self._said[kind], self._numbers = outer, numbers
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -153,12 +163,11 @@ class Calls:
         def starts(module: nn.Module, args: tuple, kwargs: dict) -> None:
             given = dict(zip(names, args, strict=False)) | kwargs
             batch = next(given[name] for name in BATCHED if given.get(name) is not None)
-            rows, steps = (self._roles.get(kind), self._prompts.get(kind)), self._steps.get(kind)
-            of = None if steps is None else steps()
-            self._now[path] = _Call(batch, given.get("timestep"), self._numbers[path], *rows, self._aside, of)
+            said = self._said.get(kind)
+            of = said.steps() if said and said.steps else None
+            self._now[path] = _Call(batch, given.get("timestep"), self._numbers[path], said, self._aside, of)
             self._numbers[path] += 1
-            if self._roles.get(kind) is None:
-                self.runs[kind] += 1
+            self.runs[kind] += said is None
 
         return starts
 
@@ -170,25 +179,27 @@ class Calls:
 
     def _clock(self, component: Component, call: _Call) -> Clock:
         rows = call.batch.shape[0]
-        if call.roles is None:
+        said = call.said
+        if said is None:
             raise WorkbenchError(
                 f"`{component.path}` was called directly, so nobody knows which rows are conditional.",
                 "Call model.generate, model.encode or model.noise_prediction, "
                 f"or wrap the call in model.wiring.calls.announced({component.kind!r}, roles).",
             )
-        if len(call.roles) != rows:
+        if len(said.roles) != rows:
             raise WorkbenchError(
-                f"`{component.path}` was called with {rows} rows, and {len(call.roles)} were announced.",
+                f"`{component.path}` was called with {rows} rows, and {len(said.roles)} were announced.",
                 "Announce one role for each row of the batch.",
             )
         aside = rows if call.aside else 0
         clock = Clock(
-            component.kind, call.number, None, call.roles, device=call.batch.device, aside=aside, prompts=call.prompts
+            component.kind, call.number, None, said.roles, device=call.batch.device, aside=aside, prompts=said.prompts
         )
         if component.kind == "prompt":
             return clock if call.batch.is_floating_point() else replace(clock, token_ids=call.batch)
         timestep = None if call.timestep is None else _timestep(call.timestep) * component.timestep_unit
-        return replace(clock, step=Step(call.number, call.of, timestep))
+        tokens = None if said.holds is None else said.holds().last(call.batch.shape[1])
+        return replace(clock, step=Step(call.number, call.of, timestep), tokens=tokens)
 
 
 def _timestep(given: Any) -> float:

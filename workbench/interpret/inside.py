@@ -26,9 +26,9 @@ from workbench.activations.reading import Reading, evenly, read_batch
 from workbench.hooks import AttentionRecorder, AttentionSite, Clock, Site
 from workbench.hooks.replaying import replayed, taped
 from workbench.models import Diffusion
-from workbench.models.diffusion.sampling import Request, pair
 from workbench.models.encoding import token_row
 from workbench.models.model import Change
+from workbench.models.requests import Request, pair
 
 Activations = dict[tuple[str, int], tuple[float, Tensor]]  # (site, step) → timestep, [rows, places, d]
 PARTS = {"attn", "attn1", "attn2", "mlp", "heads"}  # what a layer consists of; all other sites are whole layers

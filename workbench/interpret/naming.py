@@ -15,9 +15,9 @@ from saes.files import SAE
 from saes.names import FeatureName
 from saes.progress import SILENT, Progress
 from workbench.activations.autoencoders import check_origin, dictionary_on, site_of
-from workbench.activations.positions import Place, tokenizer_of
+from workbench.activations.positions import tokenizer_of
 from workbench.activations.reading import Reading, score_prompts
-from workbench.hooks import Site
+from workbench.hooks import Place, Site
 from workbench.models import Model
 
 GOOD = 0.5  # F₁ from which on a feature is called after its factor

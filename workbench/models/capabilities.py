@@ -12,6 +12,7 @@ CROSS_ATTENTION = "cross_attention"  # the picture reads the prompt through key 
 PROMPT_MAPS = "prompt_maps"  # linear maps that are applied to an encoded prompt as it is
 TEXT_ENCODER = "text_encoder"  # prompts pass a text encoder with begin and end tokens, at sites called `text.…`
 ONE_TEXT_ENCODER = "one_text_encoder"  # … and no other
+AUTOREGRESSIVE = "autoregressive"  # a language model writes the picture token by token, at sites called `lm.…`
 
 _UNET = frozenset({DENOISER, NOISE_SCHEDULE, GUIDANCE_BRANCHES, CROSS_ATTENTION, PROMPT_MAPS, TEXT_ENCODER})
 KINDS: dict[str, frozenset[str]] = {
@@ -20,6 +21,7 @@ KINDS: dict[str, frozenset[str]] = {
     "sdxl": _UNET,
     "sd3": frozenset({DENOISER, GUIDANCE_BRANCHES, PROMPT_MAPS, TEXT_ENCODER}),
     "flux": frozenset({DENOISER, PROMPT_MAPS, TEXT_ENCODER}),
+    "janus": frozenset({AUTOREGRESSIVE}),
 }
 
 

@@ -75,5 +75,12 @@ class TokenRow:
 def token_row(tokenizer: Any, prompt: str) -> TokenRow:
     """Tokens as the model sees them, cut at its limit."""
     ids = tokenizer(prompt, truncation=True, max_length=tokenizer.model_max_length).input_ids
-    words = [token.replace("</w>", "").replace("▁", "") for token in tokenizer.convert_ids_to_tokens(ids)]
-    return TokenRow(tuple(ids), tuple(words))
+    return TokenRow(tuple(ids), tuple(spelt(tokenizer, ids)))
+
+
+def spelt(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    """Each token as people read it, without the marks of words' begins and ends."""
+    words = tokenizer.convert_ids_to_tokens(ids)
+    for mark in ("</w>", "▁", "Ġ"):
+        words = [word.replace(mark, "") for word in words]
+    return words

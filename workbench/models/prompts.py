@@ -71,6 +71,8 @@ Given = str | Sequence[object] | TokenIds | TokenEmbeddings  # what callers may 
 def as_prompts(given: Given) -> Prompts:
     """The prompts as a list of texts, or as they are. Raises `WorkbenchError` for none, and for what is no prompt."""
     prompts = [given] if isinstance(given, str) else given
+    if not isinstance(prompts, TokenIds | TokenEmbeddings | Sequence):
+        raise WorkbenchError(f"A {type(given).__name__} is no prompt here.", "Give text, TokenIds or TokenEmbeddings.")
     if not isinstance(prompts, TokenIds | TokenEmbeddings):
         return _texts(prompts)
     if not len(prompts):
@@ -105,6 +107,21 @@ def joined(prompts: Sequence[Any]) -> Prompts:
     )
 
 
+def check_ids(tokenizers: dict[str, Any], prompts: TokenIds | TokenEmbeddings) -> None:
+    """Raises `WorkbenchError` for ids for another number of tokenizers, and ids that one does not have."""
+    if len(tokenizers) != len(prompts.ids):
+        raise WorkbenchError(
+            f"The model has {len(tokenizers)} tokenizers, and ids are given for {len(prompts.ids)}.",
+            "Start from model.token_ids(texts), which gives them for all.",
+        )
+    for (name, tokenizer), ids in zip(tokenizers.items(), prompts.ids, strict=True):
+        if ids.numel() and (int(ids.max()) >= len(tokenizer) or int(ids.min()) < 0):
+            raise WorkbenchError(
+                f"The {name} has the ids 0 to {len(tokenizer) - 1}; {int(ids.min())} to {int(ids.max())} were given.",
+                "Choose among these.",
+            )
+
+
 @contextmanager
 def tokenized(holder: Any, names: Sequence[str], prompts: TokenIds | TokenEmbeddings) -> Iterator[None]:
     """In the body, the tokenizers of `holder` answer any text with the ids of the prompts.
@@ -118,7 +135,7 @@ def tokenized(holder: Any, names: Sequence[str], prompts: TokenIds | TokenEmbedd
         WorkbenchError: For another number of tokenizers, ids of another length, and ids beyond the vocabulary.
     """
     before = {name: getattr(holder, name) for name in names}
-    _check_ids(before, prompts)
+    check_ids(before, prompts)
     told = {name: _Told(before[name], ids) for name, ids in zip(names, prompts.ids, strict=True)}
     vars(holder).update(told)  # past the pipeline's own `__setattr__`, which would note it in its configuration
     try:
@@ -168,17 +185,3 @@ def _of(given: Tensor, looked_up: Tensor) -> Tensor:
             "Start from model.token_embeddings(prompts), which pads to the full length.",
         )
     return given.to(looked_up.device, looked_up.dtype)
-
-
-def _check_ids(tokenizers: dict[str, Any], prompts: TokenIds | TokenEmbeddings) -> None:
-    if len(tokenizers) != len(prompts.ids):
-        raise WorkbenchError(
-            f"The model has {len(tokenizers)} tokenizers, and ids are given for {len(prompts.ids)}.",
-            "Start from model.token_ids(texts), which gives them for all.",
-        )
-    for (name, tokenizer), ids in zip(tokenizers.items(), prompts.ids, strict=True):
-        if ids.numel() and (int(ids.max()) >= len(tokenizer) or int(ids.min()) < 0):
-            raise WorkbenchError(
-                f"The {name} has the ids 0 to {len(tokenizer) - 1}; {int(ids.min())} to {int(ids.max())} were given.",
-                "Choose among these.",
-            )

@@ -19,10 +19,10 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from saes.dictionary import Dictionary
-from workbench.activations.positions import Frame, Place, places
+from workbench.activations.positions import Frame, places
 from workbench.edits import ActivationEdit
 from workbench.edits.programs import ActivationProgram
-from workbench.hooks import Activation, Clock
+from workbench.hooks import Activation, Clock, Place
 from workbench.models import Model
 
 

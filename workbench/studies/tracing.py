@@ -23,11 +23,11 @@ from torch import Tensor
 from probes.statistics import bootstrap_means, middle_95
 from saes.errors import WorkbenchError, check_at_least
 from saes.progress import SILENT, Progress
-from workbench.activations.positions import Frame, Place, token_places
+from workbench.activations.positions import Frame, token_places
 from workbench.activations.reading import Reading, held, makes_pictures, watched
 from workbench.fitting.rows import subject_span
 from workbench.fitting.trajectories import trajectories
-from workbench.hooks import Clock, Site, SiteEdit
+from workbench.hooks import Clock, Place, Site, SiteEdit
 from workbench.models import Diffusion
 from workbench.models.diffusion.architecture import Latents
 from workbench.models.encoding import Encoding

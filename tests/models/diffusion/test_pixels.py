@@ -8,7 +8,7 @@ import torch
 
 from saes.errors import WorkbenchError
 from workbench.hooks import SiteEdit
-from workbench.models.diffusion.autoencoder import to_uint8
+from workbench.models.images import to_uint8
 
 
 def test_values_between_0_and_1_are_rounded_to_grey_levels():

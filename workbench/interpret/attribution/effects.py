@@ -22,9 +22,9 @@ from saes.errors import WorkbenchError, check_at_least, unknown_name
 from saes.files import SAE
 from saes.progress import SILENT, Progress
 from workbench.activations.autoencoders import check_features, check_origin, dictionary_on, open_sae, site_of
-from workbench.activations.positions import Frame, Place, places
+from workbench.activations.positions import Frame, places
 from workbench.edits.interventions import ablation
-from workbench.hooks import Activation, Clock, SiteEdit
+from workbench.hooks import Activation, Clock, Place, SiteEdit
 from workbench.interpret.attribution.lens import Lens
 from workbench.models import Model
 

@@ -19,13 +19,13 @@ from saes.errors import check_at_least
 from saes.files import SAE
 from saes.progress import SILENT, Progress
 from workbench.activations.autoencoders import check_features, check_origin, dictionary_on, open_sae, site_of
-from workbench.activations.positions import Frame, Place, places
+from workbench.activations.positions import Frame, places
 from workbench.activations.reading import Reading, watched
-from workbench.hooks import Activation, Clock, Site, SiteEdit
+from workbench.hooks import Activation, Clock, Place, Site, SiteEdit
 from workbench.interpret.attribution.lens import SEEN, Looks, looks_at
 from workbench.interpret.attribution.pictures import chosen_values
 from workbench.models import Diffusion
-from workbench.models.diffusion.sampling import pair
+from workbench.models.requests import pair
 
 DRAWS = 3  # random directions for each source
 

@@ -18,7 +18,7 @@ from workbench.activations.autoencoders import check_features, check_origin, dic
 from workbench.activations.reading import Reading, read_batch
 from workbench.interpret.attribution.words import BATCH, MAP_SIZE
 from workbench.models import Model
-from workbench.models.diffusion.sampling import pair
+from workbench.models.requests import pair
 
 
 class FeaturePictures(NamedTuple):

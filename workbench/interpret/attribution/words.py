@@ -17,8 +17,8 @@ from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.hooks import AttentionRecorder, AttentionSite, Clock
 from workbench.models import Model
-from workbench.models.diffusion.sampling import pair
 from workbench.models.encoding import token_row
+from workbench.models.requests import pair
 
 MAP_SIZE = 32  # pixels a side of a map
 BATCH = 16

@@ -4,13 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float
 
-from saes.errors import WorkbenchError
 from workbench.models.diffusion.architecture import Latents
-from workbench.models.images import Images
+from workbench.models.images import Images, to_uint8
 
 AT_ONCE = 2**20  # pixels of the pictures that go through an autoencoder together: four of 512 × 512
 
@@ -48,30 +45,6 @@ def pixels_of(vae: Any, latents: Latents) -> int:
     """How many pixels the pictures of these latents have."""
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     return latents[:, 0].numel() * factor**2
-
-
-def to_uint8(pixels: Float[np.ndarray, "images image_height image_width 3"], dtype: torch.dtype) -> Images:
-    """Values in [0, 1] as grey levels.
-
-    Args:
-        pixels: What the autoencoder decoded.
-        dtype: What the model computes in, for the remedy.
-
-    Returns:
-        uint8 `[images, height, width, 3]`.
-
-    Raises:
-        WorkbenchError: Some pixels are NaN, which as grey levels would be black.
-    """
-    broken = int(np.isnan(pixels).any((1, 2, 3)).sum())
-    if broken:
-        raise WorkbenchError(
-            f"{broken} of {len(pixels)} pictures are not numbers: something overflowed while they were made.",
-            "Load the model in float32 (--dtype float32): numbers above 65504 are infinite in float16."
-            if dtype == torch.float16
-            else "Weaken the edits in place or the guidance, or take one away to see which of them it is.",
-        )
-    return (pixels * 255).round().astype(np.uint8)
 
 
 def _shift(vae: Any) -> float:

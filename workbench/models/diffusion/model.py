@@ -17,12 +17,13 @@ from workbench.models.diffusion.architecture import DiffusionArchitecture, Laten
 from workbench.models.diffusion.begun import Begun, beginning
 from workbench.models.diffusion.guiding import Branch, Guiding, guided
 from workbench.models.diffusion.prediction import Time, to_noise
-from workbench.models.diffusion.sampling import Request, draw, pair
+from workbench.models.diffusion.sampling import draw
 from workbench.models.encoding import Encoding, together
-from workbench.models.images import Images
+from workbench.models.images import Images, to_uint8
 from workbench.models.model import Model
 from workbench.models.prompts import Given, as_prompts, joined, one_by_one
 from workbench.models.provenance import Provenance
+from workbench.models.requests import Request, pair
 
 LARGEST_GUIDANCE = 1000
 
@@ -214,7 +215,7 @@ class Diffusion(Model):
                 latents=latents, generator=generators, guidance_scale=guidance_scale, num_inference_steps=steps,
                 height=self.image_size, width=self.image_size, output_type="np",
             ).images  # fmt: skip
-        return autoencoder.to_uint8(pixels, cond.embeddings.dtype)
+        return to_uint8(pixels, cond.embeddings.dtype)
 
     def _encoded(self, given: Sequence[Any]) -> Encoding:
         """The prompts of a batch, each of one row, as the denoiser gets them."""

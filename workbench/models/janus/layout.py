@@ -1,0 +1,119 @@
+"""How a prompt stands before a Janus: begin token, chat template, words, begin-of-image token.
+
+    conditional      [BOS] <|User|>: a photo of a fox <|Assistant|>: [BOI]
+    unconditional    [BOS] PAD … … … … … … … … … … … … … … … … … … … [BOI]
+The padding of the unconditional row is attended, as transformers has it. Shorter prompts of a batch are padded on the
+left, where nothing attends; so the picture follows its prompt, whatever else is in the batch.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor
+
+from saes.errors import WorkbenchError
+from workbench.hooks import Place, Role, Tokens
+
+Ids = Int64[Tensor, "rows positions"]
+PROBES = ("x", "7")  # two prompts that share nothing
+
+
+class Special(NamedTuple):
+    """Ids of tokens that are no words: begin of the text, padding, and begin of the image."""
+
+    begin: int
+    pad: int
+    image: int
+
+
+class Layout:
+    """Texts as ids, and what each of the ids stands for.
+
+    Args:
+        tokenizer: Of the model.
+        special: Its tokens that are no words.
+        template: Chat template in Jinja, or None: then a prompt is its words alone.
+        longest: Tokens of a prompt, at most.
+    """
+
+    def __init__(self, tokenizer: Any, special: Special, template: str | None, longest: int) -> None:
+        self.tokenizer = tokenizer
+        self.special = special
+        self.template = template
+        self.longest = longest
+
+    def ids(self, texts: Sequence[str]) -> Ids:
+        """The texts in their layout, padded on the left to the longest. Raises `WorkbenchError` for one too long."""
+        rows = [self.row(text) for text in texts]
+        width = max(map(len, rows))
+        if width > self.longest:
+            raise WorkbenchError(
+                f"A prompt of {width} tokens leaves no room for the picture.", f"Give at most {self.longest} tokens."
+            )
+        return torch.tensor([[self.special.pad] * (width - len(row)) + row for row in rows])
+
+    def row(self, text: str) -> list[int]:
+        """One text in its layout, without padding."""
+        begin, _, image = self.special
+        framed = self._framed(text) + self.tokenizer.convert_ids_to_tokens(image)
+        ids = self.tokenizer(framed, add_special_tokens=False, verbose=False).input_ids
+        return [*([] if ids[:1] == [begin] else [begin]), *ids, *([] if ids[-1:] == [image] else [image])]
+
+    def words(self, ids: Int64[Tensor, " positions"]) -> Int64[Tensor, " words"]:
+        """The ids of one row that are the prompt's own."""
+        before, after = self._frame
+        own = ids[self.attended(ids[None])[0].cpu()]
+        return own[before : len(own) - after]
+
+    def attended(self, ids: Ids) -> Bool[Tensor, "rows positions"]:
+        """True from the begin token on."""
+        return (ids != self.special.pad).cumsum(dim=1) > 0
+
+    def unconditional(self, ids: Ids) -> Ids:
+        """The same rows without their prompts: whatever is neither begin of text nor of image becomes padding."""
+        begin, pad, image = self.special
+        return ids.masked_fill((ids != begin) & (ids != image), pad)
+
+    def tokens(self, ids: Ids, role: Role) -> Tokens:
+        """What the positions hold, of ids that are conditional."""
+        attended, (before, after) = self.attended(ids), self._frame
+        position = attended.cumsum(dim=1) - 1
+        places = torch.full_like(ids, Place.WORD, dtype=torch.int8)
+        places[(position < before) | (position > position[:, -1:] - after)] = Place.TEMPLATE
+        if role == "uncond":
+            ids = self.unconditional(ids)
+            places[ids == self.special.pad] = Place.PADDING
+        places[position == 0] = Place.BEGIN
+        places[:, -1] = Place.END
+        return Tokens(places.masked_fill(~attended, Place.ABSENT), position, ids)
+
+    def check(self, ids: Ids) -> None:
+        """Raises `WorkbenchError` for rows that do not end where the picture begins, such as rows padded behind."""
+        if not (ids[:, -1] == self.special.image).all():
+            raise WorkbenchError(
+                "The ids of a prompt do not end with the begin-of-image token.",
+                "Start from model.token_ids(texts), which pads on the left.",
+            )
+
+    def _framed(self, text: str) -> str:
+        if self.template is None:
+            return text
+        message = {"role": "user", "content": [{"type": "text", "text": text}]}
+        return self.tokenizer.apply_chat_template(
+            [message], chat_template=self.template, add_generation_prompt=True, tokenize=False
+        )
+
+    @cached_property
+    def _frame(self) -> tuple[int, int]:
+        """How many tokens stand before the words, and how many after them."""
+        rows = [self.row(text) for text in PROBES]
+        return _shared(*rows), _shared(*(row[::-1] for row in rows))
+
+
+def _shared(one: list[int], other: list[int]) -> int:
+    """How many numbers both begin with."""
+    return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))))

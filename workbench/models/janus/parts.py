@@ -1,0 +1,55 @@
+"""A Janus taken apart: its networks and its tokenizer by name."""
+
+from typing import Any
+
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+BODY = (
+    "language_model", "generation_embeddings", "generation_aligner", "generation_head", "vqmodel", "vision_model",
+    "aligner",
+)  # fmt: skip
+
+
+class Parts:
+    """The components of a Janus as attributes, the `pipe` of its handle. Names are those of transformers, without the
+    "model." before most of them.
+
+    Args:
+        whole: `JanusForConditionalGeneration`, which stays in charge of its networks.
+        tokenizer: Its tokenizer.
+    """
+
+    def __init__(self, whole: Any, tokenizer: Any) -> None:
+        self.whole = whole
+        self.tokenizer = tokenizer
+        self.lm_head = whole.lm_head
+        for name in BODY:
+            setattr(self, name, getattr(whole.model, name))
+
+    language_model: Any
+    vqmodel: Any
+    generation_head: Any
+
+    @property
+    def components(self) -> dict[str, Any]:
+        """Networks and tokenizer by name."""
+        return {name: getattr(self, name) for name in (*BODY, "lm_head", "tokenizer")}
+
+    @property
+    def cells(self) -> int:
+        """Tokens of a picture, row by row from the upper left."""
+        return self.vqmodel.config.num_patches**2
+
+    @property
+    def image_size(self) -> int:
+        """The side of the square images, in pixels."""
+        return self.whole.config.vision_config.image_size
+
+    def looked_up(self, ids: Int64[Tensor, "rows positions"]) -> Float[Tensor, "rows positions d"]:
+        """What the language model reads for tokens of text."""
+        return self.language_model.embed_tokens(ids.to(self.language_model.device))
+
+    def drawn_as(self, codes: Int64[Tensor, "rows positions"]) -> Float[Tensor, "rows positions d"]:
+        """What the language model reads for tokens of a picture: their codebook rows, lifted to its width."""
+        return self.whole.prepare_embeddings_for_image_generation(codes.to(self.language_model.device))

@@ -1,0 +1,42 @@
+"""A picture written token by token, with a cache of keys and values.
+
+Call 0 reads the prompt and predicts token 0; call k reads token k − 1 of the picture and predicts token k. Guidance
+doubles the rows, conditional ones first; the token that is chosen is read by both rows of its picture.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+from transformers import DynamicCache
+
+from workbench.hooks import Calls
+from workbench.models.janus.lines import Codes, Line
+from workbench.models.janus.parts import Parts
+
+Choose = Callable[[Tensor], Int64[Tensor, " pictures"]]
+
+
+@torch.no_grad()
+def written(parts: Parts, calls: Calls, line: Line, choose: Choose) -> Codes:
+    """The tokens of a picture for each conditional row.
+
+    Args:
+        parts: The model.
+        calls: Told of the rows, so that hooks know them.
+        line: The prompts; with guidance, conditional rows and then as many unconditional ones.
+        choose: Logits of all rows → the next token of each picture.
+
+    Returns:
+        On the model's device.
+    """
+    cache = DynamicCache(config=parts.language_model.config)
+    drawn: list[Tensor] = []
+    with calls.announced("image", line.roles, line.prompts, lambda: parts.cells, lambda: line.tokens):
+        for cell in range(parts.cells):
+            out = parts.language_model(**line.arguments, cache=cache, use_cache=True)
+            codes = choose(parts.generation_head(out.last_hidden_state[:, -1:])[:, 0])
+            drawn.append(codes)
+            line = line.next(parts, codes.repeat(len(line.roles) // len(codes)), cell)
+    return torch.stack(drawn, dim=1)
