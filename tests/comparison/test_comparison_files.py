@@ -62,7 +62,9 @@ def test_the_ways_to_use_an_autoencoder_are_compared_on_an_object_a_style_and_a_
     assert {concept.kind for concept in made.concepts} == {"object", "style", "character"}
 
 
-@pytest.mark.parametrize("stem", ["five-at-once", "ten-at-once", "implied", "implicit-concepts", "deactivation"])
+@pytest.mark.parametrize(
+    "stem", ["five-at-once", "ten-at-once", "implied", "implicit-concepts", "deactivation", "all-told"]
+)
 def test_a_row_of_the_same_name_has_the_settings_of_the_comparison_of_all(stem):
     whole, own = (read_comparison(path).methods for path in (toy.all_methods(), FOLDER / f"{stem}.yaml"))
     shared = [name for name in own if name in whole]
