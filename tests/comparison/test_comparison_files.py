@@ -25,8 +25,8 @@ def in_the_root(monkeypatch):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_file_names_existing_concepts_methods_and_settings(path):
-    made = comparison(path)
-    assert read_comparison(path).model == "toy" and made.question.endswith("?")
+    made, said = comparison(path), read_comparison(path)
+    assert said.model == "toy" and said.question.endswith("?")
     assert len(made.methods) > 2 and len({repr(method) for method in made.methods.values()}) == len(made.methods)
     assert len({job.condition for job in jobs(made) if made.concepts[0] in job.concepts}) == sum(
         {"single": 1, "joint": 1, "ordered": 2}[way] * len(made.methods) for way in made.ways

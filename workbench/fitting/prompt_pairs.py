@@ -64,7 +64,12 @@ def read_templates(path: Path | str) -> Templates:
     said = read_yaml(path)
     check_keys(said, ["templates", "fillings"], str(path))
     sentences, fillings = said.get("templates"), said.get("fillings") or {}
-    if not _are_texts(sentences) or not isinstance(fillings, dict) or not all(map(_are_texts, fillings.values())):
+    if (
+        not isinstance(sentences, list)
+        or not _are_texts(sentences)
+        or not isinstance(fillings, dict)
+        or not all(map(_are_texts, fillings.values()))
+    ):
         raise WorkbenchError(
             f"{path} does not list templates and fillings.", "Write `templates: [a {} by the {place}]` and "
             "`fillings: {place: [river, road]}`, all of them texts.",
@@ -100,10 +105,8 @@ def prompt_pairs(
     both = zip(asked.prompts(), asked.anchor_prompts(), strict=True)
     found = [PromptPair(original, modified, concept.name, other) for original, modified in both]
     kept = [pair for pair in found if not _of_minors(pair)]
-    chosen = range(len(kept))
-    if count is not None and count < len(kept):
-        chosen = np.sort(np.random.default_rng(seed).choice(len(kept), count, replace=False))
-    return Pairs(tuple(kept[place] for place in chosen), len(found) - len(kept))
+    order = np.random.default_rng(seed).permutation(len(kept))[:count]
+    return Pairs(tuple(kept[place] for place in sorted(order)), len(found) - len(kept))
 
 
 def read_pairs(path: Path | str) -> Pairs:
