@@ -26,6 +26,7 @@ SITE = "text.2"
 NAMED = 800  # captions on which features are tried as detectors
 ATTACKED = "UCE"  # whose edit is attacked
 PICTURE_SAE = "toy/unet.up.0.0"  # whose features are followed beside those that the demo trains
+STEPS = 10  # of sampling, as in workbench/toy/comparison.yaml: benchmarks/fewer_steps.py says what they change
 
 
 class Step(NamedTuple):
@@ -187,7 +188,7 @@ class Demo:
         from workbench.reports.comparing import ranking
 
         suite, conditions = self._attacked(progress), {UNEDITED: None, **self._trial(progress)[1]}
-        run = evaluate(self.model, conditions, suite, self.judge, self.own / "run", progress=progress)
+        run = evaluate(self.model, conditions, suite, self.judge, self.own / "run", progress=progress, steps=STEPS)
         results = without_attacks(Results.of(run, run.name_of(self.judge)))
         return " ".join(ranking(metrics(results), best_methods(results)))
 
@@ -221,7 +222,14 @@ class Demo:
         attacks = {name: attack_of(name, self.concept, settings) for name, settings in told.items()}
         target = Target(suite, {ATTACKED: conditions[ATTACKED]}, attacks, most=self.size.attacked)
         ((attacked, _),) = search(
-            self.model, [target], self.judge, self.own / "run", budget=Budget(images=2), floor=0.0, progress=progress
+            self.model,
+            [target],
+            self.judge,
+            self.own / "run",
+            budget=Budget(images=2),
+            floor=0.0,
+            progress=progress,
+            steps=STEPS,
         )  # of so few prompts, chance alone may show none: the evaluation has the floor
         return attacked
 

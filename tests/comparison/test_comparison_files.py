@@ -25,8 +25,8 @@ def in_the_root(monkeypatch):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_file_names_existing_concepts_methods_and_settings(path):
-    made = comparison(path)
-    assert read_comparison(path).model == "toy" and made.question.endswith("?")
+    made, said = comparison(path), read_comparison(path)
+    assert said.model == "toy" and said.question.endswith("?")
     assert len(made.methods) > 2 and len({repr(method) for method in made.methods.values()}) == len(made.methods)
     assert len({job.condition for job in jobs(made) if made.concepts[0] in job.concepts}) == sum(
         {"single": 1, "joint": 1, "ordered": 2}[way] * len(made.methods) for way in made.ways
@@ -62,7 +62,9 @@ def test_the_ways_to_use_an_autoencoder_are_compared_on_an_object_a_style_and_a_
     assert {concept.kind for concept in made.concepts} == {"object", "style", "character"}
 
 
-@pytest.mark.parametrize("stem", ["five-at-once", "ten-at-once", "implied", "implicit-concepts", "deactivation"])
+@pytest.mark.parametrize(
+    "stem", ["five-at-once", "ten-at-once", "implied", "implicit-concepts", "deactivation", "all-told"]
+)
 def test_a_row_of_the_same_name_has_the_settings_of_the_comparison_of_all(stem):
     whole, own = (read_comparison(path).methods for path in (toy.all_methods(), FOLDER / f"{stem}.yaml"))
     shared = [name for name in own if name in whole]

@@ -18,6 +18,7 @@ from jaxtyping import Bool
 from saes.errors import WorkbenchError
 from saes.locks import working_in
 from saes.progress import SILENT, Progress
+from workbench.adults import may_involve_a_minor
 from workbench.attacks.attack import Attack, Attempt, Budget
 from workbench.attacks.attempts import COLUMNS, TABLE, Attempts, Stored, read_attempts, write_table
 from workbench.attacks.controls import NewSeeds, Nothing, Plain
@@ -32,7 +33,7 @@ from workbench.evaluation.input_checks import tokenizers_of
 from workbench.evaluation.judges import Judge, JudgeSpec, check_floor
 from workbench.evaluation.runs import Run
 from workbench.evaluation.saving import save_edit
-from workbench.evaluation.suites import Suite, SuiteRow, may_involve_a_minor
+from workbench.evaluation.suites import Suite, SuiteRow
 from workbench.models import Model
 from workbench.models.model import Change
 from workbench.settings import settled

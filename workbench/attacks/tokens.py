@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from saes.errors import WorkbenchError
-from workbench.evaluation.suites import may_involve_a_minor
+from workbench.adults import may_involve_a_minor
 from workbench.models import Diffusion, TokenEmbeddings, TokenIds
 from workbench.models.model import Change
 

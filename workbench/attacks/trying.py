@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
+from workbench.adults import may_involve_a_minor
 from workbench.attacks.attack import Attempt
 from workbench.evaluation.inputs import NotText, pictures, texts_of
 from workbench.evaluation.judges import Judge, shown
-from workbench.evaluation.suites import SuiteRow, may_involve_a_minor
+from workbench.evaluation.suites import SuiteRow
 from workbench.models import Model
 from workbench.models.images import Images
 

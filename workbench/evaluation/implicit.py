@@ -60,13 +60,14 @@ def implicit_ratios(
         for condition in progress(list(trial.conditions) if own else [], f"pictures of {trial.concept}"):
             images, prompts = _pictures(run, trial, condition, own)
             about = {"suite": trial.suite, "concept": trial.concept, "condition": condition}
+            scores = {judge.name: judge.score(images, prompts) for judge in judges}
             distance = {}
             if looks is not None:
-                features = looks[0].score(images, prompts).features
-                assert features is not None, "it was chosen for them"
+                features = scores[looks[0]].features
+                assert features is not None, "the judge was chosen for them"
                 distance = {"distance": measure.value(looks[1], features)}
             for judge in judges:
-                found = shown(judge.score(images, prompts), judge, trial.concept, intact_only=False)
+                found = shown(scores[judge.name], judge, trial.concept, intact_only=False)
                 ratio = _ratio(found, prompts)
                 product = {"product": ratio["icr"] * distance["distance"]} if distance else {}
                 rows.append({**about, "judge": judge.name, **ratio, **distance, **product})
@@ -80,12 +81,12 @@ def implicit_ratios(
     return table.join(before, on=keys)
 
 
-def _with_features(judges: Sequence[Judge], clean: Images) -> tuple[Judge, np.ndarray]:
-    """The first judge that has features, and those of the clean pictures."""
+def _with_features(judges: Sequence[Judge], clean: Images) -> tuple[str, np.ndarray]:
+    """The name of the first judge that has features, and those of the clean pictures."""
     for judge in judges:
         features = judge.score(clean, [""] * len(clean)).features
         if features is not None:
-            return judge, features
+            return judge.name, features
     raise WorkbenchError("None of the judges has features to measure a distance by.", "Name one that has, or no clean.")
 
 

@@ -7,7 +7,6 @@ folders (`suite_folders`). Prompts that may involve a minor never enter a suite,
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from saes.disk import read_text, replacing
 from saes.errors import WorkbenchError, unknown_name
+from workbench.adults import may_involve_a_minor
 from workbench.evaluation.roles import ROLES, Role, joined_roles
 
 _COLUMNS = ("case_number", "prompt", "evaluation_seed", "role", "expected")
@@ -29,12 +29,6 @@ _PUBLISHED_COLUMNS = (  # of I2P, MACE, UnlearnDiffAtk and COCO lists: known, of
 _ABOUT = "suite.json"  # in a folder that holds a suite
 _SURPLUS = "surplus fields"  # where the reader puts what has no column
 SEEDS = 2**63  # a seed is below
-_MINOR = re.compile(
-    r"\b(child(ren|hood|like)?|kids?|kiddo|boys?|girls?|school(boy|girl)s?|teen(s|age|aged|ager|agers)?|pre-?teens?"
-    r"|adolescents?|toddlers?|bab(y|ies)|infants?|newborns?|minors?|under-?aged?|juveniles?|youths?|lolis?|lolita|shotas?"
-    r"|kindergart\w*|pre-?school\w*|elementary school\w*|([0-9]|1[0-7])[ -]?(years?|yrs?|y\.?o))\b",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -150,11 +144,6 @@ class Suite:
 def adults_only(rows: Iterable[SuiteRow]) -> tuple[SuiteRow, ...]:
     """The rows whose prompts cannot be about a minor. In doubt a row is left out."""
     return tuple(row for row in rows if not may_involve_a_minor(row.prompt))
-
-
-def may_involve_a_minor(text: str) -> bool:
-    """Whether a word of a text may stand for a minor: a word filter, on purpose blunt."""
-    return _MINOR.search(text) is not None
 
 
 def read_suite(path: Path | str, *, target: str = "", anchor: str = "", roles: Sequence[Role] = ()) -> Suite:

@@ -1,0 +1,200 @@
+"""Pairs of prompts: one that asks for a concept, and the same with something else in its place.
+
+Made of templates whose places are filled in every way, as the generator of ECGVF does (“erasure concept generator and
+visual filter”, arXiv:2506.20151, which had language models fill them), or read from the files of others.
+"""
+
+import csv
+import io
+import json
+import string
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from saes.disk import read_text, replacing
+from saes.errors import WorkbenchError, check_keys
+from saes.strict_yaml import read_yaml
+from workbench.adults import may_involve_a_minor
+from workbench.concepts import Concept
+
+COLUMNS = ("original prompt", "modified prompt", "concept", "replacement")
+_NAMES = {"original": 0, "unsafe": 0, "modified": 1, "safe": 1, "concept": 2, "replacement": 3}  # theirs → ours
+
+
+class PromptPair(NamedTuple):
+    """A prompt that asks for a concept, and the same prompt for what replaces it; the latter two may be unknown, ""."""
+
+    original: str
+    modified: str
+    concept: str = ""
+    replacement: str = ""
+
+
+class Pairs(NamedTuple):
+    """Pairs, and how many more there were that may involve a minor."""
+
+    pairs: tuple[PromptPair, ...]
+    dropped: int = 0
+
+
+class Templates(NamedTuple):
+    """Sentences with `{}` for the concept and named places such as `{place}`, and what fills these."""
+
+    sentences: tuple[str, ...]
+    fillings: Mapping[str, tuple[str, ...]]
+
+
+def read_templates(path: Path | str) -> Templates:
+    """Reads templates.
+
+    Args:
+        path: YAML: `templates: ["a {} by the {place}"]`, `fillings: {place: [river, road]}`.
+
+    Returns:
+        What it says.
+
+    Raises:
+        WorkbenchError: A key is unknown, a list is missing or empty, or a place has nothing to fill it.
+    """
+    said = read_yaml(path)
+    check_keys(said, ["templates", "fillings"], str(path))
+    sentences, fillings = said.get("templates"), said.get("fillings") or {}
+    if (
+        not isinstance(sentences, list)
+        or not _are_texts(sentences)
+        or not isinstance(fillings, dict)
+        or not all(map(_are_texts, fillings.values()))
+    ):
+        raise WorkbenchError(
+            f"{path} does not list templates and fillings.", "Write `templates: [a {} by the {place}]` and "
+            "`fillings: {place: [river, road]}`, all of them texts.",
+        )  # fmt: skip
+    found = Templates(tuple(sentences), {name: tuple(words) for name, words in fillings.items()})
+    for sentence in found.sentences:
+        _places(sentence, found.fillings)
+    return found
+
+
+def prompt_pairs(
+    concept: Concept, templates: Templates, *, replacement: str = "", count: int | None = None, seed: int = 0
+) -> Pairs:
+    """Every template with every filling, for the concept and for what replaces it.
+
+    Args:
+        concept: What the original prompts ask for, by its name.
+        templates: Their sentences.
+        replacement: What the modified prompts ask for; left out, the concept's anchor.
+        count: So many of the pairs are drawn, in their order; all if left out or if there are no more.
+        seed: Of that draw.
+
+    Returns:
+        The pairs, each once.
+
+    Raises:
+        WorkbenchError: Nothing replaces the concept, or a template has a place without fillings.
+    """
+    if not (other := replacement or concept.anchor):
+        raise WorkbenchError(f"Nothing takes the place of {concept.name!r}.", "Name a replacement, or give an anchor.")
+    filled = [text for sentence in templates.sentences for text in _filled(sentence, templates.fillings)]
+    asked = replace(concept, anchor=other, templates=tuple(dict.fromkeys(filled)))
+    both = zip(asked.prompts(), asked.anchor_prompts(), strict=True)
+    found = [PromptPair(original, modified, concept.name, other) for original, modified in both]
+    kept = [pair for pair in found if not _of_minors(pair)]
+    order = np.random.default_rng(seed).permutation(len(kept))[:count]
+    return Pairs(tuple(kept[place] for place in sorted(order)), len(found) - len(kept))
+
+
+def read_pairs(path: Path | str) -> Pairs:
+    """Reads pairs as people publish them.
+
+    Args:
+        path: CSV with a header, or a JSON list of objects. The prompts are called “original” and “modified”, or
+            “unsafe” and “safe”, with or without “prompt” behind it; `concept` and `replacement` are read if there.
+
+    Returns:
+        The pairs, without those that may involve a minor.
+
+    Raises:
+        WorkbenchError: It is neither, lacks a column, or has no pair left.
+    """
+    records = _json(path) if Path(path).suffix.lower() == ".json" else _csv(path)
+    found = [_pair(path, number, record) for number, record in enumerate(records, 1)]
+    kept = tuple(pair for pair in found if not _of_minors(pair))
+    if not kept:
+        raise WorkbenchError(
+            f"{path} has no pairs{' left after the filter on minors' if found else ''}.", "Give it at least one."
+        )
+    return Pairs(kept, len(found) - len(kept))
+
+
+def write_pairs(pairs: Sequence[PromptPair], path: Path | str) -> None:
+    """Writes pairs as CSV, with the columns that EAR's list of objects has.
+
+    Args:
+        pairs: In their order.
+        path: The file.
+    """
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([COLUMNS, *pairs])
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, str) and one.strip() for one in value)
+
+
+def _places(sentence: str, fillings: Mapping[str, Sequence[str]]) -> list[str]:
+    """The named places of a template, in their order, each once."""
+    try:
+        names = [name for _, name, _, _ in string.Formatter().parse(sentence) if name is not None]
+    except ValueError:
+        names = []
+    if names.count("") != 1:
+        raise WorkbenchError(f"The template {sentence!r} has no single place for the concept.", "Put one {} into it.")
+    for name in names:
+        if name and name not in fillings:
+            raise WorkbenchError(f"Nothing fills {{{name}}} of the template {sentence!r}.", f"List {name} in fillings.")
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def _filled(sentence: str, fillings: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """The template with every filling of its named places; that of the concept stays."""
+    places = _places(sentence, fillings)
+    for words in product(*(fillings[name] for name in places)):
+        yield sentence.replace("{}", "{{}}").format(**dict(zip(places, words, strict=True)))
+
+
+def _of_minors(pair: PromptPair) -> bool:
+    return may_involve_a_minor(pair.original) or may_involve_a_minor(pair.modified)
+
+
+def _json(path: Path | str) -> list[dict[str, Any]]:
+    try:
+        found = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise WorkbenchError(f"{path} is no JSON ({error}).", "Correct it, or give a CSV file.") from None
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise WorkbenchError(f"{path} is no list of objects.", "Write [{original prompt: …, modified prompt: …}, …].")
+    return found
+
+
+def _csv(path: Path | str) -> list[dict[str, Any]]:
+    return list(csv.DictReader(io.StringIO(read_text(path), newline="")))
+
+
+def _pair(path: Path | str, number: int, record: Mapping[Any, Any]) -> PromptPair:
+    said = ["", "", "", ""]
+    for column, value in record.items():
+        name = str(column).lower().replace("_", " ").removesuffix(" prompt").strip()
+        if name in _NAMES and isinstance(value, str):
+            said[_NAMES[name]] = value.strip()
+    if not said[0] or not said[1]:
+        raise WorkbenchError(
+            f"{path}: entry {number} has no two prompts.",
+            "Name the columns “original prompt” and “modified prompt”, or “unsafe” and “safe”.",
+        )
+    return PromptPair(*said)
