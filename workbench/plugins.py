@@ -39,7 +39,7 @@ class Table(NamedTuple):
         Raises:
             WorkbenchError: For an unknown name, with the nearest one, and for an object that cannot be imported.
         """
-        known = self.names()
+        known = self.own if name in self.own else self.names()  # all packages are looked through for others' alone
         if name not in known:
             raise unknown_name(self.what, name, known)
         return _imported(known[name], f"The {self.what} {name!r}")

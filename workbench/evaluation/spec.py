@@ -296,11 +296,11 @@ class Cell(NamedTuple):
 
 def cell(model: ModelSpec, settings: Settings, edit: EditSpec | None, row: Row) -> Cell:
     """The cell of one image; its key is 80 bits of the SHA-256 of all that decides the pixels."""
-
-    def key(edit_hash: str) -> str:
-        content = json.dumps([made_by, edit_hash, given, row.seed, dict(settings)], sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:20]
-
     given = {"input": row.input} if row.input else row.prompt
     made_by, own = _hash(model.fingerprint, tuple(sorted(model.parts.items()))), edit.hash if edit else ""
-    return Cell(key(own), own, row.prompt, row.seed, key(""), row.input)
+    with_edit, unedited = (_key([made_by, one, given, row.seed, dict(settings)]) for one in (own, ""))
+    return Cell(with_edit, own, row.prompt, row.seed, unedited, row.input)
+
+
+def _key(content: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
