@@ -46,7 +46,7 @@ def module_in(pipe: Any, name: str, path: str) -> nn.Module:
     """
     found = pipe
     for part in path.split("."):
-        found = found[int(part)] if part.isdigit() else getattr(found, part, None)
+        found = getattr(found, part, None)
         if not isinstance(found, nn.Module):
             raise WorkbenchError(f"{name} has no module {path!r}.", "See `path` of the sites: model.sites().")
     return found
