@@ -93,6 +93,11 @@ class Model(ABC):
         return self.defaults.image_size
 
     @property
+    def own_file(self) -> dict[str, Any]:
+        """What the `workbench.json` of a folder says when this model is saved there."""
+        return self.defaults._asdict()
+
+    @property
     @abstractmethod
     def settings(self) -> dict[str, bool | int | float | str]:
         """How `generate` samples beside prompts and seeds: its keyword arguments by name, with their defaults."""

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from transformers import JanusForConditionalGeneration
 
 from saes.errors import WorkbenchError
 from tests.tiny_janus import BOI, BOS, CELLS, LAYERS, SIDE, WIDTH
@@ -10,9 +11,11 @@ from workbench.activations.harvest import harvest, left_out
 from workbench.activations.reading import evenly, read
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit, WeightEdit, load_edit
+from workbench.edits.bake import bake, unbake
 from workbench.edits.programs import ActivationProgram
 from workbench.erasure import METHODS, find_method
 from workbench.hooks import Place
+from workbench.models import load
 from workbench.models.capabilities import KINDS, kinds_with
 
 PROMPTS = ["a fox", "a photo of a red cat", "dog"]
@@ -67,6 +70,20 @@ def test_an_edit_is_also_seen_by_teacher_forcing(tiny_janus):
     with tiny_janus.edited(weight_edit(tiny_janus)):
         assert not torch.equal(tiny_janus.hidden(codes, "a fox"), plain)
     assert torch.equal(tiny_janus.hidden(codes, "a fox"), plain)
+
+
+def test_a_baked_edit_is_a_folder_that_transformers_opens(tiny_janus, tmp_path):
+    edit = weight_edit(tiny_janus)
+    baked = load(bake(tiny_janus, edit, tmp_path / "baked"), device="cpu")
+    with tiny_janus.edited(edit):
+        assert np.array_equal(baked.generate("a fox", 1), tiny_janus.generate("a fox", 1))
+    assert baked.settings == tiny_janus.settings and baked.fingerprint != tiny_janus.fingerprint
+    assert baked.identity.differences(tiny_janus.identity) == ["weights"]
+    whole = JanusForConditionalGeneration.from_pretrained(tmp_path / "baked")
+    assert torch.equal(whole.state_dict()[f"model.{QUERY}"], baked.parameter(QUERY))
+    undone = unbake(baked, edit, tmp_path / "back")
+    back = load(tmp_path / "back", device="cpu").parameter(QUERY)
+    assert undone.bound is not None and (back - tiny_janus.parameter(QUERY)).abs().max() <= undone.bound
 
 
 def test_an_edit_of_another_width_or_site_is_refused(tiny_janus, monkeypatch):
