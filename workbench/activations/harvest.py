@@ -3,7 +3,9 @@
 Prompt sites give a row for every position of the padded prompt unless less is asked for: in Stable Diffusion the
 padding carries meaning, but it is most of the rows (62 % on the toy, some 90 % at 77 tokens). Image sites give rows
 from every call of a whole guided denoising; of the positions of each picture a share is drawn, seeded by prompt and
-call, so that sites of one resolution share their pixels. Unconditional rows are left out everywhere.
+call, so that sites of one resolution share their pixels. Where prompt and picture are one sequence, one pass gives rows
+of both: the label "place" tells them apart, and a share of the picture's tokens is drawn once for each picture.
+Unconditional rows are left out everywhere.
 """
 
 import math
@@ -23,9 +25,9 @@ from saes.store import ActivationStore
 from saes.writing import SiteRows, StoreWriter, finished
 from workbench.activations.positions import KEPT, marked, tokenizer_of
 from workbench.activations.reading import Reading, Thinning, drawn, makes_pictures, read_batch
-from workbench.hooks import Site
+from workbench.hooks import Place, Site
 from workbench.models import Model
-from workbench.models.capabilities import DENOISER
+from workbench.models.capabilities import AUTOREGRESSIVE, DENOISER
 from workbench.processes import processes, shared_out
 from workbench.settings import settled
 
@@ -113,7 +115,7 @@ def harvest(
 def left_out(store: ActivationStore, site: str) -> float:
     """The share of a site's positions that the store leaves out, in [0, 1)."""
     about = store.manifest.sites[site]
-    if "token_id" not in about["labels"]:
+    if about["component"] == "image":
         return 1 - store.manifest.recipe["pixel_rate"]
     return 1 - store.rows(site) / (len(store.prompts) * about["positions"])
 
@@ -131,7 +133,9 @@ def padding(model: Model, site: str, prompts: Sequence[str]) -> float:
 def site_info(site: Site, model: Model) -> dict[str, Any]:
     """What a store and an SAE keep of a site, so that it can be found again in the model."""
     labels = ["prompt", "token_id", "position"]
-    if makes_pictures([site]):
+    if makes_pictures([site]) and AUTOREGRESSIVE in model.capabilities:
+        labels = ["prompt", "call", "place", "token_id", "position", "y", "x"]
+    elif makes_pictures([site]):
         time = ["timestep"] if DENOISER in model.capabilities else []
         labels = ["prompt", "call", *time, "position", *(("y", "x") if grid_side(site) else ())]
     kept = ("path", "slot", "index", "layout", "component", "positions")
@@ -168,7 +172,7 @@ class Collector:
 
 
 def _labels(reading: Reading, kept: Bool[Tensor, "rows positions"]) -> dict[str, Tensor]:
-    """Whatever is known of each kept row; pixels have no token, tokens no timestep."""
+    """Whatever is known of each kept row; pixels have no token, tokens no timestep, text no place in the grid (−1)."""
     position = reading.position.cpu()[kept].int()
     labels = {
         "prompt": reading.prompt[kept].int(),
@@ -180,7 +184,9 @@ def _labels(reading: Reading, kept: Bool[Tensor, "rows positions"]) -> dict[str,
     if reading.timestep is not None:
         labels["timestep"] = torch.full(position.shape, float(reading.timestep))
     if side := grid_side(reading.site):
-        labels |= {"y": position // side, "x": position % side}
+        place = reading.places.cpu()[kept]
+        y, x = (torch.where(place == Place.PICTURE, cell, -1) for cell in (position // side, position % side))
+        labels |= {"place": place, "y": y, "x": x}
     return labels
 
 

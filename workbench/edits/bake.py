@@ -1,5 +1,5 @@
-"""Edits made permanent: an ordinary diffusers folder that any program loads, with its lineage beside it; and the way
-back.
+"""Edits made permanent: an ordinary folder that diffusers, or transformers for a Janus, loads, with its lineage beside
+it; and the way back.
 
 A baked weight is W′ = fl(W + Δ), the very number that is in place inside `model.edited`. Taking the edit out by
 subtraction gives W″ = fl(W′ − Δ), and each of the two roundings moves a number by half a unit in its last place:
@@ -46,7 +46,7 @@ class Undone(NamedTuple):
 
 
 def bake(model: Model, edits: Edit | Sequence[Edit], folder: Path | str) -> Path:
-    """Saves the model with the edits in place, composed in this order, as a folder in diffusers' layout.
+    """Saves the model with the edits in place, composed in this order, as a folder in the layout that it came from.
 
     Weights are safetensors in the dtype that the model is loaded in. `baked.json` says from which model and edits they
     came, and `workbench.json` holds the model's defaults; other programs pass over both.
@@ -122,7 +122,7 @@ def _save(model: Model, edits: Sequence[WeightEdit], folder: Path | str, lineage
         check_plain(part, name, "be baked")
     with new_folder(folder) as new, model.edited(*edits), quiet():
         model.pipe.save_pretrained(new, safe_serialization=True)
-        write_json(new / DEFAULTS_FILE, model.defaults._asdict())
+        write_json(new / DEFAULTS_FILE, model.own_file)
         write_json(new / LINEAGE, lineage)
     return Path(folder)
 
@@ -196,7 +196,8 @@ def _were_last(model: Model, edits: Sequence[WeightEdit]) -> bool:
 
 
 def _fingerprint(model: Model, folder: Path) -> str:
-    return fingerprint({name: weight_files(folder, name) for name, _ in networks(model.pipe)})
+    places = {name: paths[0].parent.relative_to(model.folder) for name, paths in model.provenance.files.items()}
+    return fingerprint({name: weight_files(folder, str(place)) for name, place in places.items()})
 
 
 def _bound(model: Model, edits: Sequence[WeightEdit]) -> float:

@@ -46,7 +46,7 @@ def module_in(pipe: Any, name: str, path: str) -> nn.Module:
     """
     found = pipe
     for part in path.split("."):
-        found = found[int(part)] if part.isdigit() else getattr(found, part, None)
+        found = getattr(found, part, None)
         if not isinstance(found, nn.Module):
             raise WorkbenchError(f"{name} has no module {path!r}.", "See `path` of the sites: model.sites().")
     return found
@@ -91,6 +91,11 @@ class Model(ABC):
     def image_size(self) -> int:
         """The side of the square images, in pixels."""
         return self.defaults.image_size
+
+    @property
+    def own_file(self) -> dict[str, Any]:
+        """What the `workbench.json` of a folder says when this model is saved there."""
+        return self.defaults._asdict()
 
     @property
     @abstractmethod

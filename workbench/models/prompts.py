@@ -71,8 +71,6 @@ Given = str | Sequence[object] | TokenIds | TokenEmbeddings  # what callers may 
 def as_prompts(given: Given) -> Prompts:
     """The prompts as a list of texts, or as they are. Raises `WorkbenchError` for none, and for what is no prompt."""
     prompts = [given] if isinstance(given, str) else given
-    if not isinstance(prompts, TokenIds | TokenEmbeddings | Sequence):
-        raise WorkbenchError(f"A {type(given).__name__} is no prompt here.", "Give text, TokenIds or TokenEmbeddings.")
     if not isinstance(prompts, TokenIds | TokenEmbeddings):
         return _texts(prompts)
     if not len(prompts):

@@ -15,7 +15,7 @@ BEGIN, TEMPLATED, WORD, END, PADDING, ABSENT = (
 
 
 def layout(template=None):
-    return Layout(tokenizer(), Special(BOS, PAD, BOI), template, 40)
+    return Layout(tokenizer(template), Special(BOS, PAD, BOI), 40)
 
 
 def spelt(row):

@@ -83,7 +83,7 @@ class JanusArchitecture(Architecture):
     def parts(self, image_size: int) -> dict[str, str]:
         """Besides the networks: how prompts stand before the language model."""
         layout = self.layout
-        return {**super().parts(image_size), "prompt layout": hashed([layout.template, *layout.special])}
+        return {**super().parts(image_size), "prompt layout": hashed([layout.tokenizer.chat_template, *layout.special])}
 
 
 def _check_shape(prompts: TokenEmbeddings) -> None:

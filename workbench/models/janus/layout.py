@@ -34,16 +34,14 @@ class Layout:
     """Texts as ids, and what each of the ids stands for.
 
     Args:
-        tokenizer: Of the model.
+        tokenizer: Of the model, with its chat template; without one, a prompt is its words alone.
         special: Its tokens that are no words.
-        template: Chat template in Jinja, or None: then a prompt is its words alone.
         longest: Tokens of a prompt, at most.
     """
 
-    def __init__(self, tokenizer: Any, special: Special, template: str | None, longest: int) -> None:
+    def __init__(self, tokenizer: Any, special: Special, longest: int) -> None:
         self.tokenizer = tokenizer
         self.special = special
-        self.template = template
         self.longest = longest
 
     def ids(self, texts: Sequence[str]) -> Ids:
@@ -58,10 +56,22 @@ class Layout:
 
     def row(self, text: str) -> list[int]:
         """One text in its layout, without padding."""
-        begin, _, image = self.special
-        framed = self._framed(text) + self.tokenizer.convert_ids_to_tokens(image)
-        ids = self.tokenizer(framed, add_special_tokens=False, verbose=False).input_ids
-        return [*([] if ids[:1] == [begin] else [begin]), *ids, *([] if ids[-1:] == [image] else [image])]
+        image = self.special.image
+        framed = self.framed([{"type": "text", "text": text}])
+        ids = self.read((text if framed is None else framed) + self.tokenizer.convert_ids_to_tokens(image))
+        return ids if ids[-1] == image else [*ids, image]
+
+    def framed(self, content: list[dict[str, str]]) -> str | None:
+        """What a user says, in the chat template; None if there is none."""
+        if self.tokenizer.chat_template is None:
+            return None
+        message = {"role": "user", "content": content}
+        return self.tokenizer.apply_chat_template([message], add_generation_prompt=True, tokenize=False)
+
+    def read(self, text: str) -> list[int]:
+        """The ids of a text, after one begin token."""
+        ids, begin = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids, self.special.begin
+        return ids if ids[:1] == [begin] else [begin, *ids]
 
     def words(self, ids: Int64[Tensor, " positions"]) -> Int64[Tensor, " words"]:
         """The ids of one row that are the prompt's own."""
@@ -98,14 +108,6 @@ class Layout:
                 "The ids of a prompt do not end with the begin-of-image token.",
                 "Start from model.token_ids(texts), which pads on the left.",
             )
-
-    def _framed(self, text: str) -> str:
-        if self.template is None:
-            return text
-        message = {"role": "user", "content": [{"type": "text", "text": text}]}
-        return self.tokenizer.apply_chat_template(
-            [message], chat_template=self.template, add_generation_prompt=True, tokenize=False
-        )
 
     @cached_property
     def _frame(self) -> tuple[int, int]:

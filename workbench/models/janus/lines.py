@@ -66,11 +66,10 @@ class Line:
             tokens=Tokens(*(torch.cat([getattr(tokens, name), getattr(more, name)], dim=1) for name in vars(tokens))),
         )
 
-    def next(self, parts: Parts, codes: Int64[Tensor, " rows"], cell: int) -> "Line":
-        """The next call, which reads one token of each picture and remembers all before it."""
-        attended = torch.cat([self.attended, torch.ones_like(codes, dtype=torch.bool)[:, None]], dim=1)
-        tokens = cells(codes[:, None], cell)
-        return replace(self, embeddings=parts.drawn_as(codes[:, None]), attended=attended, tokens=tokens)
+    def next(self, embeddings: Float[Tensor, "rows 1 d"], tokens: Tokens) -> "Line":
+        """The next call, which reads one token of each row and remembers all before it."""
+        attended = torch.cat([self.attended, self.attended[:, -1:]], dim=1)
+        return replace(self, embeddings=embeddings, attended=attended, tokens=tokens)
 
 
 def cells(codes: Codes, first: int) -> Tokens:

@@ -43,7 +43,7 @@ def open_folder(name: str, folder: Path, device: torch.device, dtype: torch.dtyp
     files = weights.weight_files(folder, ".")
     weights.check_whole(files)
     dtype = dtype or (torch.float32 if device.type == "cpu" else torch.bfloat16)
-    parts = Parts(_whole(folder, device, dtype), layout.tokenizer)
+    parts = Parts(_whole(folder, device, dtype), layout.tokenizer, folder)
     weights.check_finite(folder, parts.whole)
     architecture = JanusArchitecture(parts, layout)
     defaults = architecture.defaults()._replace(guidance_scale=own.guidance_scale)
@@ -68,7 +68,8 @@ def _layout(folder: Path, config: Any, begin_of_image: int | None) -> Layout:
             f"{folder / 'config.json'} has max_position_embeddings {room + cells}, and a picture has {cells} tokens.",
             "Raise it.",
         )
-    return Layout(tokenizer, special, _template(folder, tokenizer), min(room, tokenizer.model_max_length))
+    tokenizer.chat_template = _template(folder, tokenizer)
+    return Layout(tokenizer, special, min(room, tokenizer.model_max_length))
 
 
 def _generation(folder: Path, text: Any) -> GenerationConfig:

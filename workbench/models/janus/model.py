@@ -8,16 +8,17 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from saes.errors import WorkbenchError
+from saes.errors import WorkbenchError, check_at_least
 from saes.progress import SILENT, Progress
 from workbench.hooks import Role
 from workbench.models.encoding import Encoding, TokenRow, spelt
 from workbench.models.images import Images
-from workbench.models.janus import pictures
+from workbench.models.janus.answering import answered, question_ids, said
 from workbench.models.janus.architecture import JanusArchitecture
 from workbench.models.janus.choosing import Chooser, Sampling
 from workbench.models.janus.lines import Line
 from workbench.models.janus.parts import Parts
+from workbench.models.janus.pictures import check_size, decoded, encoded
 from workbench.models.janus.writing import written
 from workbench.models.model import Model
 from workbench.models.prompts import Given, TokenIds, as_prompts, joined, one_by_one
@@ -42,6 +43,14 @@ class Janus(Model):
     def folder(self) -> Path:
         """Where it was loaded from; for a hub id, the folder in the hub's cache."""
         return next(iter(self.provenance.files.values()))[0].parent
+
+    @property
+    def own_file(self) -> dict[str, Any]:
+        """Guidance, and the id that transformers forgets."""
+        return {
+            "guidance_scale": self.defaults.guidance_scale,
+            "boi_token_id": self.architecture.layout.special.image,
+        }
 
     @property
     def settings(self) -> dict[str, bool | int | float | str]:
@@ -120,7 +129,7 @@ class Janus(Model):
         Raises:
             WorkbenchError: For another number of tokens, codes beyond the codebook, and pictures that come out as NaN.
         """
-        return pictures.decoded(self.pipe, codes)
+        return decoded(self.pipe, codes)
 
     def codes(self, images: Images) -> Codes:
         """The tokens of images, by the model's own encoder, `[images, tokens]`, on the CPU.
@@ -128,7 +137,29 @@ class Janus(Model):
         Raises:
             WorkbenchError: For images of another size than the model's.
         """
-        return pictures.encoded(self.pipe, images).cpu()
+        return encoded(self.pipe, images).cpu()
+
+    def answer(self, images: Images, question: str, *, longest: int = 64, batch_size: int = 16) -> list[str]:
+        """What the model says about each image, taking the best token every time.
+
+        Args:
+            images: Of the model's own size.
+            question: Asked about each of them.
+            longest: Tokens of an answer, at most.
+            batch_size: Images at once.
+
+        Returns:
+            A text for each image.
+
+        Raises:
+            WorkbenchError: For no images or images of another size, and a model without the tokens for it.
+        """
+        check_at_least(1, longest=longest, batch_size=batch_size)
+        check_size(self.pipe, images)
+        ids, calls = question_ids(self.pipe, self.architecture.layout, question), self.wiring.calls
+        starts = range(0, len(images), batch_size)
+        batches = [answered(self.pipe, calls, ids, images[at : at + batch_size], longest) for at in starts]
+        return [said(self.pipe, row) for batch in batches for row in batch.tolist()]
 
     def hidden(self, codes: Codes, prompts: Given, role: Role = "cond") -> Float[Tensor, "rows positions d"]:
         """What the image head is given at every position while these pictures are written, in one pass.

@@ -14,12 +14,7 @@ AT_ONCE = 8  # pictures that go through the autoencoder together
 @torch.no_grad()
 def encoded(parts: Parts, images: Images) -> Codes:
     """The code of each cell of each image. Raises `WorkbenchError` for images of another size than the model's."""
-    side = parts.image_size
-    if images.shape[1:3] != (side, side):
-        raise WorkbenchError(
-            f"Images of {images.shape[2]} × {images.shape[1]} pixels were given, and the model knows {side} × {side}.",
-            "Resize them first.",
-        )
+    check_size(parts, images)
     return torch.cat([_encoded(parts, images[at : at + AT_ONCE]) for at in range(0, len(images), AT_ONCE)])
 
 
@@ -32,6 +27,18 @@ def decoded(parts: Parts, codes: Codes) -> Images:
     if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < known:
         raise WorkbenchError(f"The codebook has the codes 0 to {known - 1}.", "Choose among these.")
     return np.concatenate([_decoded(parts, some) for some in codes.split(AT_ONCE)])
+
+
+def check_size(parts: Parts, images: Images) -> None:
+    """Raises `WorkbenchError` for no images, and images of another size than the model's."""
+    side = parts.image_size
+    if not len(images):
+        raise WorkbenchError("There are no images.", "Give at least one.")
+    if images.shape[1:3] != (side, side):
+        raise WorkbenchError(
+            f"Images of {images.shape[2]} × {images.shape[1]} pixels were given, and the model knows {side} × {side}.",
+            "Resize them first.",
+        )
 
 
 def _encoded(parts: Parts, images: Images) -> Codes:

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from workbench.hooks import Calls
-from workbench.models.janus.lines import Codes, Line
+from workbench.models.janus.lines import Codes, Line, cells
 from workbench.models.janus.parts import Parts
 
 Choose = Callable[[Tensor], Int64[Tensor, " pictures"]]
@@ -38,5 +38,6 @@ def written(parts: Parts, calls: Calls, line: Line, choose: Choose) -> Codes:
             out = parts.language_model(**line.arguments, cache=cache, use_cache=True)
             codes = choose(parts.generation_head(out.last_hidden_state[:, -1:])[:, 0])
             drawn.append(codes)
-            line = line.next(parts, codes.repeat(len(line.roles) // len(codes)), cell)
+            read = codes.repeat(len(line.roles) // len(codes))[:, None]
+            line = line.next(parts.drawn_as(read), cells(read, cell))
     return torch.stack(drawn, dim=1)
