@@ -18,6 +18,7 @@ from workbench.erasure.co_erasing import CoErasing
 from workbench.erasure.concept_ablation import ConceptAblation
 from workbench.erasure.detect_replace import DetectReplace
 from workbench.erasure.doco import DoCo
+from workbench.erasure.ear import EAR
 from workbench.erasure.esd import ESD
 from workbench.erasure.few_shot import FewShot
 from workbench.erasure.geom_erasing import GeomErasing
@@ -44,7 +45,7 @@ PROMISES = [pytest.param(name, marks=pytest.mark.gpu) if name in NEED_A_GPU else
 
 
 @pytest.fixture(scope="module")
-def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
+def cases(tiny_sd1, tiny_sd2, tiny_flux, tiny_janus, tmp_path_factory) -> dict[str, Case]:
     """The one table: how each method is set up for the tiny pipeline, and what it must refuse."""
     folder = tmp_path_factory.mktemp("sae")
     sae = save_tiny_sae(memorising_sae(tiny_sd1, "text.0"), folder / "text.0")
@@ -92,6 +93,14 @@ def cases(tiny_sd1, tiny_sd2, tiny_flux, tmp_path_factory) -> dict[str, Case]:
             (FOX, CAT),
             tiny_sd2,
             [*unsupported, (tiny_sd1, Concept("fox", anchor="Fox "))],
+        ),
+        "ear": Case(
+            EAR(visits=2, window=8, layers=2, threshold=0.0, lr=1e-2),
+            tiny_janus,
+            (FOX, CAT),
+            tiny_sd1,
+            [(tiny_sd1, FOX), (tiny_janus, Concept("fox"))],
+            sampling={},
         ),
         "few_shot": Case(FewShot(pictures=2, epochs=2, lr=1e-2), tiny_sd1, (FOX, CAT), tiny_sd2, [(tiny_flux, FOX)]),
         "geom_erasing": Case(

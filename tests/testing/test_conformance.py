@@ -354,5 +354,5 @@ def test_the_other_process_says_what_is_wrong_and_answers_again(case, tiny_sd1, 
     with pytest.raises(WorkbenchError, match=r"could not use the edit \(WorkbenchError: .*nothing"):
         images_in_another_process(tiny_sd1, tmp_path / "nothing", case.prompts, 1)
     case.edit.save(tmp_path / "edit")
-    images = images_in_another_process(tiny_sd1, tmp_path / "edit", case.prompts, case.steps)
+    images = images_in_another_process(tiny_sd1, tmp_path / "edit", case.prompts, case.sampling)
     assert (images == case.images(case.edit)).all()

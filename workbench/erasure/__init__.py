@@ -27,6 +27,7 @@ METHODS = {  # name (that of the file) → "module:Class"
     "concept_ablation": "workbench.erasure.concept_ablation:ConceptAblation",
     "doco": "workbench.erasure.doco:DoCo",
     "all_but_one": "workbench.erasure.all_but_one:AllButOne",
+    "ear": "workbench.erasure.ear:EAR",
     "geom_erasing": "workbench.erasure.geom_erasing:GeomErasing",
 }
 TABLE = Table("method", "workbench.methods", METHODS)

@@ -132,6 +132,18 @@ def read_pairs(path: Path | str) -> Pairs:
     return Pairs(kept, len(found) - len(kept))
 
 
+def files_of(path: str) -> list[Path]:
+    """The files that `read_pairs` opens.
+
+    Args:
+        path: "" for none.
+
+    Returns:
+        At most one.
+    """
+    return [Path(path)] if path else []
+
+
 def write_pairs(pairs: Sequence[PromptPair], path: Path | str) -> None:
     """Writes pairs as CSV, with the columns that EAR's list of objects has.
 

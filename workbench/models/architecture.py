@@ -40,6 +40,10 @@ class Architecture(ABC):
     def __init__(self, pipe: Any) -> None:
         self.pipe = pipe
 
+    def on(self, pipe: Any) -> "Architecture":
+        """The same architecture on another object that holds components."""
+        return type(self)(pipe)
+
     @property
     def capabilities(self) -> frozenset[str]:
         """What methods may ask of it, of `workbench.models.capabilities`."""

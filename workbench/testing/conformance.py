@@ -6,10 +6,11 @@ the images of the target do change under the edit.
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from shutil import copytree
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from workbench.concepts import Concept
 from workbench.edits import Edit, load_edit
 from workbench.edits.files import TABLE
 from workbench.erasure.method import Method
-from workbench.models import Diffusion, load
+from workbench.models import Model, load
 from workbench.models.images import Images
 from workbench.testing.state import Watch, images_in_another_process, state_of
 
@@ -30,15 +31,15 @@ class Case:
 
     `concepts` are two or more that it supports. `other` is a second model, on which an edit of the first must be
     refused. `unsupported` lists models and concepts that the method must refuse; an empty list of concepts is always
-    tried. Models are on the CPU and can be opened by their name.
+    tried. Models are on the CPU and can be opened by their name. `sampling` are settings of `model.generate`.
     """
 
     method: Method
-    model: Diffusion
+    model: Model
     concepts: Sequence[Concept]
-    other: Diffusion
-    unsupported: Sequence[tuple[Diffusion, Concept]] = ()
-    steps: int = 2
+    other: Model
+    unsupported: Sequence[tuple[Model, Concept]] = ()
+    sampling: dict[str, Any] = field(default_factory=lambda: {"steps": 2})
 
     @cached_property
     def edit(self) -> Edit:
@@ -54,7 +55,7 @@ class Case:
         """Images under edits, with seeds 0, 1, …"""
         wanted = self.prompts if prompts is None else prompts
         with self.model.edited(*edits):
-            return self.model.generate(wanted, range(len(wanted)), steps=self.steps)
+            return self.model.generate(wanted, range(len(wanted)), **self.sampling)
 
 
 def check_method(case: Case) -> None:
@@ -168,7 +169,7 @@ def works_in_another_process(case: Case) -> None:
     with tempfile.TemporaryDirectory() as folder:
         case.edit.save(Path(folder, "edit"))
         try:
-            images = images_in_another_process(case.model, Path(folder, "edit"), case.prompts, case.steps)
+            images = images_in_another_process(case.model, Path(folder, "edit"), case.prompts, case.sampling)
         except WorkbenchError as error:
             raise AssertionError(str(error)) from error
     assert np.array_equal(images, case.images(case.edit)), "another process made other images"
@@ -199,9 +200,9 @@ def fits_any_device(case: Case) -> None:
 def acts_on_a_gpu(case: Case) -> None:
     """An edit that was fitted here changes the target's images on a GPU too."""
     there = load(case.model.name, device="cuda", dtype=torch.float32)
-    plain = there.generate(case.prompts, range(len(case.prompts)), steps=case.steps)
+    plain = there.generate(case.prompts, range(len(case.prompts)), **case.sampling)
     with there.edited(case.edit):
-        images = there.generate(case.prompts, range(len(case.prompts)), steps=case.steps)
+        images = there.generate(case.prompts, range(len(case.prompts)), **case.sampling)
     assert not np.array_equal(images, plain), "the edit does nothing on the GPU"
 
 

@@ -4,11 +4,11 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -28,11 +28,11 @@ import workbench as wb
 
 answers, sys.stdout = sys.stdout, sys.stderr
 for line in sys.stdin:
-    name, edit, out, prompts, steps, sys.path[:] = json.loads(line)
+    name, edit, out, prompts, sampling, sys.path[:] = json.loads(line)
     try:
         model = wb.load(name, device="cpu")
         with model.edited(wb.load_edit(edit)):
-            np.save(out, model.generate(prompts, range(len(prompts)), steps=steps))
+            np.save(out, model.generate(prompts, range(len(prompts)), **sampling))
         print("done", file=answers, flush=True)
     except Exception as error:
         print(f"{type(error).__name__}: {error}".replace("\\n", " "), file=answers, flush=True)
@@ -79,7 +79,9 @@ def _other_process() -> "subprocess.Popen[str]":
     )  # fmt: skip
 
 
-def images_in_another_process(model: Model, edit_dir: Path, prompts: Sequence[str], steps: int) -> Images:
+def images_in_another_process(
+    model: Model, edit_dir: Path, prompts: Sequence[str], sampling: Mapping[str, Any]
+) -> Images:
     """The images of a saved edit, made by a Python that loads model and edit by their names; seeds 0, 1, …
 
     That Python serves all questions of this process; it has seen none of the objects that made the edit, and looks for
@@ -91,7 +93,7 @@ def images_in_another_process(model: Model, edit_dir: Path, prompts: Sequence[st
     out = edit_dir.with_name(f"{edit_dir.name}-images.npy")
     other = _other_process()
     assert other.stdin is not None and other.stdout is not None
-    question = [model.name, str(edit_dir.absolute()), str(out.absolute()), list(prompts), steps, sys.path]
+    question = [model.name, str(edit_dir.absolute()), str(out.absolute()), list(prompts), dict(sampling), sys.path]
     print(json.dumps(question), file=other.stdin, flush=True)
     answer = other.stdout.readline().strip()
     if not answer:

@@ -79,6 +79,11 @@ class Layout:
         own = ids[self.attended(ids[None])[0].cpu()]
         return own[before : len(own) - after]
 
+    def around(self, row: Sequence[int], words: Sequence[int]) -> list[int]:
+        """The ids of a row without padding, with other words in the place of its own."""
+        before, after = self._frame
+        return [*row[:before], *words, *row[len(row) - after :]]
+
     def attended(self, ids: Ids) -> Bool[Tensor, "rows positions"]:
         """True from the begin token on."""
         return (ids != self.special.pad).cumsum(dim=1) > 0

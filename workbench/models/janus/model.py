@@ -176,9 +176,21 @@ class Janus(Model):
         Raises:
             WorkbenchError: For numbers that do not match, and what `encode` refuses.
         """
-        line = self._line(codes, prompts, role)
+        return self.read(self._line(codes, prompts, role))
+
+    def read(self, line: Line, cache: Any = None) -> Float[Tensor, "rows positions d"]:
+        """What the language model makes of rows: its final-norm hidden states, with gradients.
+
+        Args:
+            line: The rows; behind what the cache holds, if there is one.
+            cache: transformers' `DynamicCache`, which remembers these rows too.
+
+        Returns:
+            `[rows, positions, d]`.
+        """
         with self._announced(line):
-            return self.pipe.language_model(**line.arguments, use_cache=False).last_hidden_state
+            out = self.pipe.language_model(**line.arguments, cache=cache, use_cache=cache is not None)
+            return out.last_hidden_state
 
     def logits(self, codes: Codes, prompts: Given, role: Role = "cond") -> Float[Tensor, "rows tokens codebook"]:
         """What predicts each of the tokens, given those before it: arguments and errors as of `hidden`.
