@@ -60,6 +60,7 @@ def test_an_edit_that_was_fitted_in_half_precision_is_one_of_the_same_model(caps
         assert (half.delta(name) - whole.delta(name)).norm() < 0.1 * whole.delta(name).norm()
 
 
+@pytest.mark.slow
 def test_pictures_of_another_precision_are_other_pictures(capsys, made, tmp_path, loaded):
     words = ("evaluate", made / "model", made / "fox.yaml", "--edit", made / "weights", "--per-role", 1, "--json")
     ran(capsys, *words, "--out", tmp_path / "half", *HALF)
@@ -71,6 +72,7 @@ def test_pictures_of_another_precision_are_other_pictures(capsys, made, tmp_path
     assert "another" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_methods_are_compared_in_half_precision(capsys, made, tmp_path, loaded):
     words = ("compare", made / "model", made / "fox.yaml", "--method", "uce", "--per-role", 1, "--steps", 2)
     rows = json.loads(ran(capsys, *words, *HALF, "--out", tmp_path / "run", "--json"))

@@ -82,6 +82,7 @@ def tables(run):
     return attack_table(whole), metrics_with_all(without_attacks(whole))
 
 
+@pytest.mark.slow
 def test_every_method_meets_every_attack_and_random_edits_meet_none(run):
     attempts = read_attempts(run.dir)
     assert set(attempts["condition"]) == {UNEDITED, "drawn", "UCE", "no-op"}
@@ -134,6 +135,7 @@ def test_the_report_shows_attacks_method_by_method_and_concept_by_concept(run, t
     assert "<summary>Concept by concept</summary>" in page and "words_efficacy" not in page
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_goes_on(run, tiny_sd1, tmp_path, monkeypatch):
     monkeypatch.setattr(Reader, "patience", 12)
     with pytest.raises(KeyboardInterrupt):

@@ -144,6 +144,7 @@ def test_loading_prints_nothing(saved, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_the_fingerprint_is_the_same_in_another_process_and_in_a_copy(saved, folder):
     here = load(saved, device="cpu").fingerprint
     code = f"from workbench.models import load; print(load({str(folder)!r}, device='cpu').fingerprint)"

@@ -137,6 +137,7 @@ def test_importing_the_package_loads_neither_torch_nor_sae_lens():
     assert "sae_lens" in sys.modules  # where it is loaded, this way of looking does see it
 
 
+@pytest.mark.slow
 def test_saving_works_beside_nnsight_which_gives_every_object_a_save(tmp_path):
     code = (
         "import nnsight, saes, torch; from sae_lens import TopKSAE, TopKSAEConfig; "

@@ -85,6 +85,7 @@ def test_a_store_killed_while_it_was_finished_is_whole(tmp_path, make_store, spe
     assert names(tmp_path / "killed") == names(whole.store_dir)
 
 
+@pytest.mark.slow
 def test_two_processes_fill_one_store_and_a_kill_of_one_loses_nothing_of_the_other(tmp_path, make_store):
     odd, even = (writing(tmp_path / "shared", "half a shard", first, 2) for first in (1, 0))
     assert (odd.wait(), even.wait()) == (-signal.SIGKILL, 0)

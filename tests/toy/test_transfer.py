@@ -23,6 +23,7 @@ def table_and_folder(tmp_path_factory):
     return measure_transfer(*given, per_role=2), folder, given
 
 
+@pytest.mark.slow
 def test_every_model_stands_beside_its_own_unedited_pictures_and_random_directions(table_and_folder):
     table, _, _ = table_and_folder
     assert set(table["model"]) == {"toy", "twin"} and set(table["condition"]) == {"SPM", "random directions"}
