@@ -12,6 +12,7 @@ from workbench import toy
 from workbench.toy import transfer
 from workbench.toy.transfer import METHOD, measure_transfer, shipped_relatives
 
+pytestmark = pytest.mark.slow  # the fixture fits and draws for a minute
 QUICK = replace(METHOD, trajectories=2, steps=4, iterations=2)
 
 
@@ -23,7 +24,6 @@ def table_and_folder(tmp_path_factory):
     return measure_transfer(*given, per_role=2), folder, given
 
 
-@pytest.mark.slow
 def test_every_model_stands_beside_its_own_unedited_pictures_and_random_directions(table_and_folder):
     table, _, _ = table_and_folder
     assert set(table["model"]) == {"toy", "twin"} and set(table["condition"]) == {"SPM", "random directions"}
