@@ -15,7 +15,8 @@ from torch.utils._pytree import tree_map_only
 
 from saes.errors import WorkbenchError
 from workbench.edits.weight import DELTA, WeightEdit
-from workbench.models import Diffusion
+from workbench.models import Diffusion, Janus, Model
+from workbench.models.model import Handle
 from workbench.models.wrapped import check_plain
 
 Wanted = Callable[[str], bool]  # of a parameter's name in the model
@@ -108,8 +109,35 @@ def own_text_encoder(model: Diffusion, trained: Wanted = everything) -> Diffusio
     return own_denoiser(_own(model, path, everything), nothing) if is_half(model) else _own(model, path, trained)
 
 
-def is_half(model: Diffusion) -> bool:
-    """Whether the denoiser or a text encoder has weights in half precision.
+def own_language_model(model: Janus, trained: Wanted = everything) -> Janus:
+    """A second handle whose language model can be trained without changing `model`.
+
+    It shares all parameters but the language model's that are selected, which are copied. Those of half-precision
+    weights are float32, and such a language model computes in bfloat16.
+
+    Args:
+        model: The model. It is never changed.
+        trained: Says for a parameter's name in the model ("language_model.….weight") whether it is to be trained.
+
+    Returns:
+        The handle. `requires_grad` of its copies stays False; training enables it.
+
+    Raises:
+        WorkbenchError: Layers of the language model are wrapped, or a session has hooks in it.
+    """
+    path, *others = (part.path for part in model.architecture.components)
+    own = _own(model, path, trained)
+    for (
+        other
+    ) in others:  # the same parameters in modules of their own, so that sessions on one handle see its calls only
+        own = _own(own, other, nothing)
+    if is_half(model):
+        _compute_in_bfloat16(getattr(own.pipe, path), model.device.type)
+    return own
+
+
+def is_half(model: Model) -> bool:
+    """Whether what reads prompts or makes pictures has weights in half precision.
 
     Args:
         model: The model.
@@ -134,7 +162,7 @@ def denoiser_parameters(model: Diffusion, wanted: Wanted = everything) -> dict[s
     return parameters_of(model, model.architecture.denoiser.path, wanted)
 
 
-def parameters_of(model: Diffusion, component: str, wanted: Wanted = everything) -> dict[str, nn.Parameter]:
+def parameters_of(model: Model, component: str, wanted: Wanted = everything) -> dict[str, nn.Parameter]:
     """A component's parameters by their names in the model.
 
     Args:
@@ -150,7 +178,7 @@ def parameters_of(model: Diffusion, component: str, wanted: Wanted = everything)
 
 
 @torch.no_grad()
-def changes(model: Diffusion, trained: Diffusion, names: Iterable[str]) -> dict[str, Tensor]:
+def changes(model: Model, trained: Model, names: Iterable[str]) -> dict[str, Tensor]:
     """What a training changed, as the tensors of a `WeightEdit`.
 
     Args:
@@ -165,7 +193,7 @@ def changes(model: Diffusion, trained: Diffusion, names: Iterable[str]) -> dict[
 
 
 @torch.no_grad()
-def add(edit: WeightEdit, own: Diffusion) -> None:
+def add(edit: WeightEdit, own: Model) -> None:
     """Adds an edit to copied parameters in place, where nothing is rounded to half precision.
 
     Args:
@@ -177,7 +205,7 @@ def add(edit: WeightEdit, own: Diffusion) -> None:
         weight.add_(edit.delta(name).to(weight))
 
 
-def _own(model: Diffusion, component: str, trained: Wanted) -> Diffusion:
+def _own(model: Handle, component: str, trained: Wanted) -> Handle:
     original = getattr(model.pipe, component)
     check_plain(original, component, "be trained")
     parts = (part for part in original.modules() if part is not original)
@@ -191,8 +219,7 @@ def _own(model: Diffusion, component: str, trained: Wanted) -> Diffusion:
     pipe = copy(model.pipe)
     vars(pipe).pop("encode_prompt", None)  # the wrapped one of the original encodes with the original's components
     setattr(pipe, component, _without_hooks(deepcopy(original, shared)))
-    architecture = type(model.architecture)(pipe)
-    twin = model.twin(architecture)
+    twin = model.twin(model.architecture.of(pipe))
     for one in parameters_of(twin, component, trained).values():
         one.data = one.data.to(torch.promote_types(one.dtype, torch.float32))
         one.requires_grad_(False)

@@ -40,6 +40,10 @@ class Architecture(ABC):
     def __init__(self, pipe: Any) -> None:
         self.pipe = pipe
 
+    def of(self, pipe: Any) -> "Architecture":
+        """The same on another object that holds the components."""
+        return type(self)(pipe)
+
     @property
     def capabilities(self) -> frozenset[str]:
         """What methods may ask of it, of `workbench.models.capabilities`."""

@@ -34,6 +34,10 @@ class JanusArchitecture(Architecture):
         super().__init__(pipe)
         self.layout = layout
 
+    def of(self, pipe: Parts) -> "JanusArchitecture":
+        """The same on other parts."""
+        return JanusArchitecture(pipe, self.layout)
+
     @property
     def tokenizers(self) -> list[str]:
         """Its only one."""
