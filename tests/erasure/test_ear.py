@@ -12,7 +12,7 @@ from saes.progress import SILENT
 from tests.tiny_janus import CELLS, PAD, TEMPLATE, save_tiny_janus
 from workbench.concepts import Concept
 from workbench.erasure.ear import EAR, LM, _Pictures, target, window_loss
-from workbench.fitting.copies import own_part, parameters_of
+from workbench.fitting.copies import own_language_model, parameters_of
 from workbench.fitting.picture_streams import Streams, pair_rows
 from workbench.fitting.prompt_pairs import PromptPair, write_pairs
 from workbench.models import load
@@ -56,13 +56,13 @@ def test_the_first_loss_of_an_untrained_student_is_known_in_closed_form(model, e
     method = replace(TINY, window=1, negative_guidance=eta)
     rows = pair_rows(model, PAIR.original, PAIR.modified, "chat")
     unsafe, safe = (model.pipe.language_model(inputs_embeds=one.both.embeddings).last_hidden_state for one in rows)
-    got = pictures(method, model).loss(own_part(model, LM, method._wanted), 0, 0)
+    got = pictures(method, model).loss(own_language_model(model, method._wanted), 0, 0)
     assert_close(got, (1 + eta) ** 2 * (unsafe - safe).square().mean(), rtol=1e-9, atol=0)
 
 
 def test_windows_are_sums_of_the_steps_means_against_the_model_called_directly(model):
     """(1) to (3) written out on whole sequences, for a student of other weights."""
-    method, student = replace(TINY, negative_guidance=0.7), own_part(model, LM, TINY._wanted)
+    method, student = replace(TINY, negative_guidance=0.7), own_language_model(model, TINY._wanted)
     for one in parameters_of(student, LM, method._wanted).values():
         one.data += 0.05 * torch.randn(one.shape, generator=torch.Generator().manual_seed(1), dtype=one.dtype)
     found = pictures(method, model)
@@ -77,7 +77,7 @@ def test_windows_are_sums_of_the_steps_means_against_the_model_called_directly(m
 
 def test_a_window_has_the_gradients_of_its_steps_with_a_living_cache(model):
     """Token by token, the cache detached where the window begins."""
-    method, student = TINY, own_part(model, LM, TINY._wanted)
+    method, student = TINY, own_language_model(model, TINY._wanted)
     found = pictures(method, model)
     rows, p, y = found.rows[0], found.tokens[0][0], found._target(0)
     first, last, before = 5, 10, found.rows[0].positions
@@ -101,7 +101,7 @@ def test_a_window_has_the_gradients_of_its_steps_with_a_living_cache(model):
 
 
 def test_without_context_queries_and_keys_learn_nothing_after_the_prompt(model):
-    method, student = replace(TINY, context="none"), own_part(model, LM, TINY._wanted)
+    method, student = replace(TINY, context="none"), own_language_model(model, TINY._wanted)
     found = pictures(method, model)
     later = gradients(lambda: found.loss(student, 0, 1), student, method)
     assert of(later, "v_proj") > 0 and of(later, "o_proj") > 0
@@ -112,7 +112,7 @@ def test_without_context_queries_and_keys_learn_nothing_after_the_prompt(model):
 
 def test_without_context_a_step_knows_its_token_alone(model):
     """Rows are equal, guidance does nothing after the first token, and 𝓛 is the sum of single windows."""
-    method, student = replace(TINY, context="none"), own_part(model, LM, TINY._wanted)
+    method, student = replace(TINY, context="none"), own_language_model(model, TINY._wanted)
     found = pictures(method, model)
     states = found.streams.states(model, found.rows[0].unsafe.both, found.tokens[0][:1], 1, CELLS)
     assert_close(states[0], states[1])
@@ -171,19 +171,27 @@ def test_a_fit_brings_the_states_nearer_to_the_target(model):
     edit = method.fit(model, [FOX], seed=1)
     pairs = method._pairs([FOX])
     fresh = pictures(replace(method, visits=2), model, pairs, seed=9)
-    student = own_part(model, LM, method._wanted)
+    student = own_language_model(model, method._wanted)
     before = sum(float(fresh.loss(student, visit, window)) for visit in (0, 1) for window in range(3))
     with model.edited(edit):
-        trained = own_part(model, LM, method._wanted)
+        trained = own_language_model(model, method._wanted)
     after = sum(float(fresh.loss(trained, visit, window)) for visit in (0, 1) for window in range(3))
     assert after < 0.8 * before
 
 
+def test_small_steps_are_kept_beside_a_model_in_half_precision(model):
+    half = load(model.name, device="cpu", dtype=torch.float16)
+    edit = replace(TINY, visits=1, lr=1e-6).fit(half, [FOX])
+    moved = [edit.delta(name) for name in edit.names]
+    assert {one.dtype for one in moved} == {torch.float32}
+    assert all(0 < one.abs().max() < 1e-5 for one in moved)
+
+
 def test_windows_at_or_below_the_threshold_are_skipped(model):
     """(4), strictly: a window of exactly μ does not step."""
-    first = float(pictures(TINY, model, TINY._pairs([FOX])).loss(own_part(model, LM, TINY._wanted), 0, 0))
+    first = float(pictures(TINY, model, TINY._pairs([FOX])).loss(own_language_model(model, TINY._wanted), 0, 0))
     still = replace(TINY, visits=1, window=CELLS)
-    whole = float(pictures(still, model, still._pairs([FOX])).loss(own_part(model, LM, still._wanted), 0, 0))
+    whole = float(pictures(still, model, still._pairs([FOX])).loss(own_language_model(model, still._wanted), 0, 0))
     assert first < whole
     for threshold, moves in ((whole, False), (whole * (1 - 1e-6), True)):
         edit = replace(still, threshold=threshold).fit(model, [FOX])

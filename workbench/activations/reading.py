@@ -67,6 +67,11 @@ class Reading:
         return marked(self.places)
 
     @property
+    def after_begin(self) -> Bool[Tensor, "rows positions"]:
+        """True at all that is there, padding too, but for the begin token, which is equal in every prompt."""
+        return marked(self.places, "all") & (self.places != Place.BEGIN)
+
+    @property
     def prompt(self) -> Int64[Tensor, "rows positions"]:
         """Number of the prompt of each position, on the CPU."""
         return torch.tensor(self.prompts)[:, None].expand(self.places.shape)

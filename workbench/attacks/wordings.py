@@ -73,7 +73,7 @@ def readable(tokenizer: object, wordings: Sequence[str]) -> list[str]:
     """
     unknown = getattr(tokenizer, "unk_token_id", None)
     special = {getattr(tokenizer, name, None) for name in ("eos_token_id", "pad_token_id", "bos_token_id")}
-    if unknown is None or unknown in special:
+    if not wordings or unknown is None or unknown in special:
         return list(wordings)
     read = tokenizer(list(wordings), add_special_tokens=False).input_ids  # type: ignore[operator]
     return [wording for wording, ids in zip(wordings, read, strict=True) if unknown not in ids]

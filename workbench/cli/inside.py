@@ -36,13 +36,14 @@ def inside(
     from workbench.figures.inside import attention_moved, change_by_layer, change_map, feature_fates
     from workbench.interpret.inside import inside as look_inside
     from workbench.interpret.inside import untouched
+    from workbench.models.diffusion.model import as_diffusion
     from workbench.reports.pages import write_page
 
     found = wb.load_edit(edit)
     prompts = prompt or [f"a photo of a {concept}" for concept in found.concepts]
     cells = [each for each in prompts for _ in range(seeds)], list(range(seeds)) * len(prompts)
     with progress_bars() as progress:
-        handle = wb.load(model, device=device)
+        handle = as_diffusion(wb.load(model, device=device), "Looking inside an edit")
         seen = look_inside(handle, found, *cells, saes=sae or [], progress=progress)
         control = look_inside(handle, found.random(), *cells, progress=progress)
     said, method = untouched(seen.change), shown(found.method)

@@ -34,7 +34,7 @@ from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import WeightEdit
 from workbench.erasure.method import ErasureMethod, Supports
-from workbench.fitting.copies import changes, is_half, own_part, parameters_of
+from workbench.fitting.copies import changes, nothing, own_language_model, parameters_of
 from workbench.fitting.picture_streams import Context, Format, PairRows, States, Streams, of_all, pair_rows
 from workbench.fitting.plan import Plan
 from workbench.fitting.players import Player, check
@@ -103,10 +103,10 @@ class EAR(ErasureMethod):
         assert isinstance(model, Janus)  # whose capabilities it has
         self._check(model)
         pairs = self._pairs(concepts)
-        student = own_part(model, LM, self._wanted)
+        teacher, student = own_language_model(model, nothing), own_language_model(model, self._wanted)
         trained = parameters_of(student, LM, self._wanted)
         check(trained, self._plan(model))
-        pictures = _Pictures(self, model, pairs, seed, progress)
+        pictures = _Pictures(self, teacher, pairs, seed, progress)
 
         def loss(step: int, generator: torch.Generator) -> dict[str, Tensor] | None:
             visit, window = divmod(step, self._windows(model))
@@ -119,10 +119,6 @@ class EAR(ErasureMethod):
         return WeightEdit(tensors=changes(model, student, trained), **self.told(model, concepts, seed))
 
     def _check(self, model: Janus) -> None:
-        if is_half(model):
-            raise WorkbenchError(
-                f"Small steps would not change {model.name}, which is in half precision.", "Load it in torch.float32."
-            )
         if self.window > model.pipe.cells:
             raise WorkbenchError(
                 f"A window of {self.window} tokens is longer than a picture of {model.name}.",

@@ -7,7 +7,7 @@ takes the memory of what it learns.
 from collections.abc import Callable, Iterable
 from copy import copy, deepcopy
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +15,11 @@ from torch.utils._pytree import tree_map_only
 
 from saes.errors import WorkbenchError
 from workbench.edits.weight import DELTA, WeightEdit
-from workbench.models import Diffusion, Model
+from workbench.models import Diffusion, Janus, Model
+from workbench.models.model import Handle
 from workbench.models.wrapped import check_plain
 
 Wanted = Callable[[str], bool]  # of a parameter's name in the model
-Handle = TypeVar("Handle", bound=Model)
 
 
 def everything(name: str) -> bool:
@@ -83,46 +83,10 @@ def own_denoiser(model: Diffusion, trained: Wanted = everything) -> Diffusion:
         WorkbenchError: Layers of the denoiser are wrapped or fused, or a session has hooks in it.
     """
     path = model.architecture.denoiser.path
-    own = own_part(model, path, trained)
+    own = _own(model, path, trained)
     if is_half(model):
         _compute_in_bfloat16(getattr(own.pipe, path), model.device.type)
     return own
-
-
-def own_part(model: Handle, component: str, trained: Wanted = everything) -> Handle:
-    """A second handle with one component of its own, which can be trained without changing `model`.
-
-    It shares all parameters but those of the component that `trained` selects, which are copied, in float32 at least.
-
-    Args:
-        model: The model. It is never changed.
-        component: The component's path in the pipeline, such as "unet".
-        trained: Says for a parameter's name in the model whether it is to be trained.
-
-    Returns:
-        The handle. `requires_grad` of its copies stays False; training enables it.
-
-    Raises:
-        WorkbenchError: Layers of the component are wrapped or fused, or a session has hooks in it.
-    """
-    original = getattr(model.pipe, component)
-    check_plain(original, component, "be trained")
-    parts = (part for part in original.modules() if part is not original)
-    if any(
-        _is_ours(hook) for part in parts for hook in (*part._forward_hooks.values(), *part._forward_pre_hooks.values())
-    ):
-        raise WorkbenchError(
-            f"A session has hooks in the {component} of {model.name}.", "Close it before the component is copied."
-        )
-    shared = {id(one): one for one in parameters_of(model, component, lambda name: not trained(name)).values()}
-    pipe = copy(model.pipe)
-    vars(pipe).pop("encode_prompt", None)  # the wrapped one of the original encodes with the original's components
-    setattr(pipe, component, _without_hooks(deepcopy(original, shared)))
-    twin = model.twin(model.architecture.on(pipe))
-    for one in parameters_of(twin, component, trained).values():
-        one.data = one.data.to(torch.promote_types(one.dtype, torch.float32))
-        one.requires_grad_(False)
-    return twin
 
 
 def own_text_encoder(model: Diffusion, trained: Wanted = everything) -> Diffusion:
@@ -142,13 +106,36 @@ def own_text_encoder(model: Diffusion, trained: Wanted = everything) -> Diffusio
         WorkbenchError: Layers of the text encoder are wrapped or fused, or a session has hooks in it.
     """
     path = next(one.path for one in model.architecture.components if one.kind == "prompt")
-    return (
-        own_denoiser(own_part(model, path, everything), nothing) if is_half(model) else own_part(model, path, trained)
-    )
+    return own_denoiser(_own(model, path, everything), nothing) if is_half(model) else _own(model, path, trained)
+
+
+def own_language_model(model: Janus, trained: Wanted = everything) -> Janus:
+    """A second handle whose language model can be trained without changing `model`.
+
+    It shares all parameters but the language model's that are selected, which are copied. Those of half-precision
+    weights are float32, and such a language model computes in bfloat16.
+
+    Args:
+        model: The model. It is never changed.
+        trained: Says for a parameter's name in the model ("language_model.….weight") whether it is to be trained.
+
+    Returns:
+        The handle. `requires_grad` of its copies stays False; training enables it.
+
+    Raises:
+        WorkbenchError: Layers of the language model are wrapped, or a session has hooks in it.
+    """
+    path, *others = (part.path for part in model.architecture.components)
+    own = _own(model, path, trained)
+    for other in others:  # modules of its own with the same parameters: sessions on one handle see its calls alone
+        own = _own(own, other, nothing)
+    if is_half(model):
+        _compute_in_bfloat16(getattr(own.pipe, path), model.device.type)
+    return own
 
 
 def is_half(model: Model) -> bool:
-    """Whether a network that reads prompts or makes pictures has weights in half precision.
+    """Whether what reads prompts or makes pictures has weights in half precision.
 
     Args:
         model: The model.
@@ -204,7 +191,7 @@ def changes(model: Model, trained: Model, names: Iterable[str]) -> dict[str, Ten
 
 
 @torch.no_grad()
-def add(edit: WeightEdit, own: Diffusion) -> None:
+def add(edit: WeightEdit, own: Model) -> None:
     """Adds an edit to copied parameters in place, where nothing is rounded to half precision.
 
     Args:
@@ -214,6 +201,27 @@ def add(edit: WeightEdit, own: Diffusion) -> None:
     for name in edit.names:
         weight = own.parameter(name)
         weight.add_(edit.delta(name).to(weight))
+
+
+def _own(model: Handle, component: str, trained: Wanted) -> Handle:
+    original = getattr(model.pipe, component)
+    check_plain(original, component, "be trained")
+    parts = (part for part in original.modules() if part is not original)
+    if any(
+        _is_ours(hook) for part in parts for hook in (*part._forward_hooks.values(), *part._forward_pre_hooks.values())
+    ):
+        raise WorkbenchError(
+            f"A session has hooks in the {component} of {model.name}.", "Close it before the component is copied."
+        )
+    shared = {id(one): one for one in parameters_of(model, component, lambda name: not trained(name)).values()}
+    pipe = copy(model.pipe)
+    vars(pipe).pop("encode_prompt", None)  # the wrapped one of the original encodes with the original's components
+    setattr(pipe, component, _without_hooks(deepcopy(original, shared)))
+    twin = model.twin(model.architecture.of(pipe))
+    for one in parameters_of(twin, component, trained).values():
+        one.data = one.data.to(torch.promote_types(one.dtype, torch.float32))
+        one.requires_grad_(False)
+    return twin
 
 
 def _is_ours(hook: Callable) -> bool:

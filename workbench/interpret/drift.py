@@ -83,8 +83,8 @@ def _rows(
     parts: dict[Place, list[Rows]] = defaultdict(list)
 
     def take(reading: Reading) -> None:
-        seen = reading.without_begin().thinned(evenly(POSITIONS))
-        rows = Rows(seen.x.flatten(0, 1).cpu(), seen.prompt.flatten())
+        seen = reading.thinned(evenly(POSITIONS))
+        rows = Rows(seen.x[seen.after_begin].cpu(), seen.prompt[seen.after_begin.cpu()])
         parts[seen.site.alias, seen.timestep].append(rows)
 
     read(model, sites, prompts, take, seeds=seed, steps=steps)

@@ -40,8 +40,8 @@ class Architecture(ABC):
     def __init__(self, pipe: Any) -> None:
         self.pipe = pipe
 
-    def on(self, pipe: Any) -> "Architecture":
-        """The same architecture on another object that holds components."""
+    def of(self, pipe: Any) -> "Architecture":
+        """The same on another object that holds the components."""
         return type(self)(pipe)
 
     @property

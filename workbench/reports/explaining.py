@@ -12,8 +12,7 @@ from workbench.edits import load_edit
 from workbench.evaluation.judges import Judge
 from workbench.evaluation.runs import Run
 from workbench.evaluation.spec import EditSpec, Trial
-from workbench.models import Model
-from workbench.models.diffusion.model import as_diffusion
+from workbench.models import Diffusion, Model
 from workbench.reports.collecting import collect, joined
 from workbench.reports.evidence import Evidence, SAEFacts, read_evidence, write_evidence
 from workbench.reports.interpreting import Tables, interpret
@@ -45,11 +44,13 @@ def explain(
         progress: Shows what is being collected.
 
     Returns:
-        The evidence, which is now in the run folder.
+        The evidence, which is now in the run folder; of a model that is no diffusion there is none.
 
     Raises:
-        WorkbenchError: The model is no diffusion model, or an autoencoder is of another one.
+        WorkbenchError: An autoencoder is of another model.
     """
+    if not isinstance(model, Diffusion):
+        return Evidence()
     if (known := read_evidence(run.dir)) is not None:
         return known
     methods, _ = conditions(run.spec)
@@ -71,7 +72,7 @@ def explain(
 
 
 def _tables(
-    run: Run, model: Model, concept: Concept, trial: Trial, saes: Sequence[str | Path], progress: Progress
+    run: Run, model: Diffusion, concept: Concept, trial: Trial, saes: Sequence[str | Path], progress: Progress
 ) -> Tables:
     """What lies inside under each method, and under one control that changes something: each takes as long."""
     names = [name for name, spec in trial.conditions.items() if spec and not name.startswith("no-op")]
@@ -86,7 +87,7 @@ def _tables(
     for sae in (*own, *saes):  # one a site, those of the edits first
         if (folder := sae_folder(sae)).exists():
             sites.setdefault(open_sae(folder).cfg.metadata.hook_name, folder)
-    return interpret(as_diffusion(model, "Attribution"), concept, edits, saes=list(sites.values()), progress=progress)
+    return interpret(model, concept, edits, saes=list(sites.values()), progress=progress)
 
 
 def facts(run: Run, edit: EditSpec) -> SAEFacts | None:

@@ -6,6 +6,7 @@ import torch
 from transformers import JanusForConditionalGeneration
 
 from saes.errors import WorkbenchError
+from tests.evaluation.small import Brightness, suite
 from tests.tiny_janus import BOI, BOS, CELLS, LAYERS, SIDE, WIDTH
 from workbench.activations.harvest import harvest, left_out
 from workbench.activations.reading import evenly, read
@@ -14,9 +15,12 @@ from workbench.edits import ActivationEdit, WeightEdit, load_edit
 from workbench.edits.bake import bake, unbake
 from workbench.edits.programs import ActivationProgram
 from workbench.erasure import METHODS, find_method
+from workbench.evaluation.evaluate import evaluate
 from workbench.hooks import Place
+from workbench.interpret.drift import measure_drift
 from workbench.models import load
 from workbench.models.capabilities import KINDS, kinds_with
+from workbench.reports.explaining import explain
 
 PROMPTS = ["a fox", "a photo of a red cat", "dog"]
 QUERY = "language_model.layers.1.self_attn.q_proj.weight"
@@ -163,6 +167,24 @@ def test_methods_of_other_models_say_what_it_lacks(tiny_janus, name):
     if "janus" not in supports.kinds:
         with pytest.raises(WorkbenchError, match=r"does not work on .* \(janus\), which has no"):
             supports.check(name, tiny_janus, [Concept("fox", anchor="cat", retain=["dog"])])
+
+
+def test_drift_is_measured_on_what_belongs_to_prompts(tiny_janus):
+    words = [f"a {colour} {thing}" for colour in ("red", "blue") for thing in ("fox", "cat", "dog", "bear")]
+    edit = weight_edit(tiny_janus)
+    table = measure_drift(tiny_janus, {"moved": edit, "no-op": edit.no_op()}, PROMPTS, words, ["lm.1"])
+    table = table.set_index("condition")
+    assert table.distance["no-op"] == table.distance["unedited"] < table.distance["moved"]
+
+
+def test_an_edit_is_evaluated(tiny_janus, tmp_path):
+    run = evaluate(tiny_janus, {"moved": weight_edit(tiny_janus)}, suite(), Brightness(), tmp_path / "run")
+    assert dict(run.spec.settings) == tiny_janus.settings and len(run.spec.cells()) == 12
+    fox = [cell for cell in run.spec.cells() if (cell.prompt, cell.seed) == ("a photo of a fox", 1)]
+    made = {bool(cell.edit): run.read_image(cell.key).pixels for cell in fox}
+    assert np.array_equal(made[False], tiny_janus.generate("a photo of a fox", 1)[0])
+    assert not np.array_equal(made[True], made[False])
+    assert not explain(run, tiny_janus, [Concept("fox")], Brightness()).tables, "attribution is of diffusion"
 
 
 def test_it_is_the_one_kind_that_writes_pictures(tiny_janus):

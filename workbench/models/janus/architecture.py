@@ -34,9 +34,9 @@ class JanusArchitecture(Architecture):
         super().__init__(pipe)
         self.layout = layout
 
-    def on(self, pipe: Parts) -> "JanusArchitecture":
-        """The same architecture, with the same layout, on other parts."""
-        return type(self)(pipe, self.layout)
+    def of(self, pipe: Parts) -> "JanusArchitecture":
+        """The same on other parts."""
+        return JanusArchitecture(pipe, self.layout)
 
     @property
     def tokenizers(self) -> list[str]:

@@ -15,7 +15,7 @@ def special_ids(folder: Path, tokenizer: Any, config: Any, told: int | None) -> 
     Args:
         folder: Of the model.
         tokenizer: Its tokenizer.
-        config: `GenerationConfig` of the folder, completed by the language model's configuration.
+        config: `GenerationConfig` of the folder.
         told: The begin-of-image id that the folder's `workbench.json` gives, if it does.
 
     Raises:
