@@ -103,10 +103,10 @@ class EAR(ErasureMethod):
         assert isinstance(model, Janus)  # whose capabilities it has
         self._check(model)
         pairs = self._pairs(concepts)
-        teacher, student = own_language_model(model, nothing), own_language_model(model, self._wanted)
+        student = own_language_model(model, self._wanted)
         trained = parameters_of(student, LM, self._wanted)
         check(trained, self._plan(model))
-        pictures = _Pictures(self, teacher, pairs, seed, progress)
+        pictures = _Pictures(self, model, pairs, seed, progress)
 
         def loss(step: int, generator: torch.Generator) -> dict[str, Tensor] | None:
             visit, window = divmod(step, self._windows(model))
@@ -165,11 +165,11 @@ class _Pictures:
     """The pictures of all visits, written beforehand, and what the frozen model says along the one that is visited."""
 
     def __init__(self, method: EAR, model: Janus, pairs: Sequence[PromptPair], seed: int, progress: Progress) -> None:
-        self.method, self.model = method, model
+        self.method, self.teacher = method, own_language_model(model, nothing)  # in the precision of a student
         self.streams = Streams(method.context, method.guidance_scale)
         rows = [pair_rows(model, pair.original, pair.modified, method.prompt_format) for pair in pairs]
         self.rows = [rows[visit % len(rows)] for visit in range(method.visits)]
-        self.tokens = self._written(seed, progress)
+        self.tokens = self._written(model, seed, progress)
         self._at: tuple[int, States] | None = None
 
     def loss(self, student: Janus, visit: int, window: int) -> Float[Tensor, ""]:
@@ -187,17 +187,17 @@ class _Pictures:
         if self._at is None or self._at[0] != visit:
             rows, tokens = self.rows[visit], self.tokens[visit]
             line = of_all([rows.unsafe, rows.safe, rows.safe]).both
-            states = self.streams.states(self.model, line, tokens, 0, tokens.shape[1])
+            states = self.streams.states(self.teacher, line, tokens, 0, tokens.shape[1])
             unsafe, safe, again = (states[[stream, stream + 3]] for stream in range(3))
             self._at = visit, target(unsafe, safe, again, self.method.negative_guidance)
         return self._at[1]
 
-    def _written(self, seed: int, progress: Progress) -> list[Tensor]:
+    def _written(self, model: Janus, seed: int, progress: Progress) -> list[Tensor]:
         """The tokens of each visit; visits of equally long prompts are written together."""
         found: dict[int, Tensor] = {}
         for visits in progress(_together(self.rows), "pictures"):
             seeds = [_seed(seed, visit, stream) for visit in visits for stream in range(3)]
-            tokens = self.streams.sampled(self.model, [self.rows[visit] for visit in visits], seeds)
+            tokens = self.streams.sampled(model, [self.rows[visit] for visit in visits], seeds)
             found |= dict(zip(visits, tokens, strict=True))
         return [found[visit] for visit in range(len(self.rows))]
 
