@@ -108,6 +108,17 @@ def test_another_run_is_not_continued(tmp_path: Path) -> None:
         Run.begin(tmp_path / "other", spec({}, suite()))
 
 
+def test_a_run_of_an_edit_that_was_just_fitted_is_that_of_the_same_edit_loaded(tmp_path: Path) -> None:
+    """A file knows no tuples, and methods have some among their settings: two processes begin one run together."""
+    fitted, loaded = (
+        EditSpec(**{**EDIT.model_dump(), "settings": {"sae": kind(("a", "b")), "at": {1.5: kind([2])}}})
+        for kind in (tuple, list)
+    )
+    begun = Run.begin(tmp_path / "run", spec({"itd": fitted}, suite()))
+    assert Run.begin(tmp_path / "run", spec({"itd": loaded}, suite())).spec == begun.spec
+    assert Run.begin(tmp_path / "run", spec({"itd": fitted}, suite())).spec == begun.spec
+
+
 def test_an_unknown_field_of_run_json_is_refused(tmp_path: Path) -> None:
     Run.begin(tmp_path / "run", spec({}, suite()))
     path = tmp_path / "run" / "run.json"

@@ -87,6 +87,12 @@ class EditSpec(StrictConfig):
     settings: dict[str, Any]
     seed: int
 
+    @field_validator("settings")
+    @classmethod
+    def _as_read(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """As they are once they were read from run.json: an edit that was just fitted is that which was loaded."""
+        return json.loads(json.dumps(settings))
+
 
 class Length(StrictConfig):
     """How long a training was let go on, by a rule on validation pictures.

@@ -150,14 +150,17 @@ def draws_nothing_if_it_says_so(case: Case) -> None:
 
 
 def survives_the_disk(case: Case) -> None:
-    """A saved edit gives the same images, and saving it again gives the same files."""
+    """A saved edit gives the same images, saving it again gives the same files, and so do controls drawn from both."""
     with tempfile.TemporaryDirectory() as folder:
-        first, second = Path(folder, "first"), Path(folder, "second")
+        first, second, third, fourth = (Path(folder, name) for name in ("first", "second", "third", "fourth"))
         case.edit.save(first)
         loaded = load_edit(first)
         loaded.save(second)
         assert np.array_equal(case.images(loaded), case.images(case.edit)), "the loaded edit acts differently"
         assert _files(first) == _files(second), "saved again, it has other files"
+        case.edit.random(seed=0).save(third)
+        loaded.random(seed=0).save(fourth)
+        assert _files(third) == _files(fourth), "the loaded edit has another control"
 
 
 def _files(folder: Path) -> dict[Path, bytes]:
