@@ -46,9 +46,10 @@ class Janus(Model):
 
     @property
     def own_file(self) -> dict[str, Any]:
-        """Guidance, and the id that transformers forgets."""
+        """Guidance, size, and the id that transformers forgets."""
         return {
             "guidance_scale": self.defaults.guidance_scale,
+            "image_size": self.image_size,
             "boi_token_id": self.architecture.layout.special.image,
         }
 
@@ -214,7 +215,7 @@ class Janus(Model):
     def texts(self, prompts: TokenIds) -> list[str | None]:
         """The text of each prompt that is tokenized to the same ids again; None where no text is."""
         layout, read = self.architecture.layout, self.pipe.tokenizer.decode
-        texts = [read(layout.words(row), skip_special_tokens=True) for row in prompts.ids[0]]
+        texts = [read(layout.words(row), skip_special_tokens=True).strip() for row in prompts.ids[0]]
         own = [row[layout.attended(row[None])[0]].tolist() for row in prompts.ids[0]]
         return [text if layout.row(text) == ids else None for text, ids in zip(texts, own, strict=True)]
 
