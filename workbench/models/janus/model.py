@@ -21,6 +21,7 @@ from workbench.models.janus.parts import Parts
 from workbench.models.janus.pictures import check_size, decoded, encoded
 from workbench.models.janus.writing import written
 from workbench.models.model import Model
+from workbench.models.one_pass import trace
 from workbench.models.prompts import Given, TokenIds, as_prompts, joined, one_by_one
 from workbench.models.provenance import components, state_of
 from workbench.models.requests import Request, pair
@@ -191,6 +192,19 @@ class Janus(Model):
         with self._announced(line):
             hidden = self.pipe.language_model(**line.arguments, use_cache=False).last_hidden_state
             return self.pipe.generation_head(hidden[:, -codes.shape[1] :])
+
+    def trace(self, prompts: str | Sequence[str], codes: Codes) -> Any:
+        """Opens nnsight on one pass of the model, `logits`, with gradients.
+
+            with model.trace("a photo of a fox", model.sample_codes("a photo of a fox", 0)) as look:
+                words = look.with_gradient("lm.2").save()
+                last = look["head.in"][:, -1].norm().save()
+            torch.autograd.grad(last, words)
+
+        `look[alias]` reads and replaces sites, whose positions are those of `hidden`. See `workbench.models.one_pass`
+        for what nnsight asks of the block, and what is refused.
+        """
+        return trace(self, self.logits, codes, [prompts] if isinstance(prompts, str) else list(prompts))
 
     def encode(self, prompts: Given, role: Role = "cond") -> Encoding:
         """The prompts as the language model receives them: token embeddings in their layout. Gradients flow through.
