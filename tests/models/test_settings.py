@@ -20,3 +20,9 @@ def test_a_number_of_any_library_becomes_the_declared_type(guidance):
 def test_another_type_and_what_is_no_number_are_refused(given):
     with pytest.raises(WorkbenchError, match="cannot be"):
         settled(DECLARED, given)
+
+
+def test_what_is_not_given_needs_no_declaration():
+    assert settled(DECLARED, {"temperature": None, "steps": None}) == DECLARED
+    with pytest.raises(WorkbenchError, match="Unknown sampling setting 'temperature'"):
+        settled(DECLARED, {"temperature": 1.0})

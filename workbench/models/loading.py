@@ -31,7 +31,7 @@ def load(name: str | Path, device: str | torch.device | None = None, dtype: torc
     that of this process; `dtype` is float32 on the CPU, else float16 (bfloat16 for SD3, Flux and Janus, whose values
     exceed float16). Weights are frozen: gradients flow through them, never into them. A folder may hold a
     `workbench.json` with what becomes the model's defaults: `steps`, `guidance_scale` and `image_size` of a pipeline;
-    of a Janus, `guidance_scale` and `boi_token_id`, the id of its begin-of-image token.
+    of a Janus, `guidance_scale`, `image_size` (its own) and `boi_token_id`, the id of its begin-of-image token.
     Raises `WorkbenchError` for an unknown name or kind of model, weights that are pickles, not whole or no numbers,
     code in the folder, a Janus that could make no pictures, and a download that fails.
     """

@@ -8,9 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from saes.errors import WorkbenchError
 from workbench.activations.positions import begin_columns
 from workbench.activations.reading import Reading, evenly, makes_pictures, read
 from workbench.models import Model
+from workbench.models.capabilities import AUTOREGRESSIVE
 
 POSITIONS = 256  # at most so many pixels of a row are kept
 
@@ -36,7 +38,15 @@ class Observed(NamedTuple):
 
 
 def observed(model: Model, aliases: Sequence[str], prompts: Sequence[str], seed: int = 0) -> dict[str, Observed]:
-    """The conditional activations at sites of one side of the model; picture i has the seed `seed + i`."""
+    """The conditional activations at sites of one side of the model; picture i has the seed `seed + i`.
+
+    Raises `WorkbenchError` for a model whose sites hold other positions in every call.
+    """
+    if AUTOREGRESSIVE in model.capabilities:
+        raise WorkbenchError(
+            f"A study compares equal positions from call to call, and {model.name} has others in each.",
+            "Choose a diffusion model.",
+        )
     sites = [model.site(alias) for alias in dict.fromkeys(aliases)]
     seen: dict[str, list[Reading]] = defaultdict(list)
 

@@ -55,10 +55,14 @@ def test_an_edit_counts_in_answers_and_knows_the_positions(tiny_janus):
 
 
 def test_pixels_are_scaled_as_the_folder_says(tiny_janus, tmp_path):
-    folder = shutil.copytree(tiny_janus.folder, tmp_path / "janus")
-    told = {"image_mean": [0.2, 0.3, 0.4], "image_std": [0.1, 0.1, 0.1]}
-    (folder / "preprocessor_config.json").write_text(json.dumps(told))
-    assert load(folder, device="cpu").answer(IMAGES, QUESTION) != tiny_janus.answer(IMAGES, QUESTION)
+    told, answers = {"image_mean": [0.2, 0.3, 0.4], "image_std": [0.1, 0.1, 0.1]}, []
+    for number, (name, content) in enumerate(
+        [("preprocessor_config.json", told), ("processor_config.json", {"image_processor": told})]
+    ):
+        folder = shutil.copytree(tiny_janus.folder, tmp_path / str(number))
+        (folder / name).write_text(json.dumps(content))
+        answers.append(load(folder, device="cpu").answer(IMAGES, QUESTION))
+    assert answers[0] == answers[1] != tiny_janus.answer(IMAGES, QUESTION)
 
 
 def test_what_cannot_be_asked_is_refused(tiny_janus, monkeypatch):

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
+from transformers import JanusImageProcessor, JanusProcessor, PreTrainedTokenizerFast
 
 from saes.errors import WorkbenchError
-from tests.tiny_janus import BOI, BOS, PAD, TEMPLATE, tokenizer
+from tests.tiny_janus import BOI, BOS, PAD, SPECIAL, TEMPLATE, tokenizer
 from workbench.hooks import Place
 from workbench.models.janus.layout import Layout, Special
 from workbench.models.prompts import TokenIds
@@ -30,6 +32,28 @@ def test_without_a_template_a_prompt_is_its_words():
 def test_a_template_stands_around_the_words():
     wanted = ["<bos>", "<|User|>", ":", "a", "fox", "<|Assistant|>", ":", "<begin_of_image>"]
     assert spelt(layout(TEMPLATE).row("a fox")) == wanted
+
+
+def test_rows_are_those_of_the_published_processor():
+    words = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer()._tokenizer, pad_token="<pad>", bos_token="<bos>", padding_side="left",
+        extra_special_tokens={"boi_token": SPECIAL[4], "eoi_token": SPECIAL[5], "image_token": SPECIAL[6]},
+    )  # fmt: skip
+    words.chat_template = TEMPLATE
+    begins = TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", BOS)])
+    words._tokenizer.post_processor = begins  # as Llama's tokenizers do
+    processor = JanusProcessor(JanusImageProcessor(), words, chat_template=TEMPLATE)
+    prompts = ["a red fox", "fox"]
+    framed = [
+        processor.apply_chat_template(
+            [{"role": "user", "content": [{"type": "text", "text": prompt}]}], add_generation_prompt=True
+        )
+        for prompt in prompts
+    ]
+    theirs = processor(text=framed, generation_mode="image", padding=True, return_tensors="pt")
+    ours = Layout(words, Special(BOS, PAD, BOI), 40)
+    assert torch.equal(theirs.input_ids, ours.ids(prompts))
+    assert torch.equal(theirs.attention_mask.bool(), ours.attended(ours.ids(prompts)))
 
 
 @pytest.mark.parametrize("template", ["<bos>{{ messages[0]['content'][0]['text'] }}", "x {{ 'y' }}"])

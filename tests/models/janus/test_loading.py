@@ -101,6 +101,26 @@ def test_a_padding_token_is_asked_for(folder, monkeypatch):
     assert "which id is the padding token. Set `pad_token_id` in" in refused(folder, monkeypatch)
 
 
+@pytest.mark.parametrize(
+    ("template", "problem"),
+    [
+        ("{{ messages[0]['content'] + '!' }}", "fails"),
+        ("{% for m in messages %}{{ m['role'] }}{% endfor %}", "leaves the prompt out"),
+        ("{% for", "fails"),
+    ],
+)
+def test_a_chat_template_that_cannot_say_a_prompt_is_refused(folder, monkeypatch, template, problem):
+    (folder / "chat_template.jinja").write_text(template)
+    assert f"The chat template in {folder} {problem}" in refused(folder, monkeypatch)
+
+
+def test_the_size_of_its_pictures_can_be_said_and_not_changed(folder, monkeypatch):
+    change(folder / "workbench.json", image_size=PIXELS)
+    load(folder, device="cpu")
+    change(folder / "workbench.json", image_size=16)
+    assert "image_size is 16. A Janus has one size: here 8" in refused(folder, monkeypatch)
+
+
 def test_a_missing_tokenizer_and_an_unknown_setting_are_named(folder, monkeypatch):
     change(folder / "workbench.json", guidance=5.0)
     assert "'guidance'" in refused(folder, monkeypatch)

@@ -21,6 +21,7 @@ from workbench.models.diffusion.sampling import draw
 from workbench.models.encoding import Encoding, together
 from workbench.models.images import Images, to_uint8
 from workbench.models.model import Model
+from workbench.models.one_pass import trace
 from workbench.models.prompts import Given, as_prompts, joined, one_by_one
 from workbench.models.provenance import Provenance
 from workbench.models.requests import Request, pair
@@ -167,13 +168,15 @@ class Diffusion(Model):
             torch.autograd.grad(predicted, words)
 
         `look[alias]` reads and replaces sites. The latents are noise with the row's number as its seed unless given.
-        See `nnsight_view` for what nnsight asks of the block. Raises `WorkbenchError` where nnsight is missing, in a
-        trace within a trace, for sites out of order, and for a block that is no literal `with`.
+        See `workbench.models.one_pass` for what nnsight asks of the block. Raises `WorkbenchError` where nnsight is
+        missing, in a trace within a trace, for sites out of order, and for a block that is no literal `with`.
         """
-        from workbench.models.diffusion.nnsight_view import trace
-
         rows = [prompts] if isinstance(prompts, str) else list(prompts)
-        return trace(self, rows, self.noise(range(len(rows))) if latents is None else latents, min(timestep, 999))
+        latents = self.noise(range(len(rows))) if latents is None else latents
+        return trace(self, self._one_pass, rows, latents, min(timestep, 999))
+
+    def _one_pass(self, prompts: Sequence[str], latents: Latents, timestep: int | float) -> Latents:
+        return self.noise_prediction(latents, timestep, self.encode(prompts))
 
     def _check_sampling(self, guidance_scale: float, steps: int) -> None:
         if not abs(guidance_scale) <= LARGEST_GUIDANCE:

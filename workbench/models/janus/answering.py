@@ -97,8 +97,15 @@ def _asked(parts: Parts, ids: Int64[Tensor, "1 positions"], images: Images) -> L
 def _pixels(parts: Parts, images: Images) -> Tensor:
     """Images as the vision tower wants them: scaled and shifted as the folder's processor says."""
     check_size(parts, images)
-    path = parts.folder / "preprocessor_config.json"
-    known: dict[str, Any] = read_json(path) if path.is_file() else {}
+    known = _processor(parts)
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
     mean, std = (torch.tensor(known.get(name, HALF))[:, None, None] for name in ("image_mean", "image_std"))
     return ((pixels - mean) / std).to(parts.vqmodel.device, parts.vqmodel.dtype)
+
+
+def _processor(parts: Parts) -> dict[str, Any]:
+    """What is known of the image processor: in a file of its own, or in that of the whole processor."""
+    own, whole = (parts.folder / name for name in ("preprocessor_config.json", "processor_config.json"))
+    if own.is_file():
+        return read_json(own)
+    return read_json(whole).get("image_processor", {}) if whole.is_file() else {}

@@ -9,10 +9,12 @@ left, where nothing attends; so the picture follows its prompt, whatever else is
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import takewhile
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Int64
+from jinja2 import TemplateError
 from torch import Tensor
 
 from saes.errors import WorkbenchError
@@ -20,6 +22,7 @@ from workbench.hooks import Place, Role, Tokens
 
 Ids = Int64[Tensor, "rows positions"]
 PROBES = ("x", "7")  # two prompts that share nothing
+REMEDY = 'It is given messages as Janus has them: content is a list of {"type": "text", "text": …}.'
 
 
 class Special(NamedTuple):
@@ -113,6 +116,15 @@ class Layout:
                 "The ids of a prompt do not end with the begin-of-image token.",
                 "Start from model.token_ids(texts), which pads on the left.",
             )
+
+    def check_template(self, folder: Path) -> None:
+        """Raises `WorkbenchError` for a chat template that cannot say a prompt. `folder` is where it lies."""
+        try:
+            said = [self.framed([{"type": "text", "text": text}]) for text in PROBES]
+        except (TypeError, TemplateError) as error:
+            raise WorkbenchError(f"The chat template in {folder} fails ({error}).", REMEDY) from None
+        if not all(framed is None or text in framed for framed, text in zip(said, PROBES, strict=True)):
+            raise WorkbenchError(f"The chat template in {folder} leaves the prompt out.", REMEDY)
 
     @cached_property
     def _frame(self) -> tuple[int, int]:

@@ -29,6 +29,7 @@ class OwnFile(StrictConfig):
     model_config = ConfigDict(strict=True)
 
     guidance_scale: float = Field(default=GUIDANCE, ge=-LARGEST, le=LARGEST)
+    image_size: int | None = None
     boi_token_id: int | None = Field(default=None, ge=0)
 
 
@@ -38,7 +39,7 @@ def open_folder(name: str, folder: Path, device: torch.device, dtype: torch.dtyp
     check_whole(folder, said)
     config = JanusConfig.from_dict(said)
     check_sizes(folder, config)
-    own = _own(folder)
+    own = _own(folder, config.vision_config.image_size)
     layout = _layout(folder, config, own.boi_token_id)
     files = weights.weight_files(folder, ".")
     weights.check_whole(files)
@@ -50,9 +51,12 @@ def open_folder(name: str, folder: Path, device: torch.device, dtype: torch.dtyp
     return Janus(name, architecture, defaults, Provenance({"janus": files}, parts))
 
 
-def _own(folder: Path) -> OwnFile:
+def _own(folder: Path, image_size: int) -> OwnFile:
     path = folder / "workbench.json"
-    return build(OwnFile, read_json(path), str(path)) if path.is_file() else OwnFile()
+    own = build(OwnFile, read_json(path), str(path)) if path.is_file() else OwnFile()
+    if own.image_size not in (None, image_size):
+        raise WorkbenchError(f"{path}: image_size is {own.image_size}.", f"A Janus has one size: here {image_size}.")
+    return own
 
 
 def _layout(folder: Path, config: Any, begin_of_image: int | None) -> Layout:
@@ -69,7 +73,9 @@ def _layout(folder: Path, config: Any, begin_of_image: int | None) -> Layout:
             "Raise it.",
         )
     tokenizer.chat_template = _template(folder, tokenizer)
-    return Layout(tokenizer, special, min(room, tokenizer.model_max_length))
+    layout = Layout(tokenizer, special, min(room, tokenizer.model_max_length))
+    layout.check_template(folder)
+    return layout
 
 
 def _generation(folder: Path, text: Any) -> GenerationConfig:

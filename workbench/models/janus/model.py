@@ -21,6 +21,7 @@ from workbench.models.janus.parts import Parts
 from workbench.models.janus.pictures import check_size, decoded, encoded
 from workbench.models.janus.writing import written
 from workbench.models.model import Model
+from workbench.models.one_pass import trace
 from workbench.models.prompts import Given, TokenIds, as_prompts, joined, one_by_one
 from workbench.models.provenance import components, state_of
 from workbench.models.requests import Request, pair
@@ -46,9 +47,10 @@ class Janus(Model):
 
     @property
     def own_file(self) -> dict[str, Any]:
-        """Guidance, and the id that transformers forgets."""
+        """Guidance, size, and the id that transformers forgets."""
         return {
             "guidance_scale": self.defaults.guidance_scale,
+            "image_size": self.image_size,
             "boi_token_id": self.architecture.layout.special.image,
         }
 
@@ -203,6 +205,19 @@ class Janus(Model):
             hidden = self.pipe.language_model(**line.arguments, use_cache=False).last_hidden_state
             return self.pipe.generation_head(hidden[:, -codes.shape[1] :])
 
+    def trace(self, prompts: str | Sequence[str], codes: Codes) -> Any:
+        """Opens nnsight on one pass of the model, `logits`, with gradients.
+
+            with model.trace("a photo of a fox", model.sample_codes("a photo of a fox", 0)) as look:
+                words = look.with_gradient("lm.2").save()
+                last = look["head.in"][:, -1].norm().save()
+            torch.autograd.grad(last, words)
+
+        `look[alias]` reads and replaces sites, whose positions are those of `hidden`. See `workbench.models.one_pass`
+        for what nnsight asks of the block, and what is refused.
+        """
+        return trace(self, self.logits, codes, [prompts] if isinstance(prompts, str) else list(prompts))
+
     def encode(self, prompts: Given, role: Role = "cond") -> Encoding:
         """The prompts as the language model receives them: token embeddings in their layout. Gradients flow through.
 
@@ -226,7 +241,7 @@ class Janus(Model):
     def texts(self, prompts: TokenIds) -> list[str | None]:
         """The text of each prompt that is tokenized to the same ids again; None where no text is."""
         layout, read = self.architecture.layout, self.pipe.tokenizer.decode
-        texts = [read(layout.words(row), skip_special_tokens=True) for row in prompts.ids[0]]
+        texts = [read(layout.words(row), skip_special_tokens=True).strip() for row in prompts.ids[0]]
         own = [row[layout.attended(row[None])[0]].tolist() for row in prompts.ids[0]]
         return [text if layout.row(text) == ids else None for text, ids in zip(texts, own, strict=True)]
 

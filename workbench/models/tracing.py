@@ -13,7 +13,7 @@ from torch import Tensor
 
 from saes.errors import WorkbenchError
 from workbench.hooks import Activation, Site
-from workbench.models.diffusion.traced import Traced, lock_of
+from workbench.models.traced import Traced, lock_of
 
 
 @no_type_check  # the block and the model take turns within these calls, and jaxtyping expects calls to end in order

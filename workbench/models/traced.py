@@ -1,19 +1,18 @@
 """What nnsight's view asks of a model, and the lock that lets one trace in at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from threading import Lock
 from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
-from torch import Tensor, nn
+from torch import nn
 
 from workbench.hooks import Site
-from workbench.models.encoding import Encoding
 
 
 @runtime_checkable
 class Traced(Protocol):
-    """A model that encodes prompts and predicts noise, with sites by alias."""
+    """A model with sites by alias."""
 
     name: str
     pipe: Any
@@ -23,10 +22,6 @@ class Traced(Protocol):
     def site(self, alias: str) -> Site: ...
 
     def module(self, path: str) -> nn.Module: ...
-
-    def encode(self, prompts: Sequence[str]) -> Encoding: ...
-
-    def noise_prediction(self, latents: Tensor, timestep: int | float, encoding: Encoding) -> Tensor: ...
 
 
 _locks: WeakKeyDictionary[Traced, Lock] = WeakKeyDictionary()
