@@ -9,7 +9,7 @@ from saes.errors import WorkbenchError
 from tests.evaluation.small import Brightness, suite
 from tests.tiny_janus import BOI, BOS, CELLS, LAYERS, SIDE, WIDTH
 from workbench.activations.harvest import harvest, left_out
-from workbench.activations.reading import evenly, read
+from workbench.activations.reading import drawn, evenly, read
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit, WeightEdit, load_edit
 from workbench.edits.bake import bake, unbake
@@ -114,11 +114,11 @@ def test_one_pass_harvests_text_and_picture(tiny_janus, tmp_path):
         places = [Place.BEGIN, Place.TEMPLATE, Place.TEMPLATE, *[Place.WORD] * (len(own.ids) - 6)]
         places += [Place.TEMPLATE, Place.TEMPLATE, Place.END]
         text = [(prompt, 0, place, id, at, -1, -1) for at, (id, place) in enumerate(zip(own.ids, places, strict=True))]
-        drawn = [
+        picture = [
             (prompt, cell + 1, Place.PICTURE, int(codes[prompt, cell]), cell, cell // SIDE, cell % SIDE)
             for cell in range(CELLS - 1)  # the last token is never read
         ]
-        assert sorted(row for row in rows if row[0] == prompt) == sorted(text + drawn)
+        assert sorted(row for row in rows if row[0] == prompt) == sorted(text + picture)
     assert store.rows("head.in") == len(PROMPTS) * CELLS and left_out(store, "lm.1") == 0
 
 
@@ -140,13 +140,15 @@ def test_a_share_of_the_cells_is_drawn_for_each_picture_and_the_same_at_all_site
     found = {}
     for site in ("lm.0", "lm.2"):
         labels = store.labels(site)
-        drawn = labels["place"] == Place.PICTURE
-        found[site] = list(zip(labels["prompt"][drawn].tolist(), labels["position"][drawn].tolist(), strict=True))
+        of_picture = labels["place"] == Place.PICTURE
+        own = (labels[name][of_picture].tolist() for name in ("prompt", "position"))
+        found[site] = list(zip(*own, strict=True))
         assert set(labels["place"].tolist()) == {Place.WORD, Place.END, Place.PICTURE}
         assert labels["token_id"][labels["place"] == Place.END].tolist() == [BOI] * len(PROMPTS)
-        assert BOS not in labels["token_id"][~drawn].tolist()
+        assert BOS not in labels["token_id"][~of_picture].tolist()
     cells = [{cell for prompt, cell in found["lm.0"] if prompt == number} for number in range(3)]
-    assert found["lm.0"] == found["lm.2"] and all(2 <= len(each) <= 4 for each in cells)
+    wanted = [set(row) - {CELLS - 1} for row in drawn(0.25, 0)(CELLS, range(3), 0).tolist()]  # the last is never read
+    assert found["lm.0"] == found["lm.2"] and cells == wanted
     assert not cells[0] == cells[1] == cells[2]
 
 
