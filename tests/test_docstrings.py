@@ -13,7 +13,7 @@ PACKAGES = [
     "probes",
     *(
         f"workbench/{name}"
-        for name in ("comparison", "dashboard", "detectors", "edits", "figures", "fitting", "reports")
+        for name in ("comparison", "dashboard", "detectors", "edits", "figures", "fitting", "reports", "safety")
     ),
 ]
 TOY = ("__init__", "checks", "oracle", "relatives", "segmentation", "suites", "transfer", "vocabulary", "voting")
