@@ -14,6 +14,7 @@ JUDGES = {  # name → "module:object", whose `load(argument)` gives a judge
     "clip": "workbench.evaluation.clip:Clip",
     "text": "workbench.evaluation.detected:TEXT",
     "code": "workbench.evaluation.detected:CODE",
+    "toy-safety": "workbench.toy.onlooker:Onlooker",
     "toy-marks": "workbench.evaluation.detected:MARKS",
 }
 TABLE = Table("judge", "workbench.judges", JUDGES)

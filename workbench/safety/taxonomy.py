@@ -35,6 +35,7 @@ class Entry(StrictConfig):
         category: A third level below the task, "" for the task itself.
         source: Where it was read, "" if nowhere.
         confirmed: Whether it stands in that source. Without a source nothing is.
+        called: What lists of prompts call it beside its name.
     """
 
     domain: str
@@ -42,6 +43,7 @@ class Entry(StrictConfig):
     category: str = ""
     source: str = ""
     confirmed: bool = False
+    called: tuple[str, ...] = ()
 
 
 class Taxonomy(StrictConfig):
