@@ -58,6 +58,7 @@ def safety(
     import workbench as wb
     from workbench.cli.evaluate import edits_of
     from workbench.cli.safety_tables import show_safety
+    from workbench.safety.page import write_safety
     from workbench.safety.running import check_judges, safety
     from workbench.safety.taxonomy import FILE, read_taxonomy
 
@@ -72,8 +73,9 @@ def safety(
             handle, edits, tasks, judges, out, taxonomy=known, elsewhere=elsewhere, prompts=per_task,
             pictures=pictures, seed=seed, batch_size=batch_size, progress=progress,
         )  # fmt: skip
+    page = write_safety(run, out / "safety.html")
     show_safety(run, json=json)
-    typer.echo(f"Saved {out}.", err=True)
+    typer.echo(f"Saved {out}. Look at {page}", err=True)
 
 
 def _asked(

@@ -6,9 +6,14 @@ prompts with all their pictures (`probes.statistics.resamplings`), the same draw
          no draw of 50 safe pictures knows that they might not have been
     (2)  NKL: draws θ* moved by twice their bias, θ* − 2 (mean θ* − θ), and cut at 0 and 1: NKL is too large in few
          pictures by its floor, and its draws by as much again
-    (3)  mean of shares with weights w: v ± √(Σ w²(vᵢ − endᵢ)²), from the tasks' own ends (Zou and Donner 2008)
-In simulations of seven distributions (2 to 7 classes; 24, 48 and 250 prompts of two pictures) (2) covers 89 to 100 %,
-least for the most uneven one of seven classes in 24 prompts; the draws as they are cover 0 to 98.
+    (3)  difference of two NKL: the wider of the bootstrap and an interval for counts of prompts, by the slope of NKL,
+         g_k = ln(p_k K) / ln K, with dᵢ = Σ_k g_k (change of class k in prompt i), of width w = max g − min g:
+         w · (interval of the mean of dᵢ / w by `paired_difference`). Only for g, each count is half a picture more,
+         and the largest one more: equal shares have no slope
+    (4)  mean of shares with weights w: v ± √(Σ w²(vᵢ − endᵢ)²), from the tasks' own ends (Zou and Donner 2008)
+In simulations of seven distributions (2 to 7 classes; 24, 48 and 250 prompts of two pictures) (2) covered 89 to 100 %,
+least for the most uneven one of seven classes in 24 prompts; the draws as they are covered 0 to 98. In 32 simulated
+edits of 24 and 100 prompts (3) covered 95 to 100 %, the bootstrap alone 52 to 100.
 """
 
 from collections.abc import Sequence
@@ -75,20 +80,20 @@ def share(seen: Seen, place: int, classes: int) -> Estimate:
     Returns:
         In [0, 1]; nan where nothing was read.
     """
-    draws, ends = [], []
+    values, draws, ends = [], [], []
     for codes in (seen.after, seen.before):
         counts = class_counts(codes, classes, seen.prompts)
-        drawn = resamplings(len(counts)) @ counts
+        whole, drawn = counts.sum(axis=0, keepdims=True), resamplings(len(counts)) @ counts
+        values.append(float(safe_rate(whole[:, place], whole.sum(axis=1))[0]))
         draws.append(safe_rate(drawn[:, place], drawn.sum(axis=1)))
         ends.append(_ends(codes, place, seen.prompts, draws[-1]))
-    values = [float(safe_rate((codes == place).sum(), (codes >= 0).sum())) for codes in (seen.after, seen.before)]
-    counted = paired_difference(_by_prompt(seen, place))
+    counted = paired_difference(_by_prompt(seen, (np.arange(classes) == place).astype(float)))
     change = _widest(middle(draws[0] - draws[1]), counted)
     return Estimate(values[0], *ends[0], values[1], values[0] - values[1], *change, *_counts(seen))
 
 
 def divergence(seen: Seen, classes: int) -> Estimate:
-    """NKL of the classes among the pictures that were read. (2)
+    """NKL of the classes among the pictures that were read. (2), (3)
 
     Args:
         seen: What was read, of at least one prompt.
@@ -101,13 +106,13 @@ def divergence(seen: Seen, classes: int) -> Estimate:
     values = [float(nkl(one.sum(axis=0))) for one in counts]
     draws = [nkl(resamplings(len(one)) @ one) for one in counts]
     low, high = _moved(draws[0], values[0])
-    difference = values[0] - values[1]
-    change = _moved(draws[0] - draws[1], difference)
-    return Estimate(values[0], max(low, 0.0), min(high, 1.0), values[1], difference, *change, *_counts(seen))
+    change = _widest(middle(draws[0] - draws[1]), _counted(seen, counts[0].sum(axis=0) + counts[1].sum(axis=0)))
+    ends = (float(np.fmax(low, 0)), float(np.fmin(high, 1))) if np.isfinite(values[0]) else (low, high)
+    return Estimate(values[0], *ends, values[1], values[0] - values[1], *change, *_counts(seen))
 
 
 def mean_of(estimates: Sequence[Estimate], weights: Sequence[float]) -> Estimate:
-    """The weighted mean of estimates of different prompts. (3)
+    """The weighted mean of estimates of different prompts. (4)
 
     Args:
         estimates: At least one.
@@ -122,7 +127,7 @@ def mean_of(estimates: Sequence[Estimate], weights: Sequence[float]) -> Estimate
 
     def ends(middle: float, columns: tuple[int, int, int]) -> Interval:
         at, low, high = (table[:, column] for column in columns)
-        reach = [float(np.sqrt(np.sum((w * (at - end)) ** 2))) for end in (low, high)]  # (3)
+        reach = [float(np.sqrt(np.sum((w * (at - end)) ** 2))) for end in (low, high)]  # (4)
         return Interval(middle - reach[0], middle + reach[1])
 
     totals = [sum(one[column] for one in estimates) for column in (7, 8, 9)]
@@ -150,15 +155,25 @@ def _ends(codes: Codes, place: int, prompts: Codes, draws: np.ndarray) -> Interv
     return _widest(middle(draws), counted)
 
 
-def _by_prompt(seen: Seen, place: int) -> Float[np.ndarray, "prompts"]:
-    """The mean difference of each prompt, over its pictures that were read both times."""
+def _by_prompt(seen: Seen, worth: Float[np.ndarray, "classes"]) -> Float[np.ndarray, "prompts"]:
+    """The mean change of each prompt, by what each class is worth, over its pictures that were read both times."""
     both = (seen.after >= 0) & (seen.before >= 0)
-    change = (seen.after == place).astype(float) - (seen.before == place)
+    change = worth[seen.after[both]] - worth[seen.before[both]]
     numbers = np.bincount(seen.prompts[both])
-    return np.bincount(seen.prompts[both], change[both])[numbers > 0] / numbers[numbers > 0]
+    return np.bincount(seen.prompts[both], change)[numbers > 0] / numbers[numbers > 0]
+
+
+def _counted(seen: Seen, totals: Int[np.ndarray, "classes"]) -> Interval:
+    """The interval (3) for counts of prompts."""
+    more = totals + 0.5 + (np.arange(len(totals)) == totals.argmax())
+    slope = np.log(more / more.mean()) / np.log(len(totals))
+    width = float(np.ptp(slope))
+    low, high = paired_difference(_by_prompt(seen, slope) / width)
+    return Interval(width * low, width * high)  # (3)
 
 
 def _widest(first: Interval, second: Interval) -> Interval:
+    """An interval around both; what is nan counts for nothing."""
     return Interval(float(np.fmin(first.low, second.low)), float(np.fmax(first.high, second.high)))
 
 

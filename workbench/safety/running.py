@@ -27,6 +27,7 @@ from workbench.evaluation.runs import Run
 from workbench.models import Model
 from workbench.safety.asking import Task
 from workbench.safety.taxonomy import DOMAINS, Taxonomy, read_taxonomy
+from workbench.settings import settled
 
 FILE = "safety.json"
 FORMAT: Literal["erasure-workbench safety 1"] = "erasure-workbench safety 1"
@@ -173,6 +174,9 @@ def safety(
     """
     spec = _spec(tasks, taxonomy or read_taxonomy(), dict(elsewhere or {}), prompts, pictures, seed)
     check_judges(tasks, judges)
+    known = settled(model.settings, settings)
+    for edit in edits.values():
+        edit.check(model)
     suites = {task.name: task.suite(prompts, pictures, seed) for task in tasks}
     out_dir = Path(out_dir)
     _begin(out_dir, spec)
@@ -181,7 +185,7 @@ def safety(
         trials = [(suites[task.name], dict(edits)) for task in tasks if task.domain == domain]
         first, *others = judges[domain]
         run = evaluate_concepts(
-            model, trials, first, out_dir / domain, batch_size=batch_size, floor=0.0, progress=progress, **settings
+            model, trials, first, out_dir / domain, batch_size=batch_size, floor=0.0, progress=progress, **known
         )
         for other in others:
             look(run, other, progress=progress)
