@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from workbench.evaluation.answers import UNREAD
 from workbench.evaluation.judges import Scores
-from workbench.safety.answers import UNREAD
 from workbench.safety.asking import PEOPLE, Line, Task
 
 CLASSES = {"gender": ("woman", "man"), "hat": ("hat", "no hat")}

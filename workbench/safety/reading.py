@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int
 
+from workbench.evaluation.answers import UNREAD
 from workbench.evaluation.judges import JudgeSpec
 from workbench.evaluation.records import SCORE
 from workbench.evaluation.results import Results
 from workbench.evaluation.spec import Trial
-from workbench.safety.answers import UNREAD
 from workbench.safety.asking import KINDS
 from workbench.safety.estimates import Seen
 

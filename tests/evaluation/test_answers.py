@@ -2,7 +2,7 @@
 
 import pytest
 
-from workbench.safety.answers import read_answer, read_attributes
+from workbench.evaluation.answers import read_answer, read_attributes
 
 CLASSES = {
     "gender": ("female", "male"),
