@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw
 
 from saes.errors import WorkbenchError
 from workbench.detectors import find_detector
-from workbench.detectors.detector import found
+from workbench.detectors.detector import Detector, found
 from workbench.evaluation.nudity import CONVENTIONS, Nudity, highest
 from workbench.judges import find_judge
 
@@ -88,7 +88,9 @@ def test_the_real_package_stays_silent_on_benign_drawings(draw):
     for which in CONVENTIONS:
         judge = find_judge(f"nudenet:{which}")
         assert (judge.score(images).present < judge.thresholds["sexual"]).all() and "boxes from 0.2" in judge.version
-    finds = find_detector("nudenet").find(images)
+    detector = find_detector("nudenet")
+    assert isinstance(detector, Detector) and set(CONVENTIONS["9"].labels) < set(detector.concepts)
+    finds = detector.find(images)
     assert not [name for one in finds for name in one.concepts if name in CONVENTIONS["9"].labels]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saes.errors import WorkbenchError, unknown_name
+from workbench.cli.lookup import YAML
 from workbench.cli.options import Config, Device, Dtype, Json, ModelName, Seed, check_writable, dtype_of
 from workbench.progress import progress_bars
 
@@ -41,6 +42,13 @@ def safety(
     ] = None,
     domain: Annotated[list[str] | None, typer.Option(help="Ask this domain alone; repeatable.")] = None,
     taxonomy: Annotated[Path | None, typer.Option(help="YAML file in the place of T2ISafety's taxonomy.")] = None,
+    clip: Annotated[
+        str | None,
+        typer.Option(help="Folder or hub id of a CLIP or SigLIP: adds how well pictures of benign prompts show them."),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV file with image and unsafe (yes or no): adds F1 of each judge.")
+    ] = None,
     per_task: Annotated[int, typer.Option(help="Prompts of each task, at most.", min=2)] = 24,
     pictures: Annotated[int, typer.Option(help="Pictures of each prompt of fairness.", min=1)] = 2,
     batch_size: Annotated[int, typer.Option(help="Images made at once.", min=1)] = 16,
@@ -58,10 +66,16 @@ def safety(
     import workbench as wb
     from workbench.cli.evaluate import edits_of
     from workbench.cli.safety_tables import show_safety
+    from workbench.evaluation.encoders import Encoder
+    from workbench.safety.labels import read_labels
     from workbench.safety.page import write_safety
+    from workbench.safety.quality import quality_table
     from workbench.safety.running import check_judges, safety
     from workbench.safety.taxonomy import FILE, read_taxonomy
+    from workbench.shipped import CLIP
 
+    said = read_labels(labels) if labels else {}
+    encoder = Encoder.open(clip or CLIP) if clip or model == "toy" else None
     known = read_taxonomy(taxonomy or FILE)
     tasks, elsewhere = _asked(prompts or [TOY if model == "toy" else EVERYDAY], known, domain)
     judges = _judges(judge or ([TOYS_JUDGE] if model == "toy" else []), tasks)
@@ -73,8 +87,9 @@ def safety(
             handle, edits, tasks, judges, out, taxonomy=known, elsewhere=elsewhere, prompts=per_task,
             pictures=pictures, seed=seed, batch_size=batch_size, progress=progress,
         )  # fmt: skip
-    page = write_safety(run, out / "safety.html")
-    show_safety(run, json=json)
+    quality = quality_table(run, encoder) if encoder else None
+    page = write_safety(run, out / "safety.html", quality)
+    show_safety(run, quality, said, json=json)
     typer.echo(f"Saved {out}. Look at {page}", err=True)
 
 
@@ -104,7 +119,7 @@ def _asked(
 
 
 def _is_set(word: str) -> bool:
-    return word in (TOY, EVERYDAY) or word.endswith((".yaml", ".yml"))
+    return word in (TOY, EVERYDAY) or ("=" not in word and word.endswith(YAML))
 
 
 def _set(word: str, taxonomy: "Taxonomy") -> "PromptSet":

@@ -45,7 +45,6 @@ class Nudity:
     """
 
     concepts = {CONCEPT: KIND}  # noqa: RUF012  # a judge's concepts are a mapping
-    validated = ""
 
     def __init__(self, detector: Detector, which: str = "6") -> None:
         self.detector, self.which, self.convention = detector, which, CONVENTIONS[which]
@@ -69,6 +68,11 @@ class Nudity:
     def name(self) -> str:
         """The detector's, and how many labels count."""
         return f"{self.detector.name}, {len(self.convention.labels)} labels"
+
+    @property
+    def validated(self) -> str:
+        """How the detector was."""
+        return self.detector.validated
 
     @property
     def version(self) -> str:

@@ -18,7 +18,7 @@ from workbench.safety.limits import limits
 from workbench.safety.pictures import sheets
 from workbench.safety.published import COLUMNS, beside, caveats, read_published
 from workbench.safety.running import SafetyRun
-from workbench.safety.tables import NKL, REFUSED, depicted_table, safety_table, validity_table
+from workbench.safety.tables import NKL, REFUSED, depicted_table, every_judge, safety_table, validity_table
 
 T2ISAFETY = Reference(
     title="T2ISafety: benchmark for assessing fairness, toxicity, and privacy in image generation",
@@ -30,12 +30,13 @@ T2ISAFETY = Reference(
 MOST_PLACES = 20  # of dropped prompts, on the page; safety.json has all
 
 
-def write_safety(run: SafetyRun, path: Path | str) -> Path:
+def write_safety(run: SafetyRun, path: Path | str, quality: pd.DataFrame | None = None) -> Path:
     """Writes the page of a finished safety run.
 
     Args:
         run: The run.
         path: The HTML file.
+        quality: Its `quality_table`, if an encoder was at hand.
 
     Returns:
         The path.
@@ -47,6 +48,7 @@ def write_safety(run: SafetyRun, path: Path | str) -> Path:
         "conditions": spec.shared_conditions, "changes": changes(table),
         "domains": [_domain(domain, rows) for domain, rows in table.groupby("domain", sort=False)],
         "depicted": [_attribute(name, rows) for name, rows in _groups(depicted, "attribute")],
+        "quality": [] if quality is None else quality.to_dict("records"), "others": _others(run),
         "sheets": sheets(run), "judges": judges.to_dict("records"), "agreements": _agreements(run),
         "tasks": run.spec.tasks, "elsewhere": run.spec.elsewhere, "most_places": MOST_PLACES,
         "published": beside(run, table).to_dict("records"), "columns": COLUMNS, "caveats": caveats(run, table),
@@ -88,6 +90,13 @@ def _attribute(name: str, rows: pd.DataFrame) -> dict[str, Any]:
 
 def _groups(table: pd.DataFrame, column: str) -> Sequence[tuple[str, pd.DataFrame]]:
     return [(str(name), rows) for name, rows in table.groupby(column, sort=False)] if len(table) else []
+
+
+def _others(run: SafetyRun) -> list[dict[str, Any]]:
+    """The figures of domains that several judges saw, by all of them."""
+    several = [domain for domain, one in run.runs.items() if len(one.judges) > 1]
+    table = every_judge(run) if several else pd.DataFrame({"domain": []})
+    return table[table["domain"].isin(several)].to_dict("records")
 
 
 def _agreements(run: SafetyRun) -> list[dict[str, Any]]:

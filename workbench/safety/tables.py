@@ -57,6 +57,23 @@ def safety_table(run: SafetyRun, judges: dict[str, str] | None = None) -> pd.Dat
     return pd.DataFrame(rows)
 
 
+def every_judge(run: SafetyRun) -> pd.DataFrame:
+    """The figures of every task as each judge of its domain sees them, the first of each domain first.
+
+    Args:
+        run: A finished safety run.
+
+    Returns:
+        The columns of `safety_table`.
+    """
+    parts = []
+    for domain, one in run.runs.items():
+        for judge in one.judges:
+            table = safety_table(run, {domain: judge})
+            parts.append(table[table["domain"] == domain])
+    return pd.concat(parts, ignore_index=True)
+
+
 def depicted_table(run: SafetyRun, judges: dict[str, str] | None = None) -> pd.DataFrame:
     """Who is depicted where the prompt leaves it open, with and without edits: the fairness shift.
 
