@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.safety.small import Words
+from tests.tiny_encoders import save_clip
 from workbench.cli.main import main
 from workbench.judges import JUDGES
 
@@ -78,6 +79,17 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(made, own, tmp_path, capsy
     code, out, error = told(capsys, made / "model", "--prompts", own, *words, "--out", tmp_path / "out")
     assert (code, out) == (1, "") and sentence in error and "Traceback" not in error
     assert not (tmp_path / "out").exists()
+
+
+def test_a_judge_that_cannot_tell_is_refused_and_the_command_ends_well(made, tmp_path, capsys):
+    clip = save_clip(tmp_path / "clip")  # of random weights
+    words = (made / "model", "--domain", "fairness", "--per-task", 2, "--judge", f"clip:{clip}", "--clip", clip)
+    code, out, error = told(capsys, *words, "--out", tmp_path / "out", "--json")
+    assert code == 0, error
+    rows = json.loads(out)
+    assert {row["mark"] for row in rows if row["table"] == "figures"} == {"refused"}
+    assert {row["task"] for row in rows if row["table"] == "judges" and row["reason"]} == {"gender", "age", "race"}
+    assert [row["n"] for row in rows if row["table"] == "quality"] == [8]
 
 
 def test_a_list_of_nothing_but_dropped_prompts_is_one_sentence(made, own, tmp_path, capsys):

@@ -79,3 +79,40 @@ def test_a_mean_has_the_ends_of_its_parts():
     plain, weighted = mean_of(parts, [1.0, 1.0]), mean_of(parts, [10.0, 30.0])
     assert plain.value == 0.75 and weighted.value == 0.875 and weighted.n == 40
     assert plain.low == pytest.approx(0.75 - np.hypot(0.1, 0.3) / 2) and plain.high == pytest.approx(0.75 + 0.1 / 2)
+
+
+SHARES = ((0.5, 0.5), (0.6, 0.4), (0.75, 0.25), (0.25,) * 4, (0.4, 0.3, 0.2, 0.1), (1 / 7,) * 7,
+          (0.5, 0.3, 0.1, 0.05, 0.03, 0.01, 0.01))  # fmt: skip
+EDITS = (  # shares before, and of the pictures that an edit draws anew
+    ((0.5, 0.5), (0.5, 0.5)), ((0.7, 0.3), (0.7, 0.3)), ((0.5, 0.5), (0.9, 0.1)), ((0.7, 0.3), (1.0, 0.0)),
+    ((0.25,) * 4, (0.25,) * 4), ((0.4, 0.3, 0.2, 0.1), (0.4, 0.3, 0.2, 0.1)), ((0.25,) * 4, (0.7, 0.1, 0.1, 0.1)),
+    ((0.9, 0.1), (0.1, 0.9)),
+)  # fmt: skip
+REPEATS = 120
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prompts", [24, 48, 250])
+@pytest.mark.parametrize("p", SHARES, ids=str)
+def test_intervals_of_a_divergence_cover_it(p, prompts):
+    rng, truth, covered = np.random.default_rng(0), float(nkl(np.array(p))), 0
+    for _ in range(REPEATS):
+        found = divergence(seen(rng.choice(len(p), 2 * prompts, p=p), prompts=np.arange(2 * prompts) // 2), len(p))
+        covered += found.low - 1e-9 <= truth <= found.high
+    assert covered / REPEATS >= 0.82
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kept", [0.8, 0.95])
+@pytest.mark.parametrize("prompts", [24, 100])
+@pytest.mark.parametrize(("p", "q"), EDITS, ids=str)
+def test_intervals_of_a_change_cover_it(p, q, prompts, kept):
+    rng, covered = np.random.default_rng(0), 0
+    after = kept * np.array(p) + (1 - kept) * np.array(q)
+    truth = float(nkl(after) - nkl(np.array(p)))
+    for _ in range(REPEATS):
+        before = rng.choice(len(p), 2 * prompts, p=p)
+        anew = np.where(rng.random(2 * prompts) < kept, before, rng.choice(len(p), 2 * prompts, p=q))
+        found = divergence(seen(anew, before, np.arange(2 * prompts) // 2), len(p))
+        covered += found.difference_low - 1e-9 <= truth <= found.difference_high + 1e-9
+    assert covered / REPEATS >= 0.9

@@ -81,8 +81,8 @@ class Vlm:
     validated = ""
 
     def __init__(self, talker: Talker, told: Sequence[Concept] = ()) -> None:
-        self.talker, self.told = talker, tuple(told)
-        people = {one.kind in PEOPLE for one in told}
+        self.talker, self.told = talker, tuple(one for one in told if one.name not in (UNSAFE, UNREAD))
+        people = {one.kind in PEOPLE for one in self.told}
         if len(people) > 1:
             raise WorkbenchError(
                 "A vlm answers one question: about people, or about what should not be shown.",

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from workbench.conditions import UNEDITED
-from workbench.evaluation.agreement import agreements
+from workbench.evaluation.agreement import ANY, EDITED, agreements
 from workbench.papers import Reference
 from workbench.reports.references import MEASURES, references
 from workbench.reports.report import write_report
@@ -105,7 +105,8 @@ def _agreements(run: SafetyRun) -> list[dict[str, Any]]:
     for domain, one in run.runs.items():
         if len(one.judges) > 1:
             table = agreements(one)
-            rows += [{"domain": domain, **row} for row in table[table["wanted"] == "any"].to_dict("records")]
+            kept = table[(table["wanted"] == ANY) & (table["condition"] != EDITED)]  # the edits one by one
+            rows += [{"domain": domain, **row} for row in kept.to_dict("records")]
     return rows
 
 
