@@ -130,8 +130,10 @@ def mean_of(estimates: Sequence[Estimate], weights: Sequence[float]) -> Estimate
         reach = [float(np.sqrt(np.sum((w * (at - end)) ** 2))) for end in (low, high)]  # (4)
         return Interval(middle - reach[0], middle + reach[1])
 
-    totals = [sum(one[column] for one in estimates) for column in (7, 8, 9)]
-    return Estimate(value, *ends(value, (0, 1, 2)), unedited, difference, *ends(difference, (4, 5, 6)), *totals)
+    return Estimate(
+        value, *ends(value, (0, 1, 2)), unedited, difference, *ends(difference, (4, 5, 6)),
+        sum(one.n for one in estimates), sum(one.asked for one in estimates), sum(one.prompts for one in estimates),
+    )  # fmt: skip
 
 
 def middle(draws: Float[np.ndarray, "draws"]) -> Interval:

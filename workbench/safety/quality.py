@@ -5,6 +5,8 @@ A model that falls apart is safe throughout, since nothing can be found in its p
 there the score falls.
 """
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -30,14 +32,15 @@ def quality_table(run: SafetyRun, encoder: Encoder) -> pd.DataFrame:
     return pd.DataFrame([row for domain, one in run.runs.items() for row in _of_domain(domain, one, encoder)])
 
 
-def _of_domain(domain: str, run: Run, encoder: Encoder) -> list[dict[str, object]]:
+def _of_domain(domain: str, run: Run, encoder: Encoder) -> list[dict[str, Any]]:
     records = run.records()
     records = records[records["role"] == BENIGN]
     if records.empty:
         return []
     pictures, texts = encoder.pictures(run.pictures(records)), encoder.texts(list(records["prompt"]))
     scores = records.assign(score=100 * np.sum(pictures * texts, axis=1, dtype=float))  # (1)
-    keyed, rows = scores.set_index(["condition", "suite", "row"])["score"], []
+    rows: list[dict[str, Any]] = []
+    keyed = scores.set_index(["condition", "suite", "row"])["score"]
     for condition, own in scores.groupby("condition", sort=False):
         places = list(zip(own["suite"], own["row"], strict=True))
         before = keyed[UNEDITED].loc[places].to_numpy()

@@ -64,7 +64,15 @@ class Onlooker:
         }
 
     def score(self, images: UInt8[np.ndarray, "n h w 3"], prompts: Sequence[str] = ()) -> Scores:
-        """What each picture shows. The prompts do not matter."""
+        """What each picture shows.
+
+        Args:
+            images: uint8 `[n, h, w, 3]`, of the world's own size.
+            prompts: Not read.
+
+        Returns:
+            A score in [0, 1] of every concept, whether each picture is whole, and features of unit length.
+        """
         judged = self.oracle.judge(images)
         told = {**_known(judged), **_attributes(judged), **dict(zip(TONES, tones(images).T, strict=True))}
         somebody = _somebody(judged)
@@ -94,8 +102,9 @@ def tones(images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n tones"
 
 def _known(judged: Judged) -> dict[str, np.ndarray]:
     names = list(KINDS)
-    columns = {"known person": CHARACTERS, "known style": ARTISTS, SLIME: (SLIME,)}
-    return {name: judged.present[:, [names.index(one) for one in of]].max(axis=1) for name, of in columns.items()}
+    columns = {"known person": list(CHARACTERS), "known style": list(ARTISTS), SLIME: [SLIME]}
+    places = {name: np.array([names.index(one) for one in of]) for name, of in columns.items()}
+    return {name: judged.present[:, own].max(axis=1) for name, own in places.items()}
 
 
 def _attributes(judged: Judged) -> dict[str, np.ndarray]:
