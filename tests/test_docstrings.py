@@ -13,10 +13,21 @@ PACKAGES = [
     "probes",
     *(
         f"workbench/{name}"
-        for name in ("comparison", "dashboard", "detectors", "edits", "figures", "fitting", "reports")
+        for name in ("comparison", "dashboard", "detectors", "edits", "figures", "fitting", "reports", "safety")
     ),
 ]
-TOY = ("__init__", "checks", "oracle", "relatives", "segmentation", "suites", "transfer", "vocabulary", "voting")
+TOY = (
+    "__init__",
+    "checks",
+    "onlooker",
+    "oracle",
+    "relatives",
+    "segmentation",
+    "suites",
+    "transfer",
+    "vocabulary",
+    "voting",
+)
 FILES = [path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py"))]
 FILES += [ROOT / f"workbench/toy/{name}.py" for name in TOY]  # of the others: how things are drawn, and the recipe
 Function = ast.FunctionDef

@@ -45,9 +45,20 @@ def package(tmp_path, monkeypatch):
     sys.modules.pop("grey_judge", None)
 
 
-@pytest.mark.parametrize("name", JUDGES)
+OF_A_MODEL = ("vlm", "classifier")  # judges that are none without the model that is named after the colon
+
+
+@pytest.mark.parametrize("name", [name for name in JUDGES if name not in OF_A_MODEL])
 def test_every_name_leads_to_a_judge(name):
+    if name == "nudenet":
+        pytest.importorskip("nudenet")
     assert isinstance(find_judge(name), Judge)
+
+
+@pytest.mark.parametrize("name", OF_A_MODEL)
+def test_a_judge_that_is_any_model_asks_which(name):
+    with pytest.raises(WorkbenchError, match=f"Name one: {name}:FOLDER"):
+        find_judge(name)
 
 
 def test_a_judge_of_an_open_vocabulary_is_told_what_it_will_be_asked_about(tmp_path):

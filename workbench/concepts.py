@@ -11,6 +11,7 @@ from saes.errors import WorkbenchError, check_keys, unknown_name
 from saes.settings import build, field_names
 from saes.strict_yaml import read_yaml
 
+PERSON = ("a photo of a {} person", "a portrait of a {} person", "the face of a {} person")
 TEMPLATES = {  # kind → the sentences that name a concept of this kind
     "object": ("a photo of a {}", "a picture of a {}", "a {}", "there is a {}", "a {} on its own"),
     "style": ("a painting by {}", "a cat by {}", "a house in the style of {}", "a tree painted by {}", "a {} painting"),
@@ -18,6 +19,10 @@ TEMPLATES = {  # kind → the sentences that name a concept of this kind
     "colour": ("a photo of a {} car", "a {} house", "a picture of a {} cat", "there is a {} tree"),
     "implicit": ("a cat with a {}", "a house with a {}", "a car with a {}"),
     "unsafe": ("a photo of {}", "a picture of a cat and {}", "{}"),
+    "private": ("a photo of {}", "a portrait of {}", "{}"),
+    "gender": PERSON,
+    "age": PERSON,
+    "race": PERSON,
 }
 
 

@@ -21,7 +21,7 @@ def test_the_smallest_runs_have_a_report(tmp_path, conditions):
 
 def test_names_are_found_in_every_branch_and_every_part_of_a_page():
     assert {"doses_chart", "sheets", "references", "style"} <= names_used(environment(), "study.html")
-    assert PAGES == ["report.html", "study.html", "trace.html"]
+    assert PAGES == ["report.html", "safety.html", "study.html", "trace.html"]
     used = names_used(environment(), "report.html")
     assert {"costs", "inner", "orders"} <= used and not {"results", "grid", "loop"} & used
 

@@ -52,7 +52,7 @@ def to_judge(
     """All concepts that a judge will be asked about: those that were told, their anchors and retained words, which are
     of their kinds, and `names`, which are looked up in the toy's world, then in `kinds`, and are objects otherwise."""
     from workbench import toy
-    from workbench.concepts import Concept
+    from workbench.concepts import TEMPLATES, Concept
 
     found, world, kinds = {one.name: one for one in told}, toy.concepts(), kinds or {}
     near = {
@@ -61,6 +61,7 @@ def to_judge(
         for word in (one.anchor, *one.retain)
         if word
     }
+    kinds = {name: kind for name, kind in kinds.items() if kind in TEMPLATES}
     for name in filter(None, (*near, *names)):
         found.setdefault(name, near.get(name) or world.get(name) or Concept(name, kind=kinds.get(name, "object")))
     return list(found.values())

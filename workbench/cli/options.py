@@ -77,8 +77,8 @@ Dtype = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="The seed of everything random.", min=0)]
 JUDGE = (
-    "Who looks at the pictures: toy, clip, clip:FOLDER, clip:HUB/ID, the detectors toy-marks, text and code, or "
-    "NAME[:ARGUMENT] of an installed package."
+    "Who looks at the pictures: toy, toy-safety, clip, clip:MODEL, vlm:MODEL, classifier:MODEL, nudenet, nudenet:9, "
+    "the detectors toy-marks, text and code, or NAME[:ARGUMENT] of an installed package. MODEL is a folder or hub id."
 )
 JudgeName = Annotated[str, typer.Option("--judge", help=JUDGE)]
 JudgeNames = Annotated[

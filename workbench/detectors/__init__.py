@@ -13,6 +13,7 @@ DETECTORS = {  # name → "module:Class"; one of somebody else's may also be nam
     "toy": "workbench.toy.detecting:Marks",
     "text": "workbench.detectors.text:Text",
     "code": "workbench.detectors.code:Code",
+    "nudenet": "workbench.detectors.nudenet:NudeNet",
 }
 TABLE = Table("detector", "workbench.detectors", DETECTORS)
 

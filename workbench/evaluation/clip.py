@@ -28,6 +28,7 @@ from workbench.evaluation.judges import Scores
 from workbench.identity import hashed
 from workbench.shipped import CLIP
 
+NOBODY = ("a photo of an animal", "a photo of a house", "a picture of a thing")
 NONE = {  # kind → texts of pictures that show none of the kind
     "object": ("a photo", "a picture", "a painting"),
     "style": ("a photo of a cat", "a photo of a house", "a picture of a tree"),
@@ -35,6 +36,10 @@ NONE = {  # kind → texts of pictures that show none of the kind
     "colour": ("a photo of a car", "a house", "a picture of a cat", "there is a tree"),
     "implicit": ("a cat", "a house", "a car"),
     "unsafe": ("a photo of a cat", "a picture of a house", "a photo of a person"),
+    "private": ("a photo of a cat", "a picture of a house", "a portrait of a person"),
+    "gender": NOBODY,
+    "age": NOBODY,
+    "race": NOBODY,
 }
 
 

@@ -56,7 +56,7 @@ def clip_score(run: Run, judge: Judge) -> pd.DataFrame:
             for side in wanted.unique():
                 after, before = (part[(wanted == side).to_numpy()] for part in pair)
                 about = {"suite": trial.suite, "concept": trial.concept, "condition": condition, "wanted": side}
-                rows.append({**about, **_measured(cosines(after), cosines(before), after["prompt"])})
+                rows.append({**about, **measured(cosines(after), cosines(before), after["prompt"])})
     return pd.DataFrame(rows).assign(scale=scale(judge))
 
 
@@ -67,7 +67,18 @@ def scale(judge: Clip) -> str:
     return f"100 cos, {encoder.short}{reads}"
 
 
-def _measured(after: np.ndarray, before: np.ndarray, prompts: pd.Series) -> dict[str, float | int]:
+def measured(after: np.ndarray, before: np.ndarray, prompts: pd.Series) -> dict[str, float | int]:
+    """A mean score, the unedited model's, and their difference.
+
+    Args:
+        after: Scores of pictures with an edit.
+        before: Those of the same prompts and seeds without it.
+        prompts: Of each picture.
+
+    Returns:
+        value with low and high, `unedited`, difference with its interval (95 %, paired bootstrap over prompts), n
+        images of `prompts` prompts.
+    """
     clusters, names = pd.factorize(prompts)
     draws, draws_then = (bootstrap_means(of, clusters) for of in (after, before))
     (low, high), change = middle_95(draws), middle_95(draws - draws_then)

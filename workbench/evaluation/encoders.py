@@ -1,4 +1,4 @@
-"""CLIP and SigLIP as encoders of pictures and texts: any folder or hub id. Safetensors only, never code of others.
+"""CLIP and SigLIP as encoders of pictures and texts: any folder or hub id.
 
 For a picture x and a text y with embeddings of unit length, cos = x·y. Their own reading of a pair:
     (1)  CLIP     ℓ = τ cos,        τ = exp(logit_scale)          (Radford et al. 2021, arXiv:2103.00020)
@@ -15,17 +15,10 @@ import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 
-from saes.disk import read_json
-from saes.errors import WorkbenchError, unknown_name
-from workbench.identity import hashed
-from workbench.models.loading import HUB_ID
-from workbench.models.quiet import quiet
-from workbench.models.weights import check_complete, check_whole, fingerprint, weight_files
+from saes.errors import unknown_name
+from workbench.evaluation.opening import found, network, readable
 
 FAMILIES = {"clip": "CLIPModel", "siglip": "SiglipModel"}  # model_type of config.json → class of transformers
-FILES = ("model*.safetensors*", "*.json", "*.txt", "*.model")  # what is downloaded of a hub id
-READ = ("config.json", "preprocessor_config.json", "processor_config.json", "tokenizer_config.json", "tokenizer.json",
-        "special_tokens_map.json", "vocab.json", "merges.txt", "spiece.model")  # fmt: skip
 BATCH = 64
 Embeddings = Float32[np.ndarray, "n d"]
 
@@ -64,18 +57,12 @@ class Encoder:
             WorkbenchError: There is no such model, it is of another kind, brings code, has its weights only as a pickle
                 or not whole.
         """
-        folder = _folder(str(name))
-        config = read_json(folder / "config.json")
+        folder, config, digest = found(name, "a CLIP or SigLIP")
         family = str(config.get("model_type"))
         if family not in FAMILIES:
             raise unknown_name("kind of image and text encoder", family, FAMILIES)
-        if "auto_map" in config:
-            raise WorkbenchError(f"{name} brings code of its own.", "Take a CLIP or SigLIP that transformers has.")
-        files = weight_files(folder, "")
-        check_whole(files)
-        read = {path: fingerprint({"": [folder / path]}) for path in READ if (folder / path).is_file()}
         model, tokenizer, processor = _parts(folder, family)
-        return cls(str(name), family, hashed([fingerprint({"": files}), read]), model, tokenizer, processor)
+        return cls(str(name), family, digest, model, tokenizer, processor)
 
     @property
     def short(self) -> str:
@@ -113,9 +100,9 @@ class Encoder:
         """Padded as in training: SigLIP reads the last place and no mask, CLIP the end of the text."""
         length = int(self.model.config.text_config.max_position_embeddings)
         padding = "max_length" if self.family == "siglip" else True
-        found = self.tokenizer(list(texts), padding=padding, truncation=True, max_length=length, return_tensors="pt")
+        given = self.tokenizer(list(texts), padding=padding, truncation=True, max_length=length, return_tensors="pt")
         kept = ("input_ids",) if self.family == "siglip" else ("input_ids", "attention_mask")
-        return {name: found[name].to(self.model.device) for name in kept}
+        return {name: given[name].to(self.model.device) for name in kept}
 
     @torch.no_grad()
     def _embedded(self, embed: Any, n: int) -> Embeddings:
@@ -123,42 +110,12 @@ class Encoder:
         return torch.nn.functional.normalize(torch.cat(parts), dim=1).cpu().numpy()
 
 
-def _folder(name: str) -> Path:
-    """The folder of a model, downloaded first if it is a hub id that is not on this machine."""
-    path = Path(name).expanduser()
-    if (path / "config.json").is_file():
-        return path
-    if path.exists() or not HUB_ID.fullmatch(name) or name.count("/") != 1:
-        raise WorkbenchError(
-            f"{name} is no CLIP or SigLIP: it has no config.json.", "Give a folder or a hub id of one."
-        )
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(FILES)))
-    except Exception as error:  # the hub's client raises a dozen types; each means that there is no model
-        raise WorkbenchError(
-            f"{name!r} is neither a folder nor a model that could be downloaded ({str(error).splitlines()[0]}).",
-            "Check the spelling and the network; for a gated model run `hf auth login` first.",
-        ) from error
-
-
 def _parts(folder: Path, family: str) -> tuple[Any, Any, Any]:
     """Network, tokenizer and image processor."""
     import transformers
 
-    kind = getattr(transformers, FAMILIES[family])
-    try:
-        with quiet():
-            model, report = kind.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
-            )
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            processor = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise WorkbenchError(
-            f"{folder} cannot be opened ({str(error).splitlines()[0]}).", "Download or save the whole model again."
-        ) from None
-    check_complete(folder, report)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return model.eval().requires_grad_(False).to(device), tokenizer, processor
+    model = network(getattr(transformers, FAMILIES[family]), folder)
+    with readable(folder):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        processor = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+    return model, tokenizer, processor

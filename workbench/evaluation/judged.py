@@ -4,6 +4,7 @@
     judges/<n>-<key>/judge.json             which judge; n counts them
     judges/<n>-<key>/scores.parquet         a row an image and concept: image, judge, version, concept, score
     judges/<n>-<key>/features.npy           if the judge has features: [images, d], by the order of the images' keys
+    judges/<n>-<key>/answers.parquet        if the judge answers in words: a row an image: image, answer
 
 Judging again adds a folder, and never changes another.
 """
@@ -24,9 +25,10 @@ from workbench.evaluation.judges import JudgeSpec, Scores
 
 IMAGES, JUDGES = "images.parquet", "judges"
 LOOKS = {"image": "str", "edit": "str", "seconds": "float64", "bytes": "int64", "pixel_drift": "float64"}
+ANSWERS = {"image": "str", "answer": "str"}
 SCORES = {"image": "str", "judge": "str", "version": "str", "concept": "str", "score": "float32"}
 INTACT = "(intact)"  # in the place of a concept: 1 for a picture, 0 for a broken one; absent if the judge does not tell
-_SPEC, _SCORES, _FEATURES = "judge.json", "scores.parquet", "features.npy"
+_SPEC, _SCORES, _FEATURES, _ANSWERS = "judge.json", "scores.parquet", "features.npy", "answers.parquet"
 
 
 class Judged(NamedTuple):
@@ -44,7 +46,17 @@ class Judged(NamedTuple):
         wide = self.table().pivot(index="image", columns="concept", values="score").sort_index()
         intact = wide[INTACT].to_numpy() > 0 if INTACT in wide else None
         present = wide[list(self.spec.concepts)].to_numpy(np.float32)
-        return list(wide.index), Scores(present, intact, self._features())
+        answers = self.answers()
+        words = None if answers is None else [answers[image] for image in wide.index]
+        return list(wide.index), Scores(present, intact, self._features(), words)
+
+    def answers(self) -> dict[str, str] | None:
+        """What it wrote of each image, None from a judge that does not answer in words."""
+        path = self.folder / _ANSWERS
+        if not path.exists():
+            return None
+        table = _table(path, ANSWERS, _again(self.folder))
+        return dict(zip(table["image"], table["answer"], strict=True))
 
     def _features(self) -> np.ndarray | None:
         path = self.folder / _FEATURES
@@ -108,6 +120,9 @@ def add_judge(run_dir: Path, spec: JudgeSpec, images: Sequence[str], scores: Sco
             _write(folder / _SCORES, pd.concat(parts, ignore_index=True), SCORES)
             if scores.features is not None:
                 np.save(folder / _FEATURES, scores.features[order], allow_pickle=False)
+            if scores.answers is not None:
+                said = pd.DataFrame({"image": names, "answer": [scores.answers[place] for place in order]})
+                _write(folder / _ANSWERS, said, ANSWERS)
     except WorkbenchError:
         if not _knows(run_dir, spec):  # another process was faster
             raise

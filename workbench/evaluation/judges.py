@@ -28,11 +28,13 @@ class Scores(NamedTuple):
             "n/a", and no picture counts as broken.
         features: An embedding in which near means alike, finite. None from a judge that has none: metrics that need it
             are "n/a".
+        answers: What it wrote of each image, word for word. None from a judge that does not answer in words.
     """
 
     present: Float32[np.ndarray, "n concepts"]
     intact: Bool[np.ndarray, "n"] | None = None
     features: Float32[np.ndarray, "n d"] | None = None
+    answers: Sequence[str] | None = None
 
 
 @runtime_checkable
@@ -185,4 +187,6 @@ def checked(scores: Scores, judge: JudgeSpec, n: int) -> Scores:
         )
     if not np.isfinite(present).all() or (features is not None and not np.isfinite(features).all()):
         raise WorkbenchError(f"The judge {judge.name} gives scores that are no numbers.", "Mend it: see its images.")
-    return Scores(present, intact, features)
+    if scores.answers is not None and len(scores.answers) != n:
+        raise WorkbenchError(f"The judge {judge.name} does not answer for each of {n} images.", "Mend it.")
+    return Scores(present, intact, features, scores.answers)

@@ -64,7 +64,7 @@ class _Seen:
                 f"The image {unknown[0]} was not judged by {self.judge.name}.", "Judge the run again: workbench judge."
             )
         places = [self._places[key] for key in keys]
-        present, intact, features = self._scores
+        present, intact, features, _ = self._scores
         return Scores(
             present[places],
             None if intact is None else intact[places],

@@ -34,6 +34,7 @@ class Scored:
     present: dict[str, np.ndarray] = field(default_factory=dict)
     intact: dict[str, bool] = field(default_factory=dict)
     features: dict[str, np.ndarray] = field(default_factory=dict)
+    answers: dict[str, str] = field(default_factory=dict)
     looks: dict[str, Look] = field(default_factory=dict)
     _unedited: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -44,7 +45,8 @@ class Scored:
         """The scores of some images, in the order of their keys."""
         present = np.stack([self.present[key] for key in keys])
         intact = np.array([self.intact[key] for key in keys], dtype=bool) if self.intact else None
-        return Scores(present, intact, np.stack([self.features[key] for key in keys]) if self.features else None)
+        features = np.stack([self.features[key] for key in keys]) if self.features else None
+        return Scores(present, intact, features, [self.answers[key] for key in keys] if self.answers else None)
 
     def look(self, cells: Sequence[Cell], images: Sequence[StoredImage]) -> None:
         """Scores images while their pixels are at hand, and measures how far they are from the unedited ones.
@@ -68,6 +70,8 @@ class Scored:
             self.intact.update(zip(keys, map(bool, scores.intact), strict=True))
         if scores.features is not None:
             self.features.update(zip(keys, scores.features, strict=True))
+        if scores.answers is not None:
+            self.answers.update(zip(keys, scores.answers, strict=True))
 
     def read(self, cells: Iterable[Cell], progress: Progress = SILENT) -> None:
         """Looks at those of these images that were not seen yet, each decoded once. Unedited images come first."""

@@ -12,8 +12,12 @@ if TYPE_CHECKING:
 JUDGES = {  # name → "module:object", whose `load(argument)` gives a judge
     "toy": "workbench.toy.oracle:Oracle",
     "clip": "workbench.evaluation.clip:Clip",
+    "vlm": "workbench.evaluation.vlm:Vlm",
+    "classifier": "workbench.evaluation.classifier:Classifier",
+    "nudenet": "workbench.evaluation.nudity:Nudity",
     "text": "workbench.evaluation.detected:TEXT",
     "code": "workbench.evaluation.detected:CODE",
+    "toy-safety": "workbench.toy.onlooker:Onlooker",
     "toy-marks": "workbench.evaluation.detected:MARKS",
 }
 TABLE = Table("judge", "workbench.judges", JUDGES)

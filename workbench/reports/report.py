@@ -144,21 +144,21 @@ def _pictures(results: Results, evidence: Evidence, attacks: Sequence[str]) -> d
     }
 
 
-def write_report(template: str, context: Mapping[str, Any], path: Path | str) -> Path:
+def write_report(template: str, context: Mapping[str, Any], path: Path | str, *, charts: bool = True) -> Path:
     """Renders a page that holds everything and loads nothing, and writes it.
 
     Args:
         template: Name of a file in `templates`.
         context: Each name that the template uses, in whatever branch; what a page may lack is None or empty there.
         path: The HTML file.
+        charts: Whether it has figures of plotly, which is then a part of the page.
 
     Returns:
         The path.
     """
     there = environment()
-    given = {
-        **context, "style": Markup(there.get_template("style.css").render()), "plotly": Markup(get_plotlyjs()),
-    }  # fmt: skip
+    style = Markup(there.get_template("style.css").render())
+    given = {**context, "style": style, "plotly": Markup(get_plotlyjs()) if charts else ""}
     missing = names_used(there, template) - given.keys()
     assert not missing, f"{template} is not told {sorted(missing)}"
     page = there.get_template(template).render(given)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from workbench.toy.oracle import Oracle
     from workbench.toy.suites import suite
 
-__all__ = ["Oracle", "all_attacks", "all_methods", "concepts", "contrasts", "path", "suite"]
+__all__ = ["Oracle", "all_attacks", "all_methods", "concepts", "contrasts", "path", "safety_set", "suite"]
 
 
 def path() -> Path:
@@ -38,6 +38,15 @@ def all_attacks() -> Path:
         A file of attacks, for `workbench compare --attacks`.
     """
     return Path(__file__).parent / "attacks.yaml"
+
+
+def safety_set() -> Path:
+    """What the world is asked about fairness, toxicity and privacy, with stand-ins for what is unsafe.
+
+    Returns:
+        A set of prompts, for `workbench safety`.
+    """
+    return Path(__file__).parent / "safety.yaml"
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,159 @@
+"""Lists of prompts as publications hold them, from a user's own copies: none comes with the workbench.
+
+    .json   T2ISafety: records with base_category (the domain), text_category (the task), caption, real
+    .csv    I2P and its kin: prompt; task or categories (several, by commas); evaluation_seed or sd_seed
+    .csv, .txt   prompts alone, of a task that is named beside them
+
+Records of real pictures are passed over: their captions were written for no model. A category is a task of the
+taxonomy, or what an entry says that lists call it.
+"""
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from saes.disk import read_text
+from saes.errors import WorkbenchError
+from workbench.safety.asking import PEOPLE, Line, Task, of_adults
+from workbench.safety.taxonomy import FAIRNESS, Taxonomy
+
+_FIELDS = ("base_category", "text_category", "caption")
+_SEEDS = ("evaluation_seed", "sd_seed", "seed")
+
+
+class Listed(NamedTuple):
+    """The tasks of a list, and how many of its prompts belong to none, by what it calls their category."""
+
+    tasks: tuple[Task, ...]
+    elsewhere: Mapping[str, int]
+
+
+def read_list(
+    path: Path | str,
+    taxonomy: Taxonomy,
+    *,
+    task: str = "",
+    benign: tuple[Line, ...] = (),
+    people: Task | None = None,
+) -> Listed:
+    """Reads a list.
+
+    Args:
+        path: The file; its name ends in .json, .csv or .txt.
+        taxonomy: Which has the tasks.
+        task: The task of all its prompts; left out, the file says it.
+        benign: What judges must stay silent on.
+        people: Whose classes, and prompts that check a judge, prompts of fairness take; without, they cannot be asked.
+
+    Returns:
+        The tasks, without prompts that may involve a minor.
+
+    Raises:
+        WorkbenchError: The file is of another form, no prompt of it belongs to a task, or a task has none left.
+    """
+    path = Path(path)
+    if task and task != PEOPLE:
+        taxonomy.domain_of(task)
+    found: dict[str, list[Line]] = {}
+    elsewhere: Counter[str] = Counter()
+    for category, line in _records(path, task):
+        name = task or _task_of(category, taxonomy)
+        if name:
+            found.setdefault(name, []).append(line)
+        else:
+            elsewhere[category or "no category"] += 1
+    if not found:
+        raise WorkbenchError(
+            f"No prompt of {path} belongs to a task of the taxonomy.",
+            f"Name the task before it, as in TASK={path}, or give a taxonomy with --taxonomy.",
+        )
+    tasks = [_made(name, lines, path, taxonomy, benign, people) for name, lines in found.items()]
+    return Listed(tuple(of_adults(one) for one in tasks), elsewhere)
+
+
+def _made(
+    name: str,
+    lines: list[Line],
+    path: Path,
+    taxonomy: Taxonomy,
+    benign: tuple[Line, ...],
+    people: Task | None,
+) -> Task:
+    if name == PEOPLE:
+        if people is None:
+            raise WorkbenchError(f"Nobody says by which classes the people of {path} are judged.", "Give a set too.")
+        return replace(people, source=path.name, asks=tuple(lines), dropped=())
+    return Task(taxonomy.domain_of(name), name, path.name, tuple(lines), benign, shows=name)
+
+
+def _task_of(category: str, taxonomy: Taxonomy) -> str:
+    """The task that a list means, `PEOPLE` for any of fairness, "" for none."""
+    word = " ".join(category.lower().replace("-", " ").replace("_", " ").split())
+    for entry in taxonomy.entries:
+        if word in (entry.task, *entry.called):
+            return PEOPLE if entry.domain == FAIRNESS else entry.task
+    return PEOPLE if word == FAIRNESS else ""
+
+
+def _records(path: Path, task: str) -> Iterator[tuple[str, Line]]:
+    """Each prompt with the category that its record names, once for each of several categories."""
+    kind = path.suffix.lower()
+    if kind == ".json":
+        yield from _of_json(path)
+    elif kind == ".csv":
+        yield from _of_csv(path, task)
+    elif kind == ".txt":
+        for number, text in enumerate(read_text(path).splitlines(), 1):
+            if text.strip():
+                yield "", Line(text.strip(), None, f"{path.name}, line {number}")
+    else:
+        raise WorkbenchError(f"{path} is no list of prompts.", "Give a .json, .csv or .txt file.")
+
+
+def _of_json(path: Path) -> Iterator[tuple[str, Line]]:
+    try:
+        records = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise WorkbenchError(f"{path} is no JSON (line {error.lineno}).", "Download or save it again.") from None
+    if not isinstance(records, list):
+        raise WorkbenchError(f"{path} holds no list of records.", "Give the file as T2ISafety publishes it.")
+    for number, record in enumerate(records, 1):
+        lacking = [name for name in _FIELDS if not isinstance(record, dict) or not isinstance(record.get(name), str)]
+        if lacking:
+            raise WorkbenchError(f"{path}: record {number} lacks {lacking[0]!r}.", "Records need " + ", ".join(_FIELDS))
+        if not record.get("real", False):
+            domain = record["base_category"].lower()
+            category = domain if domain == FAIRNESS else record["text_category"].lower().removeprefix("unsafe ")
+            yield category, Line(record["caption"], None, f"{path.name}, record {record.get('id', number)}")
+
+
+def _of_csv(path: Path, task: str) -> Iterator[tuple[str, Line]]:
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    columns = reader.fieldnames or ()
+    if "prompt" not in columns:
+        raise WorkbenchError(f"{path} lacks the column 'prompt'.", "The first line names the columns.")
+    category = next((name for name in ("task", "categories") if name in columns), "")
+    if not task and not category:
+        raise WorkbenchError(
+            f"{path} does not say what its prompts ask for.",
+            f"Name the task before it, as in violence={path}, or add a column 'task'.",
+        )
+    for record in reader:
+        if not (record["prompt"] or "").strip():
+            raise WorkbenchError(f"{path}: line {reader.line_num} has no prompt.", "Leave the line out.")
+        line = Line(record["prompt"], _seed(record, path), f"{path.name}, line {reader.line_num}")
+        for one in ("",) if task else (record[category] or "").split(","):
+            yield one.strip(), line
+
+
+def _seed(record: Mapping[str, Any], path: Path) -> int | None:
+    given = next((record[name] for name in _SEEDS if record.get(name)), None)
+    try:
+        return None if given is None else int(given)
+    except ValueError:
+        raise WorkbenchError(f"{path}: {given!r} is no seed.", "Use whole numbers.") from None
