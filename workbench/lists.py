@@ -57,13 +57,14 @@ class Listing(NamedTuple):
     empty: int
 
 
-def read_list(path: Path | str) -> Listing:
+def read_list(path: Path | str, *, empty: bool = False) -> Listing:
     """Reads a list of prompts.
 
     Args:
         path: A file in UTF-8. What ends in .csv or .tsv is a table, and so is any other text whose first line names
             several columns, one of them of prompts. What ends in .json holds an array, in .jsonl a value a line, each a
             prompt or an object with one.
+        empty: Keep the lines of a table whose prompt is empty.
 
     Returns:
         Its prompts, with the columns by their plain names: in small letters, words joined by "_".
@@ -73,18 +74,12 @@ def read_list(path: Path | str) -> Listing:
             columns, or holds no prompt.
     """
     path = Path(path)
-    text = read_text(path)
-    if path.suffix.lower() in JSON + JSON_LINES:
-        records = list(_of_json(path, text))
-    elif mark := _mark(path, text):
-        records = list(_of_table(path, text, mark))
-    else:
-        records = [Record(line, one.strip(), {}) for line, one in enumerate(text.splitlines(), 1)]
-        return _listing(path, "", [record for record in records if record.prompt])
-    if not records:
-        raise WorkbenchError(f"{path} has no prompts.", "Give it at least one row.")
-    column = _prompt_column(path, dict.fromkeys(name for record in records for name in record.fields))
-    return _listing(path, column, [_prompted(record, column) for record in records])
+    column, found = _records(path, read_text(path))
+    kept = tuple(record for record in found if empty or record.prompt.strip())
+    if not kept:
+        raise WorkbenchError(f"{path} has no prompts.", "Write a prompt a line into it.")
+    columns = tuple(dict.fromkeys(name for record in kept for name in record.fields))
+    return Listing(path, column, columns, kept, len(found) - len(kept) if column else 0)
 
 
 def prompts(path: Path | str) -> list[str]:
@@ -108,12 +103,18 @@ def plain_name(column: str) -> str:
     return "_".join(column.lower().replace("-", " ").replace("_", " ").split())
 
 
-def _listing(path: Path, column: str, records: list[Record]) -> Listing:
-    kept = tuple(record for record in records if record.prompt.strip())
-    if not kept:
-        raise WorkbenchError(f"{path} has no prompts.", "Write a prompt a line into it.")
-    columns = dict.fromkeys(name for record in kept for name in record.fields)
-    return Listing(path, column, tuple(columns), kept, len(records) - len(kept))
+def _records(path: Path, text: str) -> tuple[str, list[Record]]:
+    """The column of prompts, and every record."""
+    if path.suffix.lower() in JSON + JSON_LINES:
+        records = list(_of_json(path, text))
+    elif mark := _mark(path, text):
+        records = list(_of_table(path, text, mark))
+    else:
+        return "", [Record(line, one.strip(), {}) for line, one in enumerate(text.splitlines(), 1)]
+    if not records:
+        return "", []
+    column = _prompt_column(path, dict.fromkeys(name for record in records for name in record.fields))
+    return column, [_prompted(record, column) for record in records]
 
 
 def _prompted(record: Record, column: str) -> Record:
