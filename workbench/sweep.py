@@ -34,8 +34,8 @@ STORE, SAES, RECOVERED, PAGE = "store", "saes", "recovered.json", "sweep.html"
 class Sweep(StrictConfig):
     """What a file says: every combination of the values in `vary`, over the settings in `base`, at every site.
 
-    `prompts` is a text file with a prompt a line or, for the toy, how many of its captions to draw. `recovered` is the
-    number of held-out prompts (those of the store's validation split) on which the loss recovered is measured; 0
+    `prompts` is a file of prompts (`workbench.lists`) or, for the toy, how many of its captions to draw. `recovered` is
+    the number of held-out prompts (those of the store's validation split) on which the loss recovered is measured; 0
     leaves it out. `steps` and `pixel_rate` are those of a harvest.
     """
 

@@ -40,7 +40,7 @@ def test_a_published_list_is_read_without_what_may_involve_a_minor(tmp_path):
     path.write_text("prompt,evaluation_seed\na rose,1\na child in red,2\na rose,3\n")
     assert listed(str(path)) == ("a rose",)
     (tmp_path / "empty.txt").write_text("\n")
-    with pytest.raises(WorkbenchError, match="holds no prompts"):
+    with pytest.raises(WorkbenchError, match="has no prompts"):
         listed(str(tmp_path / "empty.txt"))
 
 

@@ -26,10 +26,15 @@ def test_a_suite_survives_its_file(tmp_path: Path) -> None:
 
 def test_a_published_list_is_about_the_named_target(tmp_path: Path) -> None:
     path = tmp_path / "big_artist_prompts.csv"
-    path.write_text("case_number,prompt,evaluation_seed,artist\n0,Wheat by Van Gogh,2219,Vincent\n1,Iris,44,Vincent\n")
+    path.write_text(
+        "case_number,prompt,evaluation_seed,artist\n0,Wheat by Van Gogh,2219,Vincent van Gogh\n"
+        "1,Iris,44,Vincent van Gogh\n"
+    )
     suite = read_suite(path, target="Van Gogh")
     assert suite.name == "big_artist_prompts"
     assert suite.rows[0] == SuiteRow("Wheat by Van Gogh", "target", "Van Gogh", 2219)
+    assert read_suite(path).target == "Vincent van Gogh", "the only class that there is"
+    path.write_text("case_number,prompt,evaluation_seed\n0,Wheat by Van Gogh,2219\n")
     with pytest.raises(WorkbenchError, match="does not say what its prompts show"):
         read_suite(path)
 
@@ -39,15 +44,17 @@ def test_a_published_list_is_about_the_named_target(tmp_path: Path) -> None:
     [
         ("", "lacks the column 'prompt'"),
         ("case_number,prompt,evaluation_seed\n", "has no prompts"),
-        ("prompt\na fox\n", "lacks the column 'evaluation_seed'"),
+        ("prompt,seeds\na fox,1\n", "'seeds'.*'seed'"),
         ("prompt,evaluation_seed,rolle\na fox,1,target\n", "'rolle'.*'role'"),
         ("prompt,evaluation_seed,role\na fox,1,targt\n", "'targt'.*'target'"),
         ("prompt,evaluation_seed\na fox,one\n", "'one' is no seed"),
-        ("prompt,evaluation_seed\na fox,1\na fox,1\n", "asks for an image twice"),
+        ("prompt,evaluation_seed\na fox,1.5\n", "'1.5' is no seed"),
+        ("prompt,evaluation_seed,evaluation_guidance\na fox,1,high\n", "'high' is no guidance scale"),
+        ("prompt,evaluation_seed,evaluation_steps\na fox,1,0\n", "'0' is no number for steps"),
         ("prompt,evaluation_seed\na girl with a fox,1\n", "no prompts left after the filter"),
         ("prompt,evaluation_seed\na fox,1\na fox, a cat,2\n", "line 3 has more fields than there are columns"),
         ("prompt,evaluation_seed,role\na fox,1\n", "line 2 has fewer fields"),
-        ("prompt,evaluation_seed\n ,1\n", "line 2 has no prompt"),
+        ("prompt,evaluation_seed\n ,1\n", "has no prompts"),
         ("prompt,evaluation_seed\na fox,-1\n", "-1 is no seed"),
         (f"prompt,evaluation_seed\na fox,{2**63}\n", f"{2**63} is no seed"),
         ("prompt,prompt,evaluation_seed\na fox,a cat,1\n", "two columns 'prompt'"),

@@ -196,3 +196,67 @@ def test_a_home_that_cannot_be_written_only_costs_time(saved, monkeypatch, tmp_p
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert len(weights.fingerprint({"unet": [weights_of(saved)]})) == 64
+
+
+def saved_as(folder: Path, **how: object) -> Path:
+    """The tiny pipeline in the form that `how` says, with the weights of `save_tiny`."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        sd1().save_pretrained(folder, safe_serialization=True, **how)
+    return folder
+
+
+@pytest.mark.parametrize("variant", ["fp16", "bf16", "mine"])
+@pytest.mark.parametrize("size", ["20KB", "10GB"], ids=["shards", "whole"])
+def test_a_variant_that_is_all_there_is_is_opened(variant, size, saved, tmp_path):
+    folder = saved_as(tmp_path / "other", variant=variant, max_shard_size=size)
+    assert not list(folder.rglob("model.safetensors"))
+    model = load(folder, device="cpu")
+    plain = load(saved, device="cpu")
+    for name, weight in plain.pipe.unet.state_dict().items():
+        assert torch.equal(weight, model.pipe.unet.state_dict()[name])
+    assert torch.equal(model.encode("a fox").embeddings, plain.encode("a fox").embeddings)
+
+
+def test_what_is_fingerprinted_is_what_is_read(folder):
+    encoder = folder / "text_encoder"
+    weights_of(folder).rename(
+        folder / "unet" / "diffusion_pytorch_model.fp16.safetensors"
+    )  # the UNet has a variant only
+    zeros = {name: tensor * 0 for name, tensor in load_file(encoder / "model.safetensors").items()}
+    save_file(zeros, encoder / "model.fp16.safetensors", metadata={"format": "pt"})
+    model = load(folder, device="cpu")
+    assert model.encode("a fox").embeddings.abs().max() > 0, "the plain file is read where there is one"
+    save_file(zeros, encoder / "model.safetensors", metadata={"format": "pt"})
+    assert load(folder, device="cpu").fingerprint != model.fingerprint
+
+
+def test_several_unknown_variants_are_refused_by_name(folder):
+    path = weights_of(folder)
+    shutil.copy(path, path.with_name("diffusion_pytorch_model.ema.safetensors"))
+    path.rename(path.with_name("diffusion_pytorch_model.mine.safetensors"))
+    with pytest.raises(WorkbenchError, match=r"unet has several variants of its weights \(ema, mine\)"):
+        load(folder)
+
+
+def test_sd3_opens_without_its_largest_encoder_and_others_only_whole(folder, tmp_path):
+    small = save_tiny("sd3", tmp_path / "sd3")
+    change(small / "model_index.json", text_encoder_3=[None, None])
+    shutil.rmtree(small / "text_encoder_3")
+    model = load(small, device="cpu")
+    assert model.pipe.tokenizer_3 is None, "a tokenizer whose tokens nobody reads goes too"
+    assert model.generate("a fox", 1, steps=1).any()
+    assert len(model.tokens("a fox")) == 1 and "text3.0" not in model.sites()
+    recorded = ["text2.0", "transformer.0.attn.heads"] if "transformer.0.attn.heads" in model.sites() else ["text2.0"]
+    with model.session(record=recorded) as session:
+        model.generate("a fox", 1, steps=1)
+    assert all(session.records[alias] for alias in recorded)
+    change(folder / "model_index.json", text_encoder=[None, None])
+    with pytest.raises(WorkbenchError, match="is without the text_encoder of a StableDiffusionPipeline"):
+        load(folder)
+
+
+def test_a_class_that_is_not_there_yet_is_named(folder):
+    change(folder / "model_index.json", scheduler=["diffusers", "NewerScheduler"])
+    with pytest.raises(WorkbenchError, match=r"wants a NewerScheduler as its scheduler.*Install a newer diffusers"):
+        load(folder)

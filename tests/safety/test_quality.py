@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from workbench.safety.quality import quality_table
 
 from tests.evaluation.small import Scaled
 from tests.safety.small import Words, violence
 from tests.tiny_encoders import save_clip
 from workbench.evaluation.encoders import Encoder
+from workbench.safety.quality import quality_table
 from workbench.safety.running import safety
 
 

@@ -63,7 +63,8 @@ def attacked_suite(target: Target, outcomes: Sequence[Outcome], transfer: bool) 
         outcomes: What came of it.
         transfer: Whether rows that were made against one edit are asked of the others too.
     """
-    rows = [replace(row, role=plain_role(target, row)) for row in target.suite.rows]
+    plain = [replace(row, role=plain_role(target, row)) for row in target.suite.rows]
+    made: dict[SuiteRow, None] = {}
     roles: dict[str, Role] = {NEVER_KNOWN.name: NEVER_KNOWN} if target.never_known else {}
     inputs: dict[str, NotText] = dict(target.suite.inputs)
     for outcome in outcomes:
@@ -75,13 +76,13 @@ def attacked_suite(target: Target, outcomes: Sequence[Outcome], transfer: bool) 
             others = [name for name in target.attacked if name not in (outcome.condition, UNEDITED)]
             own += [(outcome.part._replace(what=ELSEWHERE), name) for name in others]
         for part, condition in own:
-            made = outcome.suite_row(part, condition)
-            rows.append(replace(made, input="") if part.what == AS_TEXT else made)
+            row = outcome.suite_row(part, condition)
+            made[replace(row, input="") if part.what == AS_TEXT else row] = None
             roles[part.role] = role_of(part)
         if attempt.given is not None:
             inputs[input_hash(attempt.given)] = attempt.given
     dropped = target.suite.dropped + sum(one.stored.attempt.dropped for one in outcomes)
     return replace(
-        target.suite, rows=tuple(dict.fromkeys(rows)), dropped=dropped, roles=(*target.suite.roles, *roles.values()),
+        target.suite, rows=(*plain, *made), dropped=dropped, roles=(*target.suite.roles, *roles.values()),
         inputs=inputs,
     )  # fmt: skip

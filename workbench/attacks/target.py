@@ -62,8 +62,9 @@ def check_targets(model: Model, targets: Sequence[Target], judge: Judge, budget:
     """Refuses what can be told beforehand.
 
     Raises:
-        WorkbenchError: There are no rows or no attacks, a label is taken, an edit is another model's, the judge does
-            not know the concept, or an attack or its control does not work on the rows or on an edit.
+        WorkbenchError: There are no rows or no attacks, rows have settings of their own, a label is taken, an edit is
+            another model's, the judge does not know the concept, or an attack or its control does not work on the rows
+            or on an edit.
     """
     model.check_unedited("An attack")
     for target in targets:
@@ -87,6 +88,11 @@ def check_attacks(model: Model, target: Target, judge: Judge, budget: Budget, co
     suite, rows = target.suite, target.rows
     if not rows or not target.attacks:
         raise _nothing()
+    if any(row.guidance_scale is not None or row.steps is not None for row in rows):
+        raise WorkbenchError(
+            f"Rows of {suite.name!r} have guidance or steps of their own, and an attack samples all rows alike.",
+            "Take these columns out of the list.",
+        )
     check_knows(judge, suite.concepts)
     for label, attack in target.attacks.items():
         if not label or "," in label or label in suite.known_roles:

@@ -2,11 +2,10 @@
 
 import random
 from collections.abc import Sequence
-from pathlib import Path
 
-from saes.disk import read_text
 from saes.errors import WorkbenchError
-from workbench.evaluation.suites import read_suite
+from workbench.adults import may_involve_a_minor
+from workbench.lists import prompts
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -53,17 +52,15 @@ _SLIPS = (_left_out, _doubled, _replaced, _turned)
 
 
 def listed(path: str) -> tuple[str, ...]:
-    """The prompts of a file: a published list (CSV, with a column `prompt`), or a text with one prompt a line.
+    """The distinct prompts of a list in any form that `workbench.lists` reads, without those that may involve a minor.
 
     Raises:
         WorkbenchError: It cannot be read or holds none.
     """
-    if Path(path).suffix.lower() == ".csv":
-        return tuple(dict.fromkeys(row.prompt for row in read_suite(path, target="-").rows))
-    lines = tuple(dict.fromkeys(filter(None, map(str.strip, read_text(path).splitlines()))))
-    if not lines:
-        raise WorkbenchError(f"{path} holds no prompts.", "Write one a line.")
-    return lines
+    found = tuple(dict.fromkeys(one.strip() for one in prompts(path) if not may_involve_a_minor(one)))
+    if not found:
+        raise WorkbenchError(f"{path} has no prompts left after the filter.", "Give it at least one row.")
+    return found
 
 
 def readable(tokenizer: object, wordings: Sequence[str]) -> list[str]:

@@ -17,7 +17,7 @@ def generate(
     model: ModelName,
     prompts: Annotated[list[str] | None, typer.Argument(help="One or more prompts, each in quotes.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the images; refused if it exists.")] = Path("out/images"),
-    prompts_file: Annotated[Path | None, typer.Option(help="Text file with a prompt a line.")] = None,
+    prompts_file: Annotated[Path | None, typer.Option(help="Prompts: one a line, or a list in CSV or JSON.")] = None,
     edit: Annotated[list[Path] | None, typer.Option(help="Folder of an edit; repeat to compose several.")] = None,
     count: Annotated[int, typer.Option(help="Images of each prompt; their seeds count up from --seed.", min=1)] = 4,
     seed: Seed = 0,

@@ -19,7 +19,7 @@ def harvest(
     model: ModelName,
     sites: Annotated[list[str], typer.Argument(help="Names from `workbench sites`.")],
     out: Annotated[Path, typer.Option(help="Folder of the store; an unfinished one is continued.")],
-    prompts_file: Annotated[Path, typer.Option(help="Text file with a prompt a line.")],
+    prompts_file: Annotated[Path, typer.Option(help="Prompts: one a line, or a list in CSV or JSON.")],
     steps: Annotated[int | None, typer.Option(help="Denoising steps; not needed for text sites.", min=1)] = None,
     pixel_rate: Annotated[float, typer.Option(help="Share of pixels kept at image sites.", min=0, max=1)] = 0.1,
     positions: Annotated[

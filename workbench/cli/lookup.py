@@ -1,11 +1,12 @@
 """From the words of a command line to prompts, concepts and suites. Heavy imports stay inside the functions."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saes.disk import read_text
 from saes.errors import WorkbenchError, unknown_name
+from workbench.lists import read_list
 
 if TYPE_CHECKING:
     from workbench.concepts import Concept
@@ -16,11 +17,11 @@ YAML = (".yaml", ".yml")
 
 
 def read_prompts(path: Path) -> list[str]:
-    """The lines of a text file that are not blank. Raises `WorkbenchError` if there are none."""
-    prompts = [line.strip() for line in read_text(path).splitlines() if line.strip()]
-    if not prompts:
-        raise WorkbenchError(f"{path} has no prompts.", "Write a prompt a line into it.")
-    return prompts
+    """The prompts of a list in any form that `workbench.lists` reads; a warning names the columns that are not read."""
+    listing = read_list(path)
+    if columns := [name for name in listing.columns if name]:
+        warnings.warn(f"{path}: {listing.column} is read, and {', '.join(columns)} not.", stacklevel=2)
+    return [record.prompt for record in listing.records]
 
 
 def concepts_of(words: list[str], told: "Told" = "few") -> "list[Concept]":

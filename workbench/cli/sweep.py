@@ -72,11 +72,13 @@ def _checked(
 
 
 def _prompts(wanted: "Sweep") -> "tuple[list[Example], list[str]]":
-    """The lines of the file; or captions of the toy's world, with what they are about."""
+    """The prompts of the file; or captions of the toy's world, with what they are about."""
     if isinstance(wanted.prompts, str):
         return [], read_prompts(Path(wanted.prompts))
     if wanted.model != "toy":
-        raise WorkbenchError("Only the toy has captions to draw.", "Name a text file with a prompt a line.")
+        raise WorkbenchError(
+            "Only the toy has captions to draw.", "Name a file of prompts: one a line, or a list in CSV or JSON."
+        )
     from workbench.toy.captions import examples
 
     drawn = examples(wanted.prompts, wanted.seed)

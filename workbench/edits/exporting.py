@@ -8,12 +8,14 @@ from pathlib import Path
 from torch import Tensor
 
 from saes.disk import new_folder, write_tensors
+from saes.errors import WorkbenchError
 from workbench.edits.adapter import AdapterEdit
+from workbench.edits.edit import Edit
 
 LORA_FILE = "pytorch_lora_weights.safetensors"  # what `load_lora_weights` looks for in a folder
 
 
-def to_peft(edit: AdapterEdit, folder: Path | str) -> Path:
+def to_peft(edit: Edit, folder: Path | str) -> Path:
     """Writes adapters as one LoRA that `pipe.load_lora_weights(folder)` loads; its rank is their sum.
 
     The gate is not in it.
@@ -26,8 +28,13 @@ def to_peft(edit: AdapterEdit, folder: Path | str) -> Path:
         The folder.
 
     Raises:
-        WorkbenchError: The folder exists, or the adapters are combined as in the official code.
+        WorkbenchError: The folder exists, the edit is no adapter, or its adapters are combined as in the official code.
     """
+    if not isinstance(edit, AdapterEdit):
+        raise WorkbenchError(
+            f"A LoRA holds adapters, and this is an edit of the kind {edit.kind!r}.",
+            "Write it into a model with `workbench bake`, or fit a method that gives adapters, such as SPM.",
+        )
     edit.check_sum()
     tensors: dict[str, Tensor] = {}
     for layer in edit.layers:

@@ -135,6 +135,8 @@ def typed(kind: type, fields: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _kind(path: Path) -> str:
+    if path.is_file():
+        raise WorkbenchError(f"{path} is a file, and an edit is a folder.", "Give the folder that `edit.save` wrote.")
     description = read_json(path / DESCRIPTION)
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise WorkbenchError(f"{path} is no edit of this version ({FORMAT}).", "Fit the method again.")

@@ -1,4 +1,4 @@
-"""Whether a model can be given what rows of a suite hold that is no text: it may have been made for another one.
+"""Whether a model can draw the rows of a suite: what they hold that is no text may have been made for another one.
 
 Ids are words to the tokenizers that they are of and to no other, embeddings and encodings have the width of a text
 encoder, starts the size of a picture, further edits the shapes of the weights.
@@ -15,6 +15,7 @@ from workbench.evaluation.suites import Suite
 from workbench.identity import hashed
 from workbench.models import Begun, Encoding, Model, TokenEmbeddings, TokenIds
 from workbench.models.provenance import tokenizer_hash
+from workbench.settings import settled
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -39,11 +40,12 @@ def check_inputs(model: Model, suite: Suite) -> None:
 
     Args:
         model: The model, without an edit.
-        suite: Any suite; one of text alone passes.
+        suite: Any suite; one of text alone passes, unless its rows say settings that the model does not have.
 
     Raises:
-        WorkbenchError: Says which of its inputs does not fit.
+        WorkbenchError: Says which of its inputs or settings does not fit.
     """
+    _check_sampling(model, suite)
     own: dict[type, Shapes] = {}
     for given in (part for one in suite.inputs.values() for part in _parts(one)):
         if isinstance(given, Further):
@@ -58,6 +60,19 @@ def check_inputs(model: Model, suite: Suite) -> None:
             "Make it again as text (`adversarial_suite(run, as_text=True)`, `workbench suite --as-text`), where "
             "it has some.",
         )
+
+
+def _check_sampling(model: Model, suite: Suite) -> None:
+    """Refuses settings of single rows that the model does not have, and another size than it draws."""
+    for guidance_scale, steps in dict.fromkeys((row.guidance_scale, row.steps) for row in suite.rows):
+        settled(model.settings, {"guidance_scale": guidance_scale, "steps": steps})
+    for size in dict.fromkeys(row.size for row in suite.rows if row.size):
+        if size != (model.image_size, model.image_size):
+            raise WorkbenchError(
+                f"The suite {suite.name!r} asks for pictures of {size[0]} × {size[1]}, and {model.name} draws "
+                f"{model.image_size} × {model.image_size}.",
+                "Take the columns of width and height out of the list, or take a model of this size.",
+            )
 
 
 def tokenizers_of(model: Model) -> str:

@@ -61,7 +61,11 @@ def make_missing(
 def _made(model: Model, run: Run, batch: Sequence[Cell]) -> list[tuple[Cell, tuple[np.ndarray, float]]]:
     """Each cell with its pixels, and its share of the seconds that the batch took."""
     began = time.perf_counter()
-    prompts, seeds = prompts_of(run.dir, batch), [one.seed for one in batch]
-    images = pictures(model, prompts, seeds, batch_size=len(batch), **run.spec.settings)
+    images: dict[Cell, np.ndarray] = {}
+    for own in dict.fromkeys(one.sampling for one in batch):
+        alike = [one for one in batch if one.sampling == own]
+        prompts, seeds = prompts_of(run.dir, alike), [one.seed for one in alike]
+        made = pictures(model, prompts, seeds, batch_size=len(alike), **{**run.spec.settings, **dict(own)})
+        images |= zip(alike, made, strict=True)
     seconds = (time.perf_counter() - began) / len(batch)
-    return [(one, (image, seconds)) for one, image in zip(batch, images, strict=True)]
+    return [(one, (images[one], seconds)) for one in batch]

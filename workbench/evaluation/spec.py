@@ -66,6 +66,9 @@ class Row(StrictConfig):
             soft prompt is made of. "" where it is given the text.
         share: The share of the prompts to which it belongs, where it attacks one of several fits; None where it is
             dealt out as `Trial.shares` says.
+        guidance_scale: That of this image, None for that of the run.
+        steps: The same of the denoising steps.
+        size: Width and height that its list says, which are the model's own; None where it says none.
     """
 
     prompt: str
@@ -75,6 +78,15 @@ class Row(StrictConfig):
     condition: str = ""
     input: str = ""
     share: int | None = None
+    guidance_scale: float | None = None
+    steps: int | None = None
+    size: tuple[int, int] | None = None
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The sampling settings of its own."""
+        own = {"guidance_scale": self.guidance_scale, "steps": self.steps}
+        return {name: value for name, value in own.items() if value is not None}
 
 
 class EditSpec(StrictConfig):
@@ -290,7 +302,8 @@ def title(suite: str, concept: str, several: bool) -> str:
 
 class Cell(NamedTuple):
     """One image to make. `edit` is the hash of the edit, "" for the unedited model, whose image of the same prompt and
-    seed has the key `unedited`; `input` is what is given in the place of the text, "" for the text itself."""
+    seed has the key `unedited`; `input` is what is given in the place of the text, "" for the text itself; `sampling`
+    are the settings in which it differs from the run."""
 
     key: str
     edit: str
@@ -298,14 +311,16 @@ class Cell(NamedTuple):
     seed: int
     unedited: str
     input: str = ""
+    sampling: tuple[tuple[str, Any], ...] = ()
 
 
 def cell(model: ModelSpec, settings: Settings, edit: EditSpec | None, row: Row) -> Cell:
     """The cell of one image; its key is 80 bits of the SHA-256 of all that decides the pixels."""
     given = {"input": row.input} if row.input else row.prompt
     made_by, own = _hash(model.fingerprint, tuple(sorted(model.parts.items()))), edit.hash if edit else ""
-    with_edit, unedited = (_key([made_by, one, given, row.seed, dict(settings)]) for one in (own, ""))
-    return Cell(with_edit, own, row.prompt, row.seed, unedited, row.input)
+    sampled = dict(settings) | row.sampling
+    with_edit, unedited = (_key([made_by, one, given, row.seed, sampled]) for one in (own, ""))
+    return Cell(with_edit, own, row.prompt, row.seed, unedited, row.input, tuple(row.sampling.items()))
 
 
 def _key(content: list[Any]) -> str:

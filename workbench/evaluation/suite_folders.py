@@ -13,7 +13,8 @@ from saes.disk import new_folder, read_json, write_json
 from saes.errors import WorkbenchError
 from workbench.evaluation.inputs import keep_inputs, read_input
 from workbench.evaluation.roles import Role
-from workbench.evaluation.suites import Suite, read_rows, write_rows
+from workbench.evaluation.suite_lists import read_rows, write_rows
+from workbench.evaluation.suites import Suite
 
 FORMAT = "erasure-workbench suite 1"
 _ROWS, _ABOUT = "suite.csv", "suite.json"

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from saes.errors import WorkbenchError
+from saes.plain import whole
 
 
 class Request(NamedTuple):
@@ -40,10 +41,7 @@ def pair(prompts: Any, seeds: Any) -> list[Request]:
 
 
 def _seed(given: Any) -> int:
-    try:
-        seed = int(given)
-    except (TypeError, ValueError, OverflowError):
-        seed = -1
-    if seed != given or not 0 <= seed < 2**63:
+    seed = whole(given)
+    if seed is None or isinstance(given, str) or not 0 <= seed < 2**63:
         raise WorkbenchError(f"{given} is no seed.", "Give whole numbers from 0 to 9223372036854775807 (2⁶³ − 1).")
     return seed

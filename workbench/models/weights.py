@@ -2,10 +2,11 @@
 
 import hashlib
 import os
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,22 +17,43 @@ from saes.errors import WorkbenchError
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 SETTLED_NS = 2_000_000_000
-STEMS = ("model", "diffusion_pytorch_model")
+VARIANTS = ("", "fp16", "bf16", "fp32")  # the first that is there is taken
+_NAME = re.compile(
+    r"(model|diffusion_pytorch_model)"
+    r"((\.(?!\w+-\d+-of-\d+)(?P<file>[\w-]+))?\.safetensors|\.safetensors\.index(\.(?P<index>[\w-]+))?\.json)"
+)
+
+
+class Weights(NamedTuple):
+    """The safetensors files that a component is loaded from, and the name of their variant, None for the plain ones."""
+
+    files: list[Path]
+    variant: str | None
 
 
 def weight_files(folder: Path, component: str) -> list[Path]:
-    """The safetensors files that a component is loaded from: one, its shards, or the fp16 variant if that is all.
+    """The files of `weights_of`."""
+    return weights_of(folder, component).files
 
-    Raises `WorkbenchError` if there are none, with another remedy where there are pickles.
+
+def weights_of(folder: Path, component: str) -> Weights:
+    """One file or its shards: the plain ones, else the variant fp16 or bf16, else the only one.
+
+    Raises `WorkbenchError` if there are none, with another remedy where there are pickles, and for several unknown
+    variants.
     """
     directory = folder / component
-    for stem in STEMS:
-        for variant in ("", ".fp16"):
-            shards = directory / f"{stem}.safetensors.index{variant}.json"
-            if shards.is_file():
-                return [directory / name for name in sorted(set(read_json(shards)["weight_map"].values()))]
-            if (directory / f"{stem}{variant}.safetensors").is_file():
-                return [directory / f"{stem}{variant}.safetensors"]
+    found = dict(_variants(directory))
+    known = [name for name in VARIANTS if name in found]
+    if len(found) > 1 and not known:
+        raise WorkbenchError(
+            f"{directory} has several variants of its weights ({', '.join(sorted(found))}).",
+            "Leave one of them there, or rename it without its variant.",
+        )
+    for name in (*known, *found):
+        path = found[name]
+        shards = [path] if path.suffix != ".json" else _shards(path)
+        return Weights(shards, name or None)
     pickles = [path.name for pattern in PICKLES for path in sorted(directory.glob(pattern))]
     if pickles:
         raise WorkbenchError(
@@ -40,6 +62,17 @@ def weight_files(folder: Path, component: str) -> list[Path]:
             "save_pretrained(..., safe_serialization=True).",
         )
     raise WorkbenchError(f"{directory} has no weights.", "Download or save the model again; this folder is not whole.")
+
+
+def _variants(directory: Path) -> Iterator[tuple[str, Path]]:
+    """Each variant of the weights in a folder, "" for the plain ones, with its file or the index of its shards."""
+    for path in sorted(directory.iterdir()) if directory.is_dir() else ():
+        if match := _NAME.fullmatch(path.name):
+            yield match["file"] or match["index"] or "", path
+
+
+def _shards(index: Path) -> list[Path]:
+    return [index.parent / name for name in sorted(set(read_json(index)["weight_map"].values()))]
 
 
 def check_whole(files: list[Path]) -> None:

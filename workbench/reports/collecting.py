@@ -69,7 +69,7 @@ def collect(
     """
     edit = _edit_of(run, concept.name, condition)
     rows = run.rows(UNEDITED, concept.name)
-    target = rows[rows["role"] == "target"]
+    target = _sampled_alike(run, rows[rows["role"] == "target"])
     made: list[FeatureCard] = []
     densities: dict[str, Any] = {}
     for acted in (one for one in edit.summary().features if model.site(one.site).component == "prompt"):
@@ -182,6 +182,13 @@ def _card(firing: _Firing, place: int, concept: str, site: str, ablation: Ablati
             for prompt in scores.argsort(descending=True, stable=True)[:4].tolist()
         ),
     )  # fmt: skip
+
+
+def _sampled_alike(run: Run, rows: pd.DataFrame) -> pd.DataFrame:
+    """The records whose pictures were sampled as the run says, and not as a row of a list does."""
+    trials = {(one.suite, one.concept): one for one in run.spec.trials}
+    places = zip(rows["suite"], rows["concept"], rows["row"], strict=True)
+    return rows[[not trials[suite, concept].rows[place].sampling for suite, concept, place in places]]
 
 
 def _ablation_of(edit: Edit, acted: ActedOn, feature: int) -> ActivationEdit:

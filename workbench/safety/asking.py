@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from saes.errors import WorkbenchError
+from workbench.adults import may_involve_a_minor
 from workbench.concepts import TEMPLATES, Concept
 from workbench.evaluation.roles import Role
-from workbench.evaluation.suites import SEEDS, Suite, SuiteRow, may_involve_a_minor
+from workbench.evaluation.suites import SEEDS, Suite, SuiteRow
 from workbench.safety.taxonomy import FAIRNESS, PRIVACY, TOXICITY
 
 PEOPLE = "people"

@@ -17,7 +17,7 @@ def encode(vae: Any, images: Images) -> Latents:
     """The mean of each image's latent distribution, shifted and scaled as the denoiser knows it."""
     with _precise(vae), sliced(vae, images[..., 0].size):
         pixels = torch.from_numpy(images).to(vae.device, vae.dtype).permute(0, 3, 1, 2) / 127.5 - 1
-        return (vae.encode(pixels).latent_dist.mode() - _shift(vae)) * vae.config.scaling_factor
+        return (_middle(vae.encode(pixels)) - _shift(vae)) * vae.config.scaling_factor
 
 
 @torch.no_grad()
@@ -45,6 +45,11 @@ def pixels_of(vae: Any, latents: Latents) -> int:
     """How many pixels the pictures of these latents have."""
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     return latents[:, 0].numel() * factor**2
+
+
+def _middle(encoded: Any) -> Latents:
+    """The mean of a distribution; a tiny autoencoder hands over the latents themselves."""
+    return encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
 
 
 def _shift(vae: Any) -> float:

@@ -16,10 +16,11 @@ from saes.errors import WorkbenchError, unknown_name
 from saes.settings import build
 from workbench.models.architecture import Defaults
 from workbench.models.diffusion.architecture import DiffusionArchitecture
+from workbench.models.diffusion.config_values import limit_tokenizers
 from workbench.models.diffusion.model import LARGEST_GUIDANCE, Diffusion
 from workbench.models.provenance import Provenance
 from workbench.models.quiet import quiet
-from workbench.models.weights import check_complete, check_finite, check_whole, weight_files
+from workbench.models.weights import Weights, check_complete, check_finite, check_whole, weights_of
 
 PIPELINES = {
     "StableDiffusionPipeline": "workbench.models.diffusion.sd:stable_diffusion",
@@ -32,6 +33,7 @@ ABSENT: dict[str, dict[str, Any]] = {
     "StableDiffusionPipeline": {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False},
     "StableDiffusionXLPipeline": {"add_watermarker": False},
 }
+MAY_LACK = {"StableDiffusion3Pipeline": ("text_encoder_3", "tokenizer_3")}  # T5 is often left out for its size
 NEVER_LOADED = ("safety_checker", "feature_extractor", "image_encoder")
 DEFAULTS_FILE, LARGEST_SIZE = "workbench.json", 2**14
 
@@ -42,11 +44,14 @@ def open_folder(name: str, folder: Path, device: torch.device, dtype: torch.dtyp
     pipeline_class = index.get("_class_name", "")
     if pipeline_class not in PIPELINES:
         raise unknown_name("kind of pipeline", str(pipeline_class), PIPELINES)
-    files = _weights(folder, index)
-    pipe = _pipeline(folder, pipeline_class, dtype or _dtype(pipeline_class, device), files, index).to(device)
-    for part in files:
+    _check_parts(folder, index)
+    weights = _weights(folder, index)
+    pipe = _pipeline(folder, index, dtype or _dtype(pipeline_class, device), weights).to(device)
+    for part in weights:
         check_finite(folder / part, getattr(pipe, part))
+    limit_tokenizers(pipe)
     architecture = architecture_of(pipe)
+    files = {part: found.files for part, found in weights.items()}
     return Diffusion(name, architecture, _defaults(folder, architecture), Provenance(files, pipe))
 
 
@@ -56,47 +61,77 @@ def architecture_of(pipe: Any) -> DiffusionArchitecture:
     return getattr(import_module(home), attribute)(pipe)
 
 
-def _weights(folder: Path, index: dict[str, Any]) -> dict[str, list[Path]]:
-    """The weight files of each component. Refuses components that are no class of diffusers or transformers."""
-    files = {}
-    for name, entry in index.items():
-        if name.startswith("_") or not isinstance(entry, list) or entry[0] is None or name in NEVER_LOADED:
-            continue
-        library, class_name = entry
-        if library not in ("diffusers", "transformers"):
+def _parts(index: dict[str, Any]) -> dict[str, list[Any]]:
+    """The entries of an index that name a component: a library and a class, or nothing for one that was left out."""
+    return {
+        name: entry
+        for name, entry in index.items()
+        if not name.startswith("_") and isinstance(entry, list) and name not in NEVER_LOADED
+    }
+
+
+def _left_out(index: dict[str, Any]) -> dict[str, None]:
+    """The components that a folder is without, for `from_pretrained`. A tokenizer goes with its encoder."""
+    names = [name for name, entry in _parts(index).items() if entry[0] is None]
+    return dict.fromkeys([*names, *(name.replace("text_encoder", "tokenizer") for name in names)])
+
+
+def _check_parts(folder: Path, index: dict[str, Any]) -> None:
+    """Refuses a folder without a component that is needed, with one of another library, and of an unknown class."""
+    for name in _left_out(index):
+        if name not in MAY_LACK.get(index["_class_name"], ()):
+            raise WorkbenchError(
+                f"{folder} is without the {name} of a {index['_class_name']}.",
+                "Save the whole pipeline there; SD3 alone may lack a component, its T5 encoder.",
+            )
+    for name, (library, class_name) in _parts(index).items():
+        if library not in ("diffusers", "transformers", None) not in ("diffusers", "transformers"):
             raise WorkbenchError(
                 f"{folder} wants its component {name!r} from {library!r}, which is neither diffusers nor transformers.",
                 "Code that comes with a model is never run here; use a pipeline of standard components.",
             )
-        if issubclass(getattr(import_module(library), class_name), torch.nn.Module):
-            files[name] = weight_files(folder, name)
-            check_whole(files[name])
-    return files
+        if library and not hasattr(import_module(library), class_name):
+            raise WorkbenchError(
+                f"{folder} wants a {class_name} as its {name}, which this {library} "
+                f"({import_module(library).__version__}) does not have.",
+                f"Install a newer {library}, or name another class in {folder / 'model_index.json'}.",
+            )
 
 
-def _pipeline(
-    folder: Path, pipeline_class: str, dtype: torch.dtype, files: dict[str, list[Path]], index: dict[str, Any]
-) -> Any:
+def _weights(folder: Path, index: dict[str, Any]) -> dict[str, Weights]:
+    """The weight files of each component that has weights."""
+    found = {}
+    for name, (library, class_name) in _parts(index).items():
+        if library and issubclass(getattr(import_module(library), class_name), torch.nn.Module):
+            found[name] = weights_of(folder, name)
+            check_whole(found[name].files)
+    return found
+
+
+def _pipeline(folder: Path, index: dict[str, Any], dtype: torch.dtype, weights: dict[str, Weights]) -> Any:
     import diffusers
 
+    pipeline_class = index["_class_name"]
     logging.getLogger(getattr(diffusers, pipeline_class).__module__).setLevel(logging.ERROR)  # we warn of cut prompts
     with quiet():
-        networks = {name: _network(folder, name, paths, index[name], dtype) for name, paths in files.items()}
+        networks = {name: _network(folder, name, found, index[name], dtype) for name, found in weights.items()}
         pipe = getattr(diffusers, pipeline_class).from_pretrained(
-            folder, dtype=dtype, local_files_only=True, **networks, **ABSENT.get(pipeline_class, {})
+            folder,
+            dtype=dtype,
+            local_files_only=True,
+            **{**_left_out(index), **networks, **ABSENT.get(pipeline_class, {})},
         )
     pipe.set_progress_bar_config(disable=True)
-    for name in files:
+    for name in weights:
         getattr(pipe, name).requires_grad_(False)
     return pipe
 
 
-def _network(folder: Path, name: str, files: list[Path], entry: list[str], dtype: torch.dtype) -> nn.Module:
+def _network(folder: Path, name: str, found: Weights, entry: list[str], dtype: torch.dtype) -> nn.Module:
     """One network of a pipeline. Refuses files that lack some of its tensors, which would be filled with noise."""
     library, class_name = entry
-    variant = "fp16" if any(".fp16." in path.name for path in files) else None
     network, report = getattr(import_module(library), class_name).from_pretrained(
-        folder / name, dtype=dtype, use_safetensors=True, variant=variant, local_files_only=True,
+        folder / name, dtype=dtype, use_safetensors=True, variant=found.variant, local_files_only=True,
         output_loading_info=True,
     )  # fmt: skip
     check_complete(folder / name, report)

@@ -11,6 +11,7 @@ from saes.errors import WorkbenchError
 from workbench.hooks import AttentionSite, Component, Role, Site
 from workbench.models.architecture import Defaults
 from workbench.models.diffusion.architecture import DiffusionArchitecture, Latents, Reads
+from workbench.models.diffusion.config_values import native_size
 from workbench.models.diffusion.text_sites import text_sites
 from workbench.models.diffusion.unet_sites import key_value_maps, unet_attention_sites, unet_sites
 from workbench.models.encoding import Encoding
@@ -34,7 +35,7 @@ class SD1(DiffusionArchitecture):
 
     def defaults(self) -> Defaults:
         """As in diffusers."""
-        return Defaults(50, 7.5, self.pipe.unet.config.sample_size * self.pipe.vae_scale_factor)
+        return Defaults(50, 7.5, native_size(self.pipe.unet, self.pipe.vae_scale_factor))
 
     def sites(self, image_size: int) -> list[Site]:
         """Text encoder and UNet."""

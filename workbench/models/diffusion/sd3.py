@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from workbench.hooks import AttentionSite, Component, Role, Site
 from workbench.models.architecture import Defaults, Segment
 from workbench.models.diffusion.architecture import DiffusionArchitecture, Latents, Reads
+from workbench.models.diffusion.config_values import native_size
 from workbench.models.diffusion.joint_sites import Streams, double_stream_sites
 from workbench.models.diffusion.text_sites import text_sites
 from workbench.models.encoding import Encoding
@@ -29,7 +30,7 @@ class SD3(DiffusionArchitecture):
 
     def defaults(self) -> Defaults:
         """As in diffusers."""
-        return Defaults(28, 7.0, self.pipe.transformer.config.sample_size * self.pipe.vae_scale_factor)
+        return Defaults(28, 7.0, native_size(self.pipe.transformer, self.pipe.vae_scale_factor))
 
     def sites(self, image_size: int) -> list[Site]:
         """All text encoders and the transformer."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from workbench.hooks import AttentionSite, Component, Role, Site
 from workbench.models.architecture import Defaults
 from workbench.models.diffusion.architecture import DiffusionArchitecture, Latents, Reads
+from workbench.models.diffusion.config_values import native_size
 from workbench.models.diffusion.text_sites import text_sites
 from workbench.models.diffusion.unet_sites import key_value_maps, unet_attention_sites, unet_sites
 from workbench.models.encoding import Encoding
@@ -23,7 +24,7 @@ class SDXL(DiffusionArchitecture):
 
     def defaults(self) -> Defaults:
         """As in diffusers."""
-        return Defaults(50, 5.0, self.pipe.unet.config.sample_size * self.pipe.vae_scale_factor)
+        return Defaults(50, 5.0, native_size(self.pipe.unet, self.pipe.vae_scale_factor))
 
     def sites(self, image_size: int) -> list[Site]:
         """Both text encoders and the UNet."""

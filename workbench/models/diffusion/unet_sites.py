@@ -59,7 +59,8 @@ def _blocks(unet: Any, size: int) -> Iterator[tuple[str, str, Any, int, int]]:
         after = size // 2 if block.downsamplers else size
         yield f"unet.down.{number}", f"unet.down_blocks.{number}", block, size, after
         size = after
-    yield "unet.mid", "unet.mid_block", unet.mid_block, size, size
+    if unet.mid_block is not None:  # small distilled ones have none
+        yield "unet.mid", "unet.mid_block", unet.mid_block, size, size
     for number, block in enumerate(unet.up_blocks):
         after = size * 2 if block.upsamplers else size
         yield f"unet.up.{number}", f"unet.up_blocks.{number}", block, size, after
