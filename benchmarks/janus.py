@@ -3,9 +3,9 @@
     python benchmarks/janus.py [MODEL] [--pictures 16] [--rounds 3]
 
 Claims, at 144 tokens a picture: writing 16 pictures with the cache of keys and values is at least 5 times as fast as
-reading all tokens again for each; 16 pictures together are at least 4 times as fast as one by one; reading one site costs
-at most 5 %; and EAR's windows, each one pass over tokens that were drawn beforehand, are at least 3 times as fast as
-token by token.
+reading all tokens again for each; 16 pictures together are at least 4 times as fast as one by one; reading one site
+costs at most 5 %; and EAR's windows, each one pass over tokens that were drawn beforehand, are at least 3 times as fast
+as token by token.
 Greedy tokens of both ways to write are compared, and so are both losses. The two of each pair take turns; seconds are
 those of the processor, in one thread, so that other work on the machine does not count. MODEL is the toy's Janus unless
 given.
