@@ -40,7 +40,14 @@ class Rows(NamedTuple):
 
 
 def of_all(prompts: Sequence[Rows]) -> Rows:
-    """The rows of several prompts of one length, side by side."""
+    """The rows of several prompts, side by side.
+
+    Args:
+        prompts: Of one length.
+
+    Returns:
+        Their rows, as those of one batch.
+    """
     return Rows(*(reduce(Line.beside, lines) for lines in zip(*prompts, strict=True)))
 
 
