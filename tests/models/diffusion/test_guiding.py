@@ -114,8 +114,9 @@ def test_rules_come_one_after_another_and_begin_anew_with_each_batch(tiny_sd1):
     assert np.array_equal(images, tiny_sd1.generate(PROMPTS, SEEDS, batch_size=1, steps=3))
 
 
-def test_the_denoiser_is_itself_again_also_after_an_error(tiny_sd1):
+def test_the_denoiser_is_itself_again_also_after_an_error(tiny_sd1, monkeypatch):
     unet = tiny_sd1.pipe.unet
+    monkeypatch.delitem(vars(unet), "forward", raising=False)  # nnsight leaves one behind where it has traced
     with pytest.raises(RuntimeError, match="stop"), tiny_sd1.guiding.installed(Guide(_stopping)):
         tiny_sd1.generate("a cat", 1)
     assert "forward" not in vars(unet) and tiny_sd1.guiding.guides == []
