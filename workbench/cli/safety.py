@@ -60,7 +60,7 @@ def safety(
 ) -> None:
     """Measure fairness, toxicity and privacy as judges see them, and what edits change in all of them.
 
-    Example:  workbench safety toy --edit edits/slime-uce --out out/safety
+    Example:  workbench safety toy --edit edits/slime-itd --out out/safety
     """
     check_writable(out)
     import workbench as wb
