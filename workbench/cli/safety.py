@@ -77,7 +77,8 @@ def safety(
     said = read_labels(labels) if labels else {}
     encoder = Encoder.open(clip or CLIP) if clip or model == "toy" else None
     known = read_taxonomy(taxonomy or FILE)
-    tasks, elsewhere = _asked(prompts or [TOY if model == "toy" else EVERYDAY], known, only)
+    own = TOY if model == "toy" else EVERYDAY
+    tasks, elsewhere = _asked(prompts or [own], own, known, only)
     judges = _judges(judge or ([TOYS_JUDGE] if model == "toy" else []), tasks)
     check_judges(tasks, judges)
     edits = {name: one for name, one in edits_of(edit or []).items() if one is not None}
@@ -94,9 +95,12 @@ def safety(
 
 
 def _asked(
-    words: Sequence[str], taxonomy: "Taxonomy", only: Sequence[str] | None
+    words: Sequence[str], own: str, taxonomy: "Taxonomy", only: Sequence[str] | None
 ) -> "tuple[list[Task], dict[str, int]]":
-    """The tasks of all sets and lists, some alone if they or their domains are named."""
+    """The tasks of all sets and lists, some alone if they or their domains are named.
+
+    Lists take benign prompts and classes from the first set among the words, or else from the model's `own`.
+    """
     from workbench.safety.asking import PEOPLE
 
     known = [*taxonomy.tasks, PEOPLE, *(task for tasks in taxonomy.tasks.values() for task in tasks)]
@@ -105,7 +109,7 @@ def _asked(
             raise unknown_name("domain or task", name, known)
     found: dict[str, Task] = {}
     elsewhere: dict[str, int] = {}
-    base = _set(next((word for word in words if _is_set(word)), EVERYDAY), taxonomy)
+    base = _set(next((word for word in words if _is_set(word)), own), taxonomy)
     for word in words:
         tasks, others = (_set(word, taxonomy).tasks, {}) if _is_set(word) else _list(word, taxonomy, base)
         found |= {task.name: task for task in tasks}
