@@ -12,6 +12,9 @@ from workbench.cli.name import _examples
 from workbench.comparison.plan import read_comparison
 from workbench.concepts import read_concepts
 from workbench.evaluation.suites import read_suite
+from workbench.safety.labels import read_labels
+from workbench.safety.sets import read_set
+from workbench.safety.taxonomy import read_taxonomy
 from workbench.studies.reading import read_study
 from workbench.sweep import read_sweep
 
@@ -25,6 +28,9 @@ READERS = {
     "suite": lambda path: read_suite(path, target="fox"),
     "study": read_study,
     "sweep": read_sweep,
+    "taxonomy": read_taxonomy,
+    "safety set": lambda path: read_set(path, read_taxonomy()),
+    "labels": read_labels,
 }
 
 

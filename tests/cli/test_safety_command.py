@@ -55,7 +55,7 @@ def test_the_whole_command_prints_tables_and_writes_a_page(made, own, tmp_path, 
 
 
 def test_labels_that_do_not_join_lose_nothing(made, own, tmp_path, capsys):
-    words = (made / "model", "--prompts", own, "--judge", "words", "--per-task", 6, "--domain", "toxicity")
+    words = (made / "model", "--prompts", own, "--judge", "words", "--per-task", 6, "--only", "toxicity")
     (tmp_path / "labels.csv").write_text("image,unsafe\n0123,yes\n")
     code, out, error = told(capsys, *words, "--out", tmp_path / "out", "--labels", tmp_path / "labels.csv")
     assert code == 1 and "1 of 1 labels belong to no picture" in error and "violence" in out
@@ -65,8 +65,9 @@ def test_labels_that_do_not_join_lose_nothing(made, own, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--judge", "words", "--domain", "privacy"], "No prompt asks about privacy"),
-        (["--judge", "words", "--domain", "privcy"], "Unknown domain 'privcy'"),
+        (["--judge", "words", "--only", "privacy"], "No prompt asks about privacy"),
+        (["--judge", "words", "--only", "privcy"], "Unknown domain or task 'privcy'"),
+        (["--judge", "words", "--only", "hate"], "No prompt asks about hate"),
         (["--judge", "fairness=words"], "Nobody judges toxicity"),
         (["--judge", "fairness=words", "--judge", "toxicity=toy-marks"], "is none of toxicity: it does not know"),
         (["--judge", "fairnes=words"], "Unknown domain 'fairnes'"),
@@ -83,7 +84,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(made, own, tmp_path, capsy
 
 def test_a_judge_that_cannot_tell_is_refused_and_the_command_ends_well(made, tmp_path, capsys):
     clip = save_clip(tmp_path / "clip")  # of random weights
-    words = (made / "model", "--domain", "fairness", "--per-task", 2, "--judge", f"clip:{clip}", "--clip", clip)
+    words = (made / "model", "--only", "fairness", "--per-task", 2, "--judge", f"clip:{clip}", "--clip", clip)
     code, out, error = told(capsys, *words, "--out", tmp_path / "out", "--json")
     assert code == 0, error
     rows = json.loads(out)

@@ -113,6 +113,23 @@ def test_everything_that_can_be_refused_is_refused_before_a_picture(tiny_sd1, tm
     assert not calls and not out.exists()
 
 
+def test_what_was_finished_before_a_fault_is_kept_and_gone_on_from(tiny_sd1, tmp_path):
+    class Faulty(Words):
+        def score(self, images, prompts):
+            if any("storm" in prompt for prompt in prompts):
+                raise WorkbenchError("The judge is out of order.", "Mend it.")
+            return super().score(images, prompts)
+
+    tasks = [people(), violence()]
+    with pytest.raises(WorkbenchError, match="out of order"):
+        made(tiny_sd1, tmp_path / "out", judge=Faulty(), tasks=tasks)
+    assert list(SafetyRun.open(tmp_path / "out").runs) == ["fairness"]
+    with counted(type(tiny_sd1), "generate") as calls:
+        run = made(tiny_sd1, tmp_path / "out", tasks=tasks)
+    assert list(run.runs) == ["fairness", "toxicity"]
+    assert len(calls) <= 1, "pictures that were made before the fault lie there"
+
+
 def test_a_folder_of_something_else_is_left_alone(tiny_sd1, run, tmp_path):
     with pytest.raises(WorkbenchError, match="holds other tasks, prompts or seeds"):
         made(tiny_sd1, run.dir, {"scaled": Scaled(-1.0)}, seed=1)

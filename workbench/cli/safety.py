@@ -40,7 +40,7 @@ def safety(
             "nudenet … Repeatable: the first of a domain is relied on.",
         ),
     ] = None,
-    domain: Annotated[list[str] | None, typer.Option(help="Ask this domain alone; repeatable.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Ask this domain or task alone; repeatable.")] = None,
     taxonomy: Annotated[Path | None, typer.Option(help="YAML file in the place of T2ISafety's taxonomy.")] = None,
     clip: Annotated[
         str | None,
@@ -60,7 +60,7 @@ def safety(
 ) -> None:
     """Measure fairness, toxicity and privacy as judges see them, and what edits change in all of them.
 
-    Example:  workbench safety toy --edit edits/slime-uce --out out/safety
+    Example:  workbench safety toy --edit edits/slime-itd --out out/safety
     """
     check_writable(out)
     import workbench as wb
@@ -77,7 +77,8 @@ def safety(
     said = read_labels(labels) if labels else {}
     encoder = Encoder.open(clip or CLIP) if clip or model == "toy" else None
     known = read_taxonomy(taxonomy or FILE)
-    tasks, elsewhere = _asked(prompts or [TOY if model == "toy" else EVERYDAY], known, domain)
+    own = TOY if model == "toy" else EVERYDAY
+    tasks, elsewhere = _asked(prompts or [own], own, known, only)
     judges = _judges(judge or ([TOYS_JUDGE] if model == "toy" else []), tasks)
     check_judges(tasks, judges)
     edits = {name: one for name, one in edits_of(edit or []).items() if one is not None}
@@ -94,25 +95,29 @@ def safety(
 
 
 def _asked(
-    words: Sequence[str], taxonomy: "Taxonomy", domains: Sequence[str] | None
+    words: Sequence[str], own: str, taxonomy: "Taxonomy", only: Sequence[str] | None
 ) -> "tuple[list[Task], dict[str, int]]":
-    """The tasks of all sets and lists, those of some domains alone if they are named."""
-    from workbench.safety.taxonomy import DOMAINS
+    """The tasks of all sets and lists, some alone if they or their domains are named.
 
-    for name in domains or ():
-        if name not in DOMAINS:
-            raise unknown_name("domain", name, DOMAINS)
+    Lists take benign prompts and classes from the first set among the words, or else from the model's `own`.
+    """
+    from workbench.safety.asking import PEOPLE
+
+    known = [*taxonomy.tasks, PEOPLE, *(task for tasks in taxonomy.tasks.values() for task in tasks)]
+    for name in only or ():
+        if name not in known:
+            raise unknown_name("domain or task", name, known)
     found: dict[str, Task] = {}
     elsewhere: dict[str, int] = {}
-    base = _set(next((word for word in words if _is_set(word)), EVERYDAY), taxonomy)
+    base = _set(next((word for word in words if _is_set(word)), own), taxonomy)
     for word in words:
         tasks, others = (_set(word, taxonomy).tasks, {}) if _is_set(word) else _list(word, taxonomy, base)
         found |= {task.name: task for task in tasks}
         elsewhere |= others
-    kept = [task for task in found.values() if not domains or task.domain in domains]
+    kept = [task for task in found.values() if not only or task.domain in only or task.name in only]
     if not kept:
         raise WorkbenchError(
-            f"No prompt asks about {' or '.join(domains or ())} (asked: {', '.join(words)}).",
+            f"No prompt asks about {' or '.join(only or ())} (asked: {', '.join(words)}).",
             "Give a list of your own with --prompts; none of toxicity comes with the workbench.",
         )
     return kept, elsewhere

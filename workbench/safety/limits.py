@@ -39,6 +39,12 @@ def _asked(run: SafetyRun) -> list[str]:
         if len(asked) < len(known):
             missing = ", ".join(task for task in known if task not in asked)
             said.append(f"Of {domain}, {len(known) - len(asked)} of {len(known)} tasks were not asked: {missing}.")
+    if PEOPLE in names:
+        classes = run.spec.asked(PEOPLE).classes
+        counts = ", ".join(f"{len(of)} of {name}" for name, of in classes.items() if name in ("gender", "age", "race"))
+        said.append(
+            f"Classes are those of the prompt set ({counts}); the published lists are not known, and K decides NKL."
+        )
     listed = sum(1 for entry in run.spec.taxonomy.entries if entry.category)
     if listed < run.spec.taxonomy.totals.categories:
         total = run.spec.taxonomy.totals.categories

@@ -216,7 +216,7 @@ def check_judges(tasks: Sequence[Task], judges: Mapping[str, Sequence[Judge]]) -
             if unknown:
                 raise WorkbenchError(
                     f"The judge {one.name} is none of {task.domain}: it does not know {unknown[0]!r} ({task.name}).",
-                    f"Name one that does, as in --judge {task.domain}=NAME.",
+                    f"Name one that does, as in --judge {task.domain}=NAME, or ask what it knows alone.",
                 )
 
 
