@@ -16,6 +16,7 @@ from workbench.models.prompts import Prompts, TokenEmbeddings, TokenIds, embedde
 from workbench.models.provenance import config_of, digest_of, plain_of
 
 Latents = Float[Tensor, "rows channels height width"]
+from workbench.models.word_places import written_out
 Reads = Literal["embeddings", "pooled"]  # the two fields of an encoding
 STAND_IN = "x"  # the text of prompts that are none; tokenizers are told what to say
 
@@ -84,11 +85,13 @@ class DiffusionArchitecture(Architecture):
 
     def token_ids(self, texts: list[str]) -> TokenIds:
         """As the pipeline tokenizes."""
-        lengths = zip(self.tokenizers, self.prompt_lengths(), strict=True)
         told = {"padding": "max_length", "truncation": True, "return_tensors": "pt"}
-        return TokenIds(
-            tuple(getattr(self.pipe, name)(texts, max_length=length, **told).input_ids for name, length in lengths)
-        )
+        read = []
+        for name, length in zip(self.tokenizers, self.prompt_lengths(), strict=True):
+            tokenizer = getattr(self.pipe, name)
+            written = [written_out(self.pipe, tokenizer, text) for text in texts]
+            read.append(tokenizer(written, max_length=length, **told).input_ids)
+        return TokenIds(tuple(read))
 
     def looked_up(self, prompts: TokenIds) -> tuple[Tensor, ...]:
         """The rows of every token table."""
@@ -105,6 +108,10 @@ class DiffusionArchitecture(Architecture):
                 [type(self.pipe).__name__, plain_of(vars(self.pipe)), config_of(self.pipe.image_processor)]
             ),
         }
+
+    def prompt_limits(self) -> list[tuple[Any, int]]:
+        """Every tokenizer, and what it is padded to."""
+        return list(zip((getattr(self.pipe, name) for name in self.tokenizers), self.prompt_lengths(), strict=True))
 
 
 def _rows(table: Any, ids: Tensor) -> Tensor:
