@@ -226,10 +226,16 @@ class Model(ABC):
         return dict(self._sites)
 
     def site(self, alias: str) -> Site:
-        """The site of this alias. Raises `WorkbenchError` with the nearest ones if there is none."""
-        if alias not in self._sites:
+        """The site of this alias, or what the module of this path hands on, as SAEs of other programs name their site.
+
+        Raises `WorkbenchError` with the nearest ones if there is none.
+        """
+        if alias in self._sites:
+            return self._sites[alias]
+        of_module = [site for site in self._sites.values() if site.path == alias and site.slot == "output"]
+        if len(of_module) != 1:
             raise unknown_name("site", alias, self._sites)
-        return self._sites[alias]
+        return of_module[0]
 
     def attention_sites(self) -> dict[str, AttentionSite]:
         """Where the picture attends to the prompt, by alias; for `AttentionRecorder`."""
