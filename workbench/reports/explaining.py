@@ -33,7 +33,7 @@ def explain(
 ) -> Evidence:
     """Collects feature cards, attention maps and what lies inside for every method and concept of the run.
 
-    What was collected before is read from the run folder instead.
+    Pictures are made as the run makes its own. What was collected before is read from the run folder instead.
 
     Args:
         run: A finished run.
@@ -86,7 +86,8 @@ def _tables(
     for sae in (*own, *saes):  # one a site, those of the edits first
         if (folder := sae_folder(sae)).exists():
             sites.setdefault(open_sae(folder).cfg.metadata.hook_name, folder)
-    return interpret(as_diffusion(model, "Attribution"), concept, edits, saes=list(sites.values()), progress=progress)
+    diffusion, folders = as_diffusion(model, "Attribution"), list(sites.values())
+    return interpret(diffusion, concept, edits, saes=folders, progress=progress, **run.spec.settings)
 
 
 def facts(run: Run, edit: EditSpec) -> SAEFacts | None:
