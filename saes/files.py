@@ -11,7 +11,7 @@ from typing import Any
 
 from saes.disk import read_json, read_tensors, write_json, write_tensors
 from saes.errors import WorkbenchError, unknown_name
-from saes.foreign import PICKLES, open_sparsify, refuse_without_weights
+from saes.foreign import PICKLES, no_weights, open_sparsify
 from saes.foreign import WEIGHTS as SPARSIFY
 from saes.hashes import check_hash, write_hashes
 
@@ -69,7 +69,7 @@ def load(sae_dir: Path | str, device: str = "cpu") -> SAE:
         raise WorkbenchError(f"{sae_dir / CONFIG} should hold a JSON object.", "Take another copy of the folder.")
     foreign = not (sae_dir / WEIGHTS).is_file()
     if foreign and not (sae_dir / SPARSIFY).is_file():
-        raise refuse_without_weights(sae_dir, WEIGHTS)
+        raise no_weights(sae_dir, WEIGHTS)
     _check_weights(sae_dir / (SPARSIFY if foreign else WEIGHTS))
     if foreign:
         return open_sparsify(sae_dir, config).to(device).eval().requires_grad_(False)

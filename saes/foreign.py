@@ -53,12 +53,15 @@ def open_sparsify(sae_dir: Path, config: Mapping[str, Any]) -> Any:
     return sae
 
 
-def refuse_without_weights(sae_dir: Path, weights: str) -> WorkbenchError:
+def no_weights(sae_dir: Path, weights: str) -> WorkbenchError:
     """What is said of a folder that has a cfg.json and none of the weights that are read.
 
     Args:
         sae_dir: The folder.
         weights: The file that sae-lens would have written.
+
+    Returns:
+        The error, for the caller to raise.
     """
     pickles = sorted(file.name for file in sae_dir.iterdir() if file.suffix in PICKLES)
     if pickles:
