@@ -87,7 +87,7 @@ def suite_of(concept: "Concept", path: Path | None, per_role: int, seed: int) ->
     if concept.name not in toy.concepts():
         raise WorkbenchError(
             f"There are no prompts about {concept.name!r}.",
-            "Give a CSV file of them with --suite, or list them in a study.",
+            "Give a list of them with --suite, or list them in a study.",
         )
     return toy.suite(concept, per_role, seed)
 
