@@ -81,7 +81,7 @@ def suite_of(concept: "Concept", path: Path | None, per_role: int, seed: int) ->
     if path is not None:
         from workbench.evaluation.suites import read_suite
 
-        return read_suite(path, target=concept.name, anchor=concept.anchor)
+        return read_suite(path, target=concept.name, anchor=concept.anchor, told=concept.retain)
     from workbench import toy
 
     if concept.name not in toy.concepts():
