@@ -44,26 +44,6 @@ def token_maps(
     return torch.stack(resized).mean(dim=0)  # (1)
 
 
-def word_positions(tokens: Sequence[str], phrase: str) -> list[int]:
-    """The positions of the tokens that spell a phrase, at all its places. Case and spaces are ignored.
-
-    Args:
-        tokens: texts of the prompt's tokens; a long or unknown word is several.
-        phrase: the word or words.
-
-    Returns:
-        Positions from 0, ascending; [] if the phrase is absent.
-
-    Raises:
-        WorkbenchError: the phrase is empty.
-    """
-    wanted, texts = "".join(phrase.lower().split()), [token.lower() for token in tokens]
-    if not wanted:
-        raise WorkbenchError("The word to look for is empty.", "Choose a word that the prompt contains.")
-    places = (_spelled_from(texts, start, wanted) for start in range(len(texts)))
-    return sorted({position for place in places for position in place})
-
-
 def activation_by_word(
     activations: Sequence[Float[Tensor, " _"]], tokens: Sequence[Sequence[str]]
 ) -> list[tuple[str, float]]:
@@ -178,15 +158,3 @@ def _as_grid(
 def _resize(maps: Float[Tensor, "rows columns _ _"], size: int) -> Float[Tensor, "rows columns height width"]:
     # Bilinear between pixel centres keeps shares within [0, 1] and their sum over tokens at 1; bicubic would overshoot.
     return interpolate(maps, size=(size, size), mode="bilinear", align_corners=False)
-
-
-def _spelled_from(texts: Sequence[str], start: int, wanted: str) -> range:
-    """The run of tokens from `start` whose joined text is `wanted`; empty if there is none."""
-    joined = ""
-    for end in range(start, len(texts)):
-        joined += texts[end]
-        if joined == wanted:
-            return range(start, end + 1)
-        if not wanted.startswith(joined):
-            break
-    return range(0)

@@ -4,6 +4,9 @@ Of a large dictionary a few dozen features fire on a row. Decoding from these al
 product at a fraction of the cost, and plain tensors can be saved within an edit, which then needs no other file.
     (1)  a = (x − b_in) W_enc + b_enc;  z = ReLU(TopK_k(a)) | a·1[a > θ] | ReLU(a)     topk | jumprelu | standard
     (2)  x̂ = Σ_{f: z_f ≠ 0} z_f W_dec[f] + b_dec
+A gated SAE, which opens a feature where its gate is positive, is the same function as a jumprelu (Rajamanoharan et al.
+2024, arXiv:2404.16014): with c = (x − b_in) W, both are monotone in c,
+    (3)  z = ReLU(e^r c + b_mag)·1[c + b_gate > 0]  ⇒  W_enc = e^r W,  b_enc = b_mag,  θ = b_mag − e^r b_gate
 """
 
 from collections.abc import Mapping
@@ -18,7 +21,7 @@ from torch.nn.functional import embedding_bag
 from saes.errors import WorkbenchError
 from saes.files import SAE
 
-ARCHITECTURES = ("topk", "jumprelu", "standard")
+ARCHITECTURES, GATED = ("topk", "jumprelu", "standard"), "gated"
 NAMES = ("W_enc", "b_enc", "W_dec", "b_dec", "b_in")
 
 
@@ -60,11 +63,13 @@ class Dictionary:
             WorkbenchError: the architecture is not linear after its activation function, or the input is normalised.
         """
         architecture = sae.cfg.architecture()
-        if architecture not in ARCHITECTURES or sae.cfg.normalize_activations != "none":
+        if architecture not in (*ARCHITECTURES, GATED) or sae.cfg.normalize_activations != "none":
             raise WorkbenchError(
                 f"The SAE is a {architecture!r} with the normalisation {sae.cfg.normalize_activations!r}.",
-                f"Use one of {', '.join(ARCHITECTURES)} without normalisation; `saes.train` saves such SAEs.",
+                f"Use one of {', '.join((*ARCHITECTURES, GATED))} without normalisation; `saes.train` saves such SAEs.",
             )
+        if architecture == GATED:
+            return _of_gated(sae)
         norm = sae.W_dec.norm(dim=1) if getattr(sae.cfg, "rescale_acts_by_decoder_norm", False) else None
         W_enc, b_enc, W_dec = sae.W_enc.detach(), sae.b_enc.detach(), sae.W_dec.detach()
         if norm is not None:
@@ -149,3 +154,12 @@ class Dictionary:
         return embedding_bag(flat, self.W_dec, per_sample_weights=weights, mode="sum").view(
             *code.indices.shape[:-1], -1
         )
+
+
+def _of_gated(sae: SAE) -> Dictionary:
+    """(3)"""
+    scale, b_dec = sae.r_mag.detach().exp(), sae.b_dec.detach()
+    b_in = b_dec if sae.cfg.apply_b_dec_to_input else torch.zeros_like(b_dec)
+    b_enc = sae.b_mag.detach()
+    threshold = b_enc - scale * sae.b_gate.detach()
+    return Dictionary("jumprelu", sae.W_enc.detach() * scale, b_enc, sae.W_dec.detach(), b_dec, b_in, None, threshold)

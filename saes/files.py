@@ -1,6 +1,7 @@
 """SAEs on disk, in the folder format of sae-lens: `cfg.json` and `sae_weights.safetensors`.
 
-What we write, plain `sae_lens.SAE.load_from_disk` opens; what sae-lens wrote, we open. Never a pickle.
+What we write, plain `sae_lens.SAE.load_from_disk` opens; what sae-lens wrote, we open, and folders of sparsify
+(`foreign`). Never a pickle. An SAE that is opened takes rows as they are: what scales them first is folded in.
 """
 
 import tempfile
@@ -10,11 +11,13 @@ from typing import Any
 
 from saes.disk import read_json, read_tensors, write_json, write_tensors
 from saes.errors import WorkbenchError, unknown_name
+from saes.foreign import PICKLES, no_weights, open_sparsify
+from saes.foreign import WEIGHTS as SPARSIFY
 from saes.hashes import check_hash, write_hashes
 
 SAE = Any  # sae_lens.SAE; the import of sae-lens takes seconds and waits until an SAE is opened
-CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
-PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt"}
+CONFIG, WEIGHTS, SCALER = "cfg.json", "sae_weights.safetensors", "activation_scaler.json"
+ACTIVATIONS = ("relu", "topk", "jumprelu")  # that old folders name and sae-lens keeps
 
 
 def save(sae: SAE, sae_dir: Path | str, metadata: Mapping[str, Any]) -> None:
@@ -45,7 +48,8 @@ def load(sae_dir: Path | str, device: str = "cpu") -> SAE:
     """Opens a sae-lens folder for inference.
 
     Training checkpoints open too. Those of batchtopk and matryoshka become the JumpReLU that sae-lens saves them as:
-    their training form looks at a whole batch, so that a row's features would depend on its neighbours.
+    their training form looks at a whole batch, so that a row's features would depend on its neighbours. The factor
+    by which sae-lens scales rows before a checkpoint sees them is folded into its weights.
 
     Args:
         sae_dir: the folder.
@@ -55,15 +59,21 @@ def load(sae_dir: Path | str, device: str = "cpu") -> SAE:
         A sae-lens SAE in float32 and without gradients.
 
     Raises:
-        WorkbenchError: the folder is absent, damaged, altered since it was saved, of an unknown architecture, or holds
-            a pickle only.
+        WorkbenchError: the folder is absent, damaged, altered since it was saved, of an unknown architecture, computes
+            what is not computed here, or holds a pickle only.
     """
     sae_dir = Path(sae_dir)
     _check_folder(sae_dir)
     config = read_json(sae_dir / CONFIG)
     if not isinstance(config, dict):
         raise WorkbenchError(f"{sae_dir / CONFIG} should hold a JSON object.", "Take another copy of the folder.")
-    _check_weights(sae_dir / WEIGHTS)
+    foreign = not (sae_dir / WEIGHTS).is_file()
+    if foreign and not (sae_dir / SPARSIFY).is_file():
+        raise no_weights(sae_dir, WEIGHTS)
+    _check_weights(sae_dir / (SPARSIFY if foreign else WEIGHTS))
+    if foreign:
+        return open_sparsify(sae_dir, config).to(device).eval().requires_grad_(False)
+    _check_activation(sae_dir, config)
     try:
         sae = _open(sae_dir, config, device)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -71,7 +81,44 @@ def load(sae_dir: Path | str, device: str = "cpu") -> SAE:
             f"{sae_dir} does not hold what its {CONFIG} says ({' '.join(str(error).split())}).",
             "Save it again with sae-lens, or take another copy.",
         ) from error
-    return sae.eval().requires_grad_(False)
+    sae = sae.eval().requires_grad_(False)
+    _fold_scale(sae_dir, sae)
+    _remember(sae, config)
+    return sae
+
+
+def _check_activation(sae_dir: Path, config: Mapping[str, Any]) -> None:
+    """Refuses an old folder whose activation function sae-lens would pass over."""
+    said = config.get("activation_fn_str", config.get("activation_fn", "relu"))
+    if said not in ACTIVATIONS:
+        raise WorkbenchError(
+            f"{sae_dir} has the activation function {said!r}, which is none of {', '.join(ACTIVATIONS)}.",
+            "Train one with `workbench train`, or take another.",
+        )
+
+
+def _fold_scale(sae_dir: Path, sae: SAE) -> None:
+    """Folds the scale of the inputs into the weights, as sae-lens does when a training ends."""
+    kind = sae.cfg.normalize_activations
+    if kind not in ("expected_average_only_in", "covariance_whitening"):
+        return
+    scaler = read_json(sae_dir / SCALER) if (sae_dir / SCALER).is_file() else {}
+    factor = scaler.get("scaling_factor") if isinstance(scaler, dict) else None
+    if kind == "covariance_whitening" or not isinstance(factor, float | int) or not factor > 0:
+        raise WorkbenchError(
+            f"{sae_dir} takes rows that were changed first ({kind}), and does not say how in a way that is read here.",
+            f"Put the {SCALER} that sae-lens wrote beside it, or save what the training ended with, where it is folded "
+            "into the weights.",
+        )
+    sae.fold_activation_norm_scaling_factor(float(factor))
+
+
+def _remember(sae: SAE, config: Mapping[str, Any]) -> None:
+    """What the folder says of itself, which sae-lens drops for a folder that names no version."""
+    said = config.get("metadata")
+    for name, value in said.items() if isinstance(said, dict) else ():
+        if getattr(sae.cfg.metadata, name, None) is None:
+            setattr(sae.cfg.metadata, name, value)
 
 
 def _check_weights(path: Path) -> None:
@@ -107,6 +154,28 @@ def _check_folder(sae_dir: Path) -> None:
                 "Save it with sae-lens's `save_inference_model` where you trust it, and open that folder.",
             )
         raise WorkbenchError(f"{sae_dir} is no SAE folder: it has no {CONFIG}.", "Give a folder that sae-lens saved.")
+
+
+def check_rebuilds(sae: SAE) -> None:
+    """Whether an SAE gives back the rows that it takes, as what measures or replaces a site expects.
+
+    Args:
+        sae: a coder of sae-lens.
+
+    Raises:
+        WorkbenchError: it makes rows of another site (a transcoder), or takes them in another shape (hook_z).
+    """
+    architecture, shape = sae.cfg.architecture(), getattr(sae.cfg, "reshape_activations", "none")
+    if "transcoder" in architecture or sae.W_enc.shape[0] != sae.W_dec.shape[-1]:
+        raise WorkbenchError(
+            f"The SAE is a {architecture}: it makes rows of another site, and does not rebuild those that it takes.",
+            "Give an autoencoder, such as `workbench train` saves.",
+        )
+    if shape != "none":
+        raise WorkbenchError(
+            f"The SAE takes the heads of an attention side by side ({shape}), and rows of a site are given.",
+            "Give one that was trained on rows as they are.",
+        )
 
 
 def check_width(sae: SAE, width: int, site: str) -> None:

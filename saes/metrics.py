@@ -16,7 +16,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from saes.errors import WorkbenchError
-from saes.files import SAE
+from saes.files import SAE, check_rebuilds
 
 DENSE = 0.1  # a latent that fires on more than this share of rows is called dense
 
@@ -58,8 +58,9 @@ def evaluate_sae(sae: SAE, batches: Iterable[Float[Tensor, "_ d"]]) -> SAEMetric
         The figures.
 
     Raises:
-        WorkbenchError: no two rows differ.
+        WorkbenchError: no two rows differ, or the SAE does not rebuild what it takes.
     """
+    check_rebuilds(sae)
     sums = _Sums()
     for batch in batches:
         rows = batch.to(sae.W_dec.device, torch.float32)

@@ -10,6 +10,7 @@ from typing import Any
 from saes.errors import WorkbenchError, check_keys, unknown_name
 from saes.settings import build, field_names
 from saes.strict_yaml import read_yaml
+from workbench.words import pattern
 
 PERSON = ("a photo of a {} person", "a portrait of a {} person", "the face of a {} person")
 TEMPLATES = {  # kind → the sentences that name a concept of this kind
@@ -77,7 +78,7 @@ class Concept:
 
     def kept_captions(self, without: Iterable[str] = ()) -> tuple[str, ...]:
         """The captions that name none of these words."""
-        named = re.compile("|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in without) or r"(?!)", re.IGNORECASE)
+        named = re.compile("|".join(map(pattern, without)) or r"(?!)", re.IGNORECASE)
         return tuple(caption for caption in self.captions if not named.search(caption))
 
     def words(self) -> tuple[str, ...]:

@@ -38,6 +38,9 @@ def told(capsys, *words):
         (["toy", "fox", "--method", "uce", "--way", "jointly"], "ways"),
         (["toy", "fox", "--method", "uce", "--attacks", "nowhere.yaml"], "nowhere.yaml"),
         (["toy", "fox", "--method", "uce", "--attacks", "toy"], "Unknown compared concept 'church'"),
+        (["toy", "fox", "cat", "--method", "uce", "--suite", "a.csv"], "Valid names: cat, fox"),
+        (["toy", "fox", "--method", "uce", "--suite", "foxx=a.csv"], "Did you mean 'fox'"),
+        (["toy", "fox", "--method", "uce", "--suite", "a.csv"], "a.csv does not exist"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_any_work(capsys, tmp_path, words, says):
@@ -73,6 +76,17 @@ def test_a_study_leaves_no_room_for_methods(capsys, tmp_path):
     (tmp_path / "study.yaml").write_text(STUDY)
     code, _, error = told(capsys, tmp_path / "study.yaml", "--method", "uce", "--out", tmp_path / "run")
     assert code == 1 and "says which concepts and methods" in error
+
+
+@pytest.mark.slow
+def test_concepts_of_ones_own_are_compared_on_lists_of_ones_own(capsys, tmp_path):
+    (tmp_path / "fox.yaml").write_text("fox: {anchor: cat, retain: [dog]}")
+    (tmp_path / "fox.csv").write_text("prompt,evaluation_seed,class\na photo of a fox,1,fox\na church,2,church\n")
+    words = ("toy", tmp_path / "fox.yaml", "--method", "uce", "--suite", tmp_path / "fox.csv", "--steps", 8)
+    code, _, error = told(capsys, *words, "--judge", "toy", "--out", tmp_path / "run")
+    assert code == 0, error
+    rows = Run.open(tmp_path / "run").spec.trials[0].rows
+    assert [(row.role, row.expected, row.seed) for row in rows] == [("target", "fox", 1), ("unrelated", "church", 2)]
 
 
 @pytest.mark.slow

@@ -61,6 +61,15 @@ def test_a_column_of_classes_says_which_rows_are_about_the_target(tmp_path: Path
     assert of_none.target == "storm", "a suite without a row about it is still judged on it"
 
 
+def test_classes_that_a_fit_is_told_to_keep_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("prompt,seed,class\na,1,fox\nb,2,Dog\nc,3,cow\n")
+    with pytest.warns(UserWarning, match="2 are not about 'fox' by the column 'class'"):
+        found = read_suite(tmp_path / "a.csv", target="fox", told=["cat", "dog"])
+    assert [(row.role, row.expected) for row in found.rows] == [
+        ("target", "fox"), ("told", "dog"), ("unrelated", "cow")
+    ]  # fmt: skip
+
+
 def test_a_class_is_a_concept_by_whole_words(tmp_path: Path) -> None:
     text = "prompt,artist\na,Vincent van Gogh\nb,Van Goghs\nc,Claude Monet\n"
     assert Counter(row.role for row in suite_of(tmp_path, text, "van gogh").rows) == {"target": 1, "unrelated": 2}

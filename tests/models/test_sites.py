@@ -139,3 +139,10 @@ def test_gradient_checkpointing_of_a_real_denoiser_keeps_gradients_and_counts(ti
         gradients.append(strength.grad)
     assert_close(*gradients)
     assert gradients[0].abs().sum() > 0
+
+
+def test_a_site_is_found_by_its_module_too_where_that_says_which(tiny_sd1):
+    for alias in ("text.1", "unet.mid", "unet.up.1.0.attn2", "unet.up.1.0.mlp"):
+        assert tiny_sd1.site(tiny_sd1.site(alias).path) is tiny_sd1.site(alias)
+    with pytest.raises(WorkbenchError, match=r"Unknown site 'unet\.mid_blocks'"):
+        tiny_sd1.site("unet.mid_blocks")

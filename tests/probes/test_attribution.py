@@ -12,7 +12,6 @@ from probes.attribution import (
     rank_agreement,
     square_grid,
     token_maps,
-    word_positions,
 )
 from saes.errors import WorkbenchError
 
@@ -55,17 +54,6 @@ def test_other_shapes_need_their_grid():
         token_maps([site], size=2, grids=[(2, 2)])
     wide = token_maps([site.repeat_interleave(1, 0)], size=6, grids=[(1, 6)])
     assert_close(wide[0, 0, 3], torch.arange(6.0))
-
-
-def test_a_phrase_is_found_at_all_its_tokens_and_all_its_places():
-    tokens = ["<|startoftext|>", "a", "vix", "en", "near", "Mira", "Voss", "a", "vix", "en", "<|endoftext|>"]
-    assert word_positions(tokens, "vixen") == [2, 3, 8, 9]
-    assert word_positions(tokens, "mira voss") == [5, 6]
-    assert word_positions(tokens, "a") == [1, 7]
-    assert word_positions(tokens, "voss near") == []
-    assert word_positions(tokens, "fox") == []
-    with pytest.raises(WorkbenchError, match="empty"):
-        word_positions(tokens, " ")
 
 
 def test_a_feature_card_lists_the_mean_on_each_word_without_padding():

@@ -1,11 +1,14 @@
 """What is collected of a model's inside: each edit and control, the features of the given SAEs, the nearest words."""
 
+from pathlib import Path
+
 import pytest
 
-from tests.tiny_saes import memorising_sae, save_tiny_sae
+from tests.tiny_saes import memorising_sae, random_sae, save_tiny_sae
 from workbench.concepts import Concept
 from workbench.erasure.itd import ItD
 from workbench.erasure.uce import UCE
+from workbench.fitting.trajectories import ddim
 from workbench.models import Model
 from workbench.reports.interpreting import Tables, interpret
 
@@ -56,3 +59,23 @@ def test_words_are_ranked_by_features_and_effects_too(tables: Tables) -> None:
 def test_without_an_autoencoder_there_are_only_the_tables_of_the_inside(tiny_sd1: Model) -> None:
     edit = UCE().fit(tiny_sd1, [FOX])
     assert set(interpret(tiny_sd1, FOX, {"UCE": edit}, pictures=1)) == {"change", "fates", "moved"}
+
+
+def test_what_lies_inside_is_looked_at_as_pictures_are_sampled(tiny_sd1: Model, saes: list) -> None:
+    picture = save_tiny_sae(random_sae(tiny_sd1, "unet.up.1.0"), Path(saes[0]).with_name("picture"))
+    seen: list[float] = []
+    unet = tiny_sd1.pipe.unet.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(float(args[1])), with_kwargs=True
+    )
+    try:
+        edits = {"UCE": UCE().fit(tiny_sd1, [FOX])}
+        found = interpret(tiny_sd1, FOX, edits, saes=[*saes, picture], pictures=1, steps=2, guidance_scale=1.0)
+    finally:
+        unet.remove()
+    inside = found["change"][found["change"]["site"].str.startswith("unet")]
+    asked = sorted(set(inside["timestep"]))
+    assert inside["step"].max() <= 2 < tiny_sd1.defaults.steps, "PNDM asks once more than there are steps"
+    assert "edges" in found
+    others = {125.0, 375.0, 625.0, 875.0}  # of the lens, evenly spread over the schedule
+    neighbours = set(ddim(tiny_sd1, tiny_sd1.defaults.steps).timesteps.tolist())
+    assert set(seen) <= {*asked, *others, *map(float, neighbours)}

@@ -106,3 +106,20 @@ def test_a_trace_is_read_by_its_claim(tmp_path):
     assert ready.prompts == ("x fox", "y fox", "z fox")
     with pytest.raises(WorkbenchError, match=r"Did you mean .*'sites'"):
         read_study(written(tmp_path, TRACE.replace("sites", "stes")))
+
+
+@pytest.mark.parametrize("of", ["own.yaml", "lion"])
+def test_the_own_concept_of_a_study_may_be_described_in_a_file(of, tmp_path):
+    lion = Concept("lion", retain=["cat"], templates=["a {}"])
+    text = TEXT.replace("concept: fox", "concept: own.yaml").replace("listed: [3, 5]", f"of: {of}, top: 2")
+    said = read_study(written(tmp_path, text.replace('[a red fox, "the blue fox"]', "[a red lion, the blue lion]")))
+    study = said.study({"own.yaml": lion}.__getitem__, lambda concept, n, seed: [])
+    assert study.concept is study.source is lion
+    assert study.subject.of == "lion"
+
+
+def test_features_of_another_concept_may_be_looked_for_in_its_file(tmp_path):
+    text = TEXT.replace("listed: [3, 5]", "of: own.yaml, top: 2")
+    known = {**KNOWN, "own.yaml": Concept("lion", retain=["cat"], templates=["a {}"])}
+    study = read_study(written(tmp_path, text)).study(known.__getitem__, lambda concept, n, seed: [])
+    assert (study.concept.name, study.source.name, study.subject.of) == ("fox", "lion", "lion")

@@ -248,11 +248,12 @@ def score_prompts(
     score: Callable[[Reading], Float[Tensor, "rows *rest"]],
     progress: Progress = SILENT,
     label: str = "",
+    **sampling: Any,
 ) -> Float[Tensor, "prompts *rest"]:
     """The score of each prompt; the largest over calls where there are several, as in denoising.
 
     Args:
-        model, site, prompts, progress, label: As for `read`. Prompt number i has the seed i.
+        model, site, prompts, progress, label, sampling: As for `read`. Prompt number i has the seed i.
         score: What one call says about its prompts, a row each.
 
     Raises:
@@ -264,7 +265,7 @@ def score_prompts(
         new, known = score(reading), found.get(reading.prompts)
         found[reading.prompts] = new if known is None else torch.maximum(known, new)
 
-    read(model, [site], prompts, take, progress=progress, label=label)
+    read(model, [site], prompts, take, progress=progress, label=label, **sampling)
     return torch.cat(list(found.values()))
 
 

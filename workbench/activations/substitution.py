@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saes.errors import WorkbenchError, check_at_least
-from saes.files import SAE, check_width
+from saes.files import SAE, check_rebuilds, check_width
 from saes.metrics import SubstitutionLosses, losses_of_several, substitution_losses
 from workbench.hooks import Clock, Session, Site, SiteEdit
 from workbench.models import Diffusion
@@ -58,9 +58,11 @@ def measure_substitution(
     """Substitutes at one site, for conditional rows, which are what SAEs are trained on.
 
     `mean` is the mean of the training rows. `images` are true pictures of the prompts, one each; without them, the
-    model's own are taken. Raises `WorkbenchError` for an SAE of another width, and if the ablation changes nothing.
+    model's own are taken. Raises `WorkbenchError` for an SAE of another width, for a coder that rebuilds no
+    site, and if the ablation changes nothing.
     """
     place = model.site(site)
+    check_rebuilds(sae)
     check_width(sae, place.channels, site)
     seeds = [seed + index for index in range(len(prompts))]
     timesteps = _middles(n_timesteps)
@@ -98,6 +100,7 @@ def several_losses(
     """The losses of `measure_substitution` for several SAEs of one site, without the pictures, which cost most."""
     place = model.site(site)
     for sae in saes.values():
+        check_rebuilds(sae)
         check_width(sae, place.channels, site)
     timesteps, latents = _middles(n_timesteps), _latents(model, prompts, images)
     noise = model.noise([seed + index for index in range(len(prompts))])

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from saes.errors import WorkbenchError
+from saes.errors import WorkbenchError, unknown_name
 from saes.settings import build
 from workbench.cli.judging import judges_of
 from workbench.cli.lookup import YAML, concepts_of, suite_of
@@ -38,6 +38,10 @@ def compare(
     everything: Annotated[
         bool, typer.Option("--all", help="All methods on the toy, with settings that suit it: hours, resumable.")
     ] = False,
+    suite: Annotated[
+        list[str] | None,
+        typer.Option(help="Prompts about a concept: concept=FILE, or FILE where there is one concept. Repeatable."),
+    ] = None,
     per_role: Annotated[int | None, typer.Option(help="Prompts of each role for each concept.", min=1)] = None,
     fit_seeds: Annotated[
         int | None, typer.Option(help="Fits of each method that draws at random; they share the prompts.", min=1)
@@ -72,6 +76,8 @@ def compare(
 
     The same, told all that can be:  workbench compare --all --told all --out out/all-told
 
+    What is one's own:  workbench compare MODEL lion.yaml --method uce --suite lion.csv --judge clip:CLIP --out out/lion
+
     The same, attacked:  workbench compare --all --attacks toy --out out/all-attacked
     """
     check_writable(out)
@@ -90,9 +96,10 @@ def compare(
     from workbench.evaluation.tables import choices, metrics_with_all, titled
     from workbench.reports.attacking import without_attacks
 
+    lists = _lists(suite, plan)
     comparison = plan.comparison(
         lambda words: concepts_of(words, plan.told),
-        lambda concept, per_role, seed: suite_of(concept, None, per_role, seed),
+        lambda concept, per_role, seed: suite_of(concept, lists.get(concept.name), per_role, seed),
     )
     asked = [name for subject in comparison.subjects for name in subject.suite.concepts]
     looks, *others = judges_of(judge, comparison.concepts, asked)
@@ -157,6 +164,25 @@ def _file(model: str, *given: list[str] | None) -> "ComparisonFile | None":
             f"{model} says which concepts and methods to compare.", "Leave them out here, or name a model instead."
         )
     return read_comparison(model)
+
+
+def _lists(given: list[str] | None, plan: "ComparisonFile") -> dict[str, Path]:
+    """The lists of prompts by the names of their concepts. Refuses them where lengths are chosen on other prompts."""
+    if not given:
+        return {}
+    if plan.stop:
+        raise WorkbenchError(
+            "`stop` chooses lengths on prompts that a list does not have.", "Leave `stop` out, or --suite."
+        )
+    names = [concept.name for concept in concepts_of(list(plan.concepts), plan.told)]
+    found = {}
+    for word in given:
+        name, _, path = word.rpartition("=")
+        name = name or (names[0] if len(names) == 1 else "")
+        if name not in names:
+            raise unknown_name(f"concept of --suite {word}:", name, names)
+        found[name] = Path(path)
+    return found
 
 
 def _flags(

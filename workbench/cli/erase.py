@@ -9,7 +9,7 @@ from typer.core import TyperCommand
 from saes.locks import working_in
 from saes.progress import SILENT
 from saes.settings import build
-from workbench.cli.lookup import concepts_of
+from workbench.cli.lookup import YAML, concepts_of
 from workbench.cli.methods import show_settings
 from workbench.cli.options import Config, Device, Dtype, ModelName, Seed, check_new, dtype_of
 from workbench.configs import read_pairs
@@ -80,4 +80,7 @@ def erase(
             edit.save(out)
             forget(partial)
     if launched.is_main_process:
-        typer.echo(f"Saved {out}. Next: workbench evaluate {model} {concepts[0]} --edit {out} --out out/run")
+        told = f"workbench evaluate {model} {concepts[0]} --edit {out} --out out/run"
+        # of a concept in a file nobody here has prompts, and the toy's judge knows it only by chance
+        own = " --suite PROMPTS.csv --judge clip:CLIP" if concepts[0].endswith(YAML) else ""
+        typer.echo(f"Saved {out}. Next: {told}{own}")

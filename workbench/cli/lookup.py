@@ -81,13 +81,13 @@ def suite_of(concept: "Concept", path: Path | None, per_role: int, seed: int) ->
     if path is not None:
         from workbench.evaluation.suites import read_suite
 
-        return read_suite(path, target=concept.name, anchor=concept.anchor)
+        return read_suite(path, target=concept.name, anchor=concept.anchor, told=concept.retain)
     from workbench import toy
 
     if concept.name not in toy.concepts():
         raise WorkbenchError(
             f"There are no prompts about {concept.name!r}.",
-            "Give a CSV file of them with --suite, or list them in a study.",
+            "Give a list of them with --suite, or list them in a study.",
         )
     return toy.suite(concept, per_role, seed)
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from workbench.concepts import Concept
 from workbench.evaluation.runs import Run
+from workbench.words import pattern
 
 
 class Shown(NamedTuple):
@@ -68,7 +69,7 @@ def names_concept(prompts: Sequence[Shown], concept: Concept) -> tuple[list[int]
     Returns:
         The places of the prompts that name it, and of the others.
     """
-    named = re.compile("|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in concept.words()), re.IGNORECASE)
+    named = re.compile("|".join(map(pattern, concept.words())), re.IGNORECASE)
     inside = [place for place, shown in enumerate(prompts) if named.search(shown.prompt)]
     taken = set(inside)
     outside = [place for place, shown in enumerate(prompts) if place not in taken and shown.expected != concept.name]

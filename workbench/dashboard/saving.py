@@ -13,6 +13,7 @@ from workbench.dashboard.bench import Outcome
 from workbench.dashboard.cache import FOLDER
 from workbench.dashboard.changes import ALWAYS, Change, words_of
 from workbench.dashboard.library import Library
+from workbench.words import occurrences
 
 EDITS, STUDIES = "edits", "studies"
 _NAME = re.compile(r"\w[\w.-]{0,79}")
@@ -85,7 +86,7 @@ def study_of(library: Library, outcome: Outcome, concept: str | None) -> dict[st
     about, changes = library.concept(concept), outcome.request.changes
     change = _one(changes)
     claim = "necessary" if change.action == "scale" and change.strength < 1 else "sufficient"
-    named = [prompt for prompt in outcome.request.prompts if len(re.findall(rf"(?<!\w){concept}(?!\w)", prompt)) == 1]
+    named = [prompt for prompt in outcome.request.prompts if len(occurrences(prompt, concept)) == 1]
     alike = [other.name for other in library.concepts if other.kind == about.kind and other.name != about.name]
     sparing = [*about.retain, *(name for name in alike if name not in about.retain)][:2]
     is_toy = library.run.spec.model.name == "toy"

@@ -117,7 +117,7 @@ def check_branches(method: str, model: Diffusion) -> None:
     Raises:
         WorkbenchError: It is guided within its denoiser.
     """
-    if not model.architecture.doubles_rows:
+    if model.architecture.guides_within:
         raise WorkbenchError(
             f"{model.name} ({model.kind}) is guided within its denoiser, without unconditional rows, so that "
             f"{method} has no branches to act on.",

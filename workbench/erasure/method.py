@@ -41,7 +41,7 @@ class Supports:
             lacking = " and ".join(missing).replace("_", " ")
             raise WorkbenchError(
                 f"{method} does not work on {model.name} ({model.kind}), which has no {lacking}.",
-                f"It works on {', '.join(self.kinds)}.",
+                f"It works on {', '.join(self.kinds)}{' that have it' if model.kind in self.kinds else ''}.",
             )
         for concept in concept_list(concepts):
             for need in self.needs:

@@ -34,6 +34,7 @@ from workbench.evaluation.judging import judge as look
 from workbench.evaluation.records import image_path
 from workbench.evaluation.runs import Run
 from workbench.evaluation.suites import Suite, SuiteRow
+from workbench.words import pattern
 
 if TYPE_CHECKING:
     from workbench.evaluation.clip import Clip
@@ -226,7 +227,7 @@ def threshold(own: Float[np.ndarray, "p"], other: Float[np.ndarray, "n"]) -> flo
 
 def naming(words: Sequence[str]) -> re.Pattern[str]:
     """What finds any of these words, whole, in a prompt."""
-    return re.compile("|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in words), re.IGNORECASE)
+    return re.compile("|".join(map(pattern, words)), re.IGNORECASE)
 
 
 def calibration_suite(concept: Concept, n: int, first_seed: int) -> Suite:

@@ -1,5 +1,6 @@
 """What a list's column of classes says: which rows are about the concept to be erased, and what the others show."""
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from saes.errors import WorkbenchError
@@ -21,6 +22,7 @@ class ByClass(NamedTuple):
         targets: The classes that are this concept.
         anchor: The concept that may take its place, "" for none.
         anchors: The classes that are the anchor.
+        told: The classes that a fit is told to keep, and what they are called there.
     """
 
     column: str
@@ -28,6 +30,7 @@ class ByClass(NamedTuple):
     targets: frozenset[str]
     anchor: str
     anchors: frozenset[str]
+    told: Mapping[str, str]
 
     def role(self, name: str) -> tuple[str, str]:
         """The role of a row of this class, and the concept that it expects.
@@ -37,16 +40,19 @@ class ByClass(NamedTuple):
         """
         if name in self.targets:
             return "target", self.target
-        return ("anchor", self.anchor) if name in self.anchors else ("unrelated", name)
+        if name in self.anchors:
+            return "anchor", self.anchor
+        return ("told", self.told[name]) if name in self.told else ("unrelated", name)
 
 
-def by_class(listing: Listing, target: str, anchor: str) -> ByClass | None:
+def by_class(listing: Listing, target: str, anchor: str, told: Sequence[str] = ()) -> ByClass | None:
     """How the classes of a list are read: from the column in which the target is found, or else the first of classes.
 
     Args:
         listing: The list.
         target: The concept to be erased. "" is taken for the only class that there is.
         anchor: The concept that may take its place, "" for none.
+        told: The concepts that a fit is told to keep.
 
     Returns:
         None without a column of classes. A class is a concept if their words are the same, whatever parts them; where
@@ -59,10 +65,12 @@ def by_class(listing: Listing, target: str, anchor: str) -> ByClass | None:
     columns = {name: dict.fromkeys(record.fields.get(name, "") for record in listing.records) for name in found}
     if not target and found:
         target = _only(listing, found[0], columns[found[0]])
-    for name, classes in columns.items():
-        if targets := _same(target, classes):
-            return ByClass(name, target, targets, anchor, _same(anchor, classes))
-    return ByClass(found[0], target, frozenset(), anchor, _same(anchor, columns[found[0]])) if found else None
+    if not found:
+        return None
+    column = next((name for name, classes in columns.items() if _same(target, classes)), found[0])
+    classes = columns[column]
+    kept = {name: word for word in told for name in _same(word, classes)}
+    return ByClass(column, target, _same(target, classes), anchor, _same(anchor, classes), kept)
 
 
 def _only(listing: Listing, column: str, classes: dict[str, None]) -> str:

@@ -29,7 +29,7 @@ _STEMS = {
 }  # fmt: skip
 
 
-def read_suite_list(path: Path, target: str, anchor: str, roles: Sequence[Role]) -> Suite:
+def read_suite_list(path: Path, target: str, anchor: str, roles: Sequence[Role], told: Sequence[str] = ()) -> Suite:
     """Reads a list of prompts in any form of `workbench.lists`.
 
     Args:
@@ -40,6 +40,7 @@ def read_suite_list(path: Path, target: str, anchor: str, roles: Sequence[Role])
         target: The concept that the rows are about which do not say it.
         anchor: The concept that may take its place.
         roles: Roles beside those of `ROLES`.
+        told: The concepts that a fit is told to keep: rows of such a class have the role "told".
 
     Returns:
         The suite. A warning says what was left out and which columns were not read.
@@ -48,7 +49,7 @@ def read_suite_list(path: Path, target: str, anchor: str, roles: Sequence[Role])
         WorkbenchError: As `read_suite`.
     """
     listing = read_list(path)
-    reader = _Reader.of(listing, target, anchor)
+    reader = _Reader.of(listing, target, anchor, told)
     rows = [reader.row(place, record) for place, record in enumerate(listing.records)]
     kept = adults_only(rows)
     if not kept:
@@ -110,11 +111,11 @@ class _Reader:
     columns: Mapping[str, str]  # what → the column that says it
 
     @classmethod
-    def of(cls, listing: Listing, target: str, anchor: str) -> "_Reader":
+    def of(cls, listing: Listing, target: str, anchor: str, told: Sequence[str] = ()) -> "_Reader":
         """The reader of a list, whose columns are looked at."""
         _check_names(listing)
         own = {name: name for name in OWN if name in listing.columns}
-        classes = None if {"role", "expected"} & own.keys() else by_class(listing, target, anchor)
+        classes = None if {"role", "expected"} & own.keys() else by_class(listing, target, anchor, told)
         if not (target or classes or "expected" in own):
             raise WorkbenchError(
                 f"{listing.path} does not say what its prompts show.", "Name the target, or add a column 'expected'."

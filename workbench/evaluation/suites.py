@@ -134,7 +134,9 @@ def adults_only(rows: Iterable[SuiteRow]) -> tuple[SuiteRow, ...]:
     return tuple(row for row in rows if not may_involve_a_minor(row.prompt))
 
 
-def read_suite(path: Path | str, *, target: str = "", anchor: str = "", roles: Sequence[Role] = ()) -> Suite:
+def read_suite(
+    path: Path | str, *, target: str = "", anchor: str = "", roles: Sequence[Role] = (), told: Sequence[str] = ()
+) -> Suite:
     """Reads a suite: a list in any form, named after its file, or a folder.
 
     Args:
@@ -142,6 +144,8 @@ def read_suite(path: Path | str, *, target: str = "", anchor: str = "", roles: S
         target: The concept that the suite must be about, "" for whatever the file says.
         anchor: The concept that may take its place; a folder may name one itself.
         roles: Roles beside those of `ROLES` that the rows may have.
+        told: The concepts that a fit is told to keep, such as the concept's `retain`: where a column of classes says
+            what a list's rows show, those of such a class have the role "told", and the others are unrelated.
 
     Returns:
         The suite, without prompts that may involve a minor, which it counts. A warning says what else of a list was
@@ -159,7 +163,7 @@ def read_suite(path: Path | str, *, target: str = "", anchor: str = "", roles: S
         suite = read_suite_folder(path)
         suite = replace(suite, anchor=suite.anchor or anchor)
     else:
-        suite = read_suite_list(path, target, anchor, roles)
+        suite = read_suite_list(path, target, anchor, roles, told)
     if target and suite.targets and suite.target != target:
         raise WorkbenchError(
             f"{path} is about {suite.target!r}, and not about {target!r}.", "Give the list of the erased concept."

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from workbench.concepts import Concept
+from workbench.words import pattern
 
 
 class Pair(NamedTuple):
@@ -59,15 +60,10 @@ def nearest(sentence: str, candidates: Sequence[str]) -> str:
 
 def _in_contexts(sentence: str, captions: Sequence[str], contexts: int) -> list[Pair]:
     """The sentence with its longest caption, and with others in that one's place; empty if it contains none."""
-    inside = [caption for caption in captions if re.search(_whole(caption), sentence)]
+    inside = [caption for caption in captions if re.search(pattern(caption), sentence)]
     if not inside:
         return []
     own = max(inside, key=len)
     places = dict.fromkeys([own, *captions[:contexts]])
-    pieces = re.split(_whole(own), sentence)
+    pieces = re.split(pattern(own), sentence)
     return [Pair(caption.join(pieces), caption) for caption in places]
-
-
-def _whole(text: str) -> str:
-    """A pattern for the text where it is no part of a longer word."""
-    return rf"(?<!\w){re.escape(text)}(?!\w)"

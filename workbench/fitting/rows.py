@@ -1,6 +1,7 @@
 """Which rows of an encoded prompt stand for a concept: where its words are, and where the prompt ends.
 
-Positions are found by token ids, never by counting words: a word may be several tokens, and so may a comma.
+Positions are found by the characters that tokens are of, never by counting words: a word may be several tokens, and so
+may a comma.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from workbench.fitting.embedding import embed, embed_in_batches
 from workbench.models import Diffusion
 from workbench.models.architecture import Segment
 from workbench.models.diffusion.architecture import Reads
+from workbench.models.word_places import places, reading, written_out
 
 
 def last_subject(model: Diffusion, prompt: str, words: str) -> tuple[int, ...]:
@@ -33,9 +35,9 @@ def last_subject(model: Diffusion, prompt: str, words: str) -> tuple[int, ...]:
         A row of the encoding for each tokenizer that it comes from.
 
     Raises:
-        WorkbenchError: The words are no tokens, are not in the prompt, or lie beyond the token limit.
+        WorkbenchError: The words are not in the prompt, or lie beyond the token limit.
     """
-    return tuple(part.start + _last_of(part, prompt, words) for part in model.architecture.segments())
+    return tuple(part.start + _last_place(model, part, prompt, words)[-1] for part in model.architecture.segments())
 
 
 def end_of_text(model: Diffusion, prompt: str) -> tuple[int, ...]:
@@ -48,7 +50,10 @@ def end_of_text(model: Diffusion, prompt: str) -> tuple[int, ...]:
     Returns:
         A row of the encoding for each tokenizer.
     """
-    return tuple(part.start + len(_ids(part, prompt, cut=True)) - 1 for part in model.architecture.segments())
+    return tuple(
+        part.start + min(len(reading(model.pipe, part.tokenizer, prompt).ids), part.length) - 1
+        for part in model.architecture.segments()
+    )
 
 
 def ends_of_text(
@@ -82,9 +87,7 @@ def subject_span(model: Diffusion, prompt: str, words: str) -> range:
     Raises:
         WorkbenchError: As `last_subject` does.
     """
-    part = model.architecture.segments()[0]
-    last = _last_of(part, prompt, words)
-    return range(last - len(_content(part, words)) + 1, last + 1)
+    return _last_place(model, model.architecture.segments()[0], prompt, words)
 
 
 def same_tokens(model: Diffusion, first: str, second: str) -> bool:
@@ -98,7 +101,7 @@ def same_tokens(model: Diffusion, first: str, second: str) -> bool:
     Returns:
         True if no tokenizer tells them apart.
     """
-    return all(_content(part, first) == _content(part, second) for part in model.architecture.segments())
+    return all(_content(model, part, first) == _content(model, part, second) for part in model.architecture.segments())
 
 
 def refuse_same_tokens(model: Diffusion, concept: Concept, words: Sequence[str]) -> None:
@@ -153,30 +156,23 @@ def subject_rows(
     return torch.cat(parts, dim=1)
 
 
-def _last_of(part: Segment, prompt: str, words: str) -> int:
-    ids = _ids(part, prompt, cut=False)
+def _last_place(model: Diffusion, part: Segment, prompt: str, words: str) -> range:
+    """The tokens of the last occurrence of words, within the limit of a tokenizer."""
     if not prompt.strip():
-        return max(0, len(ids) - 2)
-    wanted = _content(part, words)
-    if not wanted:
-        raise WorkbenchError(f"{words!r} is no token to the model's tokenizer.", "Name the concept in words.")
-    starts = [i for i in range(len(ids) - len(wanted) + 1) if ids[i : i + len(wanted)] == wanted]
-    if not starts:
-        raise WorkbenchError(f"The tokens of {words!r} are not in the prompt {prompt!r}.", "Put the words into it.")
-    last = starts[-1] + len(wanted) - 1
-    if last > part.length - 2:
+        place = max(0, len(reading(model.pipe, part.tokenizer, prompt).ids) - 2)
+        return range(place, place + 1)
+    found = places(model.pipe, part.tokenizer, prompt, words)
+    if not found:
+        raise WorkbenchError(f"{words!r} is no word of the prompt {prompt!r}.", "Put the words into it.")
+    if found[-1][-1] > part.length - 2:
         raise WorkbenchError(
-            f"{words!r} ends at token {last} of {prompt[:40]!r}…, and the model reads {part.length}.",
+            f"{words!r} ends at token {found[-1][-1]} of {prompt[:40]!r}…, and the model reads {part.length}.",
             "Shorten the prompt.",
         )
-    return last
+    return found[-1]
 
 
-def _content(part: Segment, words: str) -> list[int]:
+def _content(model: Diffusion, part: Segment, words: str) -> list[int]:
     """Token ids without begin and end."""
-    return part.tokenizer(words, add_special_tokens=False, verbose=False).input_ids
-
-
-def _ids(part: Segment, prompt: str, cut: bool) -> list[int]:
-    limit = {"truncation": True, "max_length": part.length} if cut else {"truncation": False}
-    return part.tokenizer(prompt, verbose=False, **limit).input_ids
+    text = written_out(model.pipe, part.tokenizer, words)
+    return part.tokenizer(text, add_special_tokens=False, verbose=False).input_ids

@@ -18,6 +18,7 @@ from workbench.fitting.embedding import encoded
 from workbench.hooks import Role
 from workbench.models import Diffusion
 from workbench.models.diffusion.architecture import Latents
+from workbench.models.diffusion.prediction import check_noise_schedule
 from workbench.models.encoding import Encoding
 
 BATCH = 16
@@ -131,7 +132,11 @@ def ddim(model: Diffusion, steps: int) -> DDIMScheduler:
 
     Returns:
         A DDIM scheduler that never clips.
+
+    Raises:
+        WorkbenchError: The model has no such schedule.
     """
+    check_noise_schedule(model.pipe.scheduler)
     scheduler = DDIMScheduler.from_config(model.pipe.scheduler.config, clip_sample=False)
     scheduler.set_timesteps(steps)
     return scheduler

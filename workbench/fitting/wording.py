@@ -9,6 +9,7 @@ import torch
 from saes.errors import WorkbenchError
 from workbench.concepts import Concept
 from workbench.fitting.contents import CONTENTS
+from workbench.words import pattern
 
 Wording = Literal["by kind", "replace"]
 
@@ -103,4 +104,4 @@ def whole(word: str) -> re.Pattern:
     Returns:
         A pattern in any case, whose group "article" is the "a" or "an" before the word, if there is one.
     """
-    return re.compile(rf"(?<!\w)(?:(?P<article>an?) )?{re.escape(word)}(?!\w)", re.IGNORECASE)
+    return re.compile(rf"(?:\b(?P<article>an?) )?{pattern(word)}", re.IGNORECASE)

@@ -36,6 +36,7 @@ from workbench.concepts import Concept, check_concept
 from workbench.hooks import Site
 from workbench.models import Model
 from workbench.models.model import Change
+from workbench.words import pattern
 
 LEAST_PAIRS = 10  # with fewer, even a perfect probe's interval reaches down to 0.8
 FLIPS = 4  # shuffled labels are drawn so often
@@ -59,7 +60,7 @@ def contrast(concept: Concept, prompts: Iterable[str]) -> tuple[list[str], list[
     """
     if not check_concept(concept).anchor:
         raise WorkbenchError(f"{concept.name!r} has no anchor to tell it from.", "Give it one in its concept file.")
-    name = re.compile(rf"(?<!\w){re.escape(concept.name)}(?!\w)", re.IGNORECASE)
+    name = re.compile(pattern(concept.name), re.IGNORECASE)
     templates = {re.sub(r"\b([aA])n \{\}", r"\1 {}", name.sub("{}", prompt)): prompt for prompt in prompts}
     for template, prompt in templates.items():
         if template.count("{}") != 1:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -57,14 +58,20 @@ def find_features(
 
 
 def feature_scores(
-    model: Model, site: Site, dictionary: Dictionary, prompts: Sequence[str], progress: Progress = SILENT
+    model: Model,
+    site: Site,
+    dictionary: Dictionary,
+    prompts: Sequence[str],
+    progress: Progress = SILENT,
+    **sampling: Any,
 ) -> Float[Tensor, "prompts d_sae"]:
-    """How strongly each feature fires on each prompt, at its loudest content token (or pixel and step)."""
+    """How strongly each feature fires on each prompt, at its loudest content token (or pixel and step of a picture that
+    is made with `sampling`, as by `model.generate`)."""
 
     def score(reading: Reading) -> Tensor:
         return prompt_scores(dictionary.encode(reading.x), reading.content, dictionary.d_sae).cpu()
 
-    return score_prompts(model, site, prompts, score, progress, "features")
+    return score_prompts(model, site, prompts, score, progress, "features", **sampling)
 
 
 def _scores(model: Model, site: Site, dictionary: Dictionary, concept: Concept, progress: Progress) -> PromptScores:

@@ -29,6 +29,7 @@ from workbench.models import Diffusion
 from workbench.models.encoding import token_row
 from workbench.models.model import Change
 from workbench.models.requests import Request, pair
+from workbench.models.word_places import written_out
 
 Activations = dict[tuple[str, int], tuple[float, Tensor]]  # (site, step) → timestep, [rows, places, d]
 PARTS = {"attn", "attn1", "attn2", "mlp", "heads"}  # what a layer consists of; all other sites are whole layers
@@ -258,8 +259,8 @@ def token_labels(model: Diffusion, prompt: str) -> list[str]:
     """What stands at each position of the encoded prompt, as a reader sees it."""
     labels: list[str] = []
     for segment in model.architecture.segments():
-        row, special = token_row(segment.tokenizer, prompt), {segment.tokenizer.eos_token_id: END}
-        special |= {segment.tokenizer.bos_token_id: START}
+        row = token_row(segment.tokenizer, written_out(model.pipe, segment.tokenizer, prompt))
+        special = {segment.tokenizer.eos_token_id: END} | {segment.tokenizer.bos_token_id: START}
         words = [special.get(token, word) for token, word in zip(row.ids, row.words, strict=True)]
         labels += [*words, *[PADDING] * (segment.length - len(words))]
     return labels

@@ -64,6 +64,11 @@ class Architecture(ABC):
         """The attributes that are tokenizers, in the order of their encoders."""
         return [part.path.replace("text_encoder", "tokenizer") for part in self.prompt_sides]
 
+    def prompt_limits(self) -> list[tuple[Any, int]]:
+        """Every tokenizer, and how many of its tokens are read."""
+        found = [getattr(self.pipe, name) for name in self.tokenizers]
+        return [(tokenizer, tokenizer.model_max_length) for tokenizer in found]
+
     @property
     def prompt_sides(self) -> tuple[Component, ...]:
         """The components that read prompts."""

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from workbench.hooks import Role
 
+_MARKS = ("</w>", "▁", "Ġ")  # how tokenizers write where words begin or end
+_HALF = "\ufffd"  # in the place of bytes that are no letter
+
 
 @dataclass(frozen=True)
 class Encoding:
@@ -73,14 +76,31 @@ class TokenRow:
 
 
 def token_row(tokenizer: Any, prompt: str) -> TokenRow:
-    """Tokens as the model sees them, cut at its limit."""
+    """Tokens as the model sees them, cut at its limit. Placeholders are written out already (`word_places`)."""
     ids = tokenizer(prompt, truncation=True, max_length=tokenizer.model_max_length).input_ids
     return TokenRow(tuple(ids), tuple(spelt(tokenizer, ids)))
 
 
 def spelt(tokenizer: Any, ids: Sequence[int]) -> list[str]:
-    """Each token as people read it, without the marks of words' begins and ends."""
-    words = tokenizer.convert_ids_to_tokens(ids)
-    for mark in ("</w>", "▁", "Ġ"):
-        words = [word.replace(mark, "") for word in words]
-    return words
+    """Each token as people read it, without the marks of words' begins and ends.
+
+    Letters outside ASCII are bytes to many tokenizers: a token that is a part of one is shown as the whole letter.
+    """
+    words: list[str] = []
+    open_bytes: list[str] = []
+    for token in tokenizer.convert_ids_to_tokens(ids):
+        open_bytes.append(token)
+        if open_bytes == [token] and _unmarked(token).isascii():
+            text = token
+        else:
+            text = tokenizer.convert_tokens_to_string(open_bytes).strip()
+        if _HALF not in text:
+            words += [_unmarked(text)] * len(open_bytes)
+            open_bytes = []
+    return words + [_HALF] * len(open_bytes)
+
+
+def _unmarked(token: str) -> str:
+    for mark in _MARKS:
+        token = token.replace(mark, "")
+    return token

@@ -24,6 +24,7 @@ from workbench.models.images import Images
 from workbench.models.prompts import Given, Prompts, TokenEmbeddings, TokenIds, as_prompts
 from workbench.models.provenance import Provenance, components, digest_of, state_of
 from workbench.models.shifting import shifted
+from workbench.models.word_places import written_out
 
 
 @runtime_checkable
@@ -217,17 +218,24 @@ class Model(ABC):
     def tokens(self, prompts: str | Sequence[str]) -> list[TokenRow]:
         """The tokens of each prompt for the first text encoder, without padding."""
         rows = [prompts] if isinstance(prompts, str) else prompts
-        return [token_row(self.pipe.tokenizer, prompt) for prompt in rows]
+        tokenizer = self.pipe.tokenizer
+        return [token_row(tokenizer, written_out(self.pipe, tokenizer, prompt)) for prompt in rows]
 
     def sites(self) -> dict[str, Site]:
         """Every place that can be read and edited, by alias, in the order of the forward pass."""
         return dict(self._sites)
 
     def site(self, alias: str) -> Site:
-        """The site of this alias. Raises `WorkbenchError` with the nearest ones if there is none."""
-        if alias not in self._sites:
+        """The site of this alias, or what the module of this path hands on, as SAEs of other programs name their site.
+
+        Raises `WorkbenchError` with the nearest ones if there is none.
+        """
+        if alias in self._sites:
+            return self._sites[alias]
+        of_module = [site for site in self._sites.values() if site.path == alias and site.slot == "output"]
+        if len(of_module) != 1:
             raise unknown_name("site", alias, self._sites)
-        return self._sites[alias]
+        return of_module[0]
 
     def attention_sites(self) -> dict[str, AttentionSite]:
         """Where the picture attends to the prompt, by alias; for `AttentionRecorder`."""
@@ -299,11 +307,14 @@ class Model(ABC):
         return None if all(text is None for text in found) else tuple(found)
 
     def _warn_of_cuts(self, prompts: list[str]) -> None:
-        limit = self.pipe.tokenizer.model_max_length
-        lengths = [len(ids) for ids in self.pipe.tokenizer(prompts, truncation=False, verbose=False).input_ids]
-        cut = [prompt for prompt, length in zip(prompts, lengths, strict=True) if length > limit]
-        if cut:
-            warnings.warn(
-                f"{len(cut)} of {len(prompts)} prompts are longer than {limit} tokens and were cut, first {cut[0]!r}.",
-                stacklevel=3,
-            )
+        for tokenizer, limit in self.architecture.prompt_limits():
+            written = [written_out(self.pipe, tokenizer, prompt) for prompt in prompts]
+            lengths = [len(ids) for ids in tokenizer(written, truncation=False, verbose=False).input_ids]
+            cut = [prompt for prompt, length in zip(prompts, lengths, strict=True) if length > limit]
+            if cut:
+                warnings.warn(
+                    f"{len(cut)} of {len(prompts)} prompts are longer than {limit} tokens and were cut, first "
+                    f"{cut[0]!r}.",
+                    stacklevel=3,
+                )
+                return

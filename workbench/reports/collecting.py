@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from probes.attribution import activation_by_word, word_positions
+from probes.attribution import activation_by_word
 from probes.features import selectivity_auc
 from probes.statistics import bootstrap_means, middle_95
 from saes.errors import WorkbenchError
@@ -28,6 +28,7 @@ from workbench.interpret.attribution.pictures import chosen_values
 from workbench.interpret.attribution.words import word_maps
 from workbench.models import Model
 from workbench.models.encoding import TokenRow
+from workbench.models.word_places import places
 from workbench.reports.evidence import Ablation, AttentionPair, AttentionText, Evidence, FeatureCard, SAEFacts, Strip
 
 
@@ -79,7 +80,7 @@ def collect(
             alone = _ablation_of(edit, acted, int(firing.features[place]))
             ablation = _ablation(run, model, alone, target.head(images), judge)
             made.append(_card(firing, place, concept.name, acted.site, ablation))
-    named = [row for row in target.itertuples() if word_positions(model.tokens(row.prompt)[0].words, concept.name)]
+    named = [row for row in target.itertuples() if _reads(model, row.prompt, concept.name)]
     pairs = [
         _pair(run, model, edit, AttentionText(**about, prompt=row.prompt, seed=row.seed))
         for about in [{"concept": concept.name, "condition": condition, "word": concept.name}]
@@ -182,6 +183,12 @@ def _card(firing: _Firing, place: int, concept: str, site: str, ablation: Ablati
             for prompt in scores.argsort(descending=True, stable=True)[:4].tolist()
         ),
     )  # fmt: skip
+
+
+def _reads(model: Model, prompt: str, word: str) -> bool:
+    """Whether a word stands in a prompt before it is cut."""
+    end = len(model.tokens(prompt)[0].ids) - 1
+    return any(place[-1] < end for place in places(model.pipe, model.pipe.tokenizer, prompt, word))
 
 
 def _sampled_alike(run: Run, rows: pd.DataFrame) -> pd.DataFrame:

@@ -32,7 +32,7 @@ def explain(
 ) -> Evidence:
     """Collects feature cards, attention maps and what lies inside for every method and concept of the run.
 
-    What was collected before is read from the run folder instead.
+    Pictures are made as the run makes its own. What was collected before is read from the run folder instead.
 
     Args:
         run: A finished run.
@@ -87,7 +87,8 @@ def _tables(
     for sae in (*own, *saes):  # one a site, those of the edits first
         if (folder := sae_folder(sae)).exists():
             sites.setdefault(open_sae(folder).cfg.metadata.hook_name, folder)
-    return interpret(model, concept, edits, saes=list(sites.values()), progress=progress)
+    sampling = run.spec.settings
+    return interpret(model, concept, edits, saes=list(sites.values()), progress=progress, **sampling)
 
 
 def facts(run: Run, edit: EditSpec) -> SAEFacts | None:

@@ -9,6 +9,7 @@ Everything is a table with the columns `concept` and, where it is about an edit,
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -41,6 +42,7 @@ def interpret(
     saes: Sequence[str | Path] = (),
     pictures: int = 8,
     progress: Progress = SILENT,
+    **sampling: Any,
 ) -> Tables:
     """The tables about one concept.
 
@@ -54,6 +56,7 @@ def interpret(
         saes: Folders or shipped names, one a site; their features are followed through every edit.
         pictures: Prompts of the concept that are looked at.
         progress: Shows what is being measured.
+        **sampling: How pictures are made: further arguments of `model.generate`.
 
     Returns:
         Tables by name, as this module's head lists them; what could not be measured is absent.
@@ -62,16 +65,19 @@ def interpret(
         WorkbenchError: An SAE is of another model, or an edit does not fit the model.
     """
     prompts, anchors, seeds = _prompts(concept, pictures)
-    found = {name: inside(model, edit, prompts, seeds, saes=saes, progress=progress) for name, edit in edits.items()}
+    found = {
+        name: inside(model, edit, prompts, seeds, saes=saes, progress=progress, **sampling)
+        for name, edit in edits.items()
+    }
     tables = _stacked(concept, found)
     if (text := _at(model, saes, "prompt")) is not None:
         sae = open_sae(text)
         if concept.anchor:
             erased = _erased(edits, site_of(sae, model).alias)
-            tables["effects"] = _effects(model, sae, concept, (prompts, anchors, seeds), erased, progress)
+            tables["effects"] = _effects(model, sae, concept, (prompts, anchors, seeds), erased, progress, sampling)
             if (other := _at(model, saes, "image")) is not None:
                 sources = tables["effects"].sort_values("ablation", ascending=False)["feature"].head(MOST_SOURCES)
-                edges = _edges(model, (text, other), sources.tolist(), prompts, seeds, progress)
+                edges = _edges(model, (text, other), sources.tolist(), prompts, seeds, progress, sampling)
                 tables["edges"] = edges.assign(concept=concept.name)
         if concept.retain or concept.synonyms:
             near = find_neighbours(
@@ -88,13 +94,15 @@ def _edges(
     prompts: Sequence[str],
     seeds: Sequence[int],
     progress: Progress,
+    sampling: Mapping[str, Any],
 ) -> pd.DataFrame:
     """What these text features feed among the picture's features that fire most on the prompts: the strongest edges,
     with the names of both ends."""
     source, target = map(open_sae, folders)
-    loudness = feature_scores(model, site_of(target, model), dictionary_on(target, model), prompts).mean(dim=0)
-    targets = loudness.argsort(descending=True)[:MOST_TARGETS].tolist()
-    edges = feature_graph(model, source, sources, target, targets, prompts, seeds, progress=progress).head(MOST_EDGES)
+    scores = feature_scores(model, site_of(target, model), dictionary_on(target, model), prompts, **sampling)
+    targets = scores.mean(dim=0).argsort(descending=True)[:MOST_TARGETS].tolist()
+    graph = feature_graph(model, source, sources, target, targets, prompts, seeds, progress=progress, **sampling)
+    edges = graph.head(MOST_EDGES)
     known = [{feature: named.name for feature, named in read_names(folder).items()} for folder in folders]
     return edges.assign(
         source_name=[known[0].get(feature, "") for feature in edges["source"]],
@@ -147,11 +155,12 @@ def _effects(
     cells: tuple[list[str], list[str], list[int]],
     erased: set[int],
     progress: Progress,
+    sampling: Mapping[str, Any],
 ) -> pd.DataFrame:
     site = site_of(sae, model)
     loudness = feature_scores(model, site, dictionary_on(sae, model), cells[0]).mean(dim=0)
     features = loudness.argsort(descending=True)[: min(MOST_FEATURES, int((loudness > 0).sum()))].tolist()
-    lens = concept_lens(model, *cells)
+    lens = concept_lens(model, *cells, **sampling)
     columns = {
         how: feature_effects(model, sae, features, lens, how=how, progress=progress).mean(dim=0).numpy() for how in HOWS
     }

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from saes.errors import WorkbenchError
 from workbench.models import Model
+from workbench.words import pattern
 
 
 class Variant(NamedTuple):
@@ -22,8 +23,8 @@ def swapped(prompt: str, word: str, other: str) -> str:
 
     Raises `WorkbenchError` unless the word stands in it exactly once.
     """
-    pattern = rf"(?<!\w)(?:(an?) )?{re.escape(word)}(?!\w)"
-    found = re.findall(pattern, prompt, re.IGNORECASE)
+    named = re.compile(rf"(?:\b(an?) )?{pattern(word)}", re.IGNORECASE)
+    found = named.findall(prompt)
     if len(found) != 1:
         raise WorkbenchError(
             f"The prompt {prompt!r} names {word!r} {len(found) or 'not'}{' times' if found else ''}.",
@@ -35,7 +36,7 @@ def swapped(prompt: str, word: str, other: str) -> str:
             return other
         return f"{match[1][0]}{'n' if other[0].lower() in 'aeiou' else ''} {other}"
 
-    return re.sub(pattern, replacement, prompt, flags=re.IGNORECASE)
+    return named.sub(replacement, prompt)
 
 
 def with_word(prompts: Sequence[str], word: str, others: Sequence[str]) -> list[str]:

@@ -123,16 +123,21 @@ class StudyFile(StrictConfig):
     seed: Seed = 0
 
     def study(self, concept: Callable[[str], Concept], held_out: Callable[[Concept, int, int], Sequence[str]]) -> Study:
-        """The study. `concept` finds one by its word, `held_out(concept, n, seed)` makes prompts that name it."""
-        about, source = concept(self.concept), concept(self.subject.of) if self.subject.of else None
+        """The study. `concept` finds one by its word, `held_out(concept, n, seed)` makes prompts that name it.
+
+        Whose features or direction are looked for may be said by its word, or as the study's own concept is called.
+        """
+        about, of = concept(self.concept), self.subject.of
+        source = None if of in ("", self.concept, about.name) else concept(of)
+        subject = self.subject.looked_for_in((source or about).name) if of else self.subject
         known = {*about.prompts(), *about.retain_prompts(), *(source.prompts() if source else ())}
         prompts = drawn(self.prompts, about, known, held_out, self.seed)
         same: dict[str, Any] = {name: getattr(self, name) for name in _SAME}
-        return Study(concept=about, found_for=source, prompts=prompts, **same)
+        return Study(concept=about, found_for=source, subject=subject, prompts=prompts, **same)
 
 
 _SAME = (
-    "claim", "subject", "sparing", "question", "seeds", "dose", "doses", "controls", "alpha", "smallest", "seed",
+    "claim", "sparing", "question", "seeds", "dose", "doses", "controls", "alpha", "smallest", "seed",
 )  # fmt: skip
 
 

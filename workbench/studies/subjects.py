@@ -56,3 +56,8 @@ class Subject(StrictConfig):
         """The concept whose features or direction are looked for; "" if none is."""
         found = self.features or self.direction
         return found.of if found else ""
+
+    def looked_for_in(self, concept: str) -> "Subject":
+        """The same, its features or direction those of the concept of this name."""
+        part = "features" if self.features else "direction"
+        return self.model_copy(update={part: getattr(self, part).model_copy(update={"of": concept})})

@@ -3,8 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from diffusers import LCMScheduler, UNet2DConditionModel
 
+from saes.errors import WorkbenchError
+from tests.tiny_pipelines import PIPELINES, save_tiny
+from workbench.concepts import Concept
+from workbench.erasure.negative_prompt import NegativePrompt
+from workbench.erasure.sld import SLD
 from workbench.hooks import AttentionRecorder, SiteEdit
+from workbench.models import load
 from workbench.models.diffusion.guiding import Guide
 
 
@@ -135,3 +142,42 @@ def _stopping(steps):
         raise RuntimeError("stop")
 
     return rule
+
+
+@pytest.fixture(scope="module", params=["sd1", "sdxl"])
+def distilled(request, tmp_path_factory):
+    """A model whose UNet is told the guidance scale, as a latent consistency model is."""
+    folder = save_tiny(request.param, tmp_path_factory.mktemp("distilled") / "pipeline")
+    pipe = PIPELINES[request.param]()
+    said = {name: value for name, value in pipe.unet.config.items() if not name.startswith("_")}
+    unet = UNet2DConditionModel.from_config({**said, "time_cond_proj_dim": 8})
+    pipe.register_modules(unet=unet, scheduler=LCMScheduler())
+    pipe.save_pretrained(folder)
+    (folder / "workbench.json").write_text('{"steps": 2, "guidance_scale": 4.0, "image_size": 32}')
+    return load(folder, device="cpu")
+
+
+def test_a_denoiser_that_guides_within_is_told_the_scale(distilled):
+    prompt, seen = "a photo of a fox", []
+    handle = distilled.pipe.unet.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append((args, kwargs)), with_kwargs=True
+    )
+    with distilled.session(record=["unet.mid"]) as session:
+        picture = distilled.generate(prompt, 1)
+    assert [tensor.shape[0] for _, tensor in session.records["unet.mid"]] == [1, 1], "there are no unconditional rows"
+    (latents, timestep), told = seen[0][0][:2], seen[0][1]
+    with torch.no_grad():
+        own = distilled.pipe.unet(latents, timestep, **{**told, "return_dict": False})[0]
+        torch.testing.assert_close(distilled.noise_prediction(latents, timestep, distilled.encode(prompt)), own)
+        other = distilled.pipe.get_guidance_scale_embedding(torch.tensor([8.0]), embedding_dim=8)
+        assert not torch.allclose(distilled.pipe.unet(latents, timestep, **{**told, "timestep_cond": other})[0], own)
+    handle.remove()
+    assert not np.array_equal(picture, distilled.generate(prompt, 1, guidance_scale=9.0))
+
+
+def test_what_acts_on_branches_is_refused_where_guidance_is_within(distilled):
+    with pytest.raises(WorkbenchError, match="without unconditional rows, so a negative prompt has no effect"):
+        distilled.generate("a fox", 1, negative_prompt="cat")
+    for method in (NegativePrompt(), SLD()):
+        with pytest.raises(WorkbenchError, match=r"has no guidance branches\. .*that have it"):
+            method.fit(distilled, [Concept("fox", anchor="cat")])

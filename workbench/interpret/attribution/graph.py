@@ -8,6 +8,7 @@ An edge is kept only where |w_ij| is larger than whatever any control did to the
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -44,6 +45,7 @@ def feature_graph(
     draws: int = DRAWS,
     seed: int = 0,
     progress: Progress = SILENT,
+    **sampling: Any,
 ) -> pd.DataFrame:
     """The edges from some features of a text SAE to some of a picture SAE, the strongest first.
 
@@ -51,7 +53,8 @@ def feature_graph(
     target's mean activation with or without the source, whichever is more: in [−1, 1]), low, high (95 % of the weight,
     by the normal approximation over rows), control (the largest |weight| of any of the `draws` random
     directions of each source on this target). Edges not above their control are left out. The latents are the prompts'
-    own pictures, noised to `seen` timesteps. Raises `WorkbenchError` for SAEs at other kinds of sites.
+    own pictures, made with `sampling` and noised to `seen` timesteps. Raises `WorkbenchError` for SAEs at other kinds
+    of sites.
     """
     opened = open_sae(source), open_sae(target)
     sites = site_of(opened[0], model, "prompt"), site_of(opened[1], model, "image")
@@ -60,7 +63,7 @@ def feature_graph(
     sources, targets = check_features(opened[0], sources), check_features(opened[1], targets)
     check_at_least(1, draws=draws)
     prompts, seeds = zip(*pair(prompts, seeds), strict=True)
-    looks = looks_at(model, prompts, seeds, seen)
+    looks = looks_at(model, prompts, seeds, seen, **sampling)
     means = _means(model, sites[1], dictionary_on(opened[1], model), targets, prompts, looks)
     whole, dictionary = means([]), dictionary_on(opened[0], model)
     draw = torch.Generator().manual_seed(seed)

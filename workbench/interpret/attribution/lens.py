@@ -8,6 +8,7 @@ pictures that the unedited model makes of the prompts, with noise.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -24,13 +25,15 @@ SEEN = 4  # timesteps
 
 
 @torch.no_grad()
-def looks_at(model: Diffusion, prompts: Sequence[str], seeds: Sequence[int], seen: int = SEEN) -> Looks:
+def looks_at(
+    model: Diffusion, prompts: Sequence[str], seeds: Sequence[int], seen: int = SEEN, **sampling: Any
+) -> Looks:
     """Pictures that the model makes of the prompts, noised to `seen` timesteps evenly spread over the schedule.
 
-    Raises `WorkbenchError` if `seen` is below 1.
+    `sampling` is further arguments of `model.generate`. Raises `WorkbenchError` if `seen` is below 1.
     """
     check_at_least(1, seen=seen)
-    pictures, noise = model.latents(model.generate(prompts, seeds)), model.noise(seeds).to(model.device)
+    pictures, noise = model.latents(model.generate(prompts, seeds, **sampling)), model.noise(seeds).to(model.device)
     times = [1000 * (place + 0.5) / seen for place in range(seen)]
     return [(noised(model.pipe.scheduler, pictures, noise, t), t) for t in times]
 
@@ -43,11 +46,13 @@ def concept_lens(
     seeds: Sequence[int],
     *,
     seen: int = SEEN,
+    **sampling: Any,
 ) -> Lens:
     """The lens (1) of prompts and their counterparts: called inside `model.edited` or a session, it gives y there.
 
-    The three lists are equally long. `seen` timesteps count, evenly spread. Each call encodes the prompts and runs the
-    denoiser `seen` times. Raises `WorkbenchError` for a prompt that is its own anchor.
+    The three lists are equally long. `seen` timesteps count, evenly spread; `sampling` makes the pictures that are
+    noised. Each call encodes the prompts and runs the denoiser `seen` times. Raises `WorkbenchError` for a prompt that
+    is its own anchor.
     """
     if not len(prompts) == len(anchors) == len(seeds):
         raise WorkbenchError(
@@ -55,7 +60,7 @@ def concept_lens(
         )
     concept, anchor = model.encode(prompts), model.encode(anchors)
     _refuse_equal(prompts, (concept.embeddings - anchor.embeddings).flatten(1))
-    looks = looks_at(model, prompts, seeds, seen)
+    looks = looks_at(model, prompts, seeds, seen, **sampling)
     origins = [model.noise_prediction(x, t, anchor).flatten(1) for x, t in looks]
     apart = [model.noise_prediction(x, t, concept).flatten(1) - o for (x, t), o in zip(looks, origins, strict=True)]
     for d in apart:

@@ -12,13 +12,13 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
-from probes.attribution import token_maps, word_positions
+from probes.attribution import token_maps
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.hooks import AttentionRecorder, AttentionSite, Clock
 from workbench.models import Model
-from workbench.models.encoding import token_row
 from workbench.models.requests import pair
+from workbench.models.word_places import places
 
 MAP_SIZE = 32  # pixels a side of a map
 BATCH = 16
@@ -50,12 +50,12 @@ def word_maps(
     asked = [words] * len(cells) if isinstance(words, str) else list(words)
     if len(asked) != len(cells):
         raise WorkbenchError(f"There are {len(asked)} words for {len(cells)} pictures.", "Give one, or one for each.")
-    places = [[positions_of(model, cell.prompt, word)] for cell, word in zip(cells, asked, strict=True)]
+    asked_at = [[positions_of(model, cell.prompt, word)] for cell, word in zip(cells, asked, strict=True)]
     images, maps = [], []
     for start in progress(range(0, len(cells), BATCH), "attention"):
         batch = cells[start : start + BATCH]
         given = [cell.prompt for cell in batch], [cell.seed for cell in batch]
-        with WordRecorder(model, places[start : start + BATCH]) as recorder:
+        with WordRecorder(model, asked_at[start : start + BATCH]) as recorder:
             images.append(model.generate(*given, batch_size=BATCH, **sampling))
         maps.append(recorder.maps(size)[:, 0])
     return WordMaps(np.concatenate(images), torch.cat(maps).numpy())
@@ -66,10 +66,14 @@ def positions_of(model: Model, prompt: str, word: str) -> list[int]:
 
     Raises `WorkbenchError` if the prompt does not contain it.
     """
+    if not word.strip():
+        raise WorkbenchError("The word to look for is empty.", "Choose a word that the prompt contains.")
     found = [
         segment.start + position
         for segment in model.architecture.segments()
-        for position in word_positions(token_row(segment.tokenizer, prompt).words, word)
+        for place in places(model.pipe, segment.tokenizer, prompt, word)
+        for position in place
+        if position < segment.length - 1
     ]
     if not found:
         raise WorkbenchError(f"{word!r} is no word of {prompt!r}.", "Choose a word that the prompt contains.")
@@ -103,8 +107,8 @@ class WordRecorder:
 
     def _add(self, site: AttentionSite, seen: Float[Tensor, "rows pixels tokens"], clock: Clock) -> None:
         words = torch.zeros(len(seen), seen.shape[-1], len(self._places[0]), device=seen.device)
-        for row, places in enumerate(self._places):
-            for word, positions in enumerate(places):
+        for row, own in enumerate(self._places):
+            for word, positions in enumerate(own):
                 words[row, positions, word] = 1.0
         self._sums[site.alias] = self._sums.get(site.alias, 0.0) + seen @ words  # (2)
         self._calls[site.alias] = self._calls.get(site.alias, 0) + 1

@@ -2,18 +2,21 @@
 
 from abc import abstractmethod
 from contextlib import ExitStack
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from workbench.hooks import Component, Role
 from workbench.identity import hashed
 from workbench.models.architecture import Architecture, Segment
+from workbench.models.capabilities import GUIDANCE_BRANCHES, KINDS, NOISE_SCHEDULE
 from workbench.models.diffusion.text_sites import token_table
 from workbench.models.encoding import Encoding
 from workbench.models.prompts import Prompts, TokenEmbeddings, TokenIds, embedded, tokenized
 from workbench.models.provenance import config_of, digest_of, plain_of
+from workbench.models.word_places import written_out
 
 Latents = Float[Tensor, "rows channels height width"]
 Reads = Literal["embeddings", "pooled"]  # the two fields of an encoding
@@ -23,11 +26,25 @@ STAND_IN = "x"  # the text of prompts that are none; tokenizers are told what to
 class DiffusionArchitecture(Architecture):
     """One kind of diffusers pipeline."""
 
-    doubles_rows: ClassVar[bool] = True  # guidance as a second, unconditional row in the same batch
+    @property
+    def guides_within(self) -> bool:
+        """Whether the denoiser is told the guidance scale itself (Flux, LCM), and there is no unconditional row."""
+        config = getattr(self.pipe, self.denoiser.path).config
+        return getattr(config, "time_cond_proj_dim", None) is not None
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """Those of its kind that this copy has."""
+        lacking = set()
+        if self.guides_within:
+            lacking.add(GUIDANCE_BRANCHES)
+        if not hasattr(self.pipe.scheduler, "alphas_cumprod"):
+            lacking.add(NOISE_SCHEDULE)
+        return KINDS[self.kind] - lacking
 
     @abstractmethod
-    def predict(self, latents: Latents, timestep: Tensor, encoding: Encoding) -> Latents:
-        """The raw output of the denoiser, without guidance."""
+    def predict(self, latents: Latents, timestep: Tensor, encoding: Encoding, guidance_scale: float) -> Latents:
+        """The raw output of the denoiser, without guidance; the scale is for one that guides within."""
 
     @abstractmethod
     def encode_texts(self, prompts: list[str], role: Role) -> Encoding:
@@ -48,6 +65,14 @@ class DiffusionArchitecture(Architecture):
         """The modules that look tokens up, one for each text encoder."""
         encoders = [getattr(self.pipe, part.path) for part in self.prompt_sides]
         return [encoder.get_submodule(token_table(encoder)) for encoder in encoders]
+
+    def guidance_embedding(self, guidance_scale: float, encoding: Encoding) -> Tensor | None:
+        """What a UNet that guides within is told of the scale, a row each, as the pipeline makes it; else None."""
+        width = self.pipe.unet.config.time_cond_proj_dim
+        if width is None:
+            return None
+        scales = torch.full((len(encoding),), guidance_scale - 1)
+        return self.pipe.get_guidance_scale_embedding(scales, embedding_dim=width).to(encoding.embeddings)
 
     @property
     def denoiser(self) -> Component:
@@ -82,13 +107,19 @@ class DiffusionArchitecture(Architecture):
         """What prompts are padded to, for every tokenizer."""
         return [getattr(self.pipe, name).model_max_length for name in self.tokenizers]
 
+    def prompt_limits(self) -> list[tuple[Any, int]]:
+        """Every tokenizer, and what it is padded to."""
+        return list(zip((getattr(self.pipe, name) for name in self.tokenizers), self.prompt_lengths(), strict=True))
+
     def token_ids(self, texts: list[str]) -> TokenIds:
         """As the pipeline tokenizes."""
-        lengths = zip(self.tokenizers, self.prompt_lengths(), strict=True)
         told = {"padding": "max_length", "truncation": True, "return_tensors": "pt"}
-        return TokenIds(
-            tuple(getattr(self.pipe, name)(texts, max_length=length, **told).input_ids for name, length in lengths)
-        )
+        read = []
+        for name, length in zip(self.tokenizers, self.prompt_lengths(), strict=True):
+            tokenizer = getattr(self.pipe, name)
+            written = [written_out(self.pipe, tokenizer, text) for text in texts]
+            read.append(tokenizer(written, max_length=length, **told).input_ids)
+        return TokenIds(tuple(read))
 
     def looked_up(self, prompts: TokenIds) -> tuple[Tensor, ...]:
         """The rows of every token table."""

@@ -1,10 +1,11 @@
 """Images to latents and back, by the pipeline's own autoencoder."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from workbench.models.diffusion.architecture import Latents
 from workbench.models.images import Images, to_uint8
@@ -17,7 +18,8 @@ def encode(vae: Any, images: Images) -> Latents:
     """The mean of each image's latent distribution, shifted and scaled as the denoiser knows it."""
     with _precise(vae), sliced(vae, images[..., 0].size):
         pixels = torch.from_numpy(images).to(vae.device, vae.dtype).permute(0, 3, 1, 2) / 127.5 - 1
-        return (_middle(vae.encode(pixels)) - _shift(vae)) * vae.config.scaling_factor
+        mean, deviation = _statistics(vae)
+        return (_middle(vae.encode(pixels)) - mean) * vae.config.scaling_factor / deviation
 
 
 @torch.no_grad()
@@ -25,7 +27,9 @@ def decode(vae: Any, latents: Latents) -> Images:
     """The inverse of `encode`, up to what the autoencoder loses."""
     dtype = vae.dtype
     with _precise(vae), sliced(vae, pixels_of(vae, latents)):
-        pixels = vae.decode(latents.to(vae.device, vae.dtype) / vae.config.scaling_factor + _shift(vae)).sample
+        mean, deviation = _statistics(vae)
+        latents = latents.to(vae.device, vae.dtype)
+        pixels = vae.decode(latents * deviation / vae.config.scaling_factor + mean).sample
     return to_uint8((pixels / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).float().cpu().numpy(), dtype)
 
 
@@ -52,8 +56,16 @@ def _middle(encoded: Any) -> Latents:
     return encoded.latent_dist.mode() if hasattr(encoded, "latent_dist") else encoded.latents
 
 
-def _shift(vae: Any) -> float:
-    return getattr(vae.config, "shift_factor", None) or 0.0
+def _statistics(vae: Any) -> tuple[Tensor | float, Tensor | float]:
+    """What is taken from latents, and what they are divided by: of each channel (Playground), or of all (SD3, Flux)."""
+    mean, deviation = (getattr(vae.config, name, None) for name in ("latents_mean", "latents_std"))
+    if mean is None or deviation is None:
+        return getattr(vae.config, "shift_factor", None) or 0.0, 1.0
+    return _channels(vae, mean), _channels(vae, deviation)
+
+
+def _channels(vae: Any, values: Sequence[float]) -> Tensor:
+    return torch.tensor(values, device=vae.device, dtype=vae.dtype)[:, None, None]
 
 
 @contextmanager

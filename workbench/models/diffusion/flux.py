@@ -24,7 +24,7 @@ class Flux(DiffusionArchitecture):
     """`FluxPipeline`: dev, and schnell, which knows no guidance at all."""
 
     kind: ClassVar[str] = "flux"
-    doubles_rows: ClassVar[bool] = False
+    guides_within = True
     components = (
         Component("text_encoder", "prompt"),
         Component("text_encoder_2", "prompt"),
@@ -85,11 +85,11 @@ class Flux(DiffusionArchitecture):
             for name in self.tokenizers
         ]
 
-    def predict(self, latents: Latents, timestep: Tensor, encoding: Encoding) -> Latents:
-        """The transformer's output, the velocity noise − image, at the guidance scale that the model was made for."""
+    def predict(self, latents: Latents, timestep: Tensor, encoding: Encoding, guidance_scale: float) -> Latents:
+        """The transformer's output, the velocity noise − image, at a guidance scale."""
         rows, _, height, width = latents.shape
         transformer, dtype = self.pipe.transformer, latents.dtype
-        guidance = latents.new_full((rows,), GUIDANCE, dtype=torch.float32)
+        guidance = latents.new_full((rows,), guidance_scale, dtype=torch.float32)
         packed = transformer(
             hidden_states=self.pack(latents), timestep=timestep.expand(rows).to(dtype) / 1000,
             guidance=guidance if transformer.config.guidance_embeds else None,

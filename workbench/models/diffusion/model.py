@@ -100,7 +100,7 @@ class Diffusion(Model):
         )
 
     def _uncond(self, negative_prompt: str, guidance_scale: float) -> Encoding | None:
-        if self.architecture.doubles_rows:
+        if not self.architecture.guides_within:
             return self.encode(negative_prompt, role="uncond") if guidance_scale > 1 else None
         if negative_prompt:
             raise WorkbenchError(
@@ -119,7 +119,7 @@ class Diffusion(Model):
 
     def noise_prediction(self, latents: Latents, timestep: int | float | Tensor, encoding: Encoding) -> Latents:
         """The denoiser's raw output, without guidance, for latents as it sees them, at one timestep (0 … 1000) for all
-        rows, or one for each.
+        rows, or one for each. A denoiser that guides within is told the model's own scale.
 
         What it predicts (noise, v, or a velocity) depends on the model; `to_noise` turns it into noise. An encoding
         of one row stands for all latents.
@@ -128,7 +128,7 @@ class Diffusion(Model):
         latents = latents.to(self.device, rows.embeddings.dtype)
         time = torch.as_tensor(timestep, device=self.device)
         with self.wiring.calls.announced("image", rows.roles, rows.prompts):
-            return self.architecture.predict(latents, time, rows)
+            return self.architecture.predict(latents, time, rows, float(self.defaults.guidance_scale))
 
     def to_noise(self, prediction: Latents, latents: Latents, timestep: Time) -> Latents:
         """The noise that a raw prediction stands for. Methods that work with noise go through this."""

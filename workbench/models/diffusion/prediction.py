@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Real
 from torch import Tensor
 
+from saes.errors import WorkbenchError
 from workbench.models.diffusion.architecture import Latents
 
 Time = int | float | Real[Tensor, " rows"]  # of the training schedule, 0 … 1000: one for all rows, or one each
@@ -44,12 +45,30 @@ def aim(scheduler: Any, x0: Latents, noise: Latents, timestep: Time) -> Latents:
     return {"epsilon": noise, "sample": x0, "flow": noise - x0}[kind]  # (3)
 
 
+def check_noise_schedule(scheduler: Any) -> None:
+    """Refuses a scheduler whose latents are not those of (1) or (3), such as the EDM's of Playground, which scales what
+    its denoiser gets and says by the noise.
+
+    Args:
+        scheduler: That of the model.
+
+    Raises:
+        WorkbenchError: It has a prediction type and no ᾱ.
+    """
+    if "prediction_type" in scheduler.config and not hasattr(scheduler, "alphas_cumprod"):
+        raise WorkbenchError(
+            f"A {type(scheduler).__name__} has no noise schedule ᾱ, by which latents could be noised and read.",
+            "Take a method that needs none, such as UCE, or a model with another scheduler.",
+        )
+
+
 def _shares(scheduler: Any, timestep: Time, like: Latents) -> tuple[Tensor, Tensor]:
     """The factors of picture and noise, √ᾱ and √(1−ᾱ), or 1−σ and σ; a column each where every row has its time."""
     time = _columns(timestep)
     if "prediction_type" not in scheduler.config:
         sigma = time / scheduler.config.num_train_timesteps
         return (1 - sigma).to(like), sigma.to(like)
+    check_noise_schedule(scheduler)
     known = scheduler.alphas_cumprod
     alpha_bar = known[time.round().long()].to(torch.promote_types(known.dtype, like.dtype))
     return alpha_bar.sqrt().to(like), (1 - alpha_bar).sqrt().to(like)
@@ -77,6 +96,7 @@ def noise_of_velocity(velocity: Latents, latents: Latents, sigma: float | Tensor
 
 def to_noise(scheduler: Any, prediction: Latents, latents: Latents, timestep: Time) -> Latents:
     """The noise that a raw prediction at this timestep (0 … 1000) stands for, by the scheduler's own configuration."""
+    check_noise_schedule(scheduler)
     kind = scheduler.config.get("prediction_type", "flow")
     if kind == "epsilon":
         return prediction

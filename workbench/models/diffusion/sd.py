@@ -56,9 +56,12 @@ class SD1(DiffusionArchitecture):
         embeddings, _ = self.pipe.encode_prompt(prompts, there, 1, do_classifier_free_guidance=False)
         return Encoding(embeddings.to(self.pipe.unet.device), None, (role,) * len(prompts))
 
-    def predict(self, latents: Latents, timestep: Tensor, encoding: Encoding) -> Latents:
+    def predict(self, latents: Latents, timestep: Tensor, encoding: Encoding, guidance_scale: float) -> Latents:
         """The UNet's output: noise or v, whichever the schedule says."""
-        return self.pipe.unet(latents, timestep, encoder_hidden_states=encoding.embeddings, return_dict=False)[0]
+        return self.pipe.unet(
+            latents, timestep, encoder_hidden_states=encoding.embeddings,
+            timestep_cond=self.guidance_embedding(guidance_scale, encoding), return_dict=False,
+        )[0]  # fmt: skip
 
 
 def _refusing_clip_skip(pipe: Any) -> Callable:

@@ -81,7 +81,7 @@ class SD3(DiffusionArchitecture):
             for name in self.tokenizers
         ]
 
-    def predict(self, latents: Latents, timestep: Tensor, encoding: Encoding) -> Latents:
+    def predict(self, latents: Latents, timestep: Tensor, encoding: Encoding, guidance_scale: float) -> Latents:
         """The transformer's output: the velocity noise − image."""
         return self.pipe.transformer(
             hidden_states=latents, timestep=timestep.expand(len(encoding)), encoder_hidden_states=encoding.embeddings,

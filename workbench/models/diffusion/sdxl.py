@@ -53,13 +53,13 @@ class SDXL(DiffusionArchitecture):
             embeddings, pooled = embeddings * kept[:, None, None], pooled * kept[:, None]
         return Encoding(embeddings, pooled, (role,) * len(prompts))
 
-    def predict(self, latents: Latents, timestep: Tensor, encoding: Encoding) -> Latents:
+    def predict(self, latents: Latents, timestep: Tensor, encoding: Encoding, guidance_scale: float) -> Latents:
         """The UNet's output for a whole, uncropped image of the latents' own size."""
         size = tuple(side * self.pipe.vae_scale_factor for side in latents.shape[-2:])
         conditions = {"text_embeds": encoding.pooled, "time_ids": self._time_ids(size, encoding)}
         return self.pipe.unet(
             latents, timestep, encoder_hidden_states=encoding.embeddings, added_cond_kwargs=conditions,
-            return_dict=False,
+            timestep_cond=self.guidance_embedding(guidance_scale, encoding), return_dict=False,
         )[0]  # fmt: skip
 
     def _time_ids(self, size: tuple[int, ...], encoding: Encoding) -> Tensor:
