@@ -49,6 +49,11 @@ def read_suite_list(path: Path, target: str, anchor: str, roles: Sequence[Role],
         WorkbenchError: As `read_suite`.
     """
     listing = read_list(path)
+    if "input" in listing.columns:
+        raise WorkbenchError(
+            f"{path} has a column 'input', which names prompts that are no text, beside their files.",
+            "Give the folder of the suite, or take the column out.",
+        )
     reader = _Reader.of(listing, target, anchor, told)
     rows = [reader.row(place, record) for place, record in enumerate(listing.records)]
     kept = adults_only(rows)
