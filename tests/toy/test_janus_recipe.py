@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
-from transformers import JanusVQVAE
 
 from saes.errors import WorkbenchError
 from workbench.toy import captions, recipe
@@ -26,8 +25,7 @@ def words(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(words):
-    torch.manual_seed(0)
-    return janus.new_model(words, JanusVQVAE(janus_codes.config(janus.WIDTH))).eval()
+    return janus.new_model(words, janus_codes.new(janus.WIDTH)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -99,17 +97,17 @@ def test_training_sees_the_logits_that_sampling_draws_from(words, model):
             assert torch.equal((free + 3 * (asked - free)).argmax(1), one)
 
 
-def test_the_grid_has_36_tokens_and_decodes_to_48_pixels(model, made):
+def test_the_grid_has_144_tokens_and_decodes_to_48_pixels(model, made):
     vq = model.model.vqmodel
     found = janus_codes.encode_all(vq, made[1], "cpu")
-    assert found.shape == (16, 36) and model.config.vision_config.num_image_tokens == 36
+    assert found.shape == (16, 144) and model.config.vision_config.num_image_tokens == 144
     assert janus_codes.decode(vq, found).shape == (16, 48, 48, 3)
 
 
 def test_the_shipped_class_finds_and_decodes_the_rows_that_training_chose(made):
     """Outputs of any length: training compares directions, transformers' class distances to rows of unit length."""
     torch.manual_seed(3)
-    codes = janus_codes.Codes(JanusVQVAE(janus_codes.config(32))).eval()
+    codes = janus_codes.Codes(janus_codes.new(32)).eval()
     with torch.no_grad():
         codes.vq.quantize.embedding.weight.copy_(torch.randn(janus_codes.N_CODES, janus_codes.EMBED))
     pixels = janus_codes.pixels(made[1])
@@ -124,7 +122,7 @@ def test_the_shipped_class_finds_and_decodes_the_rows_that_training_chose(made):
 
 
 def test_dead_rows_move_to_encoder_outputs_and_used_ones_stay(made):
-    codes = janus_codes.Codes(JanusVQVAE(janus_codes.config(32))).eval()
+    codes = janus_codes.Codes(janus_codes.new(32)).eval()
     codes.used[:5] = 0
     before = codes.vq.quantize.embedding.weight.detach().clone()
     pixels = janus_codes.pixels(made[1])
@@ -139,9 +137,9 @@ def test_the_picture_tokenizer_learns_and_uses_its_codebook(made, tmp_path, monk
     monkeypatch.setattr(janus_codes, "UNROUNDED", 8)
     monkeypatch.setattr(janus_codes, "BATCH", 4)
     schedule = Schedule(steps=16, lr=5e-3, warmup=3, ema=0.5)
-    janus_codes.train(made[1], lambda pixels: [pixels], tmp_path, schedule, 32, "cpu")
+    janus_codes.train(janus_codes.new(32), made[1], lambda pixels: [pixels], tmp_path, schedule, "cpu")
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    vq = janus_codes.train(made[1], lambda pixels: [pixels], tmp_path, schedule, 32, "cpu")  # finished: only read
+    vq = janus_codes.train(janus_codes.new(32), made[1], lambda pixels: [pixels], tmp_path, schedule, "cpu")
     again = janus_codes.decode(vq, janus_codes.encode_all(vq, made[1], "cpu"))
     assert np.abs(again.astype(float) - made[1]).mean() / 127.5 < 0.8 * lines[0]["l1"]
     assert len(janus_codes.encode_all(vq, made[1], "cpu").unique()) > 20
@@ -151,9 +149,9 @@ def test_the_picture_tokenizer_learns_and_uses_its_codebook(made, tmp_path, monk
 def test_the_language_model_learns_pictures_with_and_without_their_words(words, tmp_path, monkeypatch):
     """On one picture: its tokens grow likely after its caption, and where the caption is left out as `generate` does;
     what an end of text would say stays as it was drawn, since words carry no loss."""
-    for name, value in {"BATCH": 8, "WIDTH": 64, "LAYERS": 1}.items():
+    for name, value in {"BATCH": 8, "WIDTH": 48, "LAYERS": 1}.items():
         monkeypatch.setattr(janus, name, value)
-    model = janus.new_model(words, JanusVQVAE(janus_codes.config(64)))
+    model = janus.new_model(words, janus_codes.new(48))
     wanted, ids = tokens(1), janus_words.prompts(words, ["a red fox"])
     pair = torch.cat([ids, janus_words.unconditional(ids, *janus.special(words))])
 
@@ -170,8 +168,7 @@ def test_the_language_model_learns_pictures_with_and_without_their_words(words, 
 
 def test_training_goes_on_from_weights_that_were_shipped(words, tmp_path, monkeypatch):
     """What is read back is what was written, in fp16, and an empty folder starts from it with other batches."""
-    torch.manual_seed(5)
-    model = janus.new_model(words, JanusVQVAE(janus_codes.config(janus.WIDTH)))
+    model = janus.new_model(words, janus_codes.new(janus.WIDTH))
     wanted = {name: one.half().float() for name, one in model.state_dict().items()}
     janus_export.write(model, janus_words.processor(words), tmp_path / "shipped")
     monkeypatch.setattr(janus_export, "SHIPPED", tmp_path / "shipped")
@@ -181,8 +178,8 @@ def test_training_goes_on_from_weights_that_were_shipped(words, tmp_path, monkey
     assert all(torch.equal(one, wanted[name]) for name, one in started.state_dict().items())
 
 
-def test_a_start_is_refused_where_tokens_mean_something_else(tmp_path):
-    (tmp_path / "janus" / "vq").mkdir(parents=True)
-    with pytest.raises(WorkbenchError, match="picture tokenizer of its own"):
+def test_a_start_is_refused_where_a_training_from_nothing_lies(tmp_path):
+    (tmp_path / "janus" / "codes").mkdir(parents=True)
+    with pytest.raises(WorkbenchError, match="training from nothing"):
         recipe.train(tmp_path, ["janus_start"])
     assert "janus_start" not in recipe.STAGES  # a run of all stages never starts from what ships

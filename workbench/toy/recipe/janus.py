@@ -1,4 +1,4 @@
-"""The language model of the toy Janus: words, then the 36 tokens of their picture, in transformers' own classes.
+"""The language model of the toy Janus: words, then the 144 tokens of their picture, in transformers' own classes.
 
 A Llama reads a prompt (`janus_words`) and the tokens so far, and `generation_head` says the next one. Only picture
 tokens carry a loss. Captions are as loose as for the diffusion toy (`loose`), and left out in the form in which
@@ -27,10 +27,10 @@ from workbench.toy.recipe.loop import Schedule, fit
 from workbench.toy.recipe.loose import loosened, restyled
 from workbench.toy.world import IMAGE_SIZE
 
-BATCH = 32
+BATCH = 16
 WIDTH = 192
-LAYERS = 6
-HEAD = 32  # width of an attention head
+LAYERS = 4
+HEAD = 48  # width of an attention head
 
 
 def config(tokenizer: PreTrainedTokenizerFast) -> JanusConfig:
@@ -76,10 +76,10 @@ class NextToken(nn.Module):
         Args:
             ids: Prompts, [n, L].
             mask: 0 where they are padded, [n, L].
-            tokens: Of the pictures, [n, 36]; the last one is not read.
+            tokens: Of the pictures, [n, 144]; the last one is not read.
 
         Returns:
-            [n, 36, codes].
+            [n, 144, codes].
         """
         said = self.language_model.embed_tokens(ids)
         drawn = self.aligner(self.embeddings(tokens[:, :-1]))
@@ -95,7 +95,7 @@ def train(
     model: JanusForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, captions: list[str], tokens: Tensor,
     folder: Path, schedule: Schedule, progress: Progress = SILENT, *, seed: int = 0,
 ) -> JanusForConditionalGeneration:  # fmt: skip
-    """Trains the language model in place, on pictures' tokens `[n, 36]` with their captions, where the model is.
+    """Trains the language model in place, on pictures' tokens `[n, 144]` with their captions, where the model is.
 
     `seed` decides which batches it sees: another one for training that goes on from weights.
     """

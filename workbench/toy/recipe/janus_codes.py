@@ -1,4 +1,4 @@
-"""The picture tokenizer of the toy Janus: 48×48 RGB ↔ 6×6 tokens of one codebook, a transformers `JanusVQVAE`.
+"""The picture tokenizer of the toy Janus: 48×48 RGB ↔ 12×12 tokens of one codebook, a transformers `JanusVQVAE`.
 
 That class quantises to the nearest row of its codebook and decodes rows at unit length. Here encoder outputs and rows
 have unit length while they learn, so that both mean the same row (van den Oord et al. 2017, arXiv:1711.00937; unit
@@ -23,17 +23,17 @@ from workbench.toy.recipe.autoencoder import distance
 from workbench.toy.recipe.loop import Schedule, fit
 from workbench.toy.world import IMAGE_SIZE
 
-PATCH = 8  # pixels a side of a token
+PATCH = 4  # pixels a side of a token
 GRID = IMAGE_SIZE // PATCH
 N_TOKENS = GRID**2
-N_CODES = 2048
+N_CODES = 512
 EMBED = 8  # numbers in a row of the codebook, as in Janus
 CHANNELS = 64  # everywhere; the class normalises them in 32 groups, and a group of one would lose what colour it has
 BATCH = 16
 COMMIT = 0.25  # weight of an encoder output's distance to its row
 SEEN = 0.15  # weight of the distance in a classifier's features
-UNROUNDED = 500  # steps before the codebook starts
-NOISE = 0.14  # standard deviation of each coordinate of an encoder output in these steps
+UNROUNDED = 200  # steps before the codebook starts
+NOISE = 0.16  # standard deviation of each coordinate of an encoder output in these steps
 REVIVE_EVERY = 25  # steps
 REVIVE_UNTIL = 0.6  # share of the training, so that the moving average settles
 DEAD = 0.1  # a row is dead below this share of what a row is used on average
@@ -50,6 +50,12 @@ def config(width: int) -> JanusVQVAEConfig:
     )  # fmt: skip
 
 
+def new(width: int, seed: int = 0) -> JanusVQVAE:
+    """An untrained tokenizer."""
+    torch.manual_seed(seed)
+    return JanusVQVAE(config(width))
+
+
 def pixels(images: np.ndarray) -> Tensor:
     """[n, 48, 48, 3] uint8 → [n, 3, 48, 48] in [−1, 1], channels first in memory: with channels last, norms of 32
     groups take 20 to 70 times as long backwards on a CPU."""
@@ -58,9 +64,9 @@ def pixels(images: np.ndarray) -> Tensor:
 
 class Recoded(NamedTuple):
     decoded: Tensor  # [n, 3, 48, 48]
-    outputs: Tensor  # [n · 36, d] of the encoder, at unit length
-    rows: Tensor  # [n · 36, d] of the codebook, nearest to them
-    tokens: Tensor  # [n · 36]
+    outputs: Tensor  # [n · 144, d] of the encoder, at unit length
+    rows: Tensor  # [n · 144, d] of the codebook, nearest to them
+    tokens: Tensor  # [n · 144]
 
 
 class Codes(nn.Module):
@@ -74,7 +80,7 @@ class Codes(nn.Module):
         self.register_buffer("used", torch.ones(N_CODES))
 
     def forward(self, pixels: Tensor, noise: Tensor | None = None) -> Recoded:
-        """Gradients pass the rounding as if it were not there. With noise [n · 36, d], nothing is rounded."""
+        """Gradients pass the rounding as if it were not there. With noise [n · 144, d], nothing is rounded."""
         z = F.normalize(self.vq.quant_conv(self.vq.encoder(pixels)).float(), dim=1)
         outputs = z.permute(0, 2, 3, 1).flatten(0, 2)
         with torch.autocast(pixels.device.type, enabled=False):
@@ -101,20 +107,21 @@ class Codes(nn.Module):
 
 
 def train(
-    images: np.ndarray, sees: Sees, folder: Path, schedule: Schedule, width: int, device: str,
-    progress: Progress = SILENT,
+    vq: JanusVQVAE, images: np.ndarray, sees: Sees, folder: Path, schedule: Schedule, device: str,
+    progress: Progress = SILENT, *, fresh: bool = True,
 ) -> JanusVQVAE:  # fmt: skip
-    """Encoder, codebook and decoder together."""
+    """Encoder, codebook and decoder together, in place. One that is not fresh keeps the codebook that it has."""
+    unrounded = UNROUNDED if fresh else 0
 
     def drawn(generator: torch.Generator, n: int = BATCH) -> Tensor:
         return pixels(images[torch.randint(len(images), (n,), generator=generator).numpy()]).to(device)
 
     def loss(module: Any, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         target = drawn(generator)
-        if step < UNROUNDED:
+        if step < unrounded:
             noise = NOISE * torch.randn(BATCH * N_TOKENS, EMBED, generator=generator)
             return kept(sees, module(target, noise.to(device)).decoded, target)
-        if step == UNROUNDED:
+        if fresh and step == unrounded:
             module.revive(drawn(generator, N_CODES // 8), generator, dead=torch.inf)
         elif step % REVIVE_EVERY == 0 and step < REVIVE_UNTIL * schedule.steps:
             module.revive(target, generator)
@@ -124,10 +131,8 @@ def train(
         follow = (found.rows - found.outputs.detach()).square().sum(1).mean()
         return kept(sees, found.decoded, target) | {"commit": COMMIT * apart, "follow": follow}
 
-    torch.manual_seed(0)
-    module = Codes(JanusVQVAE(config(width))).to(device)
-    fit(module, loss, folder, schedule, progress)
-    return finished(module.vq)
+    fit(Codes(vq).to(device), loss, folder, schedule, progress)
+    return finished(vq)
 
 
 def kept(sees: Sees, decoded: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -154,7 +159,7 @@ def tune_decoder(
     vq: JanusVQVAE, images: np.ndarray, tokens: Tensor, sees: Sees, folder: Path, schedule: Schedule, device: str,
     progress: Progress = SILENT,
 ) -> JanusVQVAE:  # fmt: skip
-    """Trains what comes after the codebook on the pictures' tokens `[n, 36]`, which keep their meaning."""
+    """Trains what comes after the codebook on the pictures' tokens `[n, 144]`, which keep their meaning."""
 
     def loss(module: Any, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         index = torch.randint(len(images), (BATCH,), generator=generator)
@@ -167,7 +172,7 @@ def tune_decoder(
 
 @torch.no_grad()
 def encode_all(vq: JanusVQVAE, images: np.ndarray, device: str, progress: Progress = SILENT) -> Tensor:
-    """The tokens of pictures `[n, 48, 48, 3]`: `[n, 36]` int16, rows from top to bottom."""
+    """The tokens of pictures `[n, 48, 48, 3]`: `[n, 144]` int16, rows from top to bottom."""
     parts = progress(np.array_split(images, max(1, len(images) // 64)), "encoding")
     found = [vq.encode(pixels(part).to(device)).image_tokens.cpu().view(len(part), N_TOKENS) for part in parts]
     return torch.cat(found).to(torch.int16)
@@ -175,6 +180,6 @@ def encode_all(vq: JanusVQVAE, images: np.ndarray, device: str, progress: Progre
 
 @torch.no_grad()
 def decode(vq: JanusVQVAE, tokens: Tensor) -> np.ndarray:
-    """uint8 pictures `[n, 48, 48, 3]` of tokens `[n, 36]`."""
+    """uint8 pictures `[n, 48, 48, 3]` of tokens `[n, 144]`."""
     decoded = torch.cat([vq.decode(part.long()) for part in tokens.split(64)])
     return decoded.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()

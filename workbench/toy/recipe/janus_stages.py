@@ -25,9 +25,10 @@ from workbench.toy.recipe.loop import Schedule, averaged
 
 N_CHUNKS = 64  # thousands of rendered pictures
 SCHEDULES = {
-    "codes": Schedule(steps=2400, lr=1e-3, decay=0.4),
-    "language": Schedule(steps=6000, lr=1e-3),
-    "more": Schedule(steps=4000, lr=5e-4, decay=0.5),  # from the weights that ship
+    "codes": Schedule(steps=900, lr=2e-3, decay=0.5),
+    "more codes": Schedule(steps=3000, lr=1e-3, decay=0.5),  # "more …": from the weights that ship
+    "language": Schedule(steps=3600, lr=1.5e-3),
+    "more language": Schedule(steps=8000, lr=1e-3, decay=0.5),
     "decoder": Schedule(steps=1500, lr=5e-4, decay=0.5),
 }
 
@@ -54,10 +55,10 @@ def begin_from_shipped(folder: Path, progress: Progress = SILENT) -> None:
     """Copies the weights that ship to where the stages after it look for a start.
 
     Raises:
-        WorkbenchError: The folder has a picture tokenizer of its own, whose tokens mean something else.
+        WorkbenchError: A picture tokenizer or a language model was trained here from nothing already.
     """
-    if (home(folder) / "vq").exists():
-        raise WorkbenchError(f"{folder} has a picture tokenizer of its own.", "Start in an empty folder.")
+    if any((home(folder) / name).exists() for name in ("codes", "language")):
+        raise WorkbenchError(f"{folder} holds a training from nothing.", "Start in an empty folder.")
     shutil.copytree(janus_export.SHIPPED, start(folder), dirs_exist_ok=True)
 
 
@@ -67,9 +68,12 @@ def start(folder: Path) -> Path:
 
 def train_codes(folder: Path, progress: Progress = SILENT) -> None:
     images, _ = pictures(folder, progress)
-    vq = janus_codes.train(
-        images, sees(folder), home(folder) / "codes", SCHEDULES["codes"], janus.WIDTH, device(), progress
-    )
+    fresh = not start(folder).exists()
+    vq = janus_codes.new(janus.WIDTH) if fresh else janus_export.read(start(folder)).model.vqmodel
+    name = "codes" if fresh else "more codes"
+    janus_codes.train(
+        vq, images, sees(folder), home(folder) / name, SCHEDULES[name], device(), progress, fresh=fresh
+    )  # fmt: skip
     vq.cpu().save_pretrained(home(folder) / "vq")
 
 
@@ -79,14 +83,14 @@ def sees(folder: Path) -> janus_codes.Sees:
 
 
 def tokenizer_of(folder: Path) -> JanusVQVAE:
-    """The picture tokenizer: that of the start, or the one trained here."""
-    if start(folder).exists():
-        return janus_export.read(start(folder)).model.vqmodel
-    return JanusVQVAE.from_pretrained(home(folder) / "vq").eval()
+    """The picture tokenizer: the one trained here, or that of the start."""
+    if (home(folder) / "vq").exists():
+        return JanusVQVAE.from_pretrained(home(folder) / "vq").eval()
+    return janus_export.read(start(folder)).model.vqmodel
 
 
 def tokens_of(folder: Path, images: np.ndarray, progress: Progress) -> torch.Tensor:
-    """The pictures' tokens `[n, 36]`, made once."""
+    """The pictures' tokens `[n, 144]`, made once."""
     path = home(folder) / "tokens.safetensors"
     if not path.exists():
         vq = tokenizer_of(folder).to(device())  # type: ignore[arg-type]
@@ -98,8 +102,13 @@ def train_language_model(folder: Path, progress: Progress = SILENT) -> None:
     """From nothing, or from the weights that `janus_start` left; then on batches that their hash draws."""
     images, captions = pictures(folder, progress)
     model, words, seed = beginning(folder)
-    tokens, name = tokens_of(folder, images, progress), "more" if start(folder).exists() else "language"
+    tokens, name = tokens_of(folder, images, progress), language(folder)
     janus.train(model.to(device()), words, captions, tokens, home(folder) / name, SCHEDULES[name], progress, seed=seed)  # type: ignore[arg-type]
+
+
+def language(folder: Path) -> str:
+    """The folder of the language model's checkpoints, and the name of its schedule."""
+    return "more language" if start(folder).exists() else "language"
 
 
 def beginning(folder: Path) -> tuple[JanusForConditionalGeneration, PreTrainedTokenizerFast, int]:
@@ -107,7 +116,9 @@ def beginning(folder: Path) -> tuple[JanusForConditionalGeneration, PreTrainedTo
     words = janus_words.build(home(folder) / "words")
     if not start(folder).exists():
         return janus.new_model(words, tokenizer_of(folder)), words, 0
-    return janus_export.read(start(folder)), words, int(sha256_of(start(folder) / janus_export.WEIGHTS)[:7], 16)
+    model = janus_export.read(start(folder))
+    model.model.vqmodel.load_state_dict(tokenizer_of(folder).state_dict())
+    return model, words, int(sha256_of(start(folder) / janus_export.WEIGHTS)[:7], 16)
 
 
 def tune_decoder(folder: Path, progress: Progress = SILENT) -> None:
@@ -123,7 +134,7 @@ def tune_decoder(folder: Path, progress: Progress = SILENT) -> None:
 def export(folder: Path, progress: Progress = SILENT) -> None:
     """What ships, with its figures: the last language model, and the tuned decoder if there is one."""
     model, words, _ = beginning(folder)
-    janus.restore(model, averaged(home(folder) / ("more" if start(folder).exists() else "language")))
+    janus.restore(model, averaged(home(folder) / language(folder)))
     if (tuned := home(folder) / "decoder" / "vq").exists():
         model.model.vqmodel.load_state_dict(JanusVQVAE.from_pretrained(tuned).state_dict())
     janus_export.write(model, janus_words.processor(words), shipped(folder))
