@@ -162,7 +162,7 @@ def test_the_language_model_learns_pictures_with_and_without_their_words(words, 
 
     before, said = likelihood(), model.get_input_embeddings().weight[words.eos_token_id].clone()
     janus.train(model, words, ["a red fox"], wanted, tmp_path, Schedule(steps=40, lr=1e-2, warmup=5, ema=0.5))
-    assert (likelihood() > before + 4).all()
+    assert (likelihood() > before + 1).all()
     assert_close(model.get_input_embeddings().weight[words.eos_token_id], said, rtol=0.01, atol=1e-3)
 
 

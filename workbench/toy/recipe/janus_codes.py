@@ -173,9 +173,11 @@ def tune_decoder(
 @torch.no_grad()
 def encode_all(vq: JanusVQVAE, images: np.ndarray, device: str, progress: Progress = SILENT) -> Tensor:
     """The tokens of pictures `[n, 48, 48, 3]`: `[n, 144]` int16, rows from top to bottom."""
-    parts = progress(np.array_split(images, max(1, len(images) // 64)), "encoding")
-    found = [vq.encode(pixels(part).to(device)).image_tokens.cpu().view(len(part), N_TOKENS) for part in parts]
-    return torch.cat(found).to(torch.int16)
+    found = torch.empty(len(images), N_TOKENS, dtype=torch.int16)  # one block: many small ones kept 16 GB from reuse
+    for start in progress(range(0, len(images), 64), "encoding"):
+        part = pixels(images[start : start + 64]).to(device)
+        found[start : start + 64] = vq.encode(part).image_tokens.view(-1, N_TOKENS).to("cpu", torch.int16)
+    return found
 
 
 @torch.no_grad()

@@ -23,13 +23,13 @@ from workbench.toy.recipe import dataset, janus, janus_codes, janus_export, janu
 from workbench.toy.recipe.janus_sampling import Sampler
 from workbench.toy.recipe.loop import Schedule, averaged
 
-N_CHUNKS = 64  # thousands of rendered pictures
+N_CHUNKS = 60  # thousands of rendered pictures
 SCHEDULES = {
     "codes": Schedule(steps=900, lr=2e-3, decay=0.5),
     "more codes": Schedule(steps=3000, lr=1e-3, decay=0.5),  # "more …": from the weights that ship
-    "language": Schedule(steps=3600, lr=1.5e-3),
+    "language": Schedule(steps=12_000, lr=1.5e-3),
     "more language": Schedule(steps=8000, lr=1e-3, decay=0.5),
-    "decoder": Schedule(steps=1500, lr=5e-4, decay=0.5),
+    "decoder": Schedule(steps=800, lr=1e-3, decay=0.5),
 }
 
 
