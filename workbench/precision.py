@@ -17,12 +17,13 @@ def fast_dtype(device: str = "cpu") -> torch.dtype:
 
 
 def seconds(dtype: torch.dtype) -> float:
-    """Best of three runs of a small matrix product and convolution, after a warm-up."""
+    """Best of eleven runs of a small matrix product and convolution, after a warm-up: of three, on a busy machine, all
+    were disturbed at times."""
     matrix = torch.randn(256, 256).to(dtype)
     pixels = torch.randn(8, 64, 8, 8).to(dtype).contiguous(memory_format=torch.channels_last)
     kernel = torch.randn(64, 64, 3, 3).to(dtype)
     taken = []
-    for _ in range(4):
+    for _ in range(12):
         start = time.perf_counter()
         matrix @ matrix
         torch.nn.functional.conv2d(pixels, kernel, padding=1)

@@ -1,14 +1,14 @@
 """What the embedded model can do, by the oracle, on prompts whose combinations it never saw."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from probes.statistics import wilson
 from saes.progress import SILENT, Progress
-from workbench.models import Diffusion, Model, load
+from workbench.models import Diffusion, load
 from workbench.models.diffusion.model import as_diffusion
 from workbench.toy.captions import BESIDE, BY, PLAIN, WHO, Split, combination_of, named, split_of
 from workbench.toy.oracle import KINDS, LOCAL, Judged, Oracle
@@ -25,6 +25,23 @@ from workbench.toy.world import (
 )  # fmt: skip
 
 FLOORS = {"object": 0.95, "colour": 0.92, "style": 0.95, "character": 0.90, "both objects": 0.80, "implied slime": 0.60}
+
+
+@runtime_checkable
+class Draws(Protocol):
+    """What draws pictures of prompts: a model, or the sampler of a recipe."""
+
+    def generate(self, prompts: Any, seeds: Any, *, progress: Progress) -> np.ndarray:
+        """Draws a picture for each prompt.
+
+        Args:
+            prompts: Texts.
+            seeds: Whole numbers, one for each.
+            progress: Shows the pictures.
+
+        Returns:
+            uint8 `[prompts, height, width, 3]`.
+        """
 
 
 class Asked(NamedTuple):
@@ -152,8 +169,9 @@ def check(asked: Sequence[Asked], judged: Judged, threshold: float) -> Hits:
 
 
 def figures(
-    model: Model, oracle: Oracle, n: int = 150, seed: int = 0, progress: Progress = SILENT
-) -> tuple[list[dict], np.ndarray]:
+    model: Draws, oracle: Oracle, n: int = 150, seed: int = 0, progress: Progress = SILENT,
+    floors: Mapping[str, float] = FLOORS,
+) -> tuple[list[dict], np.ndarray]:  # fmt: skip
     """Rows with factor, value, low, high (95 %, Wilson), n and floor; and the pictures, in the order of `questions`."""
     asked = questions(n, seed)
     images = model.generate([one.prompt for one in asked], seeds=range(len(asked)), progress=progress)
@@ -176,7 +194,7 @@ def figures(
         "implied slime, new wording": hits.slime[group == "implied slime, new wording"],
     }
     false_alarms = present_without_being_asked(asked, judged, oracle.threshold)
-    return [row(name, hit) for name, hit in (table | false_alarms).items()], images
+    return [row(name, hit, floors.get(name)) for name, hit in (table | false_alarms).items()], images
 
 
 def present_without_being_asked(asked: Sequence[Asked], judged: Judged, threshold: float) -> dict[str, np.ndarray]:
@@ -188,7 +206,7 @@ def present_without_being_asked(asked: Sequence[Asked], judged: Judged, threshol
     return {"control: implicit concept": marks[neither], "control: slime": present[neither, names.index(SLIME)]}
 
 
-def row(name: str, hits: np.ndarray) -> dict:
+def row(name: str, hits: np.ndarray, floor: float | None) -> dict:
     low, high = wilson(int(hits.sum()), len(hits))
     return {
         "factor": name,
@@ -196,7 +214,7 @@ def row(name: str, hits: np.ndarray) -> dict:
         "low": low,
         "high": high,
         "n": len(hits),
-        "floor": FLOORS.get(name),
+        "floor": floor,
     }
 
 

@@ -61,7 +61,7 @@ def card_again(weights_dir: Path) -> None:
 
 def beside(weights_dir: Path) -> dict[str, Path]:
     """The figures that parts measured beside their weights, of those parts that are there, by title."""
-    parts = {"Image adapter": "image_adapter", "CLIP": "clip"}
+    parts = {"Image adapter": "image_adapter", "CLIP": "clip", "Toy Janus": "janus"}
     figures = {title: weights_dir / name / "figures.json" for title, name in parts.items()}
     return {title: path for title, path in figures.items() if path.exists()}
 

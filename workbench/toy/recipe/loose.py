@@ -41,7 +41,7 @@ def loosened(index: Tensor, ids: Tensor, other_artist: Tensor, empty: Tensor, ge
         index: Numbers of pictures, [n].
         ids: Token ids of all captions, [captions, positions].
         other_artist: The same, naming another artist.
-        empty: Of the empty caption, [1, positions].
+        empty: Of the empty caption, [1, positions], or one for each picture, [n, positions].
     """
     n = len(index)
 

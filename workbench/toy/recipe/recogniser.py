@@ -13,7 +13,7 @@ from saes.progress import SILENT, Progress
 from workbench.toy.oracle import GLOBAL, LOCAL
 from workbench.toy.recipe import judging
 from workbench.toy.recipe.autoencoder import pixels
-from workbench.toy.recipe.loop import Schedule, fit
+from workbench.toy.recipe.loop import Schedule, averaged, fit
 
 BATCH = 64
 FIRST_SEED = 300  # of its renders; the judge learns from chunks 0 to 47 and is tested on 900 and more
@@ -52,8 +52,20 @@ def train(folder: Path, schedule: Schedule, n: int, progress: Progress = SILENT)
     return fit(Recogniser(), loss, folder, schedule, progress)  # type: ignore[return-value]
 
 
+def trained(folder: Path) -> Recogniser:
+    """What `train` left in the folder, its weights frozen."""
+    net = Recogniser()
+    net.load_state_dict(averaged(folder))
+    return net.eval().requires_grad_(False)
+
+
 @torch.no_grad()
 def seen(net: Recogniser, images: np.ndarray) -> Tensor:
     """Its last map of features, `[n, 128, 6, 6]`, centred over the batch."""
     features = net.seen(pixels(images))
     return features - features.mean((0, 2, 3), keepdim=True)
+
+
+def maps(net: Recogniser, pixels: Tensor) -> list[Tensor]:
+    """All its maps of features, `[n, 32, 12, 12]` to `[n, 128, 6, 6]`, of pixels in [−1, 1]."""
+    return list(net.trunk(pixels, output_hidden_states=True).hidden_states)

@@ -31,6 +31,7 @@ from workbench.toy.recipe import (
     export,
     image_adapter,
     image_figures,
+    janus_stages,
     judging,
     recogniser,
 )
@@ -107,17 +108,11 @@ def denoise(folder: Path, name: str, progress: Progress, **how: Any) -> None:
     """Trains text encoder and denoiser in the folder `name`, by the schedule of that name."""
     images, captions = pictures(folder, progress)
     latents = read_tensors(folder / "latents.safetensors")
-    net = trained_recogniser(folder)
+    net = recogniser.trained(folder / "recogniser")
     diffusion.train(
         tokenizer.build(folder / "tokenizer"), captions, images, latents["means"], latents["stds"],
         lambda shown: recogniser.seen(net, shown), folder / name, SCHEDULES[name], device(), progress, **how,
     )  # fmt: skip
-
-
-def trained_recogniser(folder: Path) -> recogniser.Recogniser:
-    net = recogniser.Recogniser()
-    net.load_state_dict(averaged(folder / "recogniser"))
-    return net.eval()
 
 
 def tune_decoder(folder: Path, progress: Progress = SILENT) -> None:
@@ -177,7 +172,7 @@ def train_image_encoder(folder: Path, progress: Progress = SILENT) -> None:
     images, captions = pictures(folder, progress)
     ids = diffusion.tokens(tokenizer.build(folder / "tokenizer"), captions)
     rows = image_adapter.caption_rows(text_encoder_of(folder), ids, progress)
-    net = trained_recogniser(folder)
+    net = recogniser.trained(folder / "recogniser")
     image_adapter.train_encoder(
         images, rows, lambda shown: recogniser.seen(net, shown), folder / "image_encoder", SCHEDULES["image_encoder"],
         device(), progress,
@@ -258,6 +253,7 @@ STAGES: dict[str, Callable[[Path, Progress], None]] = {
     "image_encoder": train_image_encoder,
     "image_adapter": train_image_adapter,
     "card": write_card,
+    **janus_stages.STAGES,
 }
 
 
@@ -266,9 +262,10 @@ def train(out_dir: Path, stages: Sequence[str] | None = None, *, progress: Progr
 
     Raises `WorkbenchError` for an unknown stage, before any work.
     """
+    known = STAGES | janus_stages.BEGINNINGS
     for name in stages or ():
-        if name not in STAGES:
-            raise unknown_name("stage of the recipe", name, STAGES)
+        if name not in known:
+            raise unknown_name("stage of the recipe", name, known)
     out_dir.mkdir(parents=True, exist_ok=True)
     for name in stages or STAGES:
-        STAGES[name](out_dir, progress)
+        known[name](out_dir, progress)
