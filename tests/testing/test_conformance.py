@@ -155,6 +155,15 @@ class Ageing(ActivationEdit):
         ActivationEdit.save(replace(self, settings=aged), path)
 
 
+class Whimsical(ActivationEdit):
+    """Draws another control each time."""
+
+    kind: ClassVar[str] = "whimsical"
+
+    def random(self, seed):
+        return ActivationEdit.random(self, seed + next(NUMBERS))
+
+
 class Local(ActivationEdit):
     """Of a kind that this process alone knows."""
 
@@ -273,6 +282,7 @@ TWINS = [
     Twin("draws_nothing_if_it_says_so", "another seed gave another edit", with_method(depends_on_its_seed)),
     Twin("survives_the_disk", "the loaded edit acts differently", as_kind(Forgetful)),
     Twin("survives_the_disk", "saved again, it has other files", as_kind(Ageing)),
+    Twin("survives_the_disk", "the loaded edit has another control", as_kind(Whimsical)),
     Twin("works_in_another_process", "could not use the edit", as_kind(Local)),
     Twin("works_in_another_process", "another process made other images", as_kind(Forgetful)),
     Twin("composes", "nested edits differ", as_kind(Rising)),
@@ -304,7 +314,7 @@ TWINS = [
     ],
 )
 def test_a_broken_promise_is_found(twin, case, tmp_path, tiny_sd1, monkeypatch):
-    for kind in (Local, Ageing):
+    for kind in (Local, Ageing, Whimsical):
         monkeypatch.setitem(KINDS, kind.kind, f"{__name__}:{kind.__name__}")
     monkeypatch.setattr(tiny_sd1.pipe, "scheduler", tiny_sd1.pipe.scheduler)  # and put it back afterwards
     with pytest.raises(AssertionError, match=re.escape(twin.says)):
@@ -352,7 +362,7 @@ def test_the_method_itself_breaks_no_promise(case):
 
 def test_the_other_process_says_what_is_wrong_and_answers_again(case, tiny_sd1, tmp_path):
     with pytest.raises(WorkbenchError, match=r"could not use the edit \(WorkbenchError: .*nothing"):
-        images_in_another_process(tiny_sd1, tmp_path / "nothing", case.prompts, 1)
+        images_in_another_process(tiny_sd1, tmp_path / "nothing", case.prompts, case.sampling)
     case.edit.save(tmp_path / "edit")
     images = images_in_another_process(tiny_sd1, tmp_path / "edit", case.prompts, case.sampling)
     assert (images == case.images(case.edit)).all()
