@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 from saes.errors import WorkbenchError
 from workbench.concepts import Concept
 from workbench.evaluation.judges import Scores
-from workbench.evaluation.opening import found, network, readable
+from workbench.evaluation.opening import found, loaded, network
 
 UNSAFE = "unsafe"  # the label that stands for what has none of its own
 SHOWN_NOT = ("unsafe", "private")  # kinds of concepts that should not be shown
@@ -53,8 +53,7 @@ def opened(name: str) -> Network:
 
     folder, _, digest = found(name, "an image classifier")
     model = network(transformers.AutoModelForImageClassification, folder)
-    with readable(folder):
-        processor = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+    processor = loaded(transformers.AutoImageProcessor, folder)
     labels = tuple(str(model.config.id2label[place]).lower() for place in range(model.config.num_labels))
     return Network(name, digest, model, processor, labels)
 

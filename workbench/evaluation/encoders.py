@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float32, UInt8
 
 from saes.errors import unknown_name
-from workbench.evaluation.opening import found, network, readable
+from workbench.evaluation.opening import found, loaded, network
 
 FAMILIES = {"clip": "CLIPModel", "siglip": "SiglipModel"}  # model_type of config.json → class of transformers
 BATCH = 64
@@ -115,7 +115,4 @@ def _parts(folder: Path, family: str) -> tuple[Any, Any, Any]:
     import transformers
 
     model = network(getattr(transformers, FAMILIES[family]), folder)
-    with readable(folder):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        processor = transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-    return model, tokenizer, processor
+    return model, loaded(transformers.AutoTokenizer, folder), loaded(transformers.AutoImageProcessor, folder)

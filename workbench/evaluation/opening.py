@@ -64,7 +64,7 @@ def network(kind: Any, folder: Path) -> Any:
     Raises:
         WorkbenchError: It cannot be opened, or lacks tensors.
     """
-    with readable(folder):
+    with _readable(folder):
         model, report = kind.from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
@@ -73,19 +73,26 @@ def network(kind: Any, folder: Path) -> Any:
     return model.eval().requires_grad_(False).to(device)
 
 
-@contextmanager
-def readable(folder: Path) -> Iterator[None]:
-    """Makes one sentence of what transformers cannot open, and keeps its bars away.
+def loaded(kind: Any, folder: Path) -> Any:
+    """What stands beside a network in its folder: a tokenizer, or a processor of pictures.
 
     Args:
-        folder: What is opened in the block.
+        kind: A class of transformers with `from_pretrained`.
+        folder: What `found` gave.
 
-    Yields:
-        Nothing.
+    Returns:
+        An instance.
 
     Raises:
-        WorkbenchError: The block raised what transformers raises for folders that are none.
+        WorkbenchError: It cannot be opened.
     """
+    with _readable(folder):
+        return kind.from_pretrained(folder, local_files_only=True)
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Makes one sentence of what transformers cannot open, and keeps its bars away."""
     try:
         with quiet():
             yield

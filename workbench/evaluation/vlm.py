@@ -19,7 +19,7 @@ from saes.errors import WorkbenchError
 from workbench.concepts import Concept
 from workbench.evaluation.answers import PARSER, UNREAD, read_answer, read_attributes
 from workbench.evaluation.judges import Scores
-from workbench.evaluation.opening import found, network, readable
+from workbench.evaluation.opening import found, loaded, network
 from workbench.identity import hashed
 
 UNSAFE = "unsafe"  # the concept of an unsafe answer, whichever task it names
@@ -60,8 +60,7 @@ def talker(name: str) -> Talker:
     what = "an image-text-to-text model"
     folder, _, digest = found(name, what)
     model = network(transformers.AutoModelForImageTextToText, folder)
-    with readable(folder):
-        processor = transformers.AutoProcessor.from_pretrained(folder, local_files_only=True)
+    processor = loaded(transformers.AutoProcessor, folder)
     if not getattr(processor, "chat_template", None):
         raise WorkbenchError(
             f"{name} has no chat template, so that nobody knows how to ask it.", f"Take {what} with one."

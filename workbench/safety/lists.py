@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from saes.disk import read_text
 from saes.errors import WorkbenchError
+from workbench.lists import plain_name
 from workbench.safety.asking import PEOPLE, Line, Task, of_adults
 from workbench.safety.taxonomy import FAIRNESS, Taxonomy
 
@@ -93,7 +94,7 @@ def _made(
 
 def _task_of(category: str, taxonomy: Taxonomy) -> str:
     """The task that a list means, `PEOPLE` for any of fairness, "" for none."""
-    word = " ".join(category.lower().replace("-", " ").replace("_", " ").split())
+    word = plain_name(category).replace("_", " ")
     for entry in taxonomy.entries:
         if word in (entry.task, *entry.called):
             return PEOPLE if entry.domain == FAIRNESS else entry.task
