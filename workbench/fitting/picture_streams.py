@@ -188,6 +188,5 @@ def _token(model: Janus, codes: Int64[Tensor, " rows"]) -> Line:
 
 def _cut(line: Line, first: int, last: int) -> Line:
     """Some positions of a line, which know of those before them."""
-    own = line.tokens.last(line.embeddings.shape[1] - first) if first else line.tokens
-    tokens = type(own)(*(getattr(own, name)[:, : last - first] for name in vars(own)))
+    tokens = line.tokens.between(first, last)
     return replace(line, embeddings=line.embeddings[:, first:last], attended=line.attended[:, :last], tokens=tokens)

@@ -41,6 +41,10 @@ class Tokens:
         """Those of the last so many positions."""
         return self._cut((slice(None), slice(-positions, None)))
 
+    def between(self, first: int, last: int) -> "Tokens":
+        """Those of the positions `first` … `last` − 1."""
+        return self._cut((slice(None), slice(first, last)))
+
     def first_rows(self, rows: int) -> "Tokens":
         """Those of the first so many rows."""
         return self._cut((slice(rows), slice(None)))
