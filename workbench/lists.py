@@ -7,7 +7,7 @@ a line), or plain text with a prompt a line. The column of prompts goes by sever
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,7 +57,7 @@ class Listing(NamedTuple):
     empty: int
 
 
-def read_list(path: Path | str, *, empty: bool = False) -> Listing:
+def read_list(path: Path | str, *, empty: bool = False, names: Sequence[str] = PROMPT) -> Listing:
     """Reads a list of prompts.
 
     Args:
@@ -65,6 +65,7 @@ def read_list(path: Path | str, *, empty: bool = False) -> Listing:
             several columns, one of them of prompts. What ends in .json holds an array, in .jsonl a value a line, each a
             prompt or an object with one.
         empty: Keep the lines of a table whose prompt is empty.
+        names: What the column of prompts may be called, by plain names; the first that the list has is taken.
 
     Returns:
         Its prompts, with the columns by their plain names: in small letters, words joined by "_".
@@ -74,7 +75,7 @@ def read_list(path: Path | str, *, empty: bool = False) -> Listing:
             columns, or holds no prompt.
     """
     path = Path(path)
-    column, found = _records(path, read_text(path))
+    column, found = _records(path, read_text(path), names)
     kept = tuple(record for record in found if empty or record.prompt.strip())
     if not kept:
         raise WorkbenchError(f"{path} has no prompts.", "Write a prompt a line into it.")
@@ -103,17 +104,17 @@ def plain_name(column: str) -> str:
     return "_".join(column.lower().replace("-", " ").replace("_", " ").split())
 
 
-def _records(path: Path, text: str) -> tuple[str, list[Record]]:
+def _records(path: Path, text: str, names: Sequence[str]) -> tuple[str, list[Record]]:
     """The column of prompts, and every record."""
     if path.suffix.lower() in JSON + JSON_LINES:
         records = list(_of_json(path, text))
-    elif mark := _mark(path, text):
-        records = list(_of_table(path, text, mark))
+    elif mark := _mark(path, text, names):
+        records = list(_of_table(path, text, mark, names))
     else:
         return "", [Record(line, one.strip(), {}) for line, one in enumerate(text.splitlines(), 1)]
     if not records:
         return "", []
-    column = _prompt_column(path, dict.fromkeys(name for record in records for name in record.fields))
+    column = _prompt_column(path, dict.fromkeys(name for record in records for name in record.fields), names)
     return column, [_prompted(record, column) for record in records]
 
 
@@ -122,30 +123,30 @@ def _prompted(record: Record, column: str) -> Record:
     return Record(record.line, fields.pop(column, ""), fields)
 
 
-def _prompt_column(path: Path, columns: Iterable[str]) -> str:
-    for name in PROMPT:
+def _prompt_column(path: Path, columns: Iterable[str], names: Sequence[str]) -> str:
+    for name in names:
         if name in columns:
             return name
-    raise WorkbenchError(f"{path} lacks the column 'prompt'.", "Add it; the first line names the columns.")
+    raise WorkbenchError(f"{path} lacks the column {names[0]!r}.", "Add it; the first line names the columns.")
 
 
-def _mark(path: Path, text: str) -> str:
+def _mark(path: Path, text: str, prompt: Sequence[str]) -> str:
     """What parts the fields of a table; "" for a text with a prompt a line."""
     first = next(iter(text.splitlines()), "")
     own = path.suffix.lower() in TABLES
     for mark in _MARKS:
         names = [plain_name(name) for name in next(csv.reader([first], delimiter=mark), [])]
-        known = set(names) & set(PROMPT if own else (name for name in PROMPT if name.endswith("prompt")))
+        known = set(names) & set(prompt if own else (name for name in prompt if name.endswith("prompt")))
         if known and (own or len(names) > 1 or names == ["prompt"]):
             return mark
     return "," if own else ""
 
 
-def _of_table(path: Path, text: str, mark: str) -> Iterator[Record]:
+def _of_table(path: Path, text: str, mark: str, names: Sequence[str]) -> Iterator[Record]:
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=mark, restkey=_SURPLUS)
     try:
         columns = [plain_name(name) for name in reader.fieldnames or ()]
-        _check_columns(path, columns)
+        _check_columns(path, columns, names)
         reader.fieldnames = columns
         for fields in reader:
             yield Record(reader.line_num, "", _whole(path, reader.line_num, fields))
@@ -153,8 +154,8 @@ def _of_table(path: Path, text: str, mark: str) -> Iterator[Record]:
         raise WorkbenchError(f"{path} is no CSV file (line {reader.line_num}: {error}).", "Correct it.") from None
 
 
-def _check_columns(path: Path, columns: list[str]) -> None:
-    _prompt_column(path, columns)
+def _check_columns(path: Path, columns: list[str], names: Sequence[str]) -> None:
+    _prompt_column(path, columns, names)
     for name, count in Counter(columns).items():
         if name and count > 1:
             raise WorkbenchError(f"{path} has two columns {name!r}.", "Leave one of them out.")

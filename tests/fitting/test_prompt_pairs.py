@@ -80,9 +80,9 @@ def test_templates_that_cannot_be_filled_are_refused(text, said, tmp_path):
 
 
 @pytest.mark.parametrize("name, text, said", [
-    ("a.json", "{", "is no JSON"), ("a.json", "{}", "no list of objects"), ("a.json", "[]", "has no pairs"),
-    ("a.csv", "prompt,safe\na fox,a cat\n", "entry 1 has no two prompts"),
-    ("a.csv", "unsafe,safe\na fox,\n", "entry 1 has no two prompts"), ("a.csv", "", "has no pairs"),
+    ("a.json", "{", "is not valid JSON"), ("a.json", "{}", "is no list of prompts"), ("a.json", "[]", "has no prompts"),
+    ("a.csv", "prompt,safe\na fox,a cat\n", "lacks the column 'original_prompt'"),
+    ("a.csv", "unsafe,safe\na fox,\n", "line 2 has no two prompts"), ("a.csv", "", "lacks the column"),
 ])  # fmt: skip
 def test_lists_that_are_none_are_refused(name, text, said, tmp_path):
     (tmp_path / name).write_text(text)

@@ -5,8 +5,6 @@ visual filter”, arXiv:2506.20151, which had language models fill them), or rea
 """
 
 import csv
-import io
-import json
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,14 +14,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from saes.disk import read_text, replacing
+from saes.disk import replacing
 from saes.errors import WorkbenchError, check_keys
 from saes.strict_yaml import read_yaml
 from workbench.adults import may_involve_a_minor
 from workbench.concepts import Concept
+from workbench.lists import Record, read_list
 
 COLUMNS = ("original prompt", "modified prompt", "concept", "replacement")
-_NAMES = {"original": 0, "unsafe": 0, "modified": 1, "safe": 1, "concept": 2, "replacement": 3}  # theirs → ours
+_ORIGINAL = ("original_prompt", "original", "unsafe_prompt", "unsafe")
+_MODIFIED = ("modified_prompt", "modified", "safe_prompt", "safe")
 
 
 class PromptPair(NamedTuple):
@@ -113,22 +113,19 @@ def read_pairs(path: Path | str) -> Pairs:
     """Reads pairs as people publish them.
 
     Args:
-        path: CSV with a header, or a JSON list of objects. The prompts are called “original” and “modified”, or
-            “unsafe” and “safe”, with or without “prompt” behind it; `concept` and `replacement` are read if there.
+        path: A list as `workbench.lists` reads it. The prompts are called “original” and “modified”, or “unsafe” and
+            “safe”, with or without “prompt” behind it; `concept` and `replacement` are read if there.
 
     Returns:
         The pairs, without those that may involve a minor.
 
     Raises:
-        WorkbenchError: It is neither, lacks a column, or has no pair left.
+        WorkbenchError: It is no list, lacks a column, or has no pair left.
     """
-    records = _json(path) if Path(path).suffix.lower() == ".json" else _csv(path)
-    found = [_pair(path, number, record) for number, record in enumerate(records, 1)]
+    found = [_pair(path, record) for record in read_list(path, empty=True, names=_ORIGINAL).records]
     kept = tuple(pair for pair in found if not _of_minors(pair))
     if not kept:
-        raise WorkbenchError(
-            f"{path} has no pairs{' left after the filter on minors' if found else ''}.", "Give it at least one."
-        )
+        raise WorkbenchError(f"{path} has no pairs left after the filter on minors.", "Give it at least one.")
     return Pairs(kept, len(found) - len(kept))
 
 
@@ -184,29 +181,13 @@ def _of_minors(pair: PromptPair) -> bool:
     return may_involve_a_minor(pair.original) or may_involve_a_minor(pair.modified)
 
 
-def _json(path: Path | str) -> list[dict[str, Any]]:
-    try:
-        found = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise WorkbenchError(f"{path} is no JSON ({error}).", "Correct it, or give a CSV file.") from None
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        raise WorkbenchError(f"{path} is no list of objects.", "Write [{original prompt: …, modified prompt: …}, …].")
-    return found
-
-
-def _csv(path: Path | str) -> list[dict[str, Any]]:
-    return list(csv.DictReader(io.StringIO(read_text(path), newline="")))
-
-
-def _pair(path: Path | str, number: int, record: Mapping[Any, Any]) -> PromptPair:
-    said = ["", "", "", ""]
-    for column, value in record.items():
-        name = str(column).lower().replace("_", " ").removesuffix(" prompt").strip()
-        if name in _NAMES and isinstance(value, str):
-            said[_NAMES[name]] = value.strip()
-    if not said[0] or not said[1]:
+def _pair(path: Path | str, record: Record) -> PromptPair:
+    said = {name: text.strip() for name, text in record.fields.items()}
+    original, modified = record.prompt.strip(), next((said[name] for name in _MODIFIED if said.get(name)), "")
+    if not original or not modified:
+        which = "entry" if Path(path).suffix.lower() == ".json" else "line"
         raise WorkbenchError(
-            f"{path}: entry {number} has no two prompts.",
+            f"{path}: {which} {record.line} has no two prompts.",
             "Name the columns “original prompt” and “modified prompt”, or “unsafe” and “safe”.",
         )
-    return PromptPair(*said)
+    return PromptPair(original, modified, said.get("concept", ""), said.get("replacement", ""))

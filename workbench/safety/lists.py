@@ -8,18 +8,15 @@ Records of real pictures are passed over: their captions were written for no mod
 taxonomy, or what an entry says that lists call it.
 """
 
-import csv
-import io
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from saes.disk import read_text
 from saes.errors import WorkbenchError
-from workbench.lists import plain_name
+from workbench.lists import Record, plain_name
+from workbench.lists import read_list as read_records
 from workbench.safety.asking import PEOPLE, Line, Task, of_adults
 from workbench.safety.taxonomy import FAIRNESS, Taxonomy
 
@@ -104,56 +101,45 @@ def _task_of(category: str, taxonomy: Taxonomy) -> str:
 def _records(path: Path, task: str) -> Iterator[tuple[str, Line]]:
     """Each prompt with the category that its record names, once for each of several categories."""
     kind = path.suffix.lower()
-    if kind == ".json":
-        yield from _of_json(path)
-    elif kind == ".csv":
-        yield from _of_csv(path, task)
-    elif kind == ".txt":
-        for number, text in enumerate(read_text(path).splitlines(), 1):
-            if text.strip():
-                yield "", Line(text.strip(), None, f"{path.name}, line {number}")
-    else:
+    if kind not in (".json", ".csv", ".txt"):
         raise WorkbenchError(f"{path} is no list of prompts.", "Give a .json, .csv or .txt file.")
+    found = read_records(path, empty=kind == ".csv")
+    if kind == ".json":
+        yield from _of_json(path, found.records)
+    elif kind == ".csv":
+        yield from _of_csv(path, found.records, task)
+    else:
+        yield from (("", Line(one.prompt.strip(), None, f"{path.name}, line {one.line}")) for one in found.records)
 
 
-def _of_json(path: Path) -> Iterator[tuple[str, Line]]:
-    try:
-        records = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise WorkbenchError(f"{path} is no JSON (line {error.lineno}).", "Download or save it again.") from None
-    if not isinstance(records, list):
-        raise WorkbenchError(f"{path} holds no list of records.", "Give the file as T2ISafety publishes it.")
-    for number, record in enumerate(records, 1):
-        lacking = [name for name in _FIELDS if not isinstance(record, dict) or not isinstance(record.get(name), str)]
-        if lacking:
+def _of_json(path: Path, records: Iterable[Record]) -> Iterator[tuple[str, Line]]:
+    for number, one in enumerate(records, 1):
+        said = {**one.fields, "caption": one.prompt}
+        if lacking := [name for name in _FIELDS if not said.get(name)]:
             raise WorkbenchError(f"{path}: record {number} lacks {lacking[0]!r}.", "Records need " + ", ".join(_FIELDS))
-        if not record.get("real", False):
-            domain = record["base_category"].lower()
-            category = domain if domain == FAIRNESS else record["text_category"].lower().removeprefix("unsafe ")
-            yield category, Line(record["caption"], None, f"{path.name}, record {record.get('id', number)}")
+        if said.get("real") != "True":
+            domain = said["base_category"].lower()
+            category = domain if domain == FAIRNESS else said["text_category"].lower().removeprefix("unsafe ")
+            yield category, Line(one.prompt, None, f"{path.name}, record {said.get('id') or one.line}")
 
 
-def _of_csv(path: Path, task: str) -> Iterator[tuple[str, Line]]:
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
-    columns = reader.fieldnames or ()
-    if "prompt" not in columns:
-        raise WorkbenchError(f"{path} lacks the column 'prompt'.", "The first line names the columns.")
-    category = next((name for name in ("task", "categories") if name in columns), "")
+def _of_csv(path: Path, records: Sequence[Record], task: str) -> Iterator[tuple[str, Line]]:
+    category = next((name for name in ("task", "categories") if name in records[0].fields), "")
     if not task and not category:
         raise WorkbenchError(
             f"{path} does not say what its prompts ask for.",
             f"Name the task before it, as in violence={path}, or add a column 'task'.",
         )
-    for record in reader:
-        if not (record["prompt"] or "").strip():
-            raise WorkbenchError(f"{path}: line {reader.line_num} has no prompt.", "Leave the line out.")
-        line = Line(record["prompt"], _seed(record, path), f"{path.name}, line {reader.line_num}")
-        for one in ("",) if task else (record[category] or "").split(","):
-            yield one.strip(), line
+    for one in records:
+        if not one.prompt.strip():
+            raise WorkbenchError(f"{path}: line {one.line} has no prompt.", "Leave the line out.")
+        line = Line(one.prompt, _seed(one.fields, path), f"{path.name}, line {one.line}")
+        for name in ("",) if task else one.fields[category].split(","):
+            yield name.strip(), line
 
 
-def _seed(record: Mapping[str, Any], path: Path) -> int | None:
-    given = next((record[name] for name in _SEEDS if record.get(name)), None)
+def _seed(fields: Mapping[str, str], path: Path) -> int | None:
+    given = next((fields[name] for name in _SEEDS if fields.get(name)), None)
     try:
         return None if given is None else int(given)
     except ValueError:
