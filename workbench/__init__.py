@@ -13,6 +13,7 @@ PUBLIC = {  # name → the file that has it
     "Model": "workbench.models",
     "Diffusion": "workbench.models",
     "Janus": "workbench.models",
+    "generate_into": "workbench.picture_folder",
     "Begun": "workbench.models",
     "TokenIds": "workbench.models",
     "TokenEmbeddings": "workbench.models",
