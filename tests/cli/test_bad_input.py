@@ -222,6 +222,14 @@ CASES = {  # what is wrong → the command, and what it must say; {made} is the 
         "bake {made}/model {made}/edit --out {tmp}/new",
         "The itd edit of fox acts while the model runs and is not in weights. Use it with",
     ),
+    "exported edit of activations": (
+        "export {made}/model {made}/edit --out {tmp}/new",
+        "The itd edit of fox acts while the model runs and is not in weights. Use it with",
+    ),
+    "imported pickle": (
+        "import {made}/model {tmp}/fox.pt --concept fox --method esd --out {tmp}/new",
+        "fox.pt is no safetensors file, and what is pickled is never opened here. Have its owner save it",
+    ),
     "model that was not baked": (
         "bake {made}/model {made}/weights --undo --out {tmp}/new",
         "was not baked: it has no baked.json. Give a folder that",

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from workbench.cli.main import main
@@ -64,6 +65,21 @@ def test_a_model_is_baked_and_unbaked(capsys, made, tmp_path):
     printed(capsys, "generate", made / "model", "a fox", "--edit", made / "weights", *words, tmp_path / "edited")
     printed(capsys, "generate", tmp_path / "baked", "a fox", *words, tmp_path / "from-baked")
     assert np.array_equal(pictures(tmp_path / "edited")["000-0.png"], pictures(tmp_path / "from-baked")["000-0.png"])
+
+
+@pytest.mark.parametrize("form", ["lora", "webui"])
+def test_an_edit_is_exported_and_imported_again(capsys, made, tmp_path, form):
+    path = tmp_path / ("fox.safetensors" if form == "webui" else "fox")
+    said = printed(capsys, "export", made / "model", made / "weights", "--as", form, "--out", path)
+    assert "0.0% of the norm of the change is lost" in said
+    file = path if form == "webui" else path / "pytorch_lora_weights.safetensors"
+    words = ("--concept", "fox", "--method", "uce", "--out", tmp_path / "again")
+    assert "uce of fox" in printed(capsys, "import", made / "model", file, *words)
+    words = ("--steps", 2, "--count", 1, "--out")
+    printed(capsys, "generate", made / "model", "a fox", "--edit", made / "weights", *words, tmp_path / "edited")
+    printed(capsys, "generate", made / "model", "a fox", "--edit", tmp_path / "again", *words, tmp_path / "from-file")
+    ours, theirs = (pictures(tmp_path / name)["000-0.png"].astype(int) for name in ("edited", "from-file"))
+    assert np.abs(ours - theirs).max() <= 1
 
 
 def test_a_baked_model_has_the_precision_that_is_asked_for(capsys, made, tmp_path):

@@ -13,7 +13,7 @@ from saes.errors import WorkbenchError
 from workbench.edits import AdapterEdit, combined, load_edit, transferred
 from workbench.edits.adapter import adaptable
 from workbench.edits.bake import bake
-from workbench.edits.exporting import to_peft
+from workbench.edits.exporting import to_lora
 from workbench.edits.gating import check_gate
 from workbench.models import load
 from workbench.models.beside import Term, beside
@@ -192,7 +192,7 @@ def test_the_control_has_other_directions_of_equal_norm_behind_the_same_gate(tin
 
 def test_an_exported_lora_is_the_ungated_edit(tiny_sd1, tmp_path):
     edit = replace(combined([adapter(tiny_sd1, "fox", seed=1), adapter(tiny_sd1, "cat", seed=2)]), factor=0.8)
-    folder = to_peft(replace(edit, gate="both"), tmp_path / "lora")
+    to_lora(replace(edit, gate="both"), folder := tmp_path / "lora")
     pipe = StableDiffusionPipeline.from_pretrained(tiny_sd1.folder)
     pipe.load_lora_weights(folder)
     encoding = tiny_sd1.encode(["a photo of a fox", "a red cat"])

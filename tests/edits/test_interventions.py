@@ -56,6 +56,20 @@ def test_a_window_changes_the_steps_within_it_and_none_before(tiny_sd1, unet_sae
     assert all(not torch.allclose(a, b) for a, b in zip(plain[before:], moved[before:], strict=True))
 
 
+def test_rows_at_times_of_their_own_are_each_changed_as_alone(tiny_sd1, unet_sae):
+    """As trainings on top of such an edit ask: relearning, or a method fitted after SAeUron's."""
+    edit = intervention(tiny_sd1, unet_sae, range(20), strength=-3.0, window=(800.0, 300.0))
+    latents, encoding = tiny_sd1.noise([0, 1, 2]), tiny_sd1.encode(["a fox", "a dog", "a red fox"])
+    times = torch.tensor([900, 500, 100])
+    plain = tiny_sd1.noise_prediction(latents, times, encoding)
+    with tiny_sd1.edited(edit):
+        got = tiny_sd1.noise_prediction(latents, times, encoding)
+        alone = tiny_sd1.noise_prediction(latents[1:2], 500, encoding.row(1))
+    assert_close(got[1:2], alone)
+    moved = [not torch.allclose(one, other, atol=1e-5) for one, other in zip(got, plain, strict=True)]
+    assert moved == [False, True, False]
+
+
 @pytest.mark.parametrize("action", ["scale", "clamp", "add"])
 def test_a_saved_intervention_makes_the_same_pictures(tiny_sd1, unet_sae, action, tmp_path):
     edit = intervention(tiny_sd1, unet_sae, range(20), action=action, strength=-3.0, window=(900.0, 100.0))

@@ -7,7 +7,6 @@ from torch.testing import assert_close
 
 from saes.errors import WorkbenchError
 from workbench.edits import WeightEdit, load_edit
-from workbench.edits.exporting import to_peft
 from workbench.edits.weight import spectrum
 from workbench.models.shifting import shifted
 
@@ -118,9 +117,7 @@ def test_random_directions_have_the_same_singular_values_and_are_others(weights)
     )
 
 
-def test_a_lora_is_not_made_of_an_edit_without_adapters_nor_an_edit_of_a_file(weights, tmp_path):
-    with pytest.raises(WorkbenchError, match=r"an edit of the kind 'weight'.*workbench bake"):
-        to_peft(weights, tmp_path / "lora")
+def test_an_edit_is_not_made_of_a_file(weights, tmp_path):
     weights.save(tmp_path / "edit")
     with pytest.raises(WorkbenchError, match="is a file, and an edit is a folder"):
         load_edit(tmp_path / "edit" / "edit.json")

@@ -26,11 +26,13 @@ from workbench.cli import (
     edits,
     erase,
     evaluate,
+    export,
     find,
     generate,
     harvest,
     icd,
     icr,
+    imported,
     inside,
     judge,
     methods,
@@ -69,6 +71,7 @@ COMMANDS = (
     erase.erase,
     icd.icd,
     bake.bake,
+    export.export,
     evaluate.evaluate,
     attacks.attacks,
     attack.attack,
@@ -90,6 +93,7 @@ app = typer.Typer(
 app.add_typer(edits.app, name="edits")
 app.add_typer(study.app, name="study")
 app.add_typer(toy.app, name="toy")
+app.command(name="import")(imported.import_)
 for command in COMMANDS:
     app.command(cls=erase.HelpWithSettings if command is erase.erase else None)(command)
 

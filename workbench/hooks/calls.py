@@ -133,6 +133,11 @@ class Calls:
             if not self._followers:
                 self._hooks.close()
 
+    @property
+    def has_followers(self) -> bool:
+        """Whether any hook may ask which call it is in."""
+        return self._followers > 0
+
     def now(self, path: str) -> Clock | None:
         """The clock of the call that the component is in, None between calls.
 

@@ -122,11 +122,15 @@ class Diffusion(Model):
         rows, or one for each. A denoiser that guides within is told the model's own scale.
 
         What it predicts (noise, v, or a velocity) depends on the model; `to_noise` turns it into noise. An encoding
-        of one row stands for all latents.
+        of one row stands for all latents. Edits in place that ask for the time of a call, such as SAeUron's, are called
+        once for each row where the times differ.
         """
         rows = encoding.expand(latents.shape[0])
         latents = latents.to(self.device, rows.embeddings.dtype)
         time = torch.as_tensor(timestep, device=self.device)
+        if self.is_edited and self.wiring.calls.has_followers and (time.flatten() != time.flatten()[0]).any():
+            each = zip(latents.split(1), time, rows.rows(), strict=True)
+            return torch.cat([self.noise_prediction(*one) for one in each])
         with self.wiring.calls.announced("image", rows.roles, rows.prompts):
             return self.architecture.predict(latents, time, rows, float(self.defaults.guidance_scale))
 
