@@ -6,6 +6,7 @@ What opens adapters by prompt is lost, and with it what it spares: they are writ
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -105,7 +106,8 @@ def to_text_encoder(edit: Edit, model: Model, folder: Path | str) -> str:
             "Write a whole model with `workbench bake`.",
         )
     with new_folder(folder) as new, model.edited(edit):
-        model.module(changed[0]).save_pretrained(new, safe_serialization=True)
+        encoder: Any = model.module(changed[0])
+        encoder.save_pretrained(new, safe_serialization=True)
     return changed[0]
 
 
