@@ -6,6 +6,7 @@ None of them takes a model, a run or a path, computes a statistic, shows or save
 from workbench.figures.attacks import attack_bars, budget_curves, transfer_heatmap
 from workbench.figures.comparison import method_intervals, method_scatter
 from workbench.figures.evaluation import concept_matrix, efficacy_against_specificity, verdict_bars
+from workbench.figures.exports import keep_in_exports
 from workbench.figures.features import density_histogram, token_strip, training_curves
 from workbench.figures.neighbours import neighbour_lists
 from workbench.figures.pictures import attention_overlays, contact_sheet
@@ -30,3 +31,5 @@ __all__ = [
     "transfer_heatmap",
     "verdict_bars",
 ]
+
+keep_in_exports()
