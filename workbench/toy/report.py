@@ -1,5 +1,6 @@
 """What the embedded model can do, by the oracle, on prompts whose combinations it never saw."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -243,14 +244,15 @@ def subject(model: str) -> tuple[Diffusion, Oracle]:
 
 
 def contact_sheet(images: np.ndarray, groups: Sequence[str], path: Path, columns: int = 16) -> None:
-    """A PNG with a row of pictures for each group."""
+    """A PNG with a row of pictures for each group, as many in each."""
     from PIL import Image
 
     from saes.disk import replacing
 
-    order = dict.fromkeys(groups)
+    columns = min(columns, *Counter(groups).values())
     rows = [
-        np.concatenate([images[i] for i, g in enumerate(groups) if g == group][:columns], axis=1) for group in order
+        np.concatenate([images[i] for i, g in enumerate(groups) if g == group][:columns], axis=1)
+        for group in dict.fromkeys(groups)
     ]
     with replacing(path) as temporary:
         Image.fromarray(np.concatenate(rows)).save(temporary, format="png")
