@@ -56,6 +56,12 @@ def test_a_comparison_ends_its_lines_with_what_was_chosen(capsys):
     assert found["ESD"]["length_low"] == 0.25 and found["UCE"]["length"] is None and found["ESD"]["suite"] == "fox"
 
 
+def test_a_table_for_documents_is_one_of_markdown(capsys):
+    show([{"name_of": "a|b", "share": 0.25}, {"name_of": None, "share": 1}], json=False, title="Shares", markdown=True)
+    lines = ["Shares", "", "| name of | share |", "| --- | --- |", r"| a\|b | 0.25 |", "| – | 1 |"]
+    assert capsys.readouterr().out.splitlines()[:6] == lines
+
+
 def test_published_orders_are_a_line_each_and_nothing_where_there_are_none(capsys):
     row = {"better": "RECE", "than": "UCE", "metric": "generality", "source": "a paper", "verdict": "undecided"}
     known = {"better_value": 0.9, "than_value": 0.8, "difference": 0.1, "low": -0.02, "high": 0.2}

@@ -8,7 +8,7 @@ import typer
 
 from saes.errors import WorkbenchError
 from workbench.cli.options import Config, Json, JudgeOfRun
-from workbench.cli.tables import show, show_metrics
+from workbench.cli.tables import show, show_comparison, show_metrics
 
 if TYPE_CHECKING:
     from workbench.evaluation.runs import Run
@@ -18,15 +18,23 @@ def runs(
     folder: Annotated[Path, typer.Argument(help="A run, or a folder with runs below it.")] = Path(),
     judge: JudgeOfRun = "",
     json: Json = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="The tables of a comparison in Markdown, a row for each condition.")
+    ] = False,
     config: Config = None,
 ) -> None:
     """List runs, or show the figures of one.
 
     Example:  workbench runs out   and then   workbench runs out/run
+
+    For a document:  workbench runs out/comparison --markdown
     """
     import workbench as wb
     from workbench.evaluation.tables import titled
 
+    if markdown:
+        _show_markdown(wb.Run.open(folder), judge)
+        return
     if (folder / "run.json").is_file():
         table = titled(wb.metrics(wb.Run.open(folder), judge))
         show_metrics(table.to_dict("records"), json=json, title=str(folder))
@@ -44,6 +52,24 @@ def runs(
         for run in found
     ]  # fmt: skip
     show(rows, json=json, title=f"Runs below {folder}")
+
+
+def _show_markdown(run: "Run", judge: str) -> None:
+    """What `workbench compare` prints, in Markdown."""
+    from workbench.attacks.robustness import robustness
+    from workbench.attacks.tables import attack_table
+    from workbench.evaluation.differences import best_methods
+    from workbench.evaluation.results import Results
+    from workbench.evaluation.tables import choices, metrics_with_all, titled
+    from workbench.reports.attacking import attacks_named, without_attacks
+
+    whole = Results.of(run, judge)
+    results = without_attacks(whole)
+    rates = metrics_with_all(results)
+    robust = robustness(attack_table(whole), rates) if attacks_named(whole) else None
+    show_comparison(
+        titled(rates), titled(best_methods(results)), titled(choices(results)), robust, json=False, markdown=True
+    )
 
 
 def _opened(paths: list[Path]) -> "Iterator[Run]":

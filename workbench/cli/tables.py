@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 WIDTH_IN_FILES = 200  # columns where there is no terminal: a pipe or a file
 
 
-def show(rows: Sequence[Mapping[str, Any]], *, json: bool, title: str = "") -> None:
+def show(rows: Sequence[Mapping[str, Any]], *, json: bool, title: str = "", markdown: bool = False) -> None:
     """Prints rows with equal keys. JSON is a list of objects, unrounded; the table rounds to four digits.
 
-    NaN, which JSON does not know, is null there and a dash in the table.
+    NaN, which JSON does not know, is null there and a dash in the table. With `markdown` the table is one of Markdown.
     """
     rows = [{name: None if value != value else value for name, value in row.items()} for row in rows]
     if json:
@@ -26,6 +26,9 @@ def show(rows: Sequence[Mapping[str, Any]], *, json: bool, title: str = "") -> N
     from rich.console import Console
     from rich.table import Table
 
+    if markdown:
+        typer.echo(_markdown(rows, title))
+        return
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in rows[0] if rows else ():
         numbers = all(isinstance(row[name], int | float | None) for row in rows)
@@ -57,8 +60,9 @@ def show_metrics(rows: Sequence[Mapping[str, Any]], *, json: bool, title: str = 
 
 
 def show_comparison(
-    table: "pd.DataFrame", best: "pd.DataFrame", chosen: "pd.DataFrame", attacks: "pd.DataFrame | None", *, json: bool
-) -> None:
+    table: "pd.DataFrame", best: "pd.DataFrame", chosen: "pd.DataFrame", attacks: "pd.DataFrame | None", *, json: bool,
+    markdown: bool = False,
+) -> None:  # fmt: skip
     """Prints `metrics_with_all(run)`, `best_methods(run)`, `choices(run)` and `robustness(…)` if edits were attacked:
     all of them as JSON; for people a row for each condition, a column for each rate in per cent with its 95 % interval,
     a star where it cannot be told from the best, how long it was trained, and on what its settings were chosen."""
@@ -85,9 +89,10 @@ def show_comparison(
         lines[row["concept"], row["condition"]] |= {name: text for name, text in about.items() if text}
     names = dict.fromkeys(name for line in lines.values() for name in line)
     title = "Per cent of images with 95 % intervals; * cannot be told from the best"
-    show([{name: line.get(name) for name in names} for line in lines.values()], json=False, title=title)
+    rows = [{name: line.get(name) for name in names} for line in lines.values()]
+    show(rows, json=False, title=title, markdown=markdown)
     if attacks is not None:
-        show_robustness(attacks)
+        show_robustness(attacks, markdown=markdown)
 
 
 def show_attacks(table: "pd.DataFrame", *, json: bool, title: str = "") -> None:
@@ -114,7 +119,7 @@ def show_attacks(table: "pd.DataFrame", *, json: bool, title: str = "") -> None:
     show([{name: one for name, one in row.items() if name not in empty} for row in rows], json=False, title=said)
 
 
-def show_robustness(table: "pd.DataFrame") -> None:
+def show_robustness(table: "pd.DataFrame", *, markdown: bool = False) -> None:
     """Prints `robustness(…)` for people: a row for each condition, a column for each attack, shares in per cent with
     their 95 % intervals, a star where an attack finds more than luck does."""
     from workbench.attacks.robustness import BESIDE
@@ -129,7 +134,8 @@ def show_robustness(table: "pd.DataFrame") -> None:
             line["cheapest"] = row["attack"]
     names = [*dict.fromkeys(name for line in lines.values() for name in line if name != "cheapest"), "cheapest"]
     title = "Attacked: per cent of rows that show the concept afterwards; * more than before and than new seeds find"
-    show([{name: line.get(name) for name in names} for line in lines.values()], json=False, title=title)
+    rows = [{name: line.get(name) for name in names} for line in lines.values()]
+    show(rows, json=False, title=title, markdown=markdown)
 
 
 def show_published(table: "pd.DataFrame") -> None:
@@ -189,6 +195,12 @@ def _percent(value: float, low: float | None = None, high: float | None = None) 
 
 def _signed(value: float, low: float, high: float) -> str:
     return f"{value:.2f} ({low:.2f} to {high:.2f})" if value == value else "–"
+
+
+def _markdown(rows: Sequence[Mapping[str, Any]], title: str) -> str:
+    lines = [[name.replace("_", " ") for name in rows[0]], ["---"] * len(rows[0])] if rows else []
+    lines += [[_cell(value).replace("|", "\\|") for value in row.values()] for row in rows]
+    return "\n".join([*([title, ""] if title else []), *(f"| {' | '.join(line)} |" for line in lines), ""])
 
 
 def _cell(value: Any) -> str:
