@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from saes.progress import Progress
 
 if TYPE_CHECKING:
+    import torch
+
     from workbench.fitting.blueprints import Blueprint
     from workbench.fitting.peak import Peak
 
@@ -37,11 +39,12 @@ def _row(size: str, blueprint: "Blueprint", name: str) -> dict[str, Any] | None:
     """None for a method that trains nothing, or not on this model."""
     import torch
 
+    from workbench.erasure import find_method
     from workbench.fitting.peak import drawing_memory
 
     if not name:
         return _said(size, "16 pictures drawn at once", drawing_memory(blueprint, torch.float16))
-    plain, saved = (_peak(blueprint, name, save_memory) for save_memory in (False, True))
+    plain, saved = (peak_of(find_method(name)(), blueprint, torch.float16, saving) for saving in (False, True))
     if plain is None or saved is None:
         return None
     parts = {part: getattr(plain, part) / GIB for part in ("parameters", "copies", "moments", "gradients")}
@@ -56,21 +59,26 @@ def _said(size: str, name: str, total: int, **parts: float) -> dict[str, Any]:
     return {"model": size, "method": name, **{part: parts.get(part) for part in columns}, "peak": total / GIB, **empty}
 
 
-def _peak(blueprint: "Blueprint", name: str, save_memory: bool) -> "Peak | None":
-    import torch
+def peak_of(method: Any, blueprint: "Blueprint", dtype: "torch.dtype", save_memory: bool) -> "Peak | None":
+    """The memory of a training.
 
-    from workbench.erasure import find_method
+    Args:
+        method: With its settings.
+        blueprint: The model.
+        dtype: Of its weights.
+        save_memory: Whether it trades time for memory.
+
+    Returns:
+        None for a method that trains nothing, or does not apply to the model.
+    """
     from workbench.fitting.peak import peak_memory
     from workbench.fitting.skeletons import skeleton
 
-    method: Any = find_method(name)()
     if not hasattr(method, "save_memory"):
         return None
     method = replace(method, save_memory=save_memory)
-    with skeleton(blueprint, torch.float16) as bones:
+    with skeleton(blueprint, dtype) as bones:
         if not method.supports.capabilities <= bones.model.capabilities:
             return None
         footprint = method.footprint(bones.model)
-    if footprint is None:
-        return None
-    return peak_memory(footprint, blueprint, torch.float16, save_memory=save_memory)
+    return None if footprint is None else peak_memory(footprint, blueprint, dtype, save_memory=save_memory)

@@ -1,8 +1,11 @@
 """Models as they are built, without their weights: which networks they have, and the configuration of each."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from saes.disk import read_json
+from saes.errors import WorkbenchError
 from workbench.models import Diffusion
 from workbench.models.provenance import networks
 
@@ -21,6 +24,9 @@ class Blueprint(NamedTuple):
     image_encoder: Mapping[str, Any]
 
 
+INDEX = "model_index.json"
+_NETWORKS = ("vae", "text_encoder", "text_encoder_2", "unet")
+_OF_FILES = ("architectures", "dtype", "model_type", "torch_dtype", "transformers_version")  # how weights were saved
 _CLIP_L = {
     "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
     "vocab_size": 49408, "max_position_embeddings": 77, "projection_dim": 768,
@@ -90,6 +96,49 @@ def blueprint_of(model: Diffusion, image_encoder: Mapping[str, Any] = _VIT_H) ->
     for name, part in networks(model.pipe):
         told: Any = part.config
         config = told.to_dict() if hasattr(told, "to_dict") else dict(told)
-        plain = {key: value for key, value in config.items() if not key.startswith("_")}
-        found[name] = (f"{type(part).__module__.partition('.')[0]}:{type(part).__name__}", plain)
+        found[name] = (f"{type(part).__module__.partition('.')[0]}:{type(part).__name__}", _own_settings(config))
     return Blueprint(type(model.pipe).__name__, found, model.image_size, image_encoder)
+
+
+def blueprint_in(folder: Path, image_size: int | None = None) -> Blueprint:
+    """The blueprint of a model that lies in a folder, from its configuration files alone.
+
+    Args:
+        folder: Of a diffusers pipeline with a UNet.
+        image_size: The side of its pictures in pixels; left out, that of `workbench.json`, or what the UNet was
+            trained at.
+
+    Returns:
+        Its classes and configurations.
+
+    Raises:
+        WorkbenchError: It is another kind of model.
+    """
+    if not (folder / INDEX).is_file():
+        raise WorkbenchError(
+            f"{folder} is no pipeline of diffusers.", "Plans are made for Stable Diffusion 1, 2 and XL."
+        )
+    index = read_json(folder / INDEX)
+    made_of = {name: one for name, one in index.items() if isinstance(one, list) and one[0] and name in _NETWORKS}
+    if not {"unet", "vae", "text_encoder"} <= made_of.keys():
+        raise WorkbenchError(
+            f"{folder} is a {index.get('_class_name')}, without the parts of a Stable Diffusion.",
+            "Plans are made for Stable Diffusion 1, 2 and XL.",
+        )
+    found = {
+        name: (f"{library}:{kind}", _own_settings(read_json(folder / name / "config.json")))
+        for name, (library, kind) in made_of.items()
+    }
+    return Blueprint(index["_class_name"], found, image_size or _size(folder, found), _VIT_H)
+
+
+def _own_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what says how weights were saved: in the precision named there some encoders would be built."""
+    return {key: one for key, one in config.items() if not key.startswith("_") and key not in _OF_FILES}
+
+
+def _size(folder: Path, found: Networks) -> int:
+    own = read_json(folder / "workbench.json") if (folder / "workbench.json").is_file() else {}
+    side = found["unet"][1].get("sample_size") or 64
+    side = side if isinstance(side, int) else max(side)
+    return own.get("image_size") or side * 2 ** (len(found["vae"][1]["block_out_channels"]) - 1)

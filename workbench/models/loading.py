@@ -67,6 +67,18 @@ def find_folder(name: str) -> Path:
     return _download(name)
 
 
+def find_configs(name: str) -> Path:
+    """A folder with the configuration files of a model; of a hub id no weights are downloaded."""
+    if Path(name).expanduser().exists() or name in TOYS or not HUB_ID.fullmatch(name):
+        return find_folder(name)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json"]))
+    except Exception as error:  # as for `_download`
+        raise _no_download(name, error) from error
+
+
 def _download(name: str) -> Path:
     from diffusers import DiffusionPipeline
     from huggingface_hub import hf_hub_download, snapshot_download
