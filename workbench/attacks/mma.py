@@ -43,6 +43,7 @@ from workbench.attacks.wording import worded
 from workbench.evaluation.judges import Judge
 from workbench.evaluation.suites import SuiteRow
 from workbench.models import Diffusion, TokenEmbeddings
+from workbench.models.capabilities import NOISE_SCHEDULE, TEXT_ENCODER
 from workbench.models.encoding import Encoding
 from workbench.models.model import Change
 from workbench.papers import Reference
@@ -72,6 +73,7 @@ class MMA(AttackMethod):
         venue="CVPR",
     )
     access: ClassVar[str] = "text encoder"
+    needs: ClassVar[tuple[frozenset[str], ...]] = (frozenset({NOISE_SCHEDULE, TEXT_ENCODER}),)
     cost: ClassVar[str] = "up to 1000 gradients of the text encoder, 512000 encoded prompts and 10 images"
 
     def control(self, model: Diffusion, rows: Sequence[SuiteRow], found: Sequence[Attempt]) -> RandomPrompt:
@@ -86,7 +88,7 @@ class MMA(AttackMethod):
 
     def check(self, model: Diffusion, rows: Sequence[SuiteRow], budget: Budget) -> None:
         """A noise schedule, a budget for a round, and room for the words."""
-        check_search(model, rows, budget, self.most, "MMA")
+        check_search(self, model, rows, budget, self.most)
         slots(model, [[FREE] * self.tokens])
 
     def check_edit(self, model: Diffusion, edit: Change, rows: Sequence[SuiteRow], budget: Budget) -> None:
@@ -106,7 +108,7 @@ class MMA(AttackMethod):
         **sampling: Any,
     ) -> list[Attempt]:
         """(1) to (3) for all rows together; the first words of each that bring its concept back."""
-        check_rows(model, rows, judge)
+        check_rows(self, model, rows, judge)
         chases = chases_of(rows, edit, self.gate)
         rounds = rounds_of(budget, self.most, len(chases) // len(rows))
         prompts = slots(model, [[FREE] * self.tokens for _ in chases])
