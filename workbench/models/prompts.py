@@ -69,11 +69,11 @@ Given = str | Sequence[object] | TokenIds | TokenEmbeddings  # what callers may 
 # are refused in a sentence
 
 
-def as_prompts(given: Given) -> Prompts:
+def as_prompts(given: object) -> Prompts:
     """The prompts as a list of texts, or as they are. Raises `WorkbenchError` for none, and for what is no prompt."""
     prompts = [given] if isinstance(given, str) else given
     if not isinstance(prompts, TokenIds | TokenEmbeddings):
-        return _texts(prompts if isinstance(prompts, Iterable) else [prompts])
+        return _texts(list(prompts) if isinstance(prompts, Iterable) else [prompts])
     if not len(prompts):
         raise WorkbenchError("There are no prompts.", "Give at least one.")
     return prompts

@@ -62,7 +62,7 @@ class Janus(Model):
 
     def generate(  # type: ignore[override]  # its settings are named
         self,
-        prompts: Given | Continued,
+        prompts: Given | Continued | Encoding,  # an encoding is refused in a sentence
         seeds: Any,
         *,
         guidance_scale: float | None = None,
@@ -101,7 +101,7 @@ class Janus(Model):
 
     def sample_codes(
         self,
-        prompts: Given | Continued,
+        prompts: Given | Continued | Encoding,  # an encoding is refused in a sentence
         seeds: Any,
         *,
         guidance_scale: float | None = None,
