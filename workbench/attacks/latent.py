@@ -40,7 +40,7 @@ from workbench.attacks.trying import Try
 from workbench.evaluation.judges import Judge
 from workbench.evaluation.suites import SuiteRow
 from workbench.fitting.trajectories import ddim
-from workbench.models import Begun, Diffusion
+from workbench.models import Begun, Diffusion, Model
 from workbench.models.capabilities import NOISE_SCHEDULE
 from workbench.models.diffusion.architecture import Latents
 from workbench.models.encoding import Encoding
@@ -71,7 +71,7 @@ class Latent(AttackMethod):
     needs: ClassVar[tuple[frozenset[str], ...]] = (frozenset({NOISE_SCHEDULE}),)
     cost: ClassVar[str] = "up to 100 gradients, each through 8 steps of sampling, and 10 images"
 
-    def control(self, model: Diffusion, rows: Sequence[SuiteRow], found: Sequence[Attempt]) -> "RandomStart":
+    def control(self, model: Model, rows: Sequence[SuiteRow], found: Sequence[Attempt]) -> "RandomStart":
         """Starts that are as far away, in random directions."""
         return RandomStart(radius=self.radius)
 
@@ -81,7 +81,7 @@ class Latent(AttackMethod):
         checks = min(self.checks, self.steps)
         return Rounds(checks, self.steps // checks)
 
-    def check(self, model: Diffusion, rows: Sequence[SuiteRow], budget: Budget) -> None:
+    def check(self, model: Model, rows: Sequence[SuiteRow], budget: Budget) -> None:
         """A noise schedule, pictures, and a budget for a round."""
         check_search(self, model, rows, budget, self.most, self.pictures)
 
@@ -91,7 +91,7 @@ class Latent(AttackMethod):
 
     def attempts(
         self,
-        model: Diffusion,
+        model: Model,
         edit: Change,
         rows: Sequence[SuiteRow],
         judge: Judge,
@@ -103,6 +103,7 @@ class Latent(AttackMethod):
     ) -> list[Attempt]:
         """(1) and (2) for all rows together; nothing is drawn at random but the rows' own noise."""
         check_rows(self, model, rows, judge)
+        assert isinstance(model, Diffusion)  # which has a noise schedule
         rounds = rounds_of(budget, self.most, 1)
         check_reached(model, edit, rows[0].prompt, "The latent attack", "hard", to="start")
         scale = sampling.get("guidance_scale")

@@ -113,6 +113,8 @@ def _of_model(model: Any, like: NotText) -> Shapes:
         return _shapes(model.token_embeddings(""))
     if isinstance(like, Encoding):
         return _shapes(model.encode(""))
+    if isinstance(like, Continued):
+        return ()
     noise = getattr(model, "noise", None)
     return () if noise is None else (tuple(noise([0]).shape[1:]),)
 
