@@ -15,7 +15,8 @@ def works_on(attack: Any, capabilities: frozenset[str]) -> bool:
         attack: An attack, or its class.
         capabilities: Of `workbench.models.capabilities`.
     """
-    return any(needed <= capabilities for needed in getattr(attack, "needs", (frozenset(),)))
+    needs: tuple[frozenset[str], ...] = getattr(attack, "needs", (frozenset(),))
+    return any(one <= capabilities for one in needs)
 
 
 def kinds_of(attack: Any) -> list[str]:

@@ -37,7 +37,7 @@ from workbench.fitting.plan import Plan
 from workbench.fitting.players import Player, check
 from workbench.fitting.selectors import select
 from workbench.fitting.training import train
-from workbench.models import Diffusion, Encoding, Janus, Model
+from workbench.models import Diffusion, Janus, Model
 from workbench.models.capabilities import AUTOREGRESSIVE, DENOISER
 from workbench.models.diffusion.prediction import aim, noised
 from workbench.models.encoding import together
@@ -46,10 +46,10 @@ from workbench.papers import Reference
 
 
 class Data(NamedTuple):
-    """What is learnt: x₀ or c, `[n, …]`, and the prompt of each, encoded for a denoiser."""
+    """What is learnt: x₀ or c, `[n, …]`, and the prompt of each, an `Encoding` for a denoiser, a text for a Janus."""
 
     pictures: Tensor
-    prompts: Sequence[Encoding | str]
+    prompts: Sequence[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,15 +197,16 @@ def trained(
     return [*found, changed()]
 
 
-def denoising_loss(
-    model: Diffusion, data: Data, places: Sequence[int], generator: torch.Generator
-) -> Float[Tensor, ""]:
+def denoising_loss(model: Model, data: Data, places: Sequence[int], generator: torch.Generator) -> Float[Tensor, ""]:
     """(1) of some pictures, at timesteps and with noise that `generator` draws."""
+    assert isinstance(model, Diffusion)  # whose prompts are encoded
     x0 = data.pictures[list(places)]
     times = torch.randint(model.pipe.scheduler.config.num_train_timesteps, (len(places),), generator=generator)
     noise = torch.randn(x0.shape, generator=generator).to(x0)
     predicted = model.noise_prediction(
-        noised(model.pipe.scheduler, x0, noise, times), times, together([data.prompts[one] for one in places])
+        noised(model.pipe.scheduler, x0, noise, times),
+        times,
+        together([data.prompts[one] for one in places]),
     )
     return (predicted - aim(model.pipe.scheduler, x0, noise, times)).square().mean()  # (1)
 

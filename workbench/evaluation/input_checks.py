@@ -87,8 +87,9 @@ def tokenizers_of(model: Model) -> str:
 
 def _parts(given: NotText) -> list[NotText]:
     """An input, and the prompt of a start that is no text either."""
-    begins = isinstance(given, Begun | Continued) and not isinstance(given.prompts, list)
-    return [given, given.prompts] if begins else [given]
+    if isinstance(given, Begun | Continued) and not isinstance(given.prompts, list):
+        return [given, given.prompts]
+    return [given]
 
 
 def _check_shapes(model: Model, suite: Suite, given: NotText, wanted: Shapes) -> None:
