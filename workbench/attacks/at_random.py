@@ -144,9 +144,10 @@ def with_prefix(model: Model, prompt: str, prefix: torch.Tensor) -> TokenIds:
         prefix: Ids of the first tokenizer, `[k]`.
     """
     architecture = model.architecture
-    own = architecture.framed([[*prefix.tolist(), *architecture.words(prompt)]]).ids[0]
     if len(architecture.tokenizers) == 1:
-        return TokenIds((own,))
+        return architecture.framed([[*prefix.tolist(), *architecture.words(prompt)]])
+    row = model.token_ids(prompt).ids[0][0]
+    own = torch.cat([row[:1], prefix.to(row), row[1:]])[None, : len(row)]
     (text,) = model.said(TokenIds((own,)))
     return TokenIds((own, *model.token_ids(text).ids[1:]))
 

@@ -80,10 +80,14 @@ class Likelihood:
         return None if self.scale == 1 else self.model.logits(codes, prompts, "uncond")
 
     def _joined(self, codes: Int64[Tensor, "rows tokens"], prompts: Given, uncond: Tensor | None) -> LogProbs:
-        cond = self.model.logits(codes, prompts)
-        cond = cond if cond.dtype == torch.float64 else cond.float()
-        both = cond if uncond is None else guided(torch.cat([cond, uncond.to(cond)]), self.scale)
+        cond = precise(self.model.logits(codes, prompts))
+        both = cond if uncond is None else guided(torch.cat([cond, precise(uncond)]), self.scale)
         return both.log_softmax(dim=-1)  # (1)
+
+
+def precise(logits: Float[Tensor, "rows tokens codebook"]) -> Float[Tensor, "rows tokens codebook"]:
+    """Logits in float32 at least, as tokens are chosen by them."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def surprise(said: LogProbs, aim: Tensor) -> Float[Tensor, " rows"]:

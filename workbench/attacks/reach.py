@@ -231,7 +231,7 @@ def check_reached(
     if not any(one is not None and bool(one.isfinite().all()) and bool(one.any()) for one in found):
         raise WorkbenchError(
             f"{what} follows gradients, and through this edit none comes back to the {to}.",
-            "Attack it by replay or ring_a_bell, which need none.",
+            "Attack it by replay or noised, which need none.",
         )
 
 

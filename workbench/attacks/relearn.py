@@ -23,7 +23,7 @@ from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.attacks.applying import check_applies
 from workbench.attacks.attack import AttackMethod, Attempt, Budget
-from workbench.attacks.likelihood import surprise
+from workbench.attacks.likelihood import precise, surprise
 from workbench.attacks.pictures import Folder, check_pictures, own_pictures, place_of, represented
 from workbench.attacks.trying import Search, Try, try_all
 from workbench.concepts import TEMPLATES, Concept
@@ -215,4 +215,4 @@ def writing_loss(model: Janus, data: Data, places: Sequence[int]) -> Float[Tenso
     """(2) of some pictures."""
     codes = data.pictures[list(places)]
     logits = model.logits(codes, [data.prompts[one] for one in places])
-    return surprise(logits.log_softmax(dim=-1), codes).mean()  # (2)
+    return surprise(precise(logits).log_softmax(dim=-1), codes).mean()  # (2)
