@@ -15,6 +15,7 @@ PUBLIC = {  # name → the file that has it
     "Janus": "workbench.models",
     "generate_into": "workbench.picture_folder",
     "Begun": "workbench.models",
+    "Continued": "workbench.models",
     "TokenIds": "workbench.models",
     "TokenEmbeddings": "workbench.models",
     "Site": "workbench.hooks",

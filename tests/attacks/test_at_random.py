@@ -5,7 +5,7 @@ import torch
 
 from saes.errors import WorkbenchError
 from tests.attacks.small import EDIT, ROWS, Always
-from workbench.attacks.at_random import RandomAmong, RandomPrefix, RandomPrompt, ordinary_tokens
+from workbench.attacks.at_random import RandomAmong, RandomPrefix, RandomPrompt, ordinary_tokens, with_prefix
 from workbench.attacks.attack import Budget
 from workbench.attacks.mma import MMA
 from workbench.attacks.p4d import P4D
@@ -54,3 +54,9 @@ def test_what_does_not_fit_is_refused_before_any_picture(tiny_sd1, control):
     long = [type(ROWS[0])("a photo of a red fox and a dog", "target", "fox", 0)]
     with pytest.raises(WorkbenchError, match=r"does not fit|has no room"):
         control.check(tiny_sd1, long, Budget(1))
+
+
+@pytest.mark.parametrize("kind", ["sdxl", "sd3", "flux"])
+def test_where_there_are_several_tokenizers_the_others_read_the_text_of_the_first(tiny, kind):
+    model, prefix = tiny(kind), torch.tensor(content(tiny(kind), "red dog"))
+    assert with_prefix(model, "a fox", prefix).same(model.token_ids("red dog a fox"))

@@ -11,8 +11,8 @@ from workbench.attacks.attack import Budget
 from workbench.attacks.controls import Nothing
 from workbench.attacks.p4d import P4D, Points
 from workbench.attacks.pursuit import Chase
-from workbench.attacks.reach import Noisy, reaching, unedited
-from workbench.attacks.token_search import Lesson, TokenSearch
+from workbench.attacks.reach import Lesson, Noisy, reaching, unedited
+from workbench.attacks.token_search import TokenSearch
 from workbench.attacks.tokens import FREE, content, slots, vocabulary
 from workbench.erasure.sld import SLD
 from workbench.models.diffusion.prediction import noised

@@ -28,10 +28,10 @@ def test_equation_1_aims_at_what_the_denoiser_predicts(tiny, kind, aims):
         got = denoising_loss(model, known, places, torch.Generator().manual_seed(5))
     draw = torch.Generator().manual_seed(5)
     times = torch.randint(1000, (2,), generator=draw)
-    noise = torch.randn(2, *known.x0.shape[1:], generator=draw)
+    noise = torch.randn(2, *known.pictures.shape[1:], generator=draw)
     total = []
     for place, time, eps in zip(places, times, noise, strict=True):
-        x0 = known.x0[place]
+        x0 = known.pictures[place]
         if aims == "velocity":
             sigma = time / 1000
             x, u = (1 - sigma) * x0 + sigma * eps, eps - x0

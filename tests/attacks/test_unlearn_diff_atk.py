@@ -12,8 +12,8 @@ from workbench.attacks.at_random import RandomPrefix
 from workbench.attacks.attack import Budget
 from workbench.attacks.controls import Nothing
 from workbench.attacks.pursuit import Chase, Rounds, rounds_of
-from workbench.attacks.reach import Noisy, reaching
-from workbench.attacks.token_search import Lesson, TokenSearch
+from workbench.attacks.reach import Lesson, Noisy, reaching
+from workbench.attacks.token_search import TokenSearch
 from workbench.attacks.tokens import content, prefixed, slots, vocabulary
 from workbench.attacks.unlearn_diff_atk import Distributions, UnlearnDiffAtk, schedule
 from workbench.models import TokenIds

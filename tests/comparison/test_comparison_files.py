@@ -1,15 +1,21 @@
 """Every file in `studies/comparisons` can be run: its concepts, methods and settings exist, and it asks a question."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import workbench as wb
+from tests.attacks.small import Always
 from workbench import toy
 from workbench.cli.lookup import concepts_of
+from workbench.comparison.compare import compare
 from workbench.comparison.jobs import jobs
 from workbench.comparison.plan import read_comparison
+from workbench.comparison.subjects import Subject
 
 FOLDER = Path(__file__).parents[2] / "studies" / "comparisons"
+KINDS = {"toy": "sd1", "toy-janus": "janus"}
 FILES = sorted(FOLDER.glob("*.yaml"))
 
 
@@ -26,13 +32,13 @@ def in_the_root(monkeypatch):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_file_names_existing_concepts_methods_and_settings(path):
     made, said = comparison(path), read_comparison(path)
-    assert said.model == "toy" and said.question.endswith("?")
+    assert said.model in KINDS and said.question.endswith("?")
     assert len(made.methods) > 2 and len({repr(method) for method in made.methods.values()}) == len(made.methods)
     assert len({job.condition for job in jobs(made) if made.concepts[0] in job.concepts}) == sum(
         {"single": 1, "joint": 1, "ordered": 2}[way] * len(made.methods) for way in made.ways
     )
     for method in made.methods.values():
-        assert "sd1" in method.supports.kinds
+        assert KINDS[said.model] in method.supports.kinds
         for concept in made.concepts:
             needs = [need.split("|") for need in method.supports.needs]
             assert all(any(getattr(concept, field) for field in fields) for fields in needs)
@@ -70,3 +76,41 @@ def test_a_row_of_the_same_name_has_the_settings_of_the_comparison_of_all(stem):
     whole, own = (read_comparison(path).methods for path in (toy.all_methods(), FOLDER / f"{stem}.yaml"))
     shared = [name for name in own if name in whole]
     assert shared and not [name for name in shared if own[name].made(name) != whole[name].made(name)]
+
+
+@pytest.mark.parametrize(
+    ("stem", "setting", "values"),
+    [
+        ("ear-windows", "window", [3, 6, 12, 24, 72, 144]),
+        ("ear-thresholds", "threshold", [0.0, 0.05, 25.0, 40.0, 55.0, 75.0]),
+    ],
+)
+def test_an_ablation_of_ear_turns_one_setting_alone(stem, setting, values):
+    made = comparison(FOLDER / f"{stem}.yaml")
+    assert [getattr(method, setting) for method in made.methods.values()] == values
+    assert [float(name.removeprefix("EAR @ ")) for name in made.methods] == values
+    assert len({replace(method, **{setting: values[0]}) for method in made.methods.values()}) == 1
+    for method in made.methods.values():
+        method._check(wb.load("toy-janus", device="cpu"))
+
+
+def test_the_parts_of_ear_are_as_strict_for_a_token():
+    both, wga, tlm, neither, forgetful, wga_forgetful = comparison(FOLDER / "ear-parts.yaml").methods.values()
+    assert wga == replace(both, threshold=0.0) and neither == replace(tlm, threshold=0.0)
+    assert (tlm.window, tlm.threshold * both.window) == (1, both.threshold)
+    assert forgetful == replace(both, context="none") and wga_forgetful == replace(wga, context="none")
+
+
+@pytest.mark.slow
+def test_an_ablation_of_ear_starts_on_the_toy_janus(tmp_path):
+    """Two of its rows on one concept, one picture visited and one prompt a role, before a judge whom all satisfies."""
+    made = comparison(FOLDER / "ear-parts.yaml")
+    rows = {name: made.methods[name] for name in ("WGA and TLM", "WGA and TLM, no context")}
+    small = replace(
+        made, methods={name: replace(method, visits=1) for name, method in rows.items()}, chosen_on={},
+        subjects=[Subject(made.concepts[0], toy.suite(made.concepts[0], 1, 0))],
+    )  # fmt: skip
+    judge = Always(True)
+    object.__setattr__(judge, "concepts", toy.Oracle.load().concepts)
+    run = compare(wb.load("toy-janus", device="cpu"), small, judge, tmp_path / "run")
+    assert {*rows} < {*run.records()["condition"]}

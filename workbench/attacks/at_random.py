@@ -21,7 +21,7 @@ from workbench.attacks.trying import Search, Try, try_all
 from workbench.attacks.wording import worded
 from workbench.evaluation.judges import Judge
 from workbench.evaluation.suites import SuiteRow
-from workbench.models import Diffusion, Model, TokenIds
+from workbench.models import Model, TokenIds
 from workbench.models.model import Change
 
 
@@ -103,21 +103,21 @@ class RandomAmong(AtRandom):
 
     name: ClassVar[str] = "random among"
 
-    def check(self, model: Diffusion, rows: Sequence[SuiteRow], budget: Budget) -> None:
+    def check(self, model: Model, rows: Sequence[SuiteRow], budget: Budget) -> None:
         """Prompts that leave room for them."""
         self._slots(model, rows)
 
-    def drawn(self, model: Diffusion, row: SuiteRow, generator: torch.Generator) -> Try:
+    def drawn(self, model: Model, row: SuiteRow, generator: torch.Generator) -> Try:
         """The prompt with new tokens in it."""
         free = self._slots(model, [row])
         return Try(row, *worded(model, free.filled(ordinary_tokens(model, free.counts[0], generator))))
 
-    def _slots(self, model: Diffusion, rows: Sequence[SuiteRow]) -> Slots:
+    def _slots(self, model: Model, rows: Sequence[SuiteRow]) -> Slots:
         return slots(model, [interleaved(content(model, row.prompt), self.every) for row in rows])
 
 
 def ordinary_tokens(model: Model, n: int, generator: torch.Generator, without: Sequence[str] = ()) -> torch.Tensor:
-    """Ids of the first tokenizer drawn uniformly, special tokens left out, `[n]`.
+    """Ids of the first tokenizer drawn uniformly, those left out that stand for no words, `[n]`.
 
     Args:
         model: Has the tokenizer.
@@ -126,9 +126,10 @@ def ordinary_tokens(model: Model, n: int, generator: torch.Generator, without: S
         without: Words whose tokens are left out too.
     """
     tokenizer = model.pipe.tokenizer
-    barred = {token for word in without for token in tokenizer(word, add_special_tokens=False).input_ids}
+    barred = model.architecture.no_words(model.architecture.tokenizers[0])
+    barred |= {token for word in without for token in tokenizer(word, add_special_tokens=False).input_ids}
     known = torch.arange(len(tokenizer))
-    ordinary = known[~torch.isin(known, torch.tensor([*tokenizer.all_special_ids, *barred]))]
+    ordinary = known[~torch.isin(known, torch.tensor([*barred]))]
     return ordinary[torch.randint(len(ordinary), (n,), generator=generator)]
 
 
@@ -142,12 +143,12 @@ def with_prefix(model: Model, prompt: str, prefix: torch.Tensor) -> TokenIds:
         prompt: The prompt; it and the prefix together must fit (`check_room`).
         prefix: Ids of the first tokenizer, `[k]`.
     """
-    whole = model.token_ids(prompt)
-    row, length = whole.ids[0][0], whole.ids[0].shape[1]
-    own = torch.cat([row[:1], prefix.to(row), row[1:]])[None, :length]
-    if len(whole.ids) == 1:
-        return TokenIds((own,))
-    (text,) = model.pipe.tokenizer.batch_decode(own, skip_special_tokens=True)
+    architecture = model.architecture
+    if len(architecture.tokenizers) == 1:
+        return architecture.framed([[*prefix.tolist(), *architecture.words(prompt)]])
+    row = model.token_ids(prompt).ids[0][0]
+    own = torch.cat([row[:1], prefix.to(row), row[1:]])[None, : len(row)]
+    (text,) = model.said(TokenIds((own,)))
     return TokenIds((own, *model.token_ids(text).ids[1:]))
 
 
@@ -157,7 +158,7 @@ def check_room(model: Model, prompts: Sequence[str], more: int) -> None:
     Raises:
         WorkbenchError: Names the first, and how many tokens it leaves.
     """
-    limit = model.pipe.tokenizer.model_max_length
+    limit = model.architecture.prompt_limits()[0][1]
     for prompt in prompts:
         free = limit - len(model.tokens(prompt)[0].ids)
         if free < more:

@@ -131,6 +131,8 @@ class AttackMethod(Knobs):
     name: ClassVar[str]
     paper: ClassVar[Reference | None]
     access: ClassVar[str]
+    needs: ClassVar[tuple[frozenset[str], ...]] = (frozenset(),)
+    """Capabilities of a model: it works where all of one of these sets are there (`applying`)."""
     cost: ClassVar[str]
     """What it spends on a prompt, in a few words."""
 

@@ -21,7 +21,7 @@ from workbench.evaluation.inputs import Further, NotText, input_hash, keep_input
 from workbench.evaluation.judges import JudgeSpec
 from workbench.evaluation.suites import SuiteRow
 from workbench.identity import Identity, hashed
-from workbench.models import Begun, Encoding, TokenIds
+from workbench.models import Begun, Continued, Encoding, TokenIds
 from workbench.models.provenance import digest_of
 
 FOLDER, TABLE = "attempts", "attempts.parquet"
@@ -102,7 +102,7 @@ def kind_of(given: NotText | None) -> str:
     """What a prompt is given as, in a word."""
     if given is None:
         return "text"
-    kinds = {TokenIds: "ids", Encoding: "encoding", Begun: "start", Further: "edit"}
+    kinds = {TokenIds: "ids", Encoding: "encoding", Begun: "start", Continued: "start", Further: "edit"}
     return kinds.get(type(given), "embeddings")
 
 

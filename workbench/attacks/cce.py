@@ -8,7 +8,9 @@ what the edited model predicts for `template` with v in the place of the concept
 In (2) both predictions are guided, ε̂_b by plain guidance of the unedited model: a rule of guidance sees nothing else.
 v is learnt once for each concept, and tried at every row in the place of the name: prompts that it was not learnt from.
 It finds something in any model, so that it says little without the same budget on a concept that the model never knew.
-Different from the paper: all pictures of a pass share their timestep, at which alone some edits know what to do.
+Different from the paper: all pictures of a pass share their timestep, at which alone some edits know what to do. For a
+Janus v is to make the tokens c of pictures likely, which the unedited model wrote for the concept:
+    (3)  min over v of E ℓ(c; v),  ℓ (2) of `workbench.attacks.likelihood`
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +28,8 @@ from saes.progress import SILENT, Progress
 from workbench.attacks.at_random import AtRandom
 from workbench.attacks.attack import AttackMethod, Attempt, Budget, own_generator
 from workbench.attacks.gates import Treatment
-from workbench.attacks.pictures import Folder, place_of
+from workbench.attacks.lessons import Teacher, teacher_for
+from workbench.attacks.pictures import Folder, own_pictures, place_of, represented
 from workbench.attacks.pursuit import (
     Chase,
     Rounds,
@@ -34,12 +37,10 @@ from workbench.attacks.pursuit import (
     check_rows,
     check_search,
     check_through,
-    noise_of,
     pursued,
     rounds_of,
 )
-from workbench.attacks.reach import Noisy, Reach, check_reached, reaching, unedited
-from workbench.attacks.token_search import Lesson
+from workbench.attacks.reach import check_reached, reaching
 from workbench.attacks.tokens import FREE, Slots, content, slots, vocabulary
 from workbench.attacks.trying import Try
 from workbench.evaluation.inputs import NotText
@@ -47,8 +48,8 @@ from workbench.evaluation.judges import Judge
 from workbench.evaluation.suites import SuiteRow
 from workbench.fitting.pictures import read_pictures
 from workbench.fitting.players import generator_of
-from workbench.models import Diffusion, TokenEmbeddings
-from workbench.models.diffusion.architecture import Latents
+from workbench.models import Model, TokenEmbeddings
+from workbench.models.capabilities import AUTOREGRESSIVE, NOISE_SCHEDULE
 from workbench.models.model import Change
 from workbench.papers import Reference
 
@@ -82,6 +83,7 @@ class CCE(AttackMethod):
         venue="ICLR",
     )
     access: ClassVar[str] = "weights"
+    needs: ClassVar[tuple[frozenset[str], ...]] = (frozenset({NOISE_SCHEDULE}), frozenset({AUTOREGRESSIVE}))
     cost: ClassVar[str] = "20000 gradients a concept, 25 images of the unedited model, 10 images a prompt"
 
     def __post_init__(self) -> None:
@@ -95,18 +97,18 @@ class CCE(AttackMethod):
         checks = min(self.checks, self.steps)
         return Rounds(checks, self.steps // checks * self.accumulate)
 
-    def check(self, model: Diffusion, rows: Sequence[SuiteRow], budget: Budget) -> None:
-        """A noise schedule, pictures, a budget for a round, and room for v."""
-        check_search(model, rows, budget, self.most, "CCE", self.pictures)
+    def check(self, model: Model, rows: Sequence[SuiteRow], budget: Budget) -> None:
+        """A model with likely and unlikely pictures, some of the concept, a budget for a round, and room for v."""
+        check_search(self, model, rows, budget, self.most, self.pictures)
         slots(model, [replaced(model, row, self.template) for row in rows])
 
-    def check_edit(self, model: Diffusion, edit: Change, rows: Sequence[SuiteRow], budget: Budget) -> None:
+    def check_edit(self, model: Model, edit: Change, rows: Sequence[SuiteRow], budget: Budget) -> None:
         """Gradients that come through, and a budget for both branches of a gate."""
         check_through(model, edit, rows, budget, self.most, "CCE", self.gate)
 
     def attempts(
         self,
-        model: Diffusion,
+        model: Model,
         edit: Change,
         rows: Sequence[SuiteRow],
         judge: Judge,
@@ -116,22 +118,23 @@ class CCE(AttackMethod):
         progress: Progress = SILENT,
         **sampling: Any,
     ) -> list[Attempt]:
-        """(1) or (2) for all concepts together; for each row the first v that brings its concept back."""
-        check_rows(model, rows, judge)
+        """(1), (2) or (3) for all concepts together; for each row the first v that brings its concept back."""
+        check_rows(self, model, rows, judge)
         chases = chases_of(rows, edit, self.gate)
         rounds = rounds_of(budget, self.most, len(chases) // len(rows))
         keys = [Key(rows[one.row].expected, one.branch) for one in chases]
         tried = slots(model, [replaced(model, rows[one.row], self.template) for one in chases])
         check_reached(model, edit, rows[0].prompt, "CCE", self.gate)
+        scale = sampling.get("guidance_scale")
+        teacher = teacher_for(model, edit, scale)
         vectors = {key: self._start(model, edit, key, seed, **sampling) for key in dict.fromkeys(keys)}
         adam = torch.optim.AdamW([one.v for one in vectors.values()], lr=self.lr, weight_decay=self.weight_decay)
         search = Inversion(
-            self, model, edit, rows, chases, keys, tried, vectors, adam, rounds.steps, seed,
-            sampling.get("guidance_scale"),
-        )  # fmt: skip
+            self, model, edit, rows, chases, keys, tried, vectors, adam, rounds.steps, seed, scale, teacher
+        )
         return pursued(model, edit, rows, judge, chases, rounds, search, progress=progress, label=self.name, **sampling)
 
-    def control(self, model: Diffusion, rows: Sequence[SuiteRow], found: Sequence[Attempt]) -> "RandomEmbedding | None":
+    def control(self, model: Model, rows: Sequence[SuiteRow], found: Sequence[Attempt]) -> "RandomEmbedding | None":
         """Embeddings in the same place, as long as those that were found are on average."""
         given = [(row, one.given) for row, one in zip(rows, found, strict=False) if one.given is not None]
         if not given:
@@ -141,23 +144,23 @@ class CCE(AttackMethod):
             template=self.template, init=self.init, lengths=tuple(round(one, 5) for one in lengths.mean(dim=0).tolist())
         )
 
-    def _start(self, model: Diffusion, edit: Change, key: "Key", seed: int, **sampling: Any) -> "Vector":
-        """v of a concept, and the latents of the pictures that it is learnt from."""
+    def _start(self, model: Model, edit: Change, key: "Key", seed: int, **sampling: Any) -> "Vector":
+        """v of a concept, and the pictures that it is learnt from."""
         row = SuiteRow(self.template.format(key.concept), "target", key.concept, 0)
         draw = own_generator(row, seed, f"{self.name} {key.branch}")
         if self.pictures:
-            images = read_pictures(place_of(self.pictures, key.concept), model.image_size)
+            pictures = represented(model, read_pictures(place_of(self.pictures, key.concept), model.image_size))
         else:
             seeds = torch.randint(2**31, (self.n,), generator=draw).tolist()
-            images = model.generate(row.prompt, seeds, **sampling)
+            pictures = own_pictures(model, row.prompt, seeds, **sampling)
         ids = content(model, self.init)
         if not ids:
             raise WorkbenchError(f"{self.init!r} is no token to {model.name}.", "Choose an init of words.")
         start = vocabulary(model, edit).table[ids].mean(dim=0)
-        return Vector(nn.Parameter(start), model.latents(images), draw, ids[0], row.prompt)
+        return Vector(nn.Parameter(start), pictures, draw, ids[0], row.prompt)
 
 
-def replaced(model: Diffusion, row: SuiteRow, template: str) -> list[int]:
+def replaced(model: Model, row: SuiteRow, template: str) -> list[int]:
     """The tokens of a row with one free in the place of the concept's name; of the template where it has none."""
     ids, name = content(model, row.prompt), content(model, row.expected)
     starts = [at for at in range(len(ids) - len(name) + 1) if ids[at : at + len(name)] == name]
@@ -166,7 +169,7 @@ def replaced(model: Diffusion, row: SuiteRow, template: str) -> list[int]:
     return [*ids[: starts[-1]], FREE, *ids[starts[-1] + len(name) :]]
 
 
-def opened(model: Diffusion, template: str) -> list[int]:
+def opened(model: Model, template: str) -> list[int]:
     """The tokens of the template, the one of v free."""
     before, after = template.split("{}")
     return [*content(model, before), FREE, *content(model, after)]
@@ -177,7 +180,7 @@ def read(row: SuiteRow, template: str) -> str:
     return row.prompt.replace(row.expected, READ) if row.expected in row.prompt else template.format(READ)
 
 
-def lengths_of(model: Diffusion, row: SuiteRow, template: str, given: NotText) -> list[float]:
+def lengths_of(model: Model, row: SuiteRow, template: str, given: NotText) -> list[float]:
     """‖v‖ in a row's prompt, for each text encoder."""
     assert isinstance(given, TokenEmbeddings), "the attack gives embeddings"
     free = slots(model, [replaced(model, row, template)]).ids
@@ -194,7 +197,7 @@ class RandomEmbedding(AtRandom):
 
     name: ClassVar[str] = "random embedding"
 
-    def drawn(self, model: Diffusion, row: SuiteRow, generator: torch.Generator) -> Try:
+    def drawn(self, model: Model, row: SuiteRow, generator: torch.Generator) -> Try:
         """The row's prompt with a new embedding in it."""
         free = slots(model, [replaced(model, row, self.template)])
         widths = [one.shape[-1] for one in model.token_embeddings(row.prompt).embeddings]
@@ -215,7 +218,7 @@ class Vector(NamedTuple):
     """v, what it is learnt from, and the token that it begins from."""
 
     v: nn.Parameter
-    x0: Latents
+    pictures: Tensor
     generator: torch.Generator
     token: int
     prompt: str
@@ -226,7 +229,7 @@ class Inversion:
     """The vectors of all concepts, learnt together: a `Pursuit`."""
 
     attack: CCE
-    model: Diffusion
+    model: Model
     edit: Change
     rows: Sequence[SuiteRow]
     chases: Sequence[Chase]
@@ -237,6 +240,7 @@ class Inversion:
     passes: int  # in a round
     seed: int
     guidance_scale: float | None
+    teacher: Teacher
 
     def improve(self, chases: Sequence[int], number: int) -> None:
         """So many passes, a step after each `accumulate` of them and after the last."""
@@ -255,29 +259,25 @@ class Inversion:
                         self.optimizer.zero_grad(set_to_none=True)
 
     @torch.no_grad()
-    def lesson(self, keys: Sequence[Key], number: int) -> Lesson:
-        """A batch of pictures of each concept, all at one timestep, and what is to be predicted of them."""
+    def lesson(self, keys: Sequence[Key], number: int) -> Any:
+        """A batch of pictures of each concept, all at one timestep, and what is to be said of them."""
         own = [self.vectors[key] for key in keys]
-        length = self.model.pipe.scheduler.config.num_train_timesteps
-        time = int(torch.randint(length, (), generator=generator_of(self.seed, number)))
-        places = [torch.randint(len(one.x0), (self.attack.batch,), generator=one.generator) for one in own]
-        x0 = torch.cat([one.x0[place] for one, place in zip(own, places, strict=True)])
-        noise = noise_of([one.generator for one in own for _ in range(self.attack.batch)], x0)
-        seen = Noisy(x0, noise, time)
-        base = unedited(self.model, self.edit, self.guidance_scale)
-        if base.guided is None:
-            return Lesson(seen, noise)  # (1)
-        words = self.model.encode([one.prompt for one in own for _ in range(self.attack.batch)])
-        return Lesson(seen, base(seen, words).noise)  # (2)
+        time = int(torch.randint(self.teacher.times, (), generator=generator_of(self.seed, number)))
+        places = [torch.randint(len(one.pictures), (self.attack.batch,), generator=one.generator) for one in own]
+        pictures = torch.cat([one.pictures[place] for one, place in zip(own, places, strict=True)])
+        each = [one for one in own for _ in range(self.attack.batch)]
+        (lesson,) = self.teacher.taught(
+            pictures, [one.generator for one in each], [time], [one.prompt for one in each]
+        )  # (1), (2) or (3)
+        return lesson
 
-    def losses(self, reach: Reach, keys: Sequence[Key], lesson: Lesson) -> Float[Tensor, " keys"]:
-        """(1) or (2) for each concept, over its own pictures."""
+    def losses(self, reach: Any, keys: Sequence[Key], lesson: Any) -> Float[Tensor, " keys"]:
+        """(1), (2) or (3) for each concept, over its own pictures."""
         own = [self.vectors[key] for key in keys for _ in range(self.attack.batch)]
         prompts = slots(self.model, [opened(self.model, self.attack.template)] * len(own))
         ids, v = torch.tensor([one.token for one in own]), torch.stack([one.v for one in own])
         branches = [key.branch for key in keys for _ in range(self.attack.batch)]
-        answer = reach(lesson.seen, prompts.embedded(ids, v), branches)
-        each = (answer.noise - lesson.aim.to(answer.noise)).square().flatten(1).mean(dim=1) + answer.overshoot
+        each = reach.losses(lesson, prompts.embedded(ids, v), branches)
         return each.view(len(keys), -1).mean(dim=1)
 
     def proposal(self, chase: int) -> Try:

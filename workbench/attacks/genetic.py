@@ -17,7 +17,7 @@ from torch import Tensor
 from saes.errors import WorkbenchError
 from saes.progress import Progress
 from workbench.attacks.at_random import ordinary_tokens
-from workbench.models import Diffusion, TokenIds
+from workbench.models import Model, TokenIds
 
 ENCODED_AT_ONCE = 256
 
@@ -40,7 +40,7 @@ class Genetic(NamedTuple):
     mutation: float
 
     def fittest(
-        self, model: Diffusion, targets: Float[Tensor, "rows tokens d"], draws: Sequence[torch.Generator],
+        self, model: Model, targets: Float[Tensor, "rows tokens d"], draws: Sequence[torch.Generator],
         progress: Progress,
     ) -> Int64[Tensor, "rows k"]:  # fmt: skip
         """The nearest ids to each target, by the model as it is.
@@ -88,7 +88,7 @@ class Genetic(NamedTuple):
         return whole
 
 
-def framed(model: Diffusion, ids: Int64[Tensor, "n k"]) -> tuple[Int64[Tensor, "n _"], ...]:
+def framed(model: Model, ids: Int64[Tensor, "n k"]) -> tuple[Int64[Tensor, "n _"], ...]:
     """Ids between begin and end, padded to the full length, for every tokenizer.
 
     Raises:
@@ -116,7 +116,7 @@ def framed(model: Diffusion, ids: Int64[Tensor, "n k"]) -> tuple[Int64[Tensor, "
 
 
 def distances(
-    model: Diffusion, living: Sequence[Int64[Tensor, "_ k"]], targets: Float[Tensor, "rows tokens d"]
+    model: Model, living: Sequence[Int64[Tensor, "_ k"]], targets: Float[Tensor, "rows tokens d"]
 ) -> list[Float[Tensor, " _"]]:
     """(1) for each prompt of each row's generation; prompts of all rows are encoded together."""
     ids = framed(model, torch.cat(list(living)))

@@ -25,7 +25,7 @@ from saes.progress import SILENT, Progress
 from workbench.attacks.at_random import AtRandom
 from workbench.attacks.attack import AttackMethod, Attempt, Budget
 from workbench.attacks.guided import Guided
-from workbench.attacks.pictures import Folder
+from workbench.attacks.pictures import Folder, targets
 from workbench.attacks.pursuit import (
     Rounds,
     chases_of,
@@ -34,14 +34,14 @@ from workbench.attacks.pursuit import (
     check_through,
     pursued,
     rounds_of,
-    targets,
 )
 from workbench.attacks.reach import check_reached
 from workbench.attacks.trying import Try
 from workbench.evaluation.judges import Judge
 from workbench.evaluation.suites import SuiteRow
 from workbench.fitting.trajectories import ddim
-from workbench.models import Begun, Diffusion
+from workbench.models import Begun, Diffusion, Model
+from workbench.models.capabilities import NOISE_SCHEDULE
 from workbench.models.diffusion.architecture import Latents
 from workbench.models.encoding import Encoding
 from workbench.models.model import Change
@@ -68,9 +68,10 @@ class Latent(AttackMethod):
         venue="CVPR",
     )
     access: ClassVar[str] = "weights"
+    needs: ClassVar[tuple[frozenset[str], ...]] = (frozenset({NOISE_SCHEDULE}),)
     cost: ClassVar[str] = "up to 100 gradients, each through 8 steps of sampling, and 10 images"
 
-    def control(self, model: Diffusion, rows: Sequence[SuiteRow], found: Sequence[Attempt]) -> "RandomStart":
+    def control(self, model: Model, rows: Sequence[SuiteRow], found: Sequence[Attempt]) -> "RandomStart":
         """Starts that are as far away, in random directions."""
         return RandomStart(radius=self.radius)
 
@@ -80,9 +81,9 @@ class Latent(AttackMethod):
         checks = min(self.checks, self.steps)
         return Rounds(checks, self.steps // checks)
 
-    def check(self, model: Diffusion, rows: Sequence[SuiteRow], budget: Budget) -> None:
+    def check(self, model: Model, rows: Sequence[SuiteRow], budget: Budget) -> None:
         """A noise schedule, pictures, and a budget for a round."""
-        check_search(model, rows, budget, self.most, "The latent attack", self.pictures)
+        check_search(self, model, rows, budget, self.most, self.pictures)
 
     def check_edit(self, model: Diffusion, edit: Change, rows: Sequence[SuiteRow], budget: Budget) -> None:
         """Gradients that come through to the start."""
@@ -90,7 +91,7 @@ class Latent(AttackMethod):
 
     def attempts(
         self,
-        model: Diffusion,
+        model: Model,
         edit: Change,
         rows: Sequence[SuiteRow],
         judge: Judge,
@@ -101,7 +102,8 @@ class Latent(AttackMethod):
         **sampling: Any,
     ) -> list[Attempt]:
         """(1) and (2) for all rows together; nothing is drawn at random but the rows' own noise."""
-        check_rows(model, rows, judge)
+        check_rows(self, model, rows, judge)
+        assert isinstance(model, Diffusion)  # which has a noise schedule
         rounds = rounds_of(budget, self.most, 1)
         check_reached(model, edit, rows[0].prompt, "The latent attack", "hard", to="start")
         scale = sampling.get("guidance_scale")

@@ -42,7 +42,8 @@ from workbench.attacks.trying import Try
 from workbench.attacks.wording import worded
 from workbench.evaluation.judges import Judge
 from workbench.evaluation.suites import SuiteRow
-from workbench.models import Diffusion, TokenEmbeddings
+from workbench.models import Model, TokenEmbeddings
+from workbench.models.capabilities import NOISE_SCHEDULE, TEXT_ENCODER
 from workbench.models.encoding import Encoding
 from workbench.models.model import Change
 from workbench.papers import Reference
@@ -72,9 +73,10 @@ class MMA(AttackMethod):
         venue="CVPR",
     )
     access: ClassVar[str] = "text encoder"
+    needs: ClassVar[tuple[frozenset[str], ...]] = (frozenset({NOISE_SCHEDULE, TEXT_ENCODER}),)
     cost: ClassVar[str] = "up to 1000 gradients of the text encoder, 512000 encoded prompts and 10 images"
 
-    def control(self, model: Diffusion, rows: Sequence[SuiteRow], found: Sequence[Attempt]) -> RandomPrompt:
+    def control(self, model: Model, rows: Sequence[SuiteRow], found: Sequence[Attempt]) -> RandomPrompt:
         """As many random tokens, none of a word that may not be used."""
         return RandomPrompt(length=self.tokens, without=self.without, nameless=True)
 
@@ -84,18 +86,18 @@ class MMA(AttackMethod):
         checks = min(self.checks, self.steps)
         return Rounds(checks, self.steps // checks)
 
-    def check(self, model: Diffusion, rows: Sequence[SuiteRow], budget: Budget) -> None:
+    def check(self, model: Model, rows: Sequence[SuiteRow], budget: Budget) -> None:
         """A noise schedule, a budget for a round, and room for the words."""
-        check_search(model, rows, budget, self.most, "MMA")
+        check_search(self, model, rows, budget, self.most)
         slots(model, [[FREE] * self.tokens])
 
-    def check_edit(self, model: Diffusion, edit: Change, rows: Sequence[SuiteRow], budget: Budget) -> None:
+    def check_edit(self, model: Model, edit: Change, rows: Sequence[SuiteRow], budget: Budget) -> None:
         """Gradients that come through, and a budget for both branches of a gate."""
         check_through(model, edit, rows, budget, self.most, "MMA", self.gate)
 
     def attempts(
         self,
-        model: Diffusion,
+        model: Model,
         edit: Change,
         rows: Sequence[SuiteRow],
         judge: Judge,
@@ -106,7 +108,7 @@ class MMA(AttackMethod):
         **sampling: Any,
     ) -> list[Attempt]:
         """(1) to (3) for all rows together; the first words of each that bring its concept back."""
-        check_rows(model, rows, judge)
+        check_rows(self, model, rows, judge)
         chases = chases_of(rows, edit, self.gate)
         rounds = rounds_of(budget, self.most, len(chases) // len(rows))
         prompts = slots(model, [[FREE] * self.tokens for _ in chases])
@@ -124,13 +126,13 @@ class MMA(AttackMethod):
         return pursued(model, edit, rows, judge, chases, rounds, search, progress=progress, label=self.name, **sampling)
 
 
-def _letters(model: Diffusion, count: int, generator: torch.Generator) -> Int64[Tensor, " slots"]:
+def _letters(model: Model, count: int, generator: torch.Generator) -> Int64[Tensor, " slots"]:
     """So many single letters, which are tokens of any tokenizer."""
     drawn = torch.randint(len(LETTERS), (count,), generator=generator).tolist()
     return torch.tensor([content(model, LETTERS[one])[-1] for one in drawn])
 
 
-def ends(model: Diffusion, prompts: TokenEmbeddings) -> Int64[Tensor, " rows"]:
+def ends(model: Model, prompts: TokenEmbeddings) -> Int64[Tensor, " rows"]:
     """Where each prompt's first end token stands."""
     return (prompts.ids[0] == model.pipe.tokenizer.eos_token_id).int().argmax(dim=1)
 
@@ -189,7 +191,7 @@ class Swaps:
     """The tokens of every chase, and the best that each has had: a `Pursuit`."""
 
     attack: MMA
-    model: Diffusion
+    model: Model
     edit: Change
     rows: Sequence[SuiteRow]
     chases: Sequence[Chase]

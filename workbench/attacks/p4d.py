@@ -10,7 +10,9 @@ prediction (`workbench.attacks.reach`), T the table of token embeddings.
     "k"  P is p with a free token before every `every` of its tokens
 A picture is judged after every `every_steps` steps. The paper keeps the prompt whose picture CLIP finds nearest to that
 of p; here the first success ends the search, by the judge. Different from the official code: prompts are padded as the
-tokenizer pads, and a rule of guidance (SLD) counts a sampler's calls, not the steps of AdamW.
+tokenizer pads, and a rule of guidance (SLD) counts a sampler's calls, not the steps of AdamW. For a Janus both models
+say of each token of the unedited one's picture which they hold for likely; in the place of (1) is
+    (3)  min over P of ℓ(q; P),  q_i = p_b(c_i | p, c_{<i}),  ℓ (3) of `workbench.attacks.likelihood`: their divergence
 """
 
 from collections.abc import Sequence
@@ -27,25 +29,25 @@ from saes.progress import SILENT, Progress
 from workbench.attacks.at_random import RandomAmong, RandomPrompt
 from workbench.attacks.attack import AttackMethod, Attempt, Budget, own_generator
 from workbench.attacks.gates import Treatment
-from workbench.attacks.pictures import Folder
+from workbench.attacks.lessons import teacher_for
+from workbench.attacks.pictures import Folder, targets
 from workbench.attacks.pursuit import (
     Rounds,
     chases_of,
     check_rows,
     check_search,
     check_through,
-    noise_of,
     pursued,
     rounds_of,
-    targets,
 )
-from workbench.attacks.reach import Noisy, check_reached, unedited
-from workbench.attacks.token_search import Chosen, Lesson, TokenSearch
+from workbench.attacks.reach import check_reached
+from workbench.attacks.token_search import Chosen, TokenSearch
 from workbench.attacks.tokens import FREE, Vocabulary, content, interleaved, slots, vocabulary
 from workbench.evaluation.judges import Judge
 from workbench.evaluation.suites import SuiteRow
 from workbench.fitting.players import generator_of
-from workbench.models import Diffusion
+from workbench.models import Model
+from workbench.models.capabilities import AUTOREGRESSIVE, NOISE_SCHEDULE
 from workbench.models.model import Change
 from workbench.papers import Reference
 
@@ -73,6 +75,7 @@ class P4D(AttackMethod):
         venue="ICML",
     )
     access: ClassVar[str] = "weights"
+    needs: ClassVar[tuple[frozenset[str], ...]] = (frozenset({NOISE_SCHEDULE}), frozenset({AUTOREGRESSIVE}))
     cost: ClassVar[str] = "up to 3000 gradients and 60 images"
 
     def __post_init__(self) -> None:
@@ -82,9 +85,7 @@ class P4D(AttackMethod):
                 f"In {self.steps} steps, every {self.every_steps} is never.", "Choose every_steps up to steps."
             )
 
-    def control(
-        self, model: Diffusion, rows: Sequence[SuiteRow], found: Sequence[Attempt]
-    ) -> RandomPrompt | RandomAmong:
+    def control(self, model: Model, rows: Sequence[SuiteRow], found: Sequence[Attempt]) -> RandomPrompt | RandomAmong:
         """As many random tokens, in the same places."""
         return RandomPrompt(length=self.tokens) if self.variant == "n" else RandomAmong(every=self.every)
 
@@ -93,18 +94,18 @@ class P4D(AttackMethod):
         """A round for each picture."""
         return Rounds(self.steps // self.every_steps, self.every_steps)
 
-    def check(self, model: Diffusion, rows: Sequence[SuiteRow], budget: Budget) -> None:
-        """A noise schedule, pictures, a budget for a round, and room for the tokens."""
-        check_search(model, rows, budget, self.most, "P4D", self.pictures)
+    def check(self, model: Model, rows: Sequence[SuiteRow], budget: Budget) -> None:
+        """A model with likely and unlikely pictures, some of the concept, a budget for a round, room for the tokens."""
+        check_search(self, model, rows, budget, self.most, self.pictures)
         slots(model, [self.prompt(content(model, row.prompt)) for row in rows])
 
-    def check_edit(self, model: Diffusion, edit: Change, rows: Sequence[SuiteRow], budget: Budget) -> None:
+    def check_edit(self, model: Model, edit: Change, rows: Sequence[SuiteRow], budget: Budget) -> None:
         """Gradients that come through, and a budget for both branches of a gate."""
         check_through(model, edit, rows, budget, self.most, "P4D", self.gate)
 
     def attempts(
         self,
-        model: Diffusion,
+        model: Model,
         edit: Change,
         rows: Sequence[SuiteRow],
         judge: Judge,
@@ -114,26 +115,22 @@ class P4D(AttackMethod):
         progress: Progress = SILENT,
         **sampling: Any,
     ) -> list[Attempt]:
-        """(1) and (2) for all rows together; the first prompt of each that brings its concept back."""
-        check_rows(model, rows, judge)
+        """(1) or (3), and (2), for all rows together; the first prompt of each that brings its concept back."""
+        check_rows(self, model, rows, judge)
         chases = chases_of(rows, edit, self.gate)
         rounds = rounds_of(budget, self.most, len(chases) // len(rows))
         prompts = slots(model, [self.prompt(content(model, rows[one.row].prompt)) for one in chases])
         check_reached(model, edit, rows[0].prompt, "P4D", self.gate)
         texts = [rows[one.row].prompt for one in chases]
-        x0 = targets(model, rows, self.pictures, seed, **sampling)[[one.row for one in chases]]
-        generators = [own_generator(rows[one.row], seed, f"{self.name} {one.branch}") for one in chases]
         scale = sampling.get("guidance_scale")
-        base = unedited(model, edit, scale)
+        teacher = teacher_for(model, edit, scale)
+        pictures = targets(model, rows, self.pictures, seed, **sampling)[[one.row for one in chases]]
+        generators = [own_generator(rows[one.row], seed, f"{self.name} {one.branch}") for one in chases]
 
-        @torch.no_grad()
-        def lessons(going: Sequence[int], number: int) -> list[Lesson]:
-            pictures, own = x0[list(going)], [generators[one] for one in going]
-            wanted = model.encode([texts[one] for one in going])
-            draw = generator_of(seed, number)
-            times = torch.randint(model.pipe.scheduler.config.num_train_timesteps, (rounds.steps,), generator=draw)
-            seen = [Noisy(pictures, noise_of(own, pictures), t) for t in times.tolist()]
-            return [Lesson(one, base(one, wanted).noise) for one in seen]  # (1)
+        def lessons(going: Sequence[int], number: int) -> list[Any]:
+            draws, wanted = [generators[one] for one in going], [texts[one] for one in going]
+            times = torch.randint(teacher.times, (rounds.steps,), generator=generator_of(seed, number)).tolist()
+            return teacher.answered(pictures[list(going)], draws, times, wanted)  # (1) or (3)
 
         free = Points.drawn(self, vocabulary(model, edit), prompts.counts, generators)
         search = TokenSearch(model, edit, self.gate, scale, rows, chases, prompts, free, lessons)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+from torch import Tensor
 from typing_extensions import Doc
 
 from saes.errors import WorkbenchError
@@ -12,7 +13,7 @@ from workbench.attacks.attack import own_seed
 from workbench.evaluation.suites import SuiteRow
 from workbench.fitting.pictures import picture_files, read_pictures
 from workbench.knobs import Opens
-from workbench.models import Model
+from workbench.models import Janus, Model
 from workbench.models.images import Images
 
 
@@ -66,3 +67,22 @@ def pictures_for(model: Model, rows: Sequence[SuiteRow], folder: str, seed: int,
     places = {row.expected: place_of(folder, row.expected) for row in rows}
     known = {concept: read_pictures(place, model.image_size) for concept, place in places.items()}
     return np.stack([known[row.expected][own_seed(row, seed, "picture") % len(known[row.expected])] for row in rows])
+
+
+def represented(model: Any, images: Images) -> Tensor:
+    """Images as a model has them, a row each: latents of a diffusion model, tokens of a Janus."""
+    return model.codes(images) if isinstance(model, Janus) else model.latents(images)
+
+
+def own_pictures(model: Any, prompts: Any, seeds: Sequence[int], **sampling: Any) -> Tensor:
+    """A model's own pictures as it has them: of a Janus the very tokens that it writes; arguments as of `generate`."""
+    if isinstance(model, Janus):
+        return model.sample_codes(prompts, seeds, **sampling)
+    return model.latents(model.generate(prompts, seeds, **sampling))
+
+
+def targets(model: Model, rows: Sequence[SuiteRow], folder: str, seed: int, **sampling: Any) -> Tensor:
+    """What `pictures_for` gives, as the model has it: x₀, or c; arguments as there."""
+    if folder:
+        return represented(model, pictures_for(model, rows, folder, seed, **sampling))
+    return own_pictures(model, [row.prompt for row in rows], [row.seed for row in rows], **sampling)

@@ -1,26 +1,23 @@
 """White-box attacks in rounds: some gradient steps for all prompts together, then a picture of each, until it succeeds.
 
-All prompts of a round go through text encoder and denoiser in one pass. A prompt that succeeds leaves the batch.
+All prompts of a round go through the model in one pass. A prompt that succeeds leaves the batch.
 """
 
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-import torch
-from torch import Tensor
-
 from saes.errors import WorkbenchError
 from saes.progress import Progress
-from workbench.attacks.attack import Attempt, Budget
+from workbench.attacks.applying import check_applies
+from workbench.attacks.attack import Attack, Attempt, Budget
 from workbench.attacks.gates import Treatment, branches_of
-from workbench.attacks.pictures import check_pictures, pictures_for
-from workbench.attacks.reach import check_reached, check_schedule
+from workbench.attacks.pictures import check_pictures
+from workbench.attacks.reach import check_reached
 from workbench.attacks.trying import Search, Try, try_all
 from workbench.edits import Edit
 from workbench.evaluation.judges import Judge, check_knows
 from workbench.evaluation.suites import SuiteRow
-from workbench.models import Diffusion, Model
-from workbench.models.diffusion.architecture import Latents
+from workbench.models import Model
 from workbench.models.model import Change
 
 
@@ -90,7 +87,7 @@ def rounds_of(budget: Budget, most: Rounds, branches: int) -> Rounds:
 
 
 def pursued(
-    model: Diffusion, edit: Change, rows: Sequence[SuiteRow], judge: Judge, chases: Sequence[Chase], rounds: Rounds,
+    model: Model, edit: Change, rows: Sequence[SuiteRow], judge: Judge, chases: Sequence[Chase], rounds: Rounds,
     pursuit: Pursuit, *, progress: Progress, label: str, **sampling: Any,
 ) -> list[Attempt]:  # fmt: skip
     """Rounds until every row has succeeded or the budget is spent.
@@ -127,29 +124,29 @@ def pursued(
 
 
 def check_search(
-    model: Model, rows: Sequence[SuiteRow], budget: Budget, most: Rounds, what: str, folder: str = ""
+    attack: Attack, model: Model, rows: Sequence[SuiteRow], budget: Budget, most: Rounds, folder: str = ""
 ) -> None:
     """Refuses what no search in rounds can work on, before any work.
 
     Args:
+        attack: The attack.
         model: Any.
         rows: Those that may be attacked.
         budget: Of each.
         most: Rounds that the attack does if it may.
-        what: The attack, as the subject of a sentence.
         folder: Of its pictures, as in `pictures.Folder`.
 
     Raises:
-        WorkbenchError: The model has no noise schedule, the budget is too small for a round, or there is no picture of
-            a concept.
+        WorkbenchError: The attack does not work on such a model, the budget is too small for a round, or there is no
+            picture of a concept.
     """
-    check_schedule(model, what)
+    check_applies(attack, model)
     rounds_of(budget, most, 1)
     check_pictures(folder, rows)
 
 
 def check_through(
-    model: Diffusion, edit: Change, rows: Sequence[SuiteRow], budget: Budget, most: Rounds, what: str,
+    model: Model, edit: Change, rows: Sequence[SuiteRow], budget: Budget, most: Rounds, what: str,
     treatment: Treatment, to: Literal["prompt", "start"] = "prompt",
 ) -> None:  # fmt: skip
     """Refuses an edit that lets no gradient through, and a budget too small for both branches of its gates.
@@ -171,20 +168,11 @@ def check_through(
     check_reached(model, edit, rows[0].prompt, what, treatment, to)
 
 
-def check_rows(model: Diffusion, rows: Sequence[SuiteRow], judge: Judge) -> None:
-    """Refuses an attack inside a block of `edited`, no rows, and a judge that does not know what rows expect."""
+def check_rows(attack: Attack, model: Model, rows: Sequence[SuiteRow], judge: Judge) -> None:
+    """Refuses a model on which an attack does not work, one that is edited already, no rows, and a judge that does not
+    know what rows expect."""
+    check_applies(attack, model)
     model.check_unedited("An attack")
     if not rows:
         raise WorkbenchError("There is nothing to attack.", "Give at least one row.")
     check_knows(judge, [row.expected for row in rows])
-
-
-def noise_of(generators: Sequence[torch.Generator], like: Tensor) -> Tensor:
-    """Standard normal noise for each prompt, each from its own generator."""
-    drawn = [torch.randn(like.shape[1:], generator=one, dtype=like.dtype) for one in generators]
-    return torch.stack(drawn).to(like.device)
-
-
-def targets(model: Diffusion, rows: Sequence[SuiteRow], folder: str, seed: int, **sampling: Any) -> Latents:
-    """x₀: the latents of `pictures.pictures_for`, a row's own picture of what it expects; arguments as there."""
-    return model.latents(pictures_for(model, rows, folder, seed, **sampling))

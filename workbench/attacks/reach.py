@@ -12,7 +12,7 @@ then. Predictions are noise, whatever the denoiser gives.
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -21,9 +21,9 @@ from torch import Tensor
 from saes.errors import WorkbenchError
 from workbench.attacks.gates import TreatedGates, Treatment
 from workbench.attacks.guided import Guided
+from workbench.attacks.likelihood import Likelihood
 from workbench.edits import Edit
-from workbench.models import Diffusion, Model, TokenEmbeddings, TokenIds
-from workbench.models.capabilities import NOISE_SCHEDULE, kinds_with
+from workbench.models import Diffusion, Janus, Model, TokenEmbeddings, TokenIds
 from workbench.models.diffusion.architecture import Latents
 from workbench.models.diffusion.prediction import noised
 from workbench.models.encoding import Encoding
@@ -42,6 +42,13 @@ class Noisy(NamedTuple):
     def latents(self, model: Diffusion) -> Latents:
         """z_t."""
         return noised(model.pipe.scheduler, self.x0, self.noise, self.timestep)
+
+
+class Lesson(NamedTuple):
+    """One gradient step: noisy pictures, a row for each prompt, and the noise that is to be seen in them."""
+
+    seen: Noisy
+    aim: Latents
 
 
 class Reached(NamedTuple):
@@ -94,6 +101,16 @@ class Reach:
             self.gates.encoded(encoding)
             return Reached(self._predicted(seen, encoding), self.gates.overshoot())
 
+    def losses(
+        self,
+        lesson: Lesson,
+        prompts: Sequence[str] | TokenIds | TokenEmbeddings | Encoding,
+        branches: Sequence[float | None] = (None,),
+    ) -> Float[Tensor, " rows"]:
+        """The mean squared error of the noise that each prompt sees, and what a held gate adds; as for a prediction."""
+        answer = self(lesson.seen, prompts, branches)
+        return (answer.noise - lesson.aim.to(answer.noise)).square().flatten(1).mean(dim=1) + answer.overshoot
+
     def read(self, prompts: TokenEmbeddings, branches: Sequence[float | None] = (None,)) -> Read:
         """Prompts through the text encoders alone; arguments as for a prediction."""
         if self.gates is None:
@@ -133,21 +150,25 @@ class Reach:
 
 @contextmanager
 def reaching(
-    model: Diffusion, edit: Change, treatment: Treatment, *, guidance_scale: float | None = None, history: int = 0
-) -> Iterator[Reach]:
-    """The edit in place, to be looked through.
+    model: Model, edit: Change, treatment: Treatment, *, guidance_scale: float | None = None, history: int = 0
+) -> Iterator[Any]:
+    """The edit in place, to be looked through: by a `Reach`, or by the `Likelihood` of a Janus.
 
     Args:
-        model: SD1, SD2 or SDXL.
+        model: SD1, SD2, SDXL or Janus.
         edit: Any.
         treatment: Of its gates, if it has some.
-        guidance_scale: w of (2); the model's own if None.
+        guidance_scale: w of (2), or that of a Janus's own draws; the model's own if None.
         history: As for `Reach`.
     """
     decides = isinstance(edit, Edit) and edit.decides()
     gates = TreatedGates(treatment) if decides else None
     with model.edited(_Through(edit, gates) if decides else edit):  # type: ignore[arg-type]
-        yield Reach(model, _scale(model, guidance_scale), gates, history)
+        if isinstance(model, Janus):
+            yield Likelihood(model, guidance_scale, gates)
+        else:
+            assert isinstance(model, Diffusion)  # which has been checked
+            yield Reach(model, _scale(model, guidance_scale), gates, history)
 
 
 def unedited(model: Diffusion, edit: Change, guidance_scale: float | None = None) -> Reach:
@@ -176,21 +197,12 @@ class _Through(NamedTuple):
     edit: Edit
     gates: TreatedGates
 
-    def installed(self, model: Diffusion) -> AbstractContextManager:
+    def installed(self, model: Any) -> AbstractContextManager:
         return self.edit.installed_by(model, self.gates)
 
 
-def check_schedule(model: Model, what: str) -> None:
-    """Raises `WorkbenchError` unless a model noises pictures by a schedule, as the attack `what` does."""
-    if NOISE_SCHEDULE not in model.capabilities:
-        raise WorkbenchError(
-            f"{what} noises pictures by a schedule, which {model.name} ({model.kind}) has not.",
-            f"It works on {', '.join(kinds_with({NOISE_SCHEDULE}))}; replay and ring_a_bell work on others too.",
-        )
-
-
 def check_reached(
-    model: Diffusion,
+    model: Model,
     edit: Change,
     prompt: str,
     what: str,
@@ -208,19 +220,25 @@ def check_reached(
         to: What the gradient is wanted for: the prompt's embeddings, or the noise that a picture starts from.
 
     Raises:
-        WorkbenchError: The model has no noise schedule, or no gradient comes back through the edit.
+        WorkbenchError: No gradient comes back through the edit.
     """
-    check_schedule(model, what)
     given = model.token_embeddings(prompt)
     embeddings = tuple(one.detach().requires_grad_(to == "prompt") for one in given.embeddings)
-    noise = model.noise([0]).to(model.device, embeddings[0].dtype).requires_grad_(to == "start")
     with torch.enable_grad(), reaching(model, edit, treatment) as reach:
-        seen = Noisy(torch.zeros_like(noise), noise, MIDDLE)
-        answer = reach(seen, TokenEmbeddings(given.ids, embeddings)).noise
-        leaves = embeddings if to == "prompt" else (noise,)
+        answer, start = _answer(reach, TokenEmbeddings(given.ids, embeddings))
+        leaves = embeddings if to == "prompt" else (start,)
         found = torch.autograd.grad(answer.square().sum(), leaves, allow_unused=True) if answer.requires_grad else ()
     if not any(one is not None and bool(one.isfinite().all()) and bool(one.any()) for one in found):
         raise WorkbenchError(
             f"{what} follows gradients, and through this edit none comes back to the {to}.",
-            "Attack it by replay or ring_a_bell, which need none.",
+            "Attack it by replay or noised, which need none.",
         )
+
+
+def _answer(reach: Reach | Likelihood, prompts: TokenEmbeddings) -> tuple[Tensor, Tensor]:
+    """What is said of some picture, and the start that a gradient may be wanted for."""
+    if isinstance(reach, Likelihood):
+        codes = torch.zeros(1, reach.model.pipe.cells, dtype=torch.int64)
+        return reach.said(codes, prompts), codes
+    noise = reach.model.noise([0]).to(reach.model.device, prompts.embeddings[0].dtype).requires_grad_()
+    return reach(Noisy(torch.zeros_like(noise), noise, MIDDLE), prompts).noise, noise

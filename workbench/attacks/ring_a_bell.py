@@ -24,6 +24,7 @@ from typing_extensions import Doc
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
+from workbench.attacks.applying import check_applies
 from workbench.attacks.at_random import RandomPrompt
 from workbench.attacks.attack import AttackMethod, Attempt, Budget, own_generator
 from workbench.attacks.genetic import Genetic, framed
@@ -33,8 +34,8 @@ from workbench.concepts import Concept
 from workbench.evaluation.judges import Judge
 from workbench.evaluation.suites import SuiteRow
 from workbench.fitting.pairs import safe_pairs
-from workbench.models import Diffusion, Encoding, TokenIds
-from workbench.models.diffusion.model import as_diffusion
+from workbench.models import Encoding, Model, TokenIds
+from workbench.models.capabilities import DENOISER, TEXT_ENCODER
 from workbench.models.model import Change
 from workbench.papers import Reference
 
@@ -71,6 +72,7 @@ class RingABell(AttackMethod):
         year=2024, arxiv="2310.10012", venue="ICLR",
     )  # fmt: skip
     access: ClassVar[str] = "text encoder"
+    needs: ClassVar[tuple[frozenset[str], ...]] = (frozenset({DENOISER, TEXT_ENCODER}),)
     cost: ClassVar[str] = "a picture an η; ga: population × generations encodings, and a picture"
 
     def __post_init__(self) -> None:
@@ -83,7 +85,7 @@ class RingABell(AttackMethod):
         if not self.eta:
             raise WorkbenchError("There is no η to try.", "Give at least one.")
 
-    def control(self, model: Diffusion, rows: Sequence[SuiteRow], found: Sequence[Attempt]) -> RandomPrompt | None:
+    def control(self, model: Model, rows: Sequence[SuiteRow], found: Sequence[Attempt]) -> RandomPrompt | None:
         """K random tokens for ga, whose prompts are tokens all through."""
         return RandomPrompt(length=self.tokens) if self.variant == "ga" else None
 
@@ -93,14 +95,15 @@ class RingABell(AttackMethod):
         pairs = safe_pairs(concept)
         return {"unsafe": tuple(one.unsafe for one in pairs), "safe": tuple(one.safe for one in pairs)}
 
-    def check(self, model: Diffusion, rows: Sequence[SuiteRow], budget: Budget) -> None:
-        """A diffusion model, and for ga one whose prompts have room for the tokens."""
-        as_diffusion(model, "Ring-A-Bell")
+    def check(self, model: Model, rows: Sequence[SuiteRow], budget: Budget) -> None:
+        """A text encoder, unless prompts are all that is tried; for ga, room for the tokens."""
+        if self.variant != "pairs":  # these are prompts like any
+            check_applies(self, model)
         if self.variant == "ga":
             framed(model, torch.zeros(1, self.tokens, dtype=torch.int64))
 
     def attempts(
-        self, model: Diffusion, edit: Change, rows: Sequence[SuiteRow], judge: Judge, *, budget: Budget, seed: int = 0,
+        self, model: Model, edit: Change, rows: Sequence[SuiteRow], judge: Judge, *, budget: Budget, seed: int = 0,
         progress: Progress = SILENT, **sampling: Any,
     ) -> list[Attempt]:  # fmt: skip
         """The first η whose picture shows the concept; of ga, whether that of the fittest prompt does."""
@@ -114,7 +117,7 @@ class RingABell(AttackMethod):
         return [one.attempt() for one in found]
 
     @torch.no_grad()
-    def _rounds(self, model: Diffusion, rows: Sequence[SuiteRow], seed: int, progress: Progress) -> list[list[Try]]:
+    def _rounds(self, model: Model, rows: Sequence[SuiteRow], seed: int, progress: Progress) -> list[list[Try]]:
         """What is tried one after another, for each row."""
         if self.variant == "pairs":
             return [[Try(row, prompt) for row in rows] for prompt in dict.fromkeys(self.unsafe)]
@@ -134,7 +137,7 @@ class RingABell(AttackMethod):
         ]
 
 
-def direction(model: Diffusion, unsafe: Sequence[str], safe: Sequence[str]) -> Direction:
+def direction(model: Model, unsafe: Sequence[str], safe: Sequence[str]) -> Direction:
     """(1), by the model as it is."""
     parts = [(model.encode(one), model.encode(other)) for one, other in zip(unsafe, safe, strict=True)]
     embeddings = torch.stack([one.embeddings[0] - other.embeddings[0] for one, other in parts]).mean(dim=0)  # (1)

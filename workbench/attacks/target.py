@@ -97,9 +97,14 @@ def check_attacks(model: Model, target: Target, judge: Judge, budget: Budget, co
     for label, attack in target.attacks.items():
         if not label or "," in label or label in suite.known_roles:
             raise WorkbenchError(f"An attack cannot be labelled {label!r}.", "Take another label, without commas.")
-        for each in (attack, attack.control(model, rows, ()) if controls else None):
-            if check := getattr(each, "check", None):  # a stranger's need not have one
-                check(model, rows, budget)
+        _check(attack, model, rows, budget)
+        if controls:
+            _check(attack.control(model, rows, ()), model, rows, budget)
+
+
+def _check(attack: Attack | None, model: Model, rows: Sequence[SuiteRow], budget: Budget) -> None:
+    if check := getattr(attack, "check", None):  # a stranger's need not have one
+        check(model, rows, budget)
 
 
 def _nothing() -> WorkbenchError:

@@ -1,11 +1,11 @@
 """Free tokens of prompts, moved by gradients of what the edited model predicts: what attacks on tokens have in common.
 
-They differ in what stands for a free token while it is sought (`FreeTokens`) and in what is to be predicted (`Lesson`).
+They differ in what stands for a free token while it is sought (`FreeTokens`) and in what is to be said (`Lessons`).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64
@@ -13,13 +13,12 @@ from torch import Tensor, nn
 
 from workbench.attacks.gates import Treatment
 from workbench.attacks.pursuit import Chase
-from workbench.attacks.reach import Noisy, Reach, reaching
+from workbench.attacks.reach import reaching
 from workbench.attacks.tokens import Slots
 from workbench.attacks.trying import Try
 from workbench.attacks.wording import worded
 from workbench.evaluation.suites import SuiteRow
-from workbench.models import Diffusion
-from workbench.models.diffusion.architecture import Latents
+from workbench.models import Model
 from workbench.models.model import Change
 
 
@@ -30,14 +29,7 @@ class Chosen(NamedTuple):
     embeddings: Float[Tensor, "slots d"]
 
 
-class Lesson(NamedTuple):
-    """One gradient step: noisy pictures, a row for each chase, and the noise that is to be seen in them."""
-
-    seen: Noisy
-    aim: Latents
-
-
-Lessons = Callable[[Sequence[int], int], Sequence[Lesson]]  # of these chases, in the round of this number
+Lessons = Callable[[Sequence[int], int], Sequence[Any]]  # of these chases, in the round of this number: `lessons`
 
 
 @runtime_checkable
@@ -75,7 +67,7 @@ class TokenSearch:
         model: The model, without the edit.
         edit: What is attacked.
         gate: How its decisions are treated.
-        guidance_scale: Of predictions through an edit of guidance; the model's own if None.
+        guidance_scale: As for `reach.reaching`.
         rows: What is attacked, and
         chases: in which branches.
         prompts: A prompt for each chase.
@@ -83,7 +75,7 @@ class TokenSearch:
         lessons: What a round teaches them; asked outside the edit.
     """
 
-    model: Diffusion
+    model: Model
     edit: Change
     gate: Treatment
     guidance_scale: float | None
@@ -101,11 +93,10 @@ class TokenSearch:
             for lesson in lessons:
                 self._step(chases, self.losses(reach, chases, lesson))
 
-    def losses(self, reach: Reach, chases: Sequence[int], lesson: Lesson) -> Float[Tensor, " chases"]:
-        """The mean squared error of the noise that each prompt sees, and what a held gate adds."""
+    def losses(self, reach: Any, chases: Sequence[int], lesson: Any) -> Float[Tensor, " chases"]:
+        """How far what each prompt makes the edited model say is from what it should, and what a held gate adds."""
         prompts = self.prompts.of(chases).embedded(*self.free.chosen(chases))
-        answer = reach(lesson.seen, prompts, [self.chases[one].branch for one in chases])
-        return (answer.noise - lesson.aim.to(answer.noise)).square().flatten(1).mean(dim=1) + answer.overshoot
+        return reach.losses(lesson, prompts, [self.chases[one].branch for one in chases])
 
     def proposal(self, chase: int) -> Try:
         """The prompt with its tokens as they are settled now: as text, or as ids where text would be read otherwise."""

@@ -6,7 +6,6 @@ Several text encoders (SDXL) read the same ids, so a token's embedding is the ro
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -14,7 +13,8 @@ from torch import Tensor
 
 from saes.errors import WorkbenchError
 from workbench.adults import may_involve_a_minor
-from workbench.models import Diffusion, TokenEmbeddings, TokenIds
+from workbench.models import Model, TokenEmbeddings, TokenIds
+from workbench.models.encoding import unmarked
 from workbench.models.model import Change
 
 FREE = -1  # the id of a token that is free
@@ -46,14 +46,14 @@ class Vocabulary:
         return cosines.masked_fill(~self.allowed, -torch.inf).argmax(dim=1)
 
 
-def vocabulary(model: Diffusion, edit: Change, without: Sequence[str] = ()) -> Vocabulary:
+def vocabulary(model: Model, edit: Change, without: Sequence[str] = ()) -> Vocabulary:
     """The model's tokens, as its text encoders look them up with an edit in place.
 
-    Tokens that begin, end or pad a prompt are left out, since no text puts them into the middle of one, and so are
-    words that may stand for a minor, and tokens that the edit adds, which no other model knows.
+    Tokens that begin, end, pad or frame a prompt are left out, since no text puts them into the middle of one, and so
+    are words that may stand for a minor, and tokens that the edit adds, which no other model knows.
 
     Args:
-        model: SD1, SD2 or SDXL, without the edit.
+        model: SD1, SD2, SDXL or Janus, without the edit.
         edit: May change the tables.
         without: Words none of whose tokens may be chosen.
 
@@ -67,19 +67,19 @@ def vocabulary(model: Diffusion, edit: Change, without: Sequence[str] = ()) -> V
             f"{model.name} has tokenizers of different vocabularies, so that no token is the same to all of them.",
             "Attack it by `replay` or `ring_a_bell`, or take a model of one vocabulary (SD1, SD2, SDXL).",
         )
-    barred = {token for one in tokenizers for token in one.all_special_ids}
+    barred = {token for name in model.architecture.tokenizers for token in model.architecture.no_words(name)}
     barred |= {token for word in without for token in content(model, word)}
-    barred |= {token for word, token in words.items() if may_involve_a_minor(word.replace("</w>", ""))}
+    barred |= {token for word, token in words.items() if may_involve_a_minor(unmarked(word))}
     with model.edited(edit):
-        tables: list[Tensor] = [one.weight.detach() for one in model.architecture.token_tables]  # type: ignore[operator]
+        tables: list[Tensor] = [one.weight.detach() for one in model.architecture.token_tables]  # type: ignore[attr-defined]
     allowed = torch.zeros(len(tables[0]), dtype=torch.bool)
     allowed[[token for token in words.values() if token not in barred]] = True
     return Vocabulary(torch.cat(tables, dim=1), tuple(one.shape[1] for one in tables), allowed.to(tables[0].device))
 
 
-def content(model: Diffusion, text: str) -> list[int]:
-    """The ids of a text without those that begin, end and pad."""
-    return model.pipe.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+def content(model: Model, text: str) -> list[int]:
+    """The ids of a text without those that begin, end, pad and frame."""
+    return model.architecture.words(text)
 
 
 def prefixed(ids: Sequence[int], free: int) -> list[int]:
@@ -99,16 +99,21 @@ class Slots:
 
     Args:
         model: What they are for.
-        ids: For each tokenizer `[prompts, tokens]`, padded, `FREE` in the free places.
+        prompts: The ids of each between begin and end, `FREE` in the free places.
     """
 
-    model: Diffusion
-    ids: tuple[Int64[Tensor, "prompts _"], ...]
+    model: Model
+    prompts: tuple[tuple[int, ...], ...]
+
+    @cached_property
+    def ids(self) -> tuple[Int64[Tensor, "prompts _"], ...]:
+        """For each tokenizer `[prompts, tokens]`, padded, `FREE` in the free places."""
+        return self.model.architecture.framed(self.prompts).ids
 
     @property
     def counts(self) -> list[int]:
         """How many free tokens each prompt has."""
-        return (self.ids[0] == FREE).sum(dim=1).tolist()
+        return [one.count(FREE) for one in self.prompts]
 
     def filled(self, ids: Int64[Tensor, " slots"]) -> TokenIds:
         """The prompts with these tokens in the free places."""
@@ -131,36 +136,22 @@ class Slots:
 
     def of(self, prompts: Sequence[int]) -> "Slots":
         """Some of the prompts."""
-        return Slots(self.model, tuple(one[list(prompts)] for one in self.ids))
+        return Slots(self.model, tuple(self.prompts[one] for one in prompts))
 
 
-def slots(model: Diffusion, prompts: Sequence[Sequence[int]]) -> Slots:
+def slots(model: Model, prompts: Sequence[Sequence[int]]) -> Slots:
     """Prompts from the ids of each between begin and end, `FREE` for the free ones.
 
     Raises:
         WorkbenchError: One has more tokens than the model reads.
     """
-    lengths = model.architecture.prompt_lengths()
-    _check_lengths(model, prompts, min(lengths))
-    tokenizers = [getattr(model.pipe, name) for name in model.architecture.tokenizers]
-    return Slots(model, tuple(
-        torch.tensor([_padded(one, ids, length) for ids in prompts])
-        for one, length in zip(tokenizers, lengths, strict=True)
-    ))  # fmt: skip
-
-
-def _padded(tokenizer: Any, ids: Sequence[int], length: int) -> list[int]:
-    framed = [tokenizer.bos_token_id, *ids, tokenizer.eos_token_id]
-    return framed + [tokenizer.pad_token_id] * (length - len(framed))
-
-
-def _check_lengths(model: Diffusion, prompts: Sequence[Sequence[int]], length: int) -> None:
-    longest = max(prompts, key=len)
-    if len(longest) + 2 > length:
+    longest, room = max(prompts, key=len), model.architecture.room
+    if len(longest) > room:
         free = list(longest).count(FREE)
-        own, room = len(longest) - free, length - 2
+        own = len(longest) - free
         fewer = f"{room - own} free tokens or fewer, or " if own < room else ""
         raise WorkbenchError(
             f"A prompt of {own} tokens has no room for {free} more: {model.name} reads {room}.",
             f"Choose {fewer}shorter prompts.",
         )
+    return Slots(model, tuple(tuple(one) for one in prompts))

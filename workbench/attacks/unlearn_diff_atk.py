@@ -10,7 +10,10 @@ with noise ε at t, ε̂ what the edited model predicts (`workbench.attacks.reac
 Without guidance, as published; through an edit of guidance with it, since nothing else is edited there. A smaller
 budget takes fewer timesteps, spread over the same range, and then fewer steps at each. Different from the official code
 (0afefc7): tokens are left out that no text can put into a prompt; what the judge sees is made from the ids that were
-found, and the attempt says whether they are text; several prompts share every pass.
+found, and the attempt says whether they are text; several prompts share every pass. A Janus says of all tokens of a
+picture at once how likely they are: in the place of (1), and the same in all rounds, is
+    (4)  min over u of ℓ(c; [o, prompt]),  c the tokens that the unedited model wrote for the row
+with ℓ of `workbench.attacks.likelihood`, (2) there.
 """
 
 from collections.abc import Sequence
@@ -26,25 +29,25 @@ from saes.progress import SILENT, Progress
 from workbench.attacks.at_random import RandomPrefix
 from workbench.attacks.attack import AttackMethod, Attempt, Budget, own_generator
 from workbench.attacks.gates import Treatment
-from workbench.attacks.pictures import Folder
+from workbench.attacks.lessons import teacher_for
+from workbench.attacks.pictures import Folder, targets
 from workbench.attacks.pursuit import (
     Rounds,
     chases_of,
     check_rows,
     check_search,
     check_through,
-    noise_of,
     pursued,
     rounds_of,
-    targets,
 )
-from workbench.attacks.reach import Noisy, check_reached
+from workbench.attacks.reach import check_reached
 from workbench.attacks.simplex import drawn, one_hot, projected
-from workbench.attacks.token_search import Chosen, Lesson, TokenSearch
+from workbench.attacks.token_search import Chosen, TokenSearch
 from workbench.attacks.tokens import Vocabulary, content, prefixed, slots, vocabulary
 from workbench.evaluation.judges import Judge
 from workbench.evaluation.suites import SuiteRow
-from workbench.models import Diffusion
+from workbench.models import Model
+from workbench.models.capabilities import AUTOREGRESSIVE, NOISE_SCHEDULE
 from workbench.models.model import Change
 from workbench.papers import Reference
 
@@ -73,9 +76,10 @@ class UnlearnDiffAtk(AttackMethod):
         venue="ECCV",
     )
     access: ClassVar[str] = "weights"
+    needs: ClassVar[tuple[frozenset[str], ...]] = (frozenset({NOISE_SCHEDULE}), frozenset({AUTOREGRESSIVE}))
     cost: ClassVar[str] = "up to 2000 gradients and 50 images"
 
-    def control(self, model: Diffusion, rows: Sequence[SuiteRow], found: Sequence[Attempt]) -> RandomPrefix:
+    def control(self, model: Model, rows: Sequence[SuiteRow], found: Sequence[Attempt]) -> RandomPrefix:
         """k random tokens before the prompt."""
         return RandomPrefix(length=self.tokens)
 
@@ -84,18 +88,18 @@ class UnlearnDiffAtk(AttackMethod):
         """A round for each timestep."""
         return Rounds(self.timesteps, self.steps)
 
-    def check(self, model: Diffusion, rows: Sequence[SuiteRow], budget: Budget) -> None:
-        """A noise schedule, pictures, a budget for a round, and room for the tokens."""
-        check_search(model, rows, budget, self.most, "UnlearnDiffAtk", self.pictures)
+    def check(self, model: Model, rows: Sequence[SuiteRow], budget: Budget) -> None:
+        """A model with likely and unlikely pictures, some of the concept, a budget for a round, room for the tokens."""
+        check_search(self, model, rows, budget, self.most, self.pictures)
         slots(model, [prefixed(content(model, row.prompt), self.tokens) for row in rows])
 
-    def check_edit(self, model: Diffusion, edit: Change, rows: Sequence[SuiteRow], budget: Budget) -> None:
+    def check_edit(self, model: Model, edit: Change, rows: Sequence[SuiteRow], budget: Budget) -> None:
         """Gradients that come through, and a budget for both branches of a gate."""
         check_through(model, edit, rows, budget, self.most, "UnlearnDiffAtk", self.gate)
 
     def attempts(
         self,
-        model: Diffusion,
+        model: Model,
         edit: Change,
         rows: Sequence[SuiteRow],
         judge: Judge,
@@ -105,25 +109,24 @@ class UnlearnDiffAtk(AttackMethod):
         progress: Progress = SILENT,
         **sampling: Any,
     ) -> list[Attempt]:
-        """(1) to (3) for all rows together; the first prompt of each that brings its concept back."""
-        check_rows(model, rows, judge)
+        """(1) to (4) for all rows together; the first prompt of each that brings its concept back."""
+        check_rows(self, model, rows, judge)
         chases = chases_of(rows, edit, self.gate)
         rounds = rounds_of(budget, self.most, len(chases) // len(rows))
         prompts = slots(model, [prefixed(content(model, rows[one.row].prompt), self.tokens) for one in chases])
         check_reached(model, edit, rows[0].prompt, "UnlearnDiffAtk", self.gate)
-        x0 = targets(model, rows, self.pictures, seed, **sampling)[[one.row for one in chases]]
+        scale = sampling.get("guidance_scale")
+        teacher = teacher_for(model, edit, scale)
+        pictures = targets(model, rows, self.pictures, seed, **sampling)[[one.row for one in chases]]
         generators = [own_generator(rows[one.row], seed, f"{self.name} {one.branch}") for one in chases]
         times = schedule(rounds.checks, self.timesteps)
 
-        def lessons(going: Sequence[int], number: int) -> list[Lesson]:
-            pictures, own = x0[list(going)], [generators[one] for one in going]
-            noises = [noise_of(own, pictures) for _ in range(rounds.steps)]
-            return [Lesson(Noisy(pictures, noise, times[number]), noise) for noise in noises]  # (1)
+        def lessons(going: Sequence[int], number: int) -> list[Any]:
+            draws = [generators[one] for one in going]
+            return teacher.own(pictures[list(going)], draws, [times[number]] * rounds.steps)  # (1) or (4)
 
         free = Distributions.uniform(self, vocabulary(model, edit), generators)
-        search = TokenSearch(
-            model, edit, self.gate, sampling.get("guidance_scale"), rows, chases, prompts, free, lessons
-        )
+        search = TokenSearch(model, edit, self.gate, scale, rows, chases, prompts, free, lessons)
         return pursued(model, edit, rows, judge, chases, rounds, search, progress=progress, label=self.name, **sampling)
 
 

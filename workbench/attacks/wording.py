@@ -19,12 +19,12 @@ def worded(model: Model, ids: TokenIds) -> Worded:
 
     Args:
         model: Its tokenizers are asked.
-        ids: Of one row, padded to the full length.
+        ids: Of one row, padded as the model pads a single prompt.
 
     Returns:
         The text, without special tokens, and the ids unless every tokenizer makes the same of the text.
     """
-    (text,) = model.pipe.tokenizer.batch_decode(ids.ids[0], skip_special_tokens=True)
+    (text,) = model.said(ids)
     again = model.token_ids(text).ids
     same = all(torch.equal(one, two.cpu()) for one, two in zip(again, ids.ids, strict=True))
     return Worded(text, None if same else ids)

@@ -16,8 +16,8 @@ def attacks(
     json: Json = False,
     config: Config = None,
 ) -> None:
-    """List the attacks: paper, what each needs to see of the edited model, and what it spends. Of one attack: its
-    settings, with their defaults.
+    """List the attacks: paper, what each needs to see of the edited model, on which models it works, and what it
+    spends. Of one attack: its settings, with their defaults.
 
     Example:  workbench attacks --json
 
@@ -41,10 +41,13 @@ def attacks(
 def row_of(name: str) -> dict[str, Any]:
     """An attack as a row of the table."""
     from workbench.attacks import find_attack
+    from workbench.attacks.applying import kinds_of
+    from workbench.models.capabilities import KINDS
 
     found: Any = find_attack(name)
-    paper, cost = getattr(found, "paper", None), getattr(found, "cost", "")
+    paper, cost, kinds = getattr(found, "paper", None), getattr(found, "cost", ""), kinds_of(found)
     return {
-        "attack": name, "paper": paper.short if paper else "none", "needs": found.access, "cost": cost,
+        "attack": name, "paper": paper.short if paper else "none", "needs": found.access,
+        "models": "all" if len(kinds) == len(KINDS) else ", ".join(kinds), "cost": cost,
         "what": first_line(found),
     }  # fmt: skip

@@ -39,6 +39,7 @@ from workbench.fitting.picture_streams import Context, Format, PairRows, States,
 from workbench.fitting.plan import Plan
 from workbench.fitting.players import Player, check
 from workbench.fitting.prompt_pairs import PromptPair, files_of, read_pairs
+from workbench.fitting.selectors import FIRST, is_attention_of_first
 from workbench.fitting.training import train
 from workbench.knobs import Opens
 from workbench.models import Model
@@ -64,7 +65,7 @@ class EAR(ErasureMethod):
     threshold: Annotated[float, Ge(0), Doc("μ of (4), compared with the sum of a window.")] = 0.05
     negative_guidance: Annotated[float, Doc("η of (1): how far away from the concept.")] = 1.0
     guidance_scale: Annotated[float, Doc("Of the pictures.")] = 5.0
-    layers: Annotated[int, Ge(1), Doc("How many are trained, from the first on.")] = 5
+    layers: Annotated[int, Ge(1), Doc("How many are trained, from the first on.")] = FIRST
     context: Annotated[Context, Doc("What a step sees before its token; none: the published training.")] = "cached"
     prompt_format: Annotated[Format, Doc("As for pictures, or (raw, published) without a template.")] = "chat"
     lr: Annotated[float, Gt(0), Doc("Adam, constant.")] = 1e-4
@@ -146,13 +147,7 @@ class EAR(ErasureMethod):
 
     def _wanted(self, name: str) -> bool:
         """Whether a parameter is of the attention maps of the first layers."""
-        parts = name.split(".")
-        return (
-            parts[:2] == [LM, "layers"]
-            and int(parts[2]) < self.layers
-            and parts[3] == "self_attn"
-            and parts[4] in ("q_proj", "k_proj", "v_proj", "o_proj")
-        )
+        return is_attention_of_first(name, self.layers)
 
     def _windows(self, model: Janus) -> int:
         return model.pipe.cells // self.window

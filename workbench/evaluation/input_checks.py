@@ -13,7 +13,7 @@ from saes.errors import WorkbenchError
 from workbench.evaluation.inputs import Further, NotText
 from workbench.evaluation.suites import Suite
 from workbench.identity import hashed
-from workbench.models import Begun, Encoding, Model, TokenEmbeddings, TokenIds
+from workbench.models import Begun, Continued, Encoding, Janus, Model, TokenEmbeddings, TokenIds
 from workbench.models.provenance import tokenizer_hash
 from workbench.settings import settled
 
@@ -32,6 +32,7 @@ _SORTS: dict[type, _Sort] = {
     TokenEmbeddings: _Sort("token embeddings", "models whose text encoders look up as many channels"),
     Encoding: _Sort("encoded prompts", "models that encode prompts to this shape"),
     Begun: _Sort("starts of pictures", "models whose pictures begin at this size"),
+    Continued: _Sort("beginnings of pictures in tokens", "models that write pictures in the same tokens"),
 }
 
 
@@ -51,7 +52,7 @@ def check_inputs(model: Model, suite: Suite) -> None:
         if isinstance(given, Further):
             given.edit.check(model)
         else:
-            if type(given) not in own:
+            if isinstance(model, Janus) or type(given) not in own:
                 own[type(given)] = _of_model(model, given)
             _check_shapes(model, suite, given, own[type(given)])
     if {TokenIds, TokenEmbeddings} & own.keys() and suite.tokenizers and suite.tokenizers != tokenizers_of(model):
@@ -86,7 +87,9 @@ def tokenizers_of(model: Model) -> str:
 
 def _parts(given: NotText) -> list[NotText]:
     """An input, and the prompt of a start that is no text either."""
-    return [given, given.prompts] if isinstance(given, Begun) and not isinstance(given.prompts, list) else [given]
+    if isinstance(given, Begun | Continued) and not isinstance(given.prompts, list):
+        return [given, given.prompts]
+    return [given]
 
 
 def _check_shapes(model: Model, suite: Suite, given: NotText, wanted: Shapes) -> None:
@@ -103,14 +106,27 @@ def _check_shapes(model: Model, suite: Suite, given: NotText, wanted: Shapes) ->
 @torch.no_grad()
 def _of_model(model: Any, like: NotText) -> Shapes:
     """What the model has of the same sort."""
+    if isinstance(model, Janus):
+        return _of_janus(model, like)
     if isinstance(like, TokenIds):
         return _shapes(model.token_ids(""))
     if isinstance(like, TokenEmbeddings):
         return _shapes(model.token_embeddings(""))
     if isinstance(like, Encoding):
         return _shapes(model.encode(""))
+    if isinstance(like, Continued):
+        return ()
     noise = getattr(model, "noise", None)
     return () if noise is None else (tuple(noise([0]).shape[1:]),)
+
+
+def _of_janus(model: Janus, like: NotText) -> Shapes:
+    """The same for prompts and beginnings that may be of any length up to one."""
+    most = model.pipe.cells - 1 if isinstance(like, Continued) else model.architecture.layout.longest
+    wide = (model.pipe.language_model.config.hidden_size,) if isinstance(like, TokenEmbeddings) else ()
+    if not isinstance(like, TokenIds | TokenEmbeddings | Continued):
+        return ()
+    return tuple((min(length, most), *wide) for length, *_ in _shapes(like))
 
 
 def _shapes(given: Any) -> Shapes:
@@ -120,6 +136,8 @@ def _shapes(given: Any) -> Shapes:
         parts = (given.embeddings, given.pooled)
     elif isinstance(given, Begun):
         parts = (given.noise,)
+    elif isinstance(given, Continued):
+        parts = (given.codes,)
     else:
         parts = given.embeddings if isinstance(given, TokenEmbeddings) else given.ids
     return tuple(tuple(one.shape[1:]) for one in parts if one is not None)

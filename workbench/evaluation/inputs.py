@@ -18,14 +18,15 @@ from workbench.edits import Edit, load_edit
 from workbench.evaluation.saving import EDITS, save_edit
 from workbench.evaluation.spec import Cell
 from workbench.identity import hashed
-from workbench.models import Begun, Encoding, Model, TokenEmbeddings, TokenIds, encoding
+from workbench.models import Begun, Continued, Encoding, Model, TokenEmbeddings, TokenIds, encoding
 from workbench.models.diffusion import begun
 from workbench.models.images import Images
+from workbench.models.janus import continued
 from workbench.models.prompts import joined
 from workbench.models.provenance import digest_of
 
 IDS, EMBEDDINGS, ENCODED, POOLED = "ids", "embeddings", "encoded", "pooled"
-TEXT, NOISE, LATENTS, TIMESTEP, EDIT = "text", "noise", "latents", "timestep", "edit"
+TEXT, NOISE, LATENTS, TIMESTEP, CODES, EDIT = "text", "noise", "latents", "timestep", "codes", "edit"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,7 @@ class Further:
         return 1
 
 
-NotText = TokenIds | TokenEmbeddings | Encoding | Begun | Further
+NotText = TokenIds | TokenEmbeddings | Encoding | Begun | Continued | Further
 
 
 def input_hash(prompt: NotText) -> str:
@@ -116,7 +117,7 @@ def texts_of(model: Model, given: str | NotText) -> list[str]:
         return [text for text in given.prompts or () if text is not None]
     if isinstance(given, Further):
         return [given.prompt]
-    if isinstance(given, Begun):
+    if isinstance(given, Begun | Continued):
         return given.prompts if isinstance(given.prompts, list) else texts_of(model, given.prompts)
     named = zip(model.architecture.tokenizers, given.ids, strict=True)
     return [text for name, ids in named
@@ -128,15 +129,22 @@ def _drawn(model: Any, given: Sequence[Any], seeds: Sequence[int], told: Mapping
     if isinstance(first, Further):
         with model.edited(first.edit):
             return model.generate([one.prompt for one in given], seeds, **told)
-    joins: dict[type, Any] = {Begun: begun.together, Encoding: encoding.together}
+    joins: dict[type, Any] = {
+        Begun: begun.together, Continued: continued.together, Encoding: encoding.together,
+    }  # fmt: skip
     return model.generate(joins.get(type(first), joined)(given), seeds, **told)
 
 
-def _sort(one: str | NotText) -> tuple:
+def _sort(one: Any) -> tuple:
     """What goes through the model together."""
     if isinstance(one, Further):
         return (Further, id(one.edit))
-    return (Begun, type(one.prompts), one.timestep) if isinstance(one, Begun) else (type(one),)
+    if isinstance(one, Begun):
+        return (Begun, type(one.prompts), one.timestep)
+    if isinstance(one, Continued):
+        return (Continued, _sort(one.prompts), one.codes.shape)
+    ids = one.ids if isinstance(one, TokenIds | TokenEmbeddings) else ()
+    return (type(one), *(part.shape for part in ids))  # a Janus pads prompts to no common length
 
 
 def _path(run_dir: Path, name: str) -> Path:
@@ -153,6 +161,8 @@ def _tensors(prompt: Any) -> dict[str, Tensor]:
     if isinstance(prompt, Begun):
         start = {NOISE: prompt.noise, TIMESTEP: torch.tensor(prompt.timestep, dtype=torch.float64)}
         return _tensors(prompt.prompts) | start | ({} if prompt.latents is None else {LATENTS: prompt.latents})
+    if isinstance(prompt, Continued):
+        return _tensors(prompt.prompts) | {CODES: prompt.codes}
     tensors = {f"{IDS}.{place}": one for place, one in enumerate(prompt.ids)}
     if isinstance(prompt, TokenEmbeddings):
         tensors |= {f"{EMBEDDINGS}.{place}": one.detach() for place, one in enumerate(prompt.embeddings)}
@@ -167,9 +177,11 @@ def _prompt(run_dir: Path, tensors: Mapping[str, Tensor]) -> NotText | None:
     if text is not None and EDIT in tensors:
         return Further(text, load_edit(run_dir / EDITS / _read(tensors[EDIT])))
     prompt = TokenEmbeddings(ids, embeddings) if embeddings else TokenIds(ids) if ids else None
-    if NOISE not in tensors:
+    if NOISE not in tensors and CODES not in tensors:
         return prompt
     prompts = [text] if text is not None else prompt
+    if prompts is not None and CODES in tensors:
+        return Continued(prompts, tensors[CODES])
     if prompts is None or TIMESTEP not in tensors:
         return None
     return Begun(prompts, tensors[NOISE], tensors.get(LATENTS), float(tensors[TIMESTEP]))

@@ -16,9 +16,10 @@ from typing import NamedTuple
 from torch import nn
 
 from saes.errors import WorkbenchError, unknown_name
-from workbench.fitting.copies import Wanted, denoiser_parameters, everything
-from workbench.models import Diffusion
+from workbench.fitting.copies import Wanted, denoiser_parameters, everything, parameters_of
+from workbench.models import Diffusion, Janus, Model
 
+FIRST = 5  # layers that EAR trains
 ENDS = ("conv_out", "conv_norm_out", "time_embedding", "add_embedding")
 
 
@@ -122,6 +123,26 @@ def layer_of(name: str) -> int | None:
     return int(after.split(".")[0]) if found else None
 
 
+def is_attention_of_first(name: str, layers: int) -> bool:
+    """Queries, keys, values and outputs of a language model's first layers: what EAR trains.
+
+    Args:
+        name: A parameter's name in the model, such as "language_model.layers.3.self_attn.q_proj.weight".
+        layers: How many, from the first on.
+
+    Returns:
+        Whether it is one of them.
+    """
+    parts = name.split(".")
+    maps = ("q_proj", "k_proj", "v_proj", "o_proj")
+    return (
+        parts[:2] == ["language_model", "layers"]
+        and int(parts[2]) < layers
+        and parts[3] == "self_attn"
+        and parts[4] in maps
+    )
+
+
 class Set(NamedTuple):
     """A set by its name in the papers."""
 
@@ -148,6 +169,12 @@ DENOISER_SETS = {
 }
 
 
+LANGUAGE_MODEL_SETS = {
+    "ear": Set(lambda name: is_attention_of_first(name, FIRST), f"attention of the first {FIRST} layers"),
+    "full": Set(everything, "the whole language model"),
+}
+
+
 def wanted(name: str) -> Wanted:
     """The predicate of a set.
 
@@ -165,12 +192,12 @@ def wanted(name: str) -> Wanted:
     return DENOISER_SETS[name].wanted
 
 
-def select(model: Diffusion, which: str | Callable[[str], bool]) -> dict[str, nn.Parameter]:
-    """The denoiser's parameters of a set.
+def select(model: Model, which: str | Callable[[str], bool]) -> dict[str, nn.Parameter]:
+    """The parameters of a set: of a denoiser, or of a Janus's language model.
 
     Args:
         model: The model, or a handle with a denoiser of its own.
-        which: A key of `DENOISER_SETS`, or a predicate on parameters' names.
+        which: A key of `DENOISER_SETS`, of `LANGUAGE_MODEL_SETS` for a Janus, or a predicate on parameters' names.
 
     Returns:
         The parameters by name, at least one.
@@ -178,7 +205,14 @@ def select(model: Diffusion, which: str | Callable[[str], bool]) -> dict[str, nn
     Raises:
         WorkbenchError: There is no such set, or this model has no parameter of it.
     """
-    chosen = denoiser_parameters(model, wanted(which) if isinstance(which, str) else which)
+    if isinstance(model, Janus):
+        if isinstance(which, str) and which not in LANGUAGE_MODEL_SETS:
+            raise unknown_name("set of parameters", which, LANGUAGE_MODEL_SETS)
+        own = LANGUAGE_MODEL_SETS[which].wanted if isinstance(which, str) else which
+        chosen = parameters_of(model, "language_model", own)
+    else:
+        assert isinstance(model, Diffusion)
+        chosen = denoiser_parameters(model, wanted(which) if isinstance(which, str) else which)
     if not chosen:
         raise WorkbenchError(f"No parameter of {model.name} belongs to the set {which}.", "Choose another set.")
     return chosen

@@ -1,8 +1,10 @@
 """What a family of models declares about itself; the model handle does the rest for all of them."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
 from workbench.hooks import AttentionSite, Component, Role, Site
@@ -10,6 +12,7 @@ from workbench.models.capabilities import KINDS
 from workbench.models.encoding import Encoding
 from workbench.models.prompts import Prompts, TokenIds
 from workbench.models.provenance import networks, structure
+from workbench.models.word_places import written_out
 
 
 class Defaults(NamedTuple):
@@ -69,6 +72,27 @@ class Architecture(ABC):
         found = [getattr(self.pipe, name) for name in self.tokenizers]
         return [(tokenizer, tokenizer.model_max_length) for tokenizer in found]
 
+    def words(self, text: str) -> list[int]:
+        """The ids of a text's own words, without what begins, ends or frames a prompt; as the first tokenizer reads."""
+        tokenizer = getattr(self.pipe, self.tokenizers[0])
+        return tokenizer(written_out(self.pipe, tokenizer, text), add_special_tokens=False, verbose=False).input_ids
+
+    def framed(self, prompts: Sequence[Sequence[int]]) -> TokenIds:
+        """The prompts whose own words are these ids, read alike by all tokenizers, as `token_ids` would make them."""
+        return TokenIds(tuple(
+            torch.tensor([_padded(tokenizer, ids, length) for ids in prompts])
+            for tokenizer, length in self.prompt_limits()
+        ))  # fmt: skip
+
+    @property
+    def room(self) -> int:
+        """How many tokens of its own a prompt may have."""
+        return min(limit for _, limit in self.prompt_limits()) - 2
+
+    def no_words(self, tokenizer: str) -> set[int]:
+        """Ids of a tokenizer that stand for no words: they begin, end, pad or frame prompts."""
+        return set(getattr(self.pipe, tokenizer).all_special_ids)
+
     @property
     def prompt_sides(self) -> tuple[Component, ...]:
         """The components that read prompts."""
@@ -106,3 +130,8 @@ class Architecture(ABC):
         """What decides pictures besides weights, as a hash for each part: see `workbench.identity`."""
         found = {name: structure(part) for name, part in networks(self.pipe)}
         return {**found, "image size": str(image_size)}
+
+
+def _padded(tokenizer: Any, ids: Sequence[int], length: int) -> list[int]:
+    framed = [tokenizer.bos_token_id, *ids, tokenizer.eos_token_id]
+    return framed + [tokenizer.pad_token_id] * (length - len(framed))

@@ -90,17 +90,18 @@ def spelt(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     open_bytes: list[str] = []
     for token in tokenizer.convert_ids_to_tokens(ids):
         open_bytes.append(token)
-        if open_bytes == [token] and _unmarked(token).isascii():
+        if open_bytes == [token] and unmarked(token).isascii():
             text = token
         else:
             text = tokenizer.convert_tokens_to_string(open_bytes).strip()
         if _HALF not in text:
-            words += [_unmarked(text)] * len(open_bytes)
+            words += [unmarked(text)] * len(open_bytes)
             open_bytes = []
     return words + [_HALF] * len(open_bytes)
 
 
-def _unmarked(token: str) -> str:
+def unmarked(token: str) -> str:
+    """A token as a tokenizer's vocabulary has it, without the marks of where words begin or end."""
     for mark in _MARKS:
         token = token.replace(mark, "")
     return token

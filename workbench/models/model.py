@@ -209,9 +209,13 @@ class Model(ABC):
         ids = prompts if isinstance(prompts, TokenIds) else self.token_ids(prompts)
         return TokenEmbeddings(ids.ids, self.architecture.looked_up(ids))
 
+    def said(self, prompts: TokenIds) -> list[str]:
+        """What the first tokenizer reads in the ids of each prompt, whether or not it makes the same ids of it."""
+        return self.pipe.tokenizer.batch_decode(prompts.ids[0], skip_special_tokens=True)
+
     def texts(self, prompts: TokenIds) -> list[str | None]:
         """The text of each prompt that is tokenized to the same ids again; None where no text is."""
-        read = self.pipe.tokenizer.batch_decode(prompts.ids[0], skip_special_tokens=True)
+        read = self.said(prompts)
         pairs = zip(read, self.token_ids(read).rows(), prompts.rows(), strict=True)
         return [text if again.same(ids) else None for text, again, ids in pairs]
 

@@ -1,6 +1,6 @@
 """Prompts as a model takes them: texts, token ids, or token embeddings. Attacks and soft prompts are not text."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -63,16 +63,17 @@ class TokenEmbeddings:
         ]
 
 
+SHOWN = 80  # characters of what is no prompt
 Prompts = list[str] | TokenIds | TokenEmbeddings
 Given = str | Sequence[object] | TokenIds | TokenEmbeddings  # what callers may hand over; objects that are no texts
 # are refused in a sentence
 
 
-def as_prompts(given: Given) -> Prompts:
+def as_prompts(given: object) -> Prompts:
     """The prompts as a list of texts, or as they are. Raises `WorkbenchError` for none, and for what is no prompt."""
     prompts = [given] if isinstance(given, str) else given
     if not isinstance(prompts, TokenIds | TokenEmbeddings):
-        return _texts(prompts)
+        return _texts(list(prompts) if isinstance(prompts, Iterable) else [prompts])
     if not len(prompts):
         raise WorkbenchError("There are no prompts.", "Give at least one.")
     return prompts
@@ -82,7 +83,8 @@ def _texts(prompts: Sequence[object]) -> list[str]:
     texts = [prompt for prompt in prompts if isinstance(prompt, str)]
     for prompt in prompts:
         if not isinstance(prompt, str):
-            raise WorkbenchError(f"{prompt!r} is no prompt.", "Give text, TokenIds or TokenEmbeddings.")
+            said = repr(prompt) if len(repr(prompt)) < SHOWN else f"An object of type {type(prompt).__name__}"
+            raise WorkbenchError(f"{said} is no prompt.", "Give text, TokenIds or TokenEmbeddings.")
     if not texts:
         raise WorkbenchError("There are no prompts.", "Give at least one.")
     return texts

@@ -12,7 +12,7 @@ from workbench.attacks.trying import Try, tried
 from workbench.evaluation.inputs import NotText
 from workbench.evaluation.judges import Judge
 from workbench.evaluation.suites import SuiteRow
-from workbench.models import Diffusion
+from workbench.models import Model
 from workbench.models.model import Change
 from workbench.testing.state import Watch, state_of
 
@@ -28,7 +28,7 @@ class AttackCase:
     """
 
     attack: Attack
-    model: Diffusion
+    model: Model
     edit: Change
     rows: Sequence[SuiteRow]
     judge: Judge

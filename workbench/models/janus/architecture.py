@@ -1,8 +1,10 @@
 """What Janus declares about itself: components, sites, and how prompts stand before its language model."""
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from saes.errors import WorkbenchError
 from workbench.hooks import AttentionSite, Component, Role, Site
@@ -79,6 +81,32 @@ class JanusArchitecture(Architecture):
     def token_ids(self, texts: list[str]) -> TokenIds:
         """The texts in their layout, padded on the left to the longest."""
         return TokenIds((self.layout.ids(texts),))
+
+    def words(self, text: str) -> list[int]:
+        """The ids of a text's own words, as they are read within the layout."""
+        return self.layout.words(torch.tensor(self.layout.row(text))).tolist()
+
+    def framed(self, prompts: Sequence[Sequence[int]]) -> TokenIds:
+        """The prompts whose own words are these ids, in their layout, padded on the left to the longest."""
+        return TokenIds((self.layout.framed_words(prompts),))
+
+    @property
+    def room(self) -> int:
+        """How many tokens of its own a prompt may have."""
+        return self.layout.room
+
+    def no_words(self, tokenizer: str) -> set[int]:
+        """Ids that were added to the tokenizer's own: roles of a chat, placeholders, begins and ends."""
+        return super().no_words(tokenizer) | {*self.pipe.tokenizer.added_tokens_decoder, *self.layout.special}
+
+    def prompt_limits(self) -> list[tuple[Any, int]]:
+        """Its tokenizer, and how many tokens leave room for the picture."""
+        return [(self.pipe.tokenizer, self.layout.longest)]
+
+    @property
+    def token_tables(self) -> list[nn.Module]:
+        """The language model's own."""
+        return [self.pipe.language_model.embed_tokens]
 
     def looked_up(self, prompts: TokenIds) -> tuple[Tensor, ...]:
         """The rows of the language model's table."""

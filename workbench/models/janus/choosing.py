@@ -72,7 +72,7 @@ class Chooser:
         return -torch.stack(draws).log()
 
 
-def guided(logits: Logits, guidance_scale: float) -> Float[Tensor, "pictures codes"]:
+def guided(logits: Float[Tensor, "rows *_"], guidance_scale: float) -> Float[Tensor, "pictures *_"]:
     """Conditional rows pushed away from the unconditional ones behind them."""
     cond, uncond = logits.chunk(2)
     return uncond + guidance_scale * (cond - uncond)  # (1)

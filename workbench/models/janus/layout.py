@@ -87,6 +87,18 @@ class Layout:
         before, after = self._frame
         return [*row[:before], *words, *row[len(row) - after :]]
 
+    def framed_words(self, prompts: Sequence[Sequence[int]]) -> Ids:
+        """The rows of prompts whose own ids are given, padded on the left to the longest."""
+        frame = self.row(PROBES[0])
+        rows = [self.around(frame, words) for words in prompts]
+        width = max(map(len, rows))
+        return torch.tensor([[self.special.pad] * (width - len(row)) + row for row in rows])
+
+    @property
+    def room(self) -> int:
+        """How many tokens of its own a prompt may have."""
+        return self.longest - sum(self._frame)
+
     def attended(self, ids: Ids) -> Bool[Tensor, "rows positions"]:
         """True from the begin token on."""
         return (ids != self.special.pad).cumsum(dim=1) > 0

@@ -16,6 +16,7 @@ from workbench.models.images import Images
 from workbench.models.janus.answering import answered, question_ids, said
 from workbench.models.janus.architecture import JanusArchitecture
 from workbench.models.janus.choosing import Chooser, Sampling
+from workbench.models.janus.continued import Continued, together
 from workbench.models.janus.lines import Line
 from workbench.models.janus.parts import Parts
 from workbench.models.janus.pictures import check_size, decoded, encoded
@@ -61,7 +62,7 @@ class Janus(Model):
 
     def generate(  # type: ignore[override]  # its settings are named
         self,
-        prompts: Given,
+        prompts: Given | Continued | Encoding,  # an encoding is refused in a sentence
         seeds: Any,
         *,
         guidance_scale: float | None = None,
@@ -76,7 +77,7 @@ class Janus(Model):
         the logits: what is random is drawn on the CPU from its own generator.
 
         Args:
-            prompts: Texts, token ids or token embeddings.
+            prompts: Texts, token ids or token embeddings; or `Continued`, these with first tokens of their pictures.
             seeds: Whole numbers 0 … 2⁶³ − 1, one or a sequence, of Python's, NumPy's or torch's.
             guidance_scale: 1 leaves the unconditional rows out, 0 is without the prompt, below it is away from it.
             temperature: Of the draws; 0 always takes the best token, and then seeds do not matter.
@@ -89,7 +90,7 @@ class Janus(Model):
 
         Raises:
             WorkbenchError: For no prompts, numbers that do not match or lie outside these ranges, a prompt that leaves
-                no room for the picture, and pictures that come out as NaN.
+                no room for the picture, first tokens that leave nothing to write, and pictures that come out as NaN.
         """
         return self.pictures(
             self.sample_codes(
@@ -100,7 +101,7 @@ class Janus(Model):
 
     def sample_codes(
         self,
-        prompts: Given,
+        prompts: Given | Continued | Encoding,  # an encoding is refused in a sentence
         seeds: Any,
         *,
         guidance_scale: float | None = None,
@@ -112,7 +113,10 @@ class Janus(Model):
         """The tokens of the images that `generate` makes of the same arguments, `[images, tokens]`, on the CPU."""
         if batch_size < 1:
             raise WorkbenchError(f"A batch of {batch_size} images cannot be made.", "Choose a batch_size of 1 or more.")
-        requests = pair(one_by_one(as_prompts(prompts)), seeds)
+        if isinstance(prompts, Continued):
+            prompts.check(self.pipe.cells, self.pipe.vqmodel.config.num_embeddings)
+        rows = prompts.rows() if isinstance(prompts, Continued) else one_by_one(as_prompts(prompts))
+        requests = pair(rows, seeds)
         scale = self.defaults.guidance_scale if guidance_scale is None else guidance_scale
         sampling = Sampling(scale, temperature, top_k)
         sampling.check(self.defaults.guidance_scale)
@@ -238,10 +242,14 @@ class Janus(Model):
         encoding = self.architecture.encode(rows, role)
         return Encoding(encoding.embeddings, None, encoding.roles, self._texts(rows) if role == "cond" else None)
 
+    def said(self, prompts: TokenIds) -> list[str]:
+        """What the tokenizer reads in the words of each prompt, whether or not it makes the same ids of it."""
+        layout, read = self.architecture.layout, self.pipe.tokenizer.decode
+        return [read(layout.words(row), skip_special_tokens=True).strip() for row in prompts.ids[0]]
+
     def texts(self, prompts: TokenIds) -> list[str | None]:
         """The text of each prompt that is tokenized to the same ids again; None where no text is."""
-        layout, read = self.architecture.layout, self.pipe.tokenizer.decode
-        texts = [read(layout.words(row), skip_special_tokens=True).strip() for row in prompts.ids[0]]
+        layout, texts = self.architecture.layout, self.said(prompts)
         own = [row[layout.attended(row[None])[0]].tolist() for row in prompts.ids[0]]
         return [text if layout.row(text) == ids else None for text, ids in zip(texts, own, strict=True)]
 
@@ -257,12 +265,15 @@ class Janus(Model):
         return tuple((name, *state_of(part)) for name, part in found if name in ("language_model", "tokenizer"))
 
     def _batch(self, requests: Sequence[Request], sampling: Sampling) -> Codes:
-        prompts = joined([one.prompt for one in requests])
+        given = [one.prompt for one in requests]
+        start = together(given) if isinstance(given[0], Continued) else None
+        prompts = joined(given) if start is None else as_prompts(start.prompts)
         texts = self._texts(prompts)
         line = self.architecture.line(prompts, "cond", texts)
         if sampling.doubles_rows:
             line = line.beside(self.architecture.line(prompts, "uncond", texts))
-        return written(self.pipe, self.wiring.calls, line, Chooser(sampling, [one.seed for one in requests]))
+        choose = Chooser(sampling, [one.seed for one in requests])
+        return written(self.pipe, self.wiring.calls, line, choose, None if start is None else start.codes)
 
     def _line(self, codes: Codes, prompts: Given, role: Role) -> Line:
         """The prompts with all but the last of the tokens behind them."""

@@ -19,7 +19,7 @@ Choose = Callable[[Tensor], Int64[Tensor, " pictures"]]
 
 
 @torch.no_grad()
-def written(parts: Parts, calls: Calls, line: Line, choose: Choose) -> Codes:
+def written(parts: Parts, calls: Calls, line: Line, choose: Choose, given: Int64[Tensor, "_ _"] | None = None) -> Codes:
     """The tokens of a picture for each conditional row.
 
     Args:
@@ -27,6 +27,7 @@ def written(parts: Parts, calls: Calls, line: Line, choose: Choose) -> Codes:
         calls: Told of the rows, so that hooks know them.
         line: The prompts; with guidance, conditional rows and then as many unconditional ones.
         choose: Logits of all rows → the next token of each picture.
+        given: Tokens that each picture begins with, whatever is chosen there.
 
     Returns:
         On the model's device.
@@ -37,6 +38,8 @@ def written(parts: Parts, calls: Calls, line: Line, choose: Choose) -> Codes:
         for cell in range(parts.cells):
             out = parts.language_model(**line.arguments, cache=cache, use_cache=True)
             codes = choose(parts.generation_head(out.last_hidden_state[:, -1:])[:, 0])
+            if given is not None and cell < given.shape[1]:
+                codes = given[:, cell].to(codes)
             drawn.append(codes)
             read = codes.repeat(len(line.roles) // len(codes))[:, None]
             line = line.next(parts.drawn_as(read), cells(read, cell))
