@@ -1,4 +1,8 @@
-"""Features → pixels: where in a picture and when in its making the features of a picture site fire."""
+"""Features → pixels: where in a picture and when in its making the features of a picture site fire.
+
+A Janus reads each token of a picture once, so its pictures have one moment, and a map has a cell for each token: what
+fires when the token is read, which is after it was chosen. The last one is never read, and its cell is 0.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -20,9 +24,12 @@ from workbench.interpret.attribution.words import BATCH, MAP_SIZE
 from workbench.models import Model
 from workbench.models.requests import pair
 
+ONCE = (0, float("nan"))  # call and timestep of a picture that is read token by token
+
 
 class FeaturePictures(NamedTuple):
-    """Pictures, the timestep of each image call, and the activations there, in the features' own units."""
+    """Pictures, the timestep of each image call (NaN for the one moment of a Janus), and the activations there, in the
+    features' own units."""
 
     images: UInt8[np.ndarray, "n image_height image_width 3"]
     timesteps: Float[np.ndarray, " steps"]
@@ -51,16 +58,21 @@ def feature_pictures(
     check_features(opened, features)
     cells, chosen = pair(prompts, seeds), torch.tensor(list(features), device=model.device)
 
-    steps: dict[tuple[int, float | None], list[Tensor]] = defaultdict(list)
+    steps: dict[tuple[int, float], list[Tensor]] = defaultdict(list)
+    batch: dict[tuple[int, float], Tensor] = {}
 
     def take(reading: Reading) -> None:
-        values = chosen_values(dictionary.encode(reading.x), chosen)
-        steps[reading.call, reading.timestep].append(feature_maps(values, range(len(chosen)), size).cpu())
+        values = reading.on_grid(chosen_values(dictionary.encode(reading.x), chosen))
+        moment = ONCE if reading.timestep is None else (reading.call, reading.timestep)
+        batch[moment] = values + batch.get(moment, 0)
 
     images = []
     for start in progress(range(0, len(cells), BATCH), "features"):
         texts, numbers = zip(*cells[start : start + BATCH], strict=True)
         images.append(read_batch(model, [site], texts, take, seeds=numbers, **sampling))
+        for moment, values in batch.items():
+            steps[moment].append(feature_maps(values, range(len(chosen)), size).cpu())
+        batch.clear()
     maps = torch.stack([torch.cat(batches) for batches in steps.values()], dim=1)
     times = np.array([timestep for _, timestep in steps], float)
     return FeaturePictures(np.concatenate(images), times, maps.float().numpy())
