@@ -30,6 +30,7 @@ PUBLIC = {  # name → the file that has it
     "word_maps": "workbench.interpret.attribution.words",
     "concept_lens": "workbench.interpret.attribution.lens",
     "feature_effects": "workbench.interpret.attribution.effects",
+    "fidelity": "workbench.activations.fidelity",
     "feature_pictures": "workbench.interpret.attribution.pictures",
     "feature_graph": "workbench.interpret.attribution.graph",
     "inside": "workbench.interpret.inside",

@@ -17,8 +17,8 @@ from workbench.activations.reading import held
 from workbench.concepts import Concept, check_concept
 from workbench.fitting.rows import ends_of_text
 from workbench.fitting.trajectories import trajectories
-from workbench.interpret.find_features import feature_scores
 from workbench.hooks import Place
+from workbench.interpret.find_features import feature_scores
 from workbench.models import Diffusion, Model
 from workbench.models.capabilities import AUTOREGRESSIVE, NOISE_SCHEDULE
 from workbench.models.diffusion.model import as_diffusion
@@ -40,10 +40,10 @@ def find_neighbours(
 
     `among` is the concept's `retain` words if left out. A word is what its prompts have in common: the mean, over the
     concept's templates, of the row that ends the text (it parts synonyms from other words better than the row of the
-    word itself, for names of several tokens above all; of a Janus, what its last layer makes of the begin-of-image token),
-    the mean of how strongly each feature of `sae` fires, and with `effects` what the word does to the predicted noise
-    (`noise_effects`). Raises `WorkbenchError` if there is no candidate, for an SAE of another model, and for effects in a
-    model that is no Stable Diffusion 1, 2 or XL.
+    word itself, for names of several tokens above all; of a Janus, what its last layer makes of the begin-of-image
+    token), the mean of how strongly each feature of `sae` fires, and with `effects` what the word does to the predicted
+    noise (`noise_effects`). Raises `WorkbenchError` if there is no candidate, for an SAE of another model, and for
+    effects in a model that is no Stable Diffusion 1, 2 or XL.
     """
     given = check_concept(concept).retain if among is None else among
     words = [word for word in dict.fromkeys([*concept.synonyms, *given]) if word.casefold() != concept.name.casefold()]

@@ -1,4 +1,4 @@
-"""What is asked about the features of an SAE at a site of a Janus: where they fire, whether the site matters, what is near."""
+"""Features of an SAE at a site of a Janus: where they fire, whether the site matters, what is near."""
 
 import numpy as np
 import pytest
