@@ -62,9 +62,7 @@ def _other_side(site: Site) -> WorkbenchError:
 
 def dictionary_on(sae: SAE, model: Model) -> Dictionary:
     """The SAE's tensors on the model's device."""
-    found = Dictionary.of(sae)
-    tensors = {name: tensor.to(model.device) for name, tensor in found.tensors.items()}
-    return Dictionary.from_tensors(tensors, found.settings)
+    return Dictionary.of(sae).on(model.device)
 
 
 def check_features(sae: SAE, features: Sequence[int]) -> list[int]:

@@ -15,11 +15,12 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from probes.attribution import feature_maps
-from saes.dictionary import Code
+from saes.dictionary import Code, Dictionary
 from saes.files import SAE
 from saes.progress import SILENT, Progress
 from workbench.activations.autoencoders import check_features, check_origin, dictionary_on, open_sae, site_of
 from workbench.activations.reading import Reading, read_batch
+from workbench.hooks import Site
 from workbench.interpret.attribution.words import BATCH, MAP_SIZE
 from workbench.models import Model
 from workbench.models.requests import pair
@@ -36,7 +37,6 @@ class FeaturePictures(NamedTuple):
     maps: Float32[np.ndarray, "n steps features height width"]
 
 
-@torch.no_grad()
 def feature_pictures(
     model: Model,
     sae: SAE | str | Path,
@@ -56,8 +56,23 @@ def feature_pictures(
     check_origin(opened, model)
     site, dictionary = site_of(opened, model, "image"), dictionary_on(opened, model)
     check_features(opened, features)
-    cells, chosen = pair(prompts, seeds), torch.tensor(list(features), device=model.device)
+    return map_pictures(model, site, dictionary, features, pair(prompts, seeds), size, progress, **sampling)
 
+
+@torch.no_grad()
+def map_pictures(
+    model: Model,
+    site: Site,
+    dictionary: Dictionary,
+    features: Sequence[int],
+    cells: Sequence[tuple[str, int]],
+    size: int,
+    progress: Progress = SILENT,
+    **sampling: Any,
+) -> FeaturePictures:
+    """`feature_pictures` of a dictionary at a site; `cells` are prompts with their seeds."""
+    dictionary = dictionary.on(model.device)
+    chosen = torch.tensor(list(features), device=model.device)
     steps: dict[tuple[int, float], list[Tensor]] = defaultdict(list)
     batch: dict[tuple[int, float], Tensor] = {}
 
