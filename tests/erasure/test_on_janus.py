@@ -4,11 +4,17 @@ import numpy as np
 import pytest
 import torch
 
+from saes.errors import WorkbenchError
 from tests.tiny_janus import CELLS, save_tiny_janus
 from tests.tiny_saes import random_sae, save_tiny_sae
+from workbench.activations.autoencoders import dictionary_on, open_sae
 from workbench.activations.positions import of_prompt
+from workbench.activations.reading import held
 from workbench.concepts import Concept
+from workbench.erasure.detect_replace import DetectReplace, role_means, tail_of
 from workbench.erasure.itd import ItD
+from workbench.erasure.saeuron import SAeUron, activation_table
+from workbench.erasure.steerer import ConceptSteerer, direction
 from workbench.hooks import Place
 from workbench.models import load
 from workbench.testing import CHECKS, NEED_A_GPU, Case
@@ -33,10 +39,20 @@ def cases(tiny_janus, other, tmp_path_factory) -> dict[str, Case]:
     unsupported = [(tiny_janus, Concept("fox"))]
     return {
         "itd": Case(ItD(sae=words, m=12), tiny_janus, (FOX, CAT), other, unsupported, sampling={}),
+        "detect_replace": Case(DetectReplace(sae=words, m=12), tiny_janus, (FOX, CAT), other, unsupported, sampling={}),
+        "steerer": Case(ConceptSteerer(sae=words, alpha=-2.0), tiny_janus, (FOX, CAT), other, sampling={}),
+        "saeuron": Case(
+            SAeUron(sae=words, multiplier=-30.0, percentile=90.0),
+            tiny_janus,
+            (FOX, CAT),
+            other,
+            unsupported,
+            sampling={},
+        ),
     }
 
 
-METHODS = ["itd"]
+METHODS = ["itd", "detect_replace", "steerer", "saeuron"]
 
 
 @pytest.mark.parametrize("check", sorted(CHECKS.keys() - NEED_A_GPU))
@@ -108,5 +124,98 @@ def test_itd_makes_no_picture_to_be_fitted(tiny_janus, cases, monkeypatch):
 
 def test_an_sae_of_pictures_alone_still_belongs_to_no_prompt(tiny_sd1, tmp_path):
     sae = save_tiny_sae(random_sae(tiny_sd1, "unet.mid"), tmp_path / "sae")
-    with pytest.raises(Exception, match="which no prompt passes"):
+    with pytest.raises(WorkbenchError, match="which no prompt passes"):
         ItD(sae=sae).fit(tiny_sd1, [FOX])
+
+
+def test_a_replaced_prompt_reads_as_its_anchor_where_the_features_fire(tiny_janus, cases):
+    """With one template, whose means are single prompts: each position that is touched gets the anchor's activation."""
+    method = DetectReplace(sae=cases["itd"].method.sae, m=12, by="activation")
+    fox = Concept("fox", anchor="cat", retain=["dog"], templates=["a photo of a {}"])
+    (places, change), (_, uncond) = changed(tiny_janus, method.fit(tiny_janus, [fox]), "a photo of a fox")
+    n = len(tiny_janus.tokens("a photo of a fox")[0].ids)
+    own, anchor = (held(tiny_janus, tiny_janus.site(SITE), [f"a photo of a {word}"]).x[0] for word in ("fox", "cat"))
+    touched = (change != 0).any(-1)[:n].nonzero().flatten().tolist()
+    words = (places[:n] == Place.WORD).nonzero().flatten().tolist()
+    behind = [at for at in touched if at > words[-1]]
+    assert behind and not uncond.any() and not change[n:].any() and min(touched) >= words[0]
+    for at in behind:  # template and begin of image: each for itself
+        torch.testing.assert_close(own[at] + change[at], anchor[at], rtol=1e-3, atol=1e-4)
+    for at in set(touched) & set(words):  # every word gets what the anchor's name has
+        torch.testing.assert_close(own[at] + change[at], anchor[words[-1]], rtol=1e-3, atol=1e-4)
+
+
+def test_means_do_not_depend_on_how_prompts_are_padded(tiny_janus, monkeypatch):
+    prompts = ["a fox", "a photo of a fox", "fox"]
+    together = role_means(tiny_janus, tiny_janus.site(SITE), prompts, "fox")
+    places = held(tiny_janus, tiny_janus.site(SITE), prompts).places
+    numbers = [tail_of(places).number[row][tail_of(places).there[row]].tolist() for row in range(3)]
+    assert numbers == [[2, 1]] * 3, "the two template tokens behind the words"
+    alone = torch.stack([role_means(tiny_janus, tiny_janus.site(SITE), [one], "fox")[:5] for one in prompts])
+    torch.testing.assert_close(together[:5], alone.mean(dim=0), rtol=1e-3, atol=1e-4)
+    with pytest.raises(WorkbenchError, match="The tokens of 'bear' are not in all"):
+        role_means(tiny_janus, tiny_janus.site(SITE), prompts, "bear")
+
+
+@pytest.mark.parametrize("prompt", ["fox", "a photo of a red dog", ""])
+def test_a_steerer_adds_position_by_position_and_the_mean_to_every_word(tiny_janus, cases, prompt):
+    edit, site = cases["steerer"].edit, tiny_janus.site(SITE)
+    dictionary = dictionary_on(open_sae(cases["steerer"].method.sae), tiny_janus)
+    s = direction(held(tiny_janus, site, ["fox"]).x, dictionary, -2.0)  # one word: nothing to take the mean of
+    (places, change), (_, uncond) = changed(tiny_janus, edit, prompt)
+    n, before = len(tiny_janus.tokens(prompt)[0].ids), edit.settings["before"]
+    words = n - before - edit.settings["after"]
+    assert words == int((places == Place.WORD).sum()) and len(s) == before + 1 + edit.settings["after"]
+    wanted = torch.cat([s[:before], s[before].expand(words, -1), s[before + 1 :]])
+    torch.testing.assert_close(change[:n], wanted, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(uncond[:n], -wanted, rtol=1e-3, atol=1e-3)
+    assert not change[n:].any() and not uncond[n:].any()
+
+
+def test_a_phrase_of_several_words_steers_by_their_mean(tiny_janus, cases):
+    edit = ConceptSteerer(sae=cases["steerer"].method.sae, alpha=-2.0).fit(tiny_janus, [Concept("red fox"), FOX])
+    dictionary = dictionary_on(open_sae(edit.settings["sae"]), tiny_janus)
+    two, one = (
+        direction(held(tiny_janus, tiny_janus.site(SITE), [text]).x, dictionary, -2.0) for text in ("red fox", "fox")
+    )
+    before = edit.settings["before"]
+    wanted = torch.cat([two[:before], two[before : before + 2].mean(0, keepdim=True), two[before + 2 :]]) + one
+    torch.testing.assert_close(edit.tensors["steering"], wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_saeuron_averages_over_the_cells_that_are_read(tiny_janus, cases):
+    sae = open_sae(cases["saeuron"].method.sae)
+    prompts, seeds = ["a fox", "a photo of a cat"], [4, 5]
+    found = activation_table(tiny_janus, tiny_janus.site(SITE), dictionary_on(sae, tiny_janus), prompts, seeds)
+    codes = tiny_janus.sample_codes(prompts, seeds)
+    with torch.no_grad(), tiny_janus.session(record=[SITE]) as session:
+        tiny_janus.hidden(codes, prompts)
+    z = sae.encode(session.records[SITE][0][1][:, -(CELLS - 1) :])
+    torch.testing.assert_close(found.mean[:, 0], z.mean(dim=1), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(found.density, (z > 0).float().mean((0, 1)), rtol=1e-3, atol=1e-4)
+    assert found.timesteps.tolist() == [0.0]
+
+
+def test_saeuron_drives_features_of_cells_above_their_gate_and_leaves_text(tiny_janus, cases):
+    edit = cases["saeuron"].edit
+    sae, codes = open_sae(cases["saeuron"].method.sae), tiny_janus.sample_codes("a photo of a fox", 3)
+    for (places, change), role in zip(changed(tiny_janus, edit, "a photo of a fox"), ("cond", "uncond"), strict=True):
+        with torch.no_grad(), tiny_janus.session(record=[SITE]) as session:
+            tiny_janus.hidden(codes, "a photo of a fox", role)
+        x = session.records[SITE][0][1][0]
+        z = sae.encode(x)[:, edit.tensors["features"]]
+        multiple = edit.settings["multiplier"] * edit.tensors["mu"][0] - 1
+        moved = torch.where((z > edit.tensors["gate"][0]) & edit.tensors["active"][0], multiple * z, 0)
+        wanted = moved @ edit.tensors["W_dec"][edit.tensors["features"]] * (places == Place.PICTURE)[:, None]
+        assert wanted.any() and not change[places != Place.PICTURE].any()
+        torch.testing.assert_close(change, wanted, rtol=1e-3, atol=1e-2)
+
+
+def test_saeuron_leaves_unconditional_rows_if_told_so_and_knows_no_steps(tiny_janus, cases):
+    told = {"sae": cases["saeuron"].method.sae, "multiplier": -30.0, "percentile": 90.0}
+    (_, change), (_, uncond) = changed(
+        tiny_janus, SAeUron(rows="cond", **told).fit(tiny_janus, [FOX]), "a photo of a fox"
+    )
+    assert change.any() and not uncond.any()
+    with pytest.raises(WorkbenchError, match="without denoising steps"):
+        SAeUron(steps=4, **told).fit(tiny_janus, [FOX])
