@@ -11,12 +11,16 @@ from workbench.activations.autoencoders import dictionary_on, open_sae
 from workbench.activations.positions import of_prompt
 from workbench.activations.reading import held
 from workbench.concepts import Concept
+from workbench.erasure import METHODS as METHODS_OF_ALL
+from workbench.erasure import find_method
 from workbench.erasure.detect_replace import DetectReplace, role_means, tail_of
 from workbench.erasure.itd import ItD
+from workbench.erasure.negative_prompt import NegativePrompt
 from workbench.erasure.saeuron import SAeUron, activation_table
 from workbench.erasure.steerer import ConceptSteerer, direction
 from workbench.hooks import Place
 from workbench.models import load
+from workbench.models.janus.guiding import Guiding
 from workbench.testing import CHECKS, NEED_A_GPU, Case
 
 FOX = Concept("fox", anchor="cat", retain=["dog", "bear"], templates=["a photo of a {}", "{}"])
@@ -40,6 +44,7 @@ def cases(tiny_janus, other, tmp_path_factory) -> dict[str, Case]:
     return {
         "itd": Case(ItD(sae=words, m=12), tiny_janus, (FOX, CAT), other, unsupported, sampling={}),
         "detect_replace": Case(DetectReplace(sae=words, m=12), tiny_janus, (FOX, CAT), other, unsupported, sampling={}),
+        "negative_prompt": Case(NegativePrompt(), tiny_janus, (FOX, CAT), other, sampling={}),
         "steerer": Case(ConceptSteerer(sae=words, alpha=-2.0), tiny_janus, (FOX, CAT), other, sampling={}),
         "saeuron": Case(
             SAeUron(sae=words, multiplier=-30.0, percentile=90.0),
@@ -52,7 +57,7 @@ def cases(tiny_janus, other, tmp_path_factory) -> dict[str, Case]:
     }
 
 
-METHODS = ["itd", "detect_replace", "steerer", "saeuron"]
+METHODS = ["itd", "detect_replace", "steerer", "saeuron", "negative_prompt"]
 
 
 @pytest.mark.parametrize("check", sorted(CHECKS.keys() - NEED_A_GPU))
@@ -219,3 +224,89 @@ def test_saeuron_leaves_unconditional_rows_if_told_so_and_knows_no_steps(tiny_ja
     assert change.any() and not uncond.any()
     with pytest.raises(WorkbenchError, match="without denoising steps"):
         SAeUron(steps=4, **told).fit(tiny_janus, [FOX])
+
+
+def test_a_negative_prompt_is_what_guidance_leads_away_from(tiny_janus):
+    """Greedy tokens, step by step, from both branches as teacher forcing has them: z_n + g (z_p − z_n)."""
+    edit, prompt, g = NegativePrompt().fit(tiny_janus, [Concept("red fox")]), "a photo of a cat", 3.0
+    with tiny_janus.edited(edit), torch.no_grad():
+        codes = tiny_janus.sample_codes(prompt, 0, guidance_scale=g, temperature=0.0)
+        inside = tiny_janus.logits(codes, prompt, "uncond")
+    plain = tiny_janus.sample_codes(prompt, 0, guidance_scale=g, temperature=0.0)
+    with torch.no_grad():
+        towards, away = tiny_janus.logits(codes, prompt), tiny_janus.logits(codes, "red fox")
+    torch.testing.assert_close(inside, away, rtol=1e-4, atol=1e-4)
+    assert torch.equal((away + g * (towards - away)).argmax(-1), codes) and not torch.equal(codes, plain)
+
+
+def test_negative_prompts_of_several_edits_are_joined_and_an_empty_one_changes_nothing(tiny_janus):
+    one, two = (NegativePrompt().fit(tiny_janus, [Concept(name)]) for name in ("fox", "dog"))
+    both = NegativePrompt().fit(tiny_janus, [Concept("fox"), Concept("dog")])
+    made = []
+    for edits in ((both,), (one, two), (one.no_op(),), ()):
+        with tiny_janus.edited(*edits):
+            made.append(tiny_janus.generate("a cat", [1, 2]))
+    assert np.array_equal(made[0], made[1]) and np.array_equal(made[2], made[3]) and not np.array_equal(*made[1:3])
+
+
+def test_a_negative_prompt_changes_unconditional_rows_of_any_length_and_no_others(tiny_janus):
+    seen = []
+    for edits in ((), (NegativePrompt().fit(tiny_janus, [Concept("a photo of a red dog")]),)):
+        with tiny_janus.edited(*edits), tiny_janus.session(record=["lm.1"]) as session:
+            tiny_janus.sample_codes(["fox", "a red cat"], [1, 2])
+        seen.append(session.records["lm.1"][0])
+    (clock, plain), (longer, edited) = seen
+    n = plain.shape[1]
+    assert edited.shape[1] > n and clock.roles == longer.roles
+    for row in range(2):
+        own = longer.tokens.places[row] != Place.ABSENT
+        torch.testing.assert_close(
+            edited[row][own], plain[row][clock.tokens.places[row] != Place.ABSENT], rtol=1e-4, atol=1e-4
+        )
+    assert longer.tokens.ids[2].tolist() == list(tiny_janus.tokens("a photo of a red dog")[0].ids)
+
+
+def test_the_control_of_a_negative_prompt_moves_the_branch_as_far_at_a_right_angle(tiny_janus, monkeypatch):
+    edit = NegativePrompt().fit(tiny_janus, [FOX])
+    joined = []
+    real = Guiding.joined
+
+    def watching(self, logits):
+        joined.append((logits, real(self, logits)))
+        return joined[-1][1]
+
+    monkeypatch.setattr(Guiding, "joined", watching)
+    with tiny_janus.edited(edit.random(3)), tiny_janus.session(record=["lm.1"]) as session:
+        tiny_janus.sample_codes("a cat", [1, 2])
+    assert all(len(clock.roles) == 4 and not clock.aside for clock, _ in session.records["lm.1"]), "rows of pictures"
+    for logits, (cond, turned) in ((before, after.chunk(2)) for before, after in joined):
+        asked, negative, empty = logits.chunk(3)
+        was, now = negative - empty, turned - empty
+        assert torch.equal(cond, asked)
+        torch.testing.assert_close(now.norm(dim=-1), was.norm(dim=-1))
+        assert ((now * was).sum(-1).abs() < 1e-3 * was.square().sum(-1)).all() and was.abs().max() > 0.1
+
+
+def test_a_negative_prompt_needs_guidance(tiny_janus):
+    edit = NegativePrompt().fit(tiny_janus, [FOX])
+    with tiny_janus.edited(edit), pytest.raises(WorkbenchError, match="leaves guidance out"):
+        tiny_janus.generate("a cat", 1, guidance_scale=1.0)
+    with tiny_janus.edited(edit.random(0)), pytest.raises(WorkbenchError, match="acts where both branches are joined"):
+        tiny_janus.logits(tiny_janus.sample_codes("a cat", 1), "a cat", "uncond")
+
+
+REFUSED = sorted(METHODS_OF_ALL.keys() - {*METHODS, "ear"})
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_has_no_place_in_a_janus_is_refused_in_a_sentence_before_any_work(tiny_janus, name, monkeypatch):
+    monkeypatch.setattr(type(tiny_janus), "sample_codes", None)
+    supports = find_method(name).supports
+    assert "janus" not in supports.kinds
+    with pytest.raises(WorkbenchError, match=r"does not work on .* \(janus\), which has no .*\. It works on sd1"):
+        supports.check(name, tiny_janus, [FOX])
+
+
+def test_the_table_of_methods_says_which_work_on_a_janus():
+    works = {name for name in METHODS_OF_ALL if "janus" in find_method(name).supports.kinds}
+    assert works == {*METHODS, "ear"}
