@@ -295,6 +295,11 @@ def test_a_negative_prompt_needs_guidance(tiny_janus):
         tiny_janus.logits(tiny_janus.sample_codes("a cat", 1), "a cat", "uncond")
 
 
+def test_an_sae_of_a_site_that_it_lacks_is_refused_in_a_sentence(tiny_janus):
+    with pytest.raises(WorkbenchError, match=r"trained at 'text\.2', which is no site of"):
+        ItD().fit(tiny_janus, [FOX])
+
+
 REFUSED = sorted(METHODS_OF_ALL.keys() - {*METHODS, "ear"})
 
 

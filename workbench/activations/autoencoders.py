@@ -41,12 +41,19 @@ def site_of(sae: SAE, model: Model, side: Literal["prompt", "image"] | None = No
             pictures has sites that both pass.
 
     Raises:
-        WorkbenchError: The SAE does not say its site, its width is another, or only the other passes the site.
+        WorkbenchError: The SAE does not say its site or the model has none like it, its width is another, or only the
+            other passes the site.
     """
     alias = sae.cfg.metadata.hook_name
     if not alias:
         raise WorkbenchError("The SAE does not say at which site it was trained.", "Set `hook_name` in its metadata.")
-    site = model.site(alias)
+    try:
+        site = model.site(alias)
+    except WorkbenchError:
+        raise WorkbenchError(
+            f"The SAE was trained at {alias!r}, which is no site of {model.name}.",
+            "Name one of this model; `workbench harvest` and `workbench train` make one.",
+        ) from None
     check_width(sae, site.channels, alias)
     if side not in (None, site.component) and AUTOREGRESSIVE not in model.capabilities:
         raise _other_side(site)

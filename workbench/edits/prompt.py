@@ -14,6 +14,7 @@ from workbench.edits.fields import EditFields
 from workbench.edits.guidance import BranchFields, apply_turn, check_width
 from workbench.models import Janus, Model
 from workbench.models.diffusion.guiding import Guide, Joined, Prediction, Rule
+from workbench.models.diffusion.model import as_diffusion
 
 CODES = "codes"
 
@@ -32,7 +33,7 @@ class PromptEdit(BranchFields):
     def check(self, model: Model) -> None:
         """Raises `WorkbenchError` for another model, other channels, and guidance without unconditional rows."""
         if not isinstance(model, Janus):
-            super().check(model)
+            super().check(as_diffusion(model, "The negative prompt"))
             return
         EditFields.check(self, model)
         check_width(self, model.n_codes, model.name)
@@ -44,7 +45,7 @@ class PromptEdit(BranchFields):
         if isinstance(model, Janus):
             return _in_janus(model, self.text, turn)
         guides = [] if turn is None else [turned_prompt(turn.to(model.device))]
-        return model.guiding.installed(*guides, negative=self.text)
+        return as_diffusion(model, "The negative prompt").guiding.installed(*guides, negative=self.text)
 
     def no_op(self) -> "PromptEdit":
         """The empty text."""
