@@ -32,6 +32,7 @@ PUBLIC = {  # name → the file that has it
     "feature_effects": "workbench.interpret.attribution.effects",
     "fidelity": "workbench.activations.fidelity",
     "feature_pictures": "workbench.interpret.attribution.pictures",
+    "features_agree": "workbench.interpret.cross_model",
     "feature_graph": "workbench.interpret.attribution.graph",
     "inside": "workbench.interpret.inside",
     "Edit": "workbench.edits",
