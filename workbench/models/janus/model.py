@@ -288,8 +288,8 @@ class Janus(Model):
         if not text:
             return self.architecture.line(prompts, "uncond", texts)
         negative = self.architecture.line([text] * len(prompts), "cond", texts)
-        roles: tuple[Role, ...] = ("uncond",) * len(prompts)
-        return replace(negative, roles=roles)
+        role: Role = "uncond"
+        return replace(negative, roles=(role,) * len(prompts))
 
     def _line(self, codes: Codes, prompts: Given, role: Role) -> Line:
         """The prompts with all but the last of the tokens behind them."""
