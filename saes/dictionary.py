@@ -95,6 +95,17 @@ class Dictionary:
         named = {name: tensors[name] for name in NAMES}
         return cls(settings["architecture"], **named, k=settings["k"], threshold=tensors.get("threshold"))
 
+    def on(self, device: torch.device | str) -> "Dictionary":
+        """The same on a device.
+
+        Args:
+            device: where the tensors go.
+
+        Returns:
+            A dictionary whose tensors are there.
+        """
+        return Dictionary.from_tensors({name: one.to(device) for name, one in self.tensors.items()}, self.settings)
+
     @property
     def d_sae(self) -> int:
         """Number of features."""

@@ -7,7 +7,7 @@
 (2) is not the mean of per-row or per-batch ratios that some logs print: those reward rows of large variance less.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -69,6 +69,40 @@ def evaluate_sae(sae: SAE, batches: Iterable[Float[Tensor, "_ d"]]) -> SAEMetric
     return sums.metrics()
 
 
+@torch.no_grad()
+def evaluate_groups(
+    sae: SAE,
+    blocks: Iterable[tuple[Float[Tensor, "_ d"], Mapping[str, Tensor]]],
+    label: str,
+    groups: Mapping[str, Collection[int]],
+) -> dict[str, SAEMetrics]:
+    """The figures of groups of rows, such as those of one sort of token, in one pass.
+
+    Args:
+        sae: a sae-lens SAE.
+        blocks: rows `[n, d]` with their labels, as of `ActivationStore.blocks`.
+        label: the column that tells the groups.
+        groups: by name, the values of the label that belong to it; they may overlap.
+
+    Returns:
+        Figures by name, each about the mean of its own rows. Groups without two different rows are left out.
+
+    Raises:
+        WorkbenchError: the SAE does not rebuild what it takes.
+    """
+    check_rebuilds(sae)
+    sums = {name: _Sums() for name in groups}
+    for block, labels in blocks:
+        rows = block.to(sae.W_dec.device, torch.float32)
+        features = sae.encode(rows)
+        rebuilt = sae.decode(features).double()
+        for name, values in groups.items():
+            own = torch.isin(labels[label].to(rows.device), torch.tensor(list(values), device=rows.device))
+            if own.any():
+                sums[name].add(rows[own].double(), rebuilt[own], (features[own] != 0).sum(0))
+    return {name: each.metrics() for name, each in sums.items() if each.variance > 0}
+
+
 class _Sums:
     """Running sums over rows. Squares are taken about the first batch's mean, so that a large mean cancels nothing."""
 
@@ -90,8 +124,12 @@ class _Sums:
         self.cosine += float(torch.cosine_similarity(x, reconstruction, dim=-1).sum())
         self.norm_ratio += float((reconstruction.norm(dim=-1) / x.norm(dim=-1).clamp_min(1e-12)).sum())
 
+    @property
+    def variance(self) -> float:
+        return self.squares - float(self.offset.square().sum()) / self.rows if self.rows else 0.0
+
     def metrics(self) -> SAEMetrics:
-        variance = self.squares - float(self.offset.square().sum()) / self.rows if self.rows else 0.0
+        variance = self.variance
         if not variance > 0:
             raise WorkbenchError("There are no two different rows to evaluate the SAE on.", "Harvest more prompts.")
         density = self.fired.double() / self.rows

@@ -8,6 +8,8 @@ from sae_lens import TopKSAE, TopKSAEConfig
 from torch import Tensor
 
 import saes
+from workbench.activations.reading import held
+from workbench.hooks import Place
 from workbench.models import Model
 
 WORDS = ("fox", "cat", "dog", "bear", "vixen")
@@ -33,9 +35,8 @@ def random_sae(model: Model, site: str, *, d_sae: int = 96, k: int = 6) -> TopKS
 
 def memorising_sae(model: Model, site: str, prompts: Sequence[str] = KNOWN) -> TopKSAE:
     """A feature for each token in its context of some prompts, which it rebuilds exactly with k = 1."""
-    with torch.no_grad(), model.session(record=[site]) as session:
-        model.encode(prompts)
-    rows = session.records[site][0][1].flatten(0, 1)
+    seen = held(model, model.site(site), prompts)
+    rows = seen.x[seen.places != Place.ABSENT]
     distinct = rows[[i for i in range(len(rows)) if not (rows[:i] - rows[i]).abs().amax(-1).lt(1e-4).any()]]
     mean = distinct.mean(dim=0)
     return directions_sae(distinct - mean, site, k=1, b_dec=mean)

@@ -13,18 +13,16 @@ from saes.disk import read_json, write_json
 from saes.errors import WorkbenchError
 from saes.files import load
 from saes.locks import working_in
-from saes.manifest import split_of
 from saes.metrics import SubstitutionLosses
 from saes.progress import SILENT, Progress
 from saes.settings import build
 from saes.store import ActivationStore
 from saes.strict_yaml import read_yaml
 from saes.sweep import grid, log_density, train_all, write_table
+from workbench.activations.fidelity import held_out, recovering
 from workbench.activations.harvest import harvest
-from workbench.activations.substitution import several_losses
 from workbench.figures import saes as figures
 from workbench.models import Model
-from workbench.models.diffusion.model import as_diffusion
 from workbench.reports import pages
 
 Value = bool | int | float | str
@@ -106,24 +104,22 @@ def loss_recovered(
     n_prompts: int = 32,
     progress: Progress = SILENT,
 ) -> dict[str, float]:
-    """The share of the denoising loss that each SAE recovers against the mean of its site, on held-out prompts.
+    """The share of the model's loss that each SAE recovers against the mean of its site, on held-out prompts.
+
+    The loss is that of denoising; of a Janus, the cross-entropy of its pictures' tokens.
 
     What was measured on as many prompts before is read from the SAE's folder.
     """
-    share = store.manifest.validation_share
-    held_out = [prompt for prompt in store.prompts if split_of(prompt, share) == "validation"]
-    prompts = list(dict.fromkeys(held_out))[:n_prompts]
+    prompts = held_out(store, n_prompts)
     left = {sae: site for sae, site in zip(table["sae"], table["site"], strict=True) if prompts}
     known = {sae: value for sae in left if (value := _known(saes_dir / sae, len(prompts))) is not None}
     left = {sae: site for sae, site in left.items() if sae not in known}
     if left:
-        images = model.generate(prompts, range(len(prompts)))
+        losses_of = recovering(model, prompts)
     for site in progress(list(dict.fromkeys(left.values())), "loss recovered"):
         mean, _ = moments(store.batches(site, 1024))
         saes = {sae: load(saes_dir / sae, str(model.device)) for sae in left if left[sae] == site}
-        for sae, losses in several_losses(
-            as_diffusion(model, "The loss recovered"), saes, site, mean, prompts, images
-        ).items():
+        for sae, losses in losses_of(saes, site, mean).items():
             known[sae] = _share(losses)
             write_json(saes_dir / sae / RECOVERED, {"prompts": len(prompts), **_numbers(losses)})
     return known
@@ -153,7 +149,7 @@ def write_page(table: pd.DataFrame, out_dir: Path | str, title: str) -> Path:
     out_dir = Path(out_dir)
     plots = {"Fidelity and sparsity": figures.frontier(table)}
     if table["loss_recovered"].notna().any():
-        plots["Loss recovered"] = figures.frontier(table, "loss_recovered", "share of the denoising loss recovered")
+        plots["Loss recovered"] = figures.frontier(table, "loss_recovered", "share of the model's loss recovered")
     plots["Dead and dense latents"] = figures.dead_and_dense(table)
     plots["Density"] = figures.densities({sae: log_density(out_dir / SAES / sae).numpy() for sae in table["sae"]})
     return pages.write_page(out_dir / PAGE, title, {**plots, "Table": table})

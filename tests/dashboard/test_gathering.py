@@ -29,14 +29,22 @@ def sae():
     return directions_sae(random(D_SAE, D, seed=1), "text.0", k=K)
 
 
+def is_text_of(content, is_text):
+    return torch.full_like(content, is_text)
+
+
 def gathered(sae, x, content, *, is_text, tokens=(), timesteps=(None,)):
     """x is [calls, prompts, positions, d]; batches of 4, 4 and 3 prompts."""
-    gatherer = Gatherer(Dictionary.of(sae), x.shape[2], is_text, tokens)
+    positions = x.shape[2]
+    gatherer = Gatherer(Dictionary.of(sae), *((positions, 0) if is_text else (0, positions)), tokens)
     for start in range(0, PROMPTS, 4):
         batch = slice(start, start + 4)
         gatherer.begin(x[:, batch].shape[1])
         for call, timestep in enumerate(timesteps):
-            gatherer.see(x[call, batch], content[batch], timestep)
+            own, n = content[batch], len(content[batch])
+            gatherer.see(
+                x[call, batch], own, torch.arange(positions).expand(n, -1), ~is_text_of(own, is_text), timestep
+            )
         gatherer.end()
     return gatherer
 
@@ -104,7 +112,7 @@ def test_pictures_are_pooled_and_averaged_over_the_steps(sae):
 
 
 def test_features_that_write_alike_are_found_by_their_decoder_rows(sae):
-    gatherer = Gatherer(Dictionary.of(sae), 5, True)
+    gatherer = Gatherer(Dictionary.of(sae), 5, 0)
     indices, values = gatherer.alike(3)
     cosine = (sae.W_dec @ sae.W_dec.T).fill_diagonal_(-2)
     assert_close(values, cosine.topk(3, dim=1).values)
@@ -112,9 +120,29 @@ def test_features_that_write_alike_are_found_by_their_decoder_rows(sae):
 
 
 def test_fewer_prompts_than_places_on_a_card_leave_the_rest_empty(sae):
-    gatherer = Gatherer(Dictionary.of(sae), 4, True)
+    gatherer = Gatherer(Dictionary.of(sae), 4, 0)
     gatherer.begin(2)
-    gatherer.see(random(2, 4, D, seed=5), torch.ones(2, 4, dtype=torch.bool), None)
+    words = torch.ones(2, 4, dtype=torch.bool)
+    gatherer.see(random(2, 4, D, seed=5), words, torch.arange(4).expand(2, -1), ~words, None)
     gatherer.end()
     assert (gatherer.top_prompts[:, 2:] == -1).all() and (gatherer.top_scores[:, 2:] == 0).all()
     assert (gatherer.top_prompts[:, :2] >= 0).any()
+
+
+def test_prompt_and_picture_in_one_sequence_have_places_of_their_own(sae):
+    """A prompt of 3 tokens, the first of no account, and 4 cells that come one by one; the last is never read."""
+    words, cells = random(PROMPTS, 3, D), random(3, PROMPTS, 1, D, seed=2)
+    content = torch.tensor([False, True, True]).expand(PROMPTS, -1)
+    gatherer = Gatherer(Dictionary.of(sae), 3, 4, [["<s>", "fox", "</s>"]] * PROMPTS)
+    gatherer.begin(PROMPTS)
+    gatherer.see(words, content, torch.arange(3).expand(PROMPTS, -1), torch.zeros_like(content), None)
+    for cell, x in enumerate(cells):
+        one = torch.ones(PROMPTS, 1, dtype=torch.bool)
+        gatherer.see(x, one, torch.full((PROMPTS, 1), cell), one, None)
+    gatherer.end()
+    z = torch.cat([dense(sae, words, content), sae.encode(cells[:, :, 0]).transpose(0, 1)], dim=1)
+    check_tops(gatherer, z.amax(dim=1), torch.cat([z, torch.zeros(PROMPTS, 1, D_SAE)], dim=1))
+    check_together(gatherer, z.flatten(0, 1))
+    assert gatherer.n_places == 7 and gatherer.n_cells == 4 and not gatherer.timesteps
+    assert_close(gatherer.density, (z[:, 1:] > 0).float().mean((0, 1)), atol=1e-6, rtol=1e-5)
+    assert {word for found in gatherer.loudest_words(3) for word in found} == {"fox"}

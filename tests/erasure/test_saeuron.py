@@ -207,7 +207,7 @@ def test_the_table_is_the_mean_code_of_each_prompt_and_timestep_on_conditional_r
     sae, site = open_sae(saeuron.sae), tiny_sd1.site("unet.mid")
     prompts = ["fox", "a dog"]
     seeds = [5, 2**40]
-    made = activation_table(tiny_sd1, site, dictionary_on(sae, tiny_sd1), prompts, seeds, 3)
+    made = activation_table(tiny_sd1, site, dictionary_on(sae, tiny_sd1), prompts, seeds, steps=3)
     for number, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
         with torch.no_grad(), tiny_sd1.session(record=[site]) as session:
             tiny_sd1.generate(prompt, seed, steps=3)
@@ -225,9 +225,9 @@ def test_the_table_is_the_mean_code_of_each_prompt_and_timestep_on_conditional_r
 def test_more_prompts_than_a_batch_give_the_same_rows(tiny_sd1, saeuron, monkeypatch):
     site, dictionary = tiny_sd1.site("unet.mid"), dictionary_on(open_sae(saeuron.sae), tiny_sd1)
     prompts = ["fox", "a dog", "cat"]
-    whole = activation_table(tiny_sd1, site, dictionary, prompts, range(3), 2)
+    whole = activation_table(tiny_sd1, site, dictionary, prompts, range(3), steps=2)
     monkeypatch.setattr("workbench.activations.reading.IMAGE_BATCH", 2)
-    again = activation_table(tiny_sd1, site, dictionary, prompts, range(3), 2)
+    again = activation_table(tiny_sd1, site, dictionary, prompts, range(3), steps=2)
     assert_close(again.mean, whole.mean, atol=1e-4, rtol=1e-3)
 
 

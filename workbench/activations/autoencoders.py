@@ -10,6 +10,7 @@ from saes.errors import WorkbenchError, check_at_least
 from saes.files import SAE, check_width, load
 from workbench.hooks import Site
 from workbench.models import Model
+from workbench.models.capabilities import AUTOREGRESSIVE
 from workbench.shipped import sae_folder
 
 FINGERPRINT = re.compile("[0-9a-f]{64}")  # how our SAEs name their model; those of others may say anything
@@ -36,17 +37,25 @@ def site_of(sae: SAE, model: Model, side: Literal["prompt", "image"] | None = No
     Args:
         sae: The SAE, whose metadata name the site.
         model: The model that has the site.
-        side: On which side of the model the site has to lie; None: either will do.
+        side: What has to pass the site, a prompt or a picture; None: either will do. A language model that writes
+            pictures has sites that both pass.
 
     Raises:
-        WorkbenchError: The SAE does not say its site, its width is another, or the site lies on the other side.
+        WorkbenchError: The SAE does not say its site or the model has none like it, its width is another, or only the
+            other passes the site.
     """
     alias = sae.cfg.metadata.hook_name
     if not alias:
         raise WorkbenchError("The SAE does not say at which site it was trained.", "Set `hook_name` in its metadata.")
-    site = model.site(alias)
+    try:
+        site = model.site(alias)
+    except WorkbenchError:
+        raise WorkbenchError(
+            f"The SAE was trained at {alias!r}, which is no site of {model.name}.",
+            "Name one of this model; `workbench harvest` and `workbench train` make one.",
+        ) from None
     check_width(sae, site.channels, alias)
-    if side not in (None, site.component):
+    if side not in (None, site.component) and AUTOREGRESSIVE not in model.capabilities:
         raise _other_side(site)
     return site
 
@@ -62,9 +71,7 @@ def _other_side(site: Site) -> WorkbenchError:
 
 def dictionary_on(sae: SAE, model: Model) -> Dictionary:
     """The SAE's tensors on the model's device."""
-    found = Dictionary.of(sae)
-    tensors = {name: tensor.to(model.device) for name, tensor in found.tensors.items()}
-    return Dictionary.from_tensors(tensors, found.settings)
+    return Dictionary.of(sae).on(model.device)
 
 
 def check_features(sae: SAE, features: Sequence[int]) -> list[int]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from saes.errors import WorkbenchError
 from workbench.hooks import Clock, Place, Places, Site
 from workbench.models import Model
+from workbench.models.capabilities import AUTOREGRESSIVE
 
 KEPT: dict[str, tuple[Place, ...]] = {  # which places are kept, by a name
     "all": tuple(place for place in Place if place != Place.ABSENT),
@@ -72,6 +73,13 @@ def marked(found: Places, kept: str = "content") -> Bool[Tensor, "rows positions
     return torch.isin(found, torch.tensor(KEPT[kept], dtype=torch.int8, device=found.device))
 
 
+def of_prompt(found: Places) -> Bool[Tensor, "rows positions"]:
+    """True where a prompt can make a difference: from its first word on, padding and what a chat template puts behind
+    the words too. What stands before them is equal in every prompt; a picture behind them is no part of it."""
+    told = ((found == Place.WORD) | (found == Place.END)).cumsum(dim=1) > 0
+    return told & (found != Place.PICTURE) & (found != Place.ABSENT)
+
+
 def begin_columns(found: Places) -> int:
     """How many of the first positions are begin tokens in every row: 1 or 0."""
     return int(bool((found[:, :1] == Place.BEGIN).all()) and found.shape[1] > 0)
@@ -91,12 +99,17 @@ def frame_of(model: Model, site: Site) -> Frame:
     return Frame(tokenizer.eos_token_id, tokenizer.bos_token_id is not None)
 
 
-def end_token(model: Model, site: Site) -> int:
+def end_token(model: Model, site: Site) -> int | None:
     """The id of the token that ends a prompt for this site's encoder, for edits, which take position 0 for the begin.
+
+    Returns:
+        None where each call says itself what its positions hold (Janus).
 
     Raises:
         WorkbenchError: The encoder has no begin token (T5).
     """
+    if AUTOREGRESSIVE in model.capabilities:
+        return None
     frame = frame_of(model, site)
     if frame.end is None or not frame.begins:
         raise WorkbenchError(

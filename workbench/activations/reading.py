@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
+from torch.nn import functional as F
 
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from saes.shuffling import keyed_generator
 from workbench.activations.positions import Frame, begin_columns, frame_of, marked, places
 from workbench.hooks import Clock, Place, Places, Site, SiteEdit, Step
-from workbench.models import Model
+from workbench.models import Janus, Model
 from workbench.models.images import Images
 from workbench.settings import settled
 
@@ -70,6 +71,14 @@ class Reading:
     def after_begin(self) -> Bool[Tensor, "rows positions"]:
         """True at all that is there, padding too, but for the begin token, which is equal in every prompt."""
         return marked(self.places, "all") & (self.places != Place.BEGIN)
+
+    def on_grid(self, values: Float[Tensor, "rows positions n"]) -> Float[Tensor, "rows cells n"]:
+        """Values of this call's positions at the picture's cells or pixels, row by row; 0 where the call has none."""
+        if self.token_ids is None:
+            return values
+        cells = torch.where(self.places == Place.PICTURE, self.position, self.site.positions)  # one more: no cell
+        grid = values.new_zeros(len(values), self.site.positions + 1, values.shape[-1])
+        return grid.scatter_(1, cells[..., None].expand_as(values), values)[:, :-1]
 
     @property
     def prompt(self) -> Int64[Tensor, "rows positions"]:
@@ -182,7 +191,8 @@ def read_batch(
     Args:
         model, sites, prompts, take, seeds, sampling: As for `read`.
         first: Number of the first prompt.
-        pictures: Whether pictures are made; by default, if a site lies on the picture's side.
+        pictures: Whether pictures are made; by default, if a site lies on the picture's side. Without them, a language
+            model that writes pictures reads the prompts and nothing more.
         dtype: Of the activations; None: as the model has them.
 
     Returns:
@@ -192,7 +202,10 @@ def read_batch(
     with watched(model, chosen, take, range(first, first + len(prompts)), dtype=dtype):
         if makes_pictures(chosen) if pictures is None else pictures:
             return model.generate(prompts, list(seeds), batch_size=len(prompts), **settled(model.settings, sampling))
-        model.encode(prompts)
+        if makes_pictures(chosen) and isinstance(model, Janus):
+            model.logits(torch.zeros(len(prompts), 1, dtype=torch.int64), prompts)
+        else:
+            model.encode(prompts)
     return np.zeros((0, model.image_size, model.image_size, 3), np.uint8)
 
 
@@ -271,7 +284,8 @@ def score_prompts(
 
 @dataclass(frozen=True, eq=False)
 class Held:
-    """What a prompt's site holds for some prompts, padding included: rows are prompts."""
+    """What a site holds of some prompts, padding included: rows are prompts. Where their lengths differ, the shorter
+    ones stand behind positions that are `ABSENT`."""
 
     x: Float[Tensor, "prompts positions d"]
     places: Places
@@ -279,8 +293,11 @@ class Held:
 
 
 def held(model: Model, site: Site, prompts: Sequence[str], progress: Progress = SILENT, label: str = "") -> Held:
-    """Reads a site on the prompt's side whole, in float32. Raises `WorkbenchError` if there are no prompts."""
+    """Reads prompts whole at a site that they pass, in float32. Raises `WorkbenchError` if there are no prompts."""
     found: list[Reading] = []
-    read(model, [site], prompts, found.append, progress=progress, label=label)
-    token_ids = torch.cat([each.token_ids for each in found if each.token_ids is not None])
-    return Held(torch.cat([each.x for each in found]), torch.cat([each.places for each in found]), token_ids)
+    read(model, [site], prompts, found.append, progress=progress, label=label, pictures=False)
+    width = max(each.x.shape[1] for each in found)
+    x = [F.pad(each.x, (0, 0, width - each.x.shape[1], 0)) for each in found]
+    places = [F.pad(each.places, (width - each.places.shape[1], 0), value=Place.ABSENT) for each in found]
+    ids = [F.pad(each.token_ids, (width - each.token_ids.shape[1], 0)) for each in found if each.token_ids is not None]
+    return Held(torch.cat(x), torch.cat(places), torch.cat(ids))

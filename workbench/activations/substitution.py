@@ -19,8 +19,9 @@ from saes.errors import WorkbenchError, check_at_least
 from saes.files import SAE, check_rebuilds, check_width
 from saes.metrics import SubstitutionLosses, losses_of_several, substitution_losses
 from workbench.hooks import Clock, Session, Site, SiteEdit
-from workbench.models import Diffusion
+from workbench.models import Diffusion, Model
 from workbench.models.diffusion.architecture import Latents
+from workbench.models.diffusion.model import as_diffusion
 from workbench.models.diffusion.prediction import noised, to_noise
 from workbench.models.images import Images
 
@@ -44,7 +45,7 @@ class Substitution:
 
 @torch.no_grad()
 def measure_substitution(
-    model: Diffusion,
+    model: Model,
     sae: SAE,
     site: str,
     mean: Float[Tensor, " d"],
@@ -58,9 +59,10 @@ def measure_substitution(
     """Substitutes at one site, for conditional rows, which are what SAEs are trained on.
 
     `mean` is the mean of the training rows. `images` are true pictures of the prompts, one each; without them, the
-    model's own are taken. Raises `WorkbenchError` for an SAE of another width, for a coder that rebuilds no
-    site, and if the ablation changes nothing.
+    model's own are taken. Raises `WorkbenchError` for a model that does not denoise (`fidelity` measures the
+    others), for an SAE of another width, for a coder that rebuilds no site, and if the ablation changes nothing.
     """
+    model = as_diffusion(model, "The denoising loss")
     place = model.site(site)
     check_rebuilds(sae)
     check_width(sae, place.channels, site)

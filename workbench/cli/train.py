@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from workbench.cli.options import Config, Device, all_settings, check_writable
+from workbench.cli.tables import show
 from workbench.progress import progress_bars
 
 FEATURES_PER_CHANNEL, SAMPLES = 8, 1_000_000
@@ -36,6 +37,7 @@ def train(
     """
     check_writable(out)
     import saes
+    from workbench.activations.fidelity import by_place
 
     own = {"architecture": architecture, "d_sae": d_sae, "k": k, "samples": samples, "seed": seed}
     given, opened = all_settings(own, settings), saes.ActivationStore.open(store)
@@ -43,4 +45,7 @@ def train(
     with progress_bars() as progress:
         sae = saes.train(opened, site, wanted, out, device=device or "cpu", progress=progress)
     figures = sae.cfg.metadata.metrics
+    apart = by_place(sae, opened, site)
     typer.echo(f"Saved {out}: explained variance {figures['explained_variance']:.3f} at L0 {figures['l0']:.1f}.")
+    if len(apart) > 1:
+        show([{"positions": name, **each.numbers()} for name, each in apart.items()], json=False, title="By position")

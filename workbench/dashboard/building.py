@@ -22,8 +22,9 @@ from workbench.dashboard.gathering import N_TOP, Gatherer
 from workbench.dashboard.prompts import Shown, names_concept
 from workbench.dashboard.sources import Source
 from workbench.evaluation.spec import Settings
-from workbench.hooks import Site
+from workbench.hooks import Place, Site
 from workbench.models import Model
+from workbench.models.capabilities import AUTOREGRESSIVE
 
 N_RELATED, N_WORDS = 8, 5
 TEXT_BATCH, IMAGE_BATCH = 16, 8
@@ -42,7 +43,7 @@ def build_caches(
 ) -> None:
     """Writes the cache of each SAE to its folder, each whole or not at all.
 
-    All text sites share one encoding of the prompts and all picture sites one denoising.
+    All text sites share one encoding of the prompts and all others the making of one set of pictures.
 
     Args:
         model: The run's.
@@ -60,21 +61,24 @@ def build_caches(
     for sae in saes.values():
         check_origin(sae, model)
     tokens = [row.words for row in model.tokens([shown.prompt for shown in prompts])]
-    for is_text in (True, False):
-        group = {source: saes[source] for source in wanted if source.is_text == is_text}
-        if group:
-            gatherers = {source: _gatherer(model, sae, tokens) for source, sae in group.items()}
-            sites = {source: site_of(sae, model) for source, sae in group.items()}
+    places = {source: site_of(sae, model) for source, sae in saes.items()}
+    for drawing in (False, True):
+        sites = {source: site for source, site in places.items() if makes_pictures([site]) == drawing}
+        if sites:
+            gatherers = {source: _gatherer(model, saes[source], site, tokens) for source, site in sites.items()}
             pictures = _observe(model, sites, gatherers, prompts, settings, progress)
             for source, gatherer in progress(gatherers.items(), "feature tables"):
                 with new_folder(wanted[source]) as folder:
                     _write(folder, source, saes[source], gatherer, prompts, tokens, concepts, pictures)
 
 
-def _gatherer(model: Model, sae: SAE, tokens: Sequence[Sequence[str]]) -> Gatherer:
-    site = site_of(sae, model)
-    is_text = not makes_pictures([site])
-    return Gatherer(dictionary_on(sae, model), site.positions, is_text, tokens if is_text else ())
+def _gatherer(model: Model, sae: SAE, site: Site, tokens: Sequence[Sequence[str]]) -> Gatherer:
+    dictionary = dictionary_on(sae, model)
+    if not makes_pictures([site]):
+        return Gatherer(dictionary, site.positions, 0, tokens)
+    if AUTOREGRESSIVE in model.capabilities:  # the prompt passes the site too
+        return Gatherer(dictionary, max(map(len, tokens)), site.positions, tokens)
+    return Gatherer(dictionary, 0, site.positions)
 
 
 def _observe(
@@ -93,7 +97,8 @@ def _observe(
     def take(reading: Reading) -> None:
         for source, gatherer in gatherers.items():
             if sites[source].alias == reading.site.alias:
-                gatherer.see(reading.x, reading.content, reading.timestep)
+                pictured = reading.places == Place.PICTURE
+                gatherer.see(reading.x, reading.content, reading.position, pictured, reading.timestep)
 
     for start in progress(range(0, len(prompts), size), f"features on {'pictures' if drawing else 'prompts'}"):
         batch = prompts[start : start + size]
@@ -132,7 +137,7 @@ def _write(
     write_tensors(folder / ARRAYS, _arrays(gatherer, pictures))
     about = {
         "format": FORMAT, "site": source.site, "d_sae": gatherer.dictionary.d_sae, "places": gatherer.n_places,
-        "steps": list(gatherer.timesteps), "n_top": N_TOP, "n_prompts": len(prompts),
+        "cells": gatherer.n_cells, "steps": list(gatherer.timesteps), "n_top": N_TOP, "n_prompts": len(prompts),
     }  # fmt: skip
     write_json(folder / ABOUT, about)
 
@@ -179,7 +184,7 @@ def _features(gatherer: Gatherer, scores: Float[Tensor, "prompts d_sae"], told: 
 
 def _arrays(gatherer: Gatherer, pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> dict[str, Tensor]:
     (alike, cosine), (together, shared) = gatherer.alike(N_RELATED), gatherer.together(N_RELATED)
-    by_step = [total / (gatherer.rows * gatherer.positions) for total in gatherer.timesteps.values()]
+    by_step = [total / (gatherer.rows * gatherer.pixels) for total in gatherer.timesteps.values()]
     arrays = {
         "top_prompts": gatherer.top_prompts.int(), "top_scores": gatherer.top_scores.half(),
         "top_maps": gatherer.top_maps, "alike_features": alike.int(), "alike_values": cosine.half(),

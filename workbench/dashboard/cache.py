@@ -1,6 +1,6 @@
 """The feature cache of one autoencoder, as the pages read it: tables in memory, the rest from disk a feature at a time.
 
-    about.json           site, places and timesteps
+    about.json           site, places (tokens of a prompt, then cells of a picture) and timesteps
     features.parquet     a row a feature: density, mean activation, words, the concept that it tells best
     prompts.parquet      a row a prompt: text, seed, tokens
     concepts.parquet     a row a concept and feature, the best of each concept first
@@ -29,11 +29,11 @@ from workbench.dashboard.prompts import Shown
 from workbench.dashboard.sources import Source
 from workbench.evaluation.runs import Run
 
-FORMAT = "erasure-workbench features 1"
+FORMAT = "erasure-workbench features 2"
 FOLDER = "dashboard"  # of the run: everything that a dashboard leaves behind
 TABLES = ("features", "prompts", "concepts")
 ARRAYS, ABOUT = "arrays.safetensors", "about.json"
-FIELDS = ("format", "site", "d_sae", "places", "steps", "n_top", "n_prompts")
+FIELDS = ("format", "site", "d_sae", "places", "cells", "steps", "n_top", "n_prompts")
 
 
 class Top(NamedTuple):
@@ -90,6 +90,21 @@ class FeatureCache:
         """The number of features."""
         return len(self.features)
 
+    @property
+    def n_tokens(self) -> int:
+        """The places of a prompt, which come first; 0 where no prompt passes."""
+        return self.about["places"] - self.about["cells"]
+
+    @property
+    def draws(self) -> bool:
+        """Whether pictures pass the site, so that its features have places in them."""
+        return bool(self.about["cells"])
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether the site is passed at several timesteps."""
+        return bool(self.about["steps"])
+
     def check(self, feature: int) -> None:
         """Refuses a feature that the SAE does not have.
 
@@ -135,7 +150,7 @@ class FeatureCache:
             feature: Its number.
 
         Returns:
-            In the order of `about["steps"]`; empty at a text site.
+            In the order of `about["steps"]`; empty where there are none.
         """
         return self._row("by_step", feature).astype(float)
 

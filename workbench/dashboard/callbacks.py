@@ -101,13 +101,13 @@ def chosen(library: Library, sae: str, features: str | None) -> tuple[Any, bool]
         features: What was typed.
 
     Returns:
-        Links, none while it is half typed; and whether the SAE reads prompts.
+        Links, none while it is half typed; and whether the SAE's site knows no timesteps.
     """
-    is_text = library.cache(sae).source.is_text
+    timeless = not library.cache(sae).has_steps
     try:
-        return known_features(library, sae, read_numbers(features, "feature")), is_text
+        return known_features(library, sae, read_numbers(features, "feature")), timeless
     except WorkbenchError:
-        return [], is_text  # half typed
+        return [], timeless  # half typed
 
 
 def started(bench: Bench, form: Sequence[Any]) -> tuple[Any, Any, bool, bool]:

@@ -85,7 +85,7 @@ def read_change(library: Library, row: dict[str, Any]) -> Change:
         row: The texts and numbers `sae`, `features`, `action`, `strength`, `high`, `low`.
 
     Returns:
-        The change; its window is that of all timesteps at a text site.
+        The change; its window is that of all timesteps where the site knows none.
 
     Raises:
         WorkbenchError: The SAE, a feature or the action is unknown, the strength is missing or changes nothing, or no
@@ -105,7 +105,7 @@ def read_change(library: Library, row: dict[str, Any]) -> Change:
         )
     window = (
         ALWAYS
-        if cache.source.is_text
+        if not cache.has_steps
         else _window(*(ALWAYS[at] if row[end] is None else float(row[end]) for at, end in enumerate(("high", "low"))))
     )
     return Change(row["sae"], features, row["action"], float(row["strength"]), window)

@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from workbench.dashboard.cache import FeatureCache
-from workbench.figures.pictures import overlay
+from workbench.figures.pictures import hard_cells, overlay
 from workbench.reports.cards import coloured_tokens
 from workbench.reports.evidence import Strip
 from workbench.reports.sheets import data_uri
@@ -18,7 +18,7 @@ START, END = "⟨start⟩", "⟨end⟩"
 
 
 def evidence(cache: FeatureCache, feature: int, n: int) -> Component:
-    """What a feature fires on, small: prompts with coloured tokens, or pictures under heat maps.
+    """What a feature fires on, small: prompts with coloured tokens, pictures under heat maps, or both of the same.
 
     Args:
         cache: Of its SAE.
@@ -26,18 +26,19 @@ def evidence(cache: FeatureCache, feature: int, n: int) -> Component:
         n: How many at most, the strongest first.
 
     Returns:
-        A component; all are on the scale of the strongest.
+        A component; prompts are on the scale of the strongest token, pictures on that of the strongest cell.
     """
     if not len(cache.top(feature).prompts):
         return html.P("It fires on none of these prompts.", className="none")
-    return strips(cache, feature, n) if cache.source.is_text else thumbnails(cache, feature, n)
+    parts = [strips(cache, feature, n)] if cache.n_tokens else []
+    return html.Div([*parts, thumbnails(cache, feature, n)]) if cache.draws else parts[0]
 
 
 def strips(cache: FeatureCache, feature: int, n: int) -> Component:
     """A line a prompt; the start token is left out where the feature does not fire on it.
 
     Args:
-        cache: Of an SAE at a text site.
+        cache: Of an SAE at a site that prompts pass.
         feature: A feature that fires.
         n: Prompts at most.
 
@@ -52,6 +53,11 @@ def strips(cache: FeatureCache, feature: int, n: int) -> Component:
 def _strongest(cache: FeatureCache, feature: int, n: int) -> list[tuple[int, Float[np.ndarray, " places"]]]:
     top = cache.top(feature)
     return list(zip(top.prompts[:n].tolist(), top.maps[:n], strict=True))
+
+
+def _cells(cache: FeatureCache, feature: int, n: int) -> list[tuple[int, Float[np.ndarray, "y x"]]]:
+    """The same, only where in the picture."""
+    return [(prompt, square(values[cache.n_tokens :])) for prompt, values in _strongest(cache, feature, n)]
 
 
 def _strip(cache: FeatureCache, prompt: int, values: Float[np.ndarray, " places"]) -> Strip:
@@ -73,7 +79,7 @@ def thumbnails(cache: FeatureCache, feature: int, n: int) -> Component:
     """The pictures under their heat maps, in a row.
 
     Args:
-        cache: Of an SAE at a picture site.
+        cache: Of an SAE at a site that pictures pass.
         feature: Its number.
         n: Pictures at most.
 
@@ -91,7 +97,7 @@ def pictures(cache: FeatureCache, feature: int, n: int) -> Component:
     """Each picture beside its heat map, with its prompt and score.
 
     Args:
-        cache: Of an SAE at a picture site.
+        cache: Of an SAE at a site that pictures pass.
         feature: Its number.
         n: Pictures at most.
 
@@ -114,12 +120,17 @@ def pictures(cache: FeatureCache, feature: int, n: int) -> Component:
 @lru_cache(maxsize=4096)
 def _overlays(cache: FeatureCache, feature: int, n: int, pixels: int) -> tuple[str, ...]:
     """The heat maps of a feature over its pictures as data URIs, all on one scale."""
-    found = _strongest(cache, feature, n)
+    found = _cells(cache, feature, n)
     largest = max((float(values.max()) for _, values in found), default=0.0) or 1.0
     return tuple(
-        data_uri(overlay(_enlarged(cache.picture(prompt), pixels), square(values) / largest))
+        data_uri(overlay(_enlarged(cache.picture(prompt), pixels), _heat(cache, values / largest, pixels)))
         for prompt, values in found
     )
+
+
+def _heat(cache: FeatureCache, values: Float[np.ndarray, "y x"], pixels: int) -> Float[np.ndarray, "_ _"]:
+    """Tokens of a picture are cells with edges; latent pixels are shown as smooth as the picture that they become."""
+    return values if cache.has_steps else hard_cells(values, pixels)
 
 
 def _enlarged(picture: UInt8[np.ndarray, "h w 3"], pixels: int) -> UInt8[np.ndarray, "_ _ 3"]:

@@ -1,10 +1,11 @@
 """What the features of one autoencoder do on some prompts, gathered in one pass and in memory that does not grow.
 
-    (1)  z̄[p, l, f] = mean over calls and the pixels of place l of z_f       l a token, or a place of a picture
+    (1)  z̄[p, l, f] = mean over what is read at place l of z_f               l a token, or a place of a picture
     (2)  g[p, f] = max over calls and content positions of z_f               the score of a prompt, as `probes.features`
     (3)  together(a, b) = Σ z̄_a z̄_b / √(Σ z̄_a² · Σ z̄_b²)                   sums over prompts and places, in [0, 1]
 A text encoder is called once and its places are the tokens. The picture side is called at every step of a picture, and
-its pixels are pooled to a grid of at most `GRID` a side, which a picture on a card does not resolve any finer.
+its pixels are pooled to a grid of at most `GRID` a side, which a picture on a card does not resolve any finer. A
+language model that writes pictures has both: the tokens of the prompt, and behind them the cells of the picture.
 """
 
 import math
@@ -39,11 +40,10 @@ class Gatherer:
     """Sees the rows of one site, batch by batch: `begin`, `see` for every call, `end`; then the figures are there."""
 
     dictionary: Dictionary
-    positions: int
-    is_text: bool
+    n_tokens: int  # places of a prompt, which come first; 0 where no prompt passes
+    pixels: int  # of a picture; 0 where none passes
     tokens: Sequence[Sequence[str]] = ()  # the words of each prompt's positions, in the order of the prompts
     rows: int = 0
-    calls: int = 0
     scores: list[Float[Tensor, "rows d_sae"]] = field(default_factory=list)
     top_scores: Tensor = field(init=False)  # [d_sae, N_TOP], the strongest first
     top_prompts: Tensor = field(init=False)  # [d_sae, N_TOP], −1 where there are fewer
@@ -52,8 +52,9 @@ class Gatherer:
 
     def __post_init__(self) -> None:
         d_sae = self.dictionary.d_sae
-        self.place = _places(self.positions, self.is_text)
-        self.n_places = int(self.place.max()) + 1
+        self.pooled = _pooled(self.pixels)
+        self.n_cells = int(self.pooled.max()) + 1 if self.pixels else 0
+        self.n_places = self.n_tokens + self.n_cells
         self.top_scores = torch.zeros(d_sae, N_TOP)
         self.top_prompts = torch.full((d_sae, N_TOP), -1)
         self.top_maps = torch.zeros(d_sae, N_TOP, self.n_places, dtype=torch.float16)
@@ -68,7 +69,7 @@ class Gatherer:
         Args:
             rows: How many prompts it has.
         """
-        self.calls = 0
+        self.counts = torch.zeros(rows, self.n_places)
         self.sums = torch.zeros(rows, self.n_places, self.dictionary.d_sae)
         self.batch_scores = torch.zeros(rows, self.dictionary.d_sae)
 
@@ -76,6 +77,8 @@ class Gatherer:
         self,
         x: Float[Tensor, "rows positions d"],
         content: Bool[Tensor, "rows positions"],
+        position: Int64[Tensor, "rows positions"],
+        pictured: Bool[Tensor, "rows positions"],
         timestep: float | None,
     ) -> None:
         """Takes in one call.
@@ -83,27 +86,29 @@ class Gatherer:
         Args:
             x: What the site holds, `[rows, positions, d]`.
             content: Which positions count, `[rows, positions]`.
-            timestep: Of the call; None at a text site.
+            position: Number of each token, pixel or cell, `[rows, positions]`.
+            pictured: Where these are numbers of pixels or cells, `[rows, positions]`.
+            timestep: Of the call; None where there is none.
         """
         code = self.dictionary.encode(x)
         code = Code((code.values * content[..., None]).cpu(), code.indices.cpu())
-        content = content.cpu()
+        content, place = content.cpu(), self._place(position.cpu(), pictured.cpu())
         d_sae = self.dictionary.d_sae
         self.batch_scores = torch.maximum(self.batch_scores, prompt_scores(code, content, d_sae))  # (2)
         row = torch.arange(len(x))[:, None, None]
-        flat = (row * self.n_places + self.place[None, :, None]) * d_sae + code.indices
+        flat = (row * self.n_places + place[..., None]) * d_sae + code.indices
+        self.counts.scatter_add_(1, place, content.float())
         self.sums.view(-1).index_add_(0, flat.flatten(), code.values.flatten())
         summed = torch.zeros(d_sae).index_add_(0, code.indices.flatten(), code.values.flatten())
         self.fired += torch.bincount(code.indices[code.values > 0], minlength=d_sae)
         self.total += summed
         self.seen += int(content.sum())
-        self.calls += 1
         if timestep is not None:
             self.timesteps[timestep] = self.timesteps.get(timestep, torch.zeros(d_sae)) + summed
 
     def end(self) -> None:
         """Closes a batch: its prompts take their places among the strongest of each feature."""
-        maps = self.sums / (self.calls * self.positions / self.n_places if not self.is_text else 1)  # (1)
+        maps = self.sums / self.counts.clamp_min(1)[..., None]  # (1)
         flat = scipy.sparse.csr_array(maps.flatten(0, 1).numpy())
         self.products = self.products + flat.T @ flat
         self._rank(maps)
@@ -111,6 +116,12 @@ class Gatherer:
         self.scores.append(self.batch_scores)
         self.rows += len(self.batch_scores)
         del self.sums
+
+    def _place(
+        self, position: Int64[Tensor, "rows positions"], pictured: Bool[Tensor, "rows positions"]
+    ) -> Int64[Tensor, "rows positions"]:
+        cell = self.n_tokens + self.pooled[position.clamp(0, self.pixels - 1)] if self.pixels else position
+        return torch.where(pictured, cell, position.clamp_min(0))
 
     def _rank(self, maps: Float[Tensor, "rows places d_sae"]) -> None:
         n = min(N_TOP, len(maps))
@@ -136,7 +147,7 @@ class Gatherer:
             n: How many at most.
 
         Returns:
-            By feature, the loudest first; fewer if it fires on fewer, none at a picture site.
+            By feature, the loudest first; fewer if it fires on fewer, none where no prompt passes.
         """
         if not self.words:
             return [[] for _ in range(self.dictionary.d_sae)]
@@ -147,7 +158,7 @@ class Gatherer:
 
     @property
     def density(self) -> Float[Tensor, " d_sae"]:
-        """The share of content tokens, or of pixels over all steps, on which each feature fires."""
+        """The share of content tokens and cells, or of pixels over all steps, on which each feature fires."""
         return (self.fired / max(self.seen, 1)).float()
 
     @property
@@ -196,11 +207,11 @@ def _nearest(likeness: Callable[[slice], Float[Tensor, "_ d_sae"]], d_sae: int, 
     return Nearest(torch.cat([each.indices for each in best]), torch.cat([each.values for each in best]))
 
 
-def _places(positions: int, is_text: bool) -> Int64[Tensor, " positions"]:
-    """To which place each position belongs: a token to its own, a pixel to a square of the grid."""
-    if is_text:
-        return torch.arange(positions)
-    side, _ = square_grid(positions)
+def _pooled(pixels: int) -> Int64[Tensor, " pixels"]:
+    """To which square of the grid each pixel belongs."""
+    if not pixels:
+        return torch.zeros(0, dtype=torch.int64)
+    side, _ = square_grid(pixels)
     grid = max(n for n in range(1, min(side, GRID) + 1) if side % n == 0)
     along = torch.arange(side) // math.ceil(side / grid)
     return (along[:, None] * grid + along[None, :]).flatten()

@@ -76,8 +76,8 @@ def study_of(library: Library, outcome: Outcome, concept: str | None) -> dict[st
         The keys of `StudyFile`.
 
     Raises:
-        WorkbenchError: No concept is named or it is unknown, the changes are of several kinds or in a window, or too
-            few prompts name the concept.
+        WorkbenchError: No concept is named or it is unknown, the changes are of several kinds or in a window, too few
+            prompts name the concept, or prompt and picture are one sequence at the site.
     """
     from workbench.studies.hypothesis import StudyFile  # here, since it loads torch
 
@@ -85,6 +85,12 @@ def study_of(library: Library, outcome: Outcome, concept: str | None) -> dict[st
         raise WorkbenchError("A study is about a concept.", "Choose the one that the features should carry.")
     about, changes = library.concept(concept), outcome.request.changes
     change = _one(changes)
+    cache = library.cache(change.sae)
+    if cache.n_tokens and cache.draws:
+        raise WorkbenchError(
+            "A study compares equal positions from call to call, and this model has others in each.",
+            "Save this as an edit.",
+        )
     claim = "necessary" if change.action == "scale" and change.strength < 1 else "sufficient"
     named = [prompt for prompt in outcome.request.prompts if len(occurrences(prompt, concept)) == 1]
     alike = [other.name for other in library.concepts if other.kind == about.kind and other.name != about.name]

@@ -22,11 +22,6 @@ class Source:
     site: str
     d_sae: int
 
-    @property
-    def is_text(self) -> bool:
-        """Whether it reads prompts; the others read pictures."""
-        return self.site.startswith("text")
-
 
 def sources_of(run: Run, more: Sequence[str] = ()) -> tuple[Source, ...]:
     """The SAEs of the run's edits and those named, each once.

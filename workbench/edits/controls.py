@@ -41,6 +41,37 @@ def right_angle(r: Float[Tensor, "width width"]) -> Float[Tensor, "width width"]
     return r @ torch.block_diag(*[quarter] * (len(r) // 2)) @ r.T
 
 
+def exchange(width: int, generator: torch.Generator) -> Int64[Tensor, " width"]:
+    """A right angle of many dimensions at little cost: numbers in random pairs take each other's place, one with its
+    sign changed.
+
+    Args:
+        width: How many numbers, even.
+        generator: Draws the pairs.
+
+    Returns:
+        For each number ±(1 + that of its partner), for `exchanged`.
+    """
+    assert width % 2 == 0, f"{width} numbers are no pairs"
+    one, other = torch.randperm(width, generator=generator).view(2, -1)
+    signed = torch.empty(width, dtype=torch.int64)
+    signed[one], signed[other] = -(other + 1), one + 1
+    return signed
+
+
+def exchanged(x: Float[Tensor, "*rows width"], signed: Int64[Tensor, " width"]) -> Float[Tensor, "*rows width"]:
+    """x turned by a right angle: of the same length, and at a right angle to x, whatever x is.
+
+    Args:
+        x: `[…, width]`.
+        signed: Of `exchange`, on the same device.
+
+    Returns:
+        Of the same shape.
+    """
+    return x[..., signed.abs() - 1] * signed.sign().to(x)
+
+
 class Turns:
     """Random rotations of the inputs of weights: one for each width, so that equal inputs are turned alike."""
 

@@ -47,12 +47,7 @@ class BranchFields(EditFields):
         """Raises `WorkbenchError` for another model, other latents, and guidance without unconditional rows."""
         super().check(model)
         check_branches(self.method, model)
-        if self.width != model.architecture.latent_channels:
-            raise WorkbenchError(
-                f"{named(self)} is for latents of {self.width} channels, and those of {model.name} have "
-                f"{model.architecture.latent_channels}.",
-                "Fit the method on this model.",
-            )
+        check_width(self, model.architecture.latent_channels, model.name)
 
     def random(self: Own, seed: int = 0) -> Own:
         """The same edit, what it adds to a prediction turned by one random right angle in the channels of the latents.
@@ -105,6 +100,24 @@ class GuidanceEdit(BranchFields):
 
     def _told(self) -> dict[str, Any]:
         return {"text": self.text, "rule": self.rule}
+
+
+def check_width(edit: BranchFields, width: int, model: str) -> None:
+    """Refuses a branch of another width.
+
+    Args:
+        edit: The edit.
+        width: What the model's branches predict.
+        model: Its name.
+
+    Raises:
+        WorkbenchError: They differ.
+    """
+    if edit.width != width:
+        raise WorkbenchError(
+            f"{named(edit)} is for predictions of {edit.width} channels, and those of {model} have {width}.",
+            "Fit the method on this model.",
+        )
 
 
 def check_branches(method: str, model: Diffusion) -> None:

@@ -15,6 +15,7 @@ from workbench.edits.activation import ActivationEdit
 from workbench.edits.programs import ACTIONS
 from workbench.hooks import Site
 from workbench.models import Model
+from workbench.models.capabilities import AUTOREGRESSIVE
 
 CHANGE_FEATURES = "workbench.edits.programs:CHANGE_FEATURES"
 ALWAYS = (1000.0, 0.0)  # the window of a whole denoising
@@ -50,14 +51,14 @@ def intervention(
 
     Raises:
         WorkbenchError: There are no features or some that the SAE lacks, the SAE is of another model or width, the
-            action is unknown, or the window is one that no denoising passes or belongs to a text site.
+            action is unknown, or the window is one that no denoising passes, or belongs to a site without timesteps.
     """
     if action not in ACTIONS:
         raise unknown_name("action", action, ACTIONS)
     opened = open_sae(sae)
     check_origin(opened, model)
     site, dictionary = site_of(opened, model), Dictionary.of(opened)
-    _check_window(window, site)
+    _check_window(window, site, model)
     chosen = torch.tensor(sorted(check_features(opened, features)), dtype=torch.int64)
     needs_end = site.component == "prompt" and action != "scale"
     return ActivationEdit(
@@ -93,15 +94,21 @@ def ablation(
     return replace(made, method="ablation")
 
 
-def _check_window(window: tuple[float, float], site: Site) -> None:
+def _check_window(window: tuple[float, float], site: Site, model: Model) -> None:
     highest, lowest = window
     if not ALWAYS[0] >= highest >= lowest >= ALWAYS[1]:
         raise WorkbenchError(
             f"No denoising passes a timestep from {highest:g} down to {lowest:g}.",
             "Give the highest and the lowest timestep, of 1000 (noise) to 0 (picture).",
         )
-    if site.component == "prompt" and tuple(window) != ALWAYS:
+    if tuple(window) == ALWAYS:
+        return
+    if site.component == "prompt":
         raise WorkbenchError(
             f"{site.alias!r} is passed once, before the first timestep, so it has no window of timesteps.",
             "Leave the window out, or choose an SAE at a picture site.",
+        )
+    if AUTOREGRESSIVE in model.capabilities:
+        raise WorkbenchError(
+            f"{site.alias!r} is passed once for each token, so it has no window of timesteps.", "Leave the window out."
         )

@@ -10,11 +10,14 @@ position is: a word, the end of the prompt, or the padding at l.
     (3)  x′_l = x_l + ā_{ρ(l)} − c̄_{ρ(l)}        "difference": what else the prompt says is kept
 ā and c̄ are means over the prompts of the anchor and of the concept, template by template: for words at the last token
 of the anchor's or concept's own name, for the end at the first end token, for padding at the same position l.
+
+On a Janus it acts where ItD does: on text alone, in conditional rows, in the one call that reads the prompt. What a
+chat template puts behind the words takes the place of padding, each of its tokens for itself. Picture cells stay.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -25,8 +28,8 @@ from typing_extensions import Doc
 from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
-from workbench.activations.positions import Frame, token_places, tokenizer_of
-from workbench.activations.reading import held
+from workbench.activations.positions import Frame, of_prompt, places, tokenizer_of
+from workbench.activations.reading import Held, held
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit, ComposedEdit, Edit
 from workbench.edits.gates import Decision
@@ -36,12 +39,12 @@ from workbench.erasure.itd import ItD
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.hooks import Activation, Clock, Place, Places, Site
 from workbench.knobs import Opens
-from workbench.models import Model
-from workbench.models.capabilities import CROSS_ATTENTION, TEXT_ENCODER
+from workbench.models import Janus, Model
+from workbench.models.capabilities import FRAMED_PROMPTS
 from workbench.papers import Reference
 from workbench.shipped import sae_files
 
-WORD, END, PADDING = 0, 1, 2  # rows of the tables of means; padding at position l is row PADDING + l
+WORD, END, TAIL = 0, 1, 2  # rows of the tables of means; what is behind the words follows from row TAIL on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +56,9 @@ class DetectReplace(ErasureMethod):
     """
 
     sae: Annotated[
-        str, Opens(sae_files), Doc("A shipped SAE or a folder, at a text site; ItD's: text.8, 2^19 latents, k 64.")
+        str,
+        Opens(sae_files),
+        Doc("A shipped SAE or a folder, at a site of the prompt; ItD's: text.8, 2^19 latents, k 64."),
     ] = "toy/text.2"
     m: Annotated[int | None, Ge(1), Doc("Strongest features of a prompt, as in ItD.")] = None
     synonyms: Annotated[bool, Doc("The concepts' synonyms calibrate too.")] = False
@@ -63,7 +68,7 @@ class DetectReplace(ErasureMethod):
     name: ClassVar[str] = "detect_replace"
     paper: ClassVar[Reference | None] = None
     family: ClassVar[str] = "deactivation"
-    supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, TEXT_ENCODER}, needs=("anchor", "retain|captions"))
+    supports: ClassVar[Supports] = Supports({FRAMED_PROMPTS}, needs=("anchor", "retain|captions"))
     cost: ClassVar[str] = "seconds; no images; needs an SAE"
 
     def detector(self) -> ItD:
@@ -135,39 +140,70 @@ def standing_anchors(concepts: Sequence[Concept]) -> dict[str, str]:
 
 
 def role_means(model: Model, site: Site, prompts: Sequence[str], word: str) -> Float[Tensor, "roles d"]:
-    """The mean activation at the word's last token, at the first end token, and at each position of the padding.
+    """The mean activation at the word's last token, at the first end token, and at each position of what follows.
 
     A position that is padding in no prompt takes the nearest that is.
     """
     seen = held(model, site, prompts)
-    x, padding = seen.x, seen.places == Place.PADDING
-    wanted = tokenizer_of(model, site)(word, add_special_tokens=False).input_ids
-    rows = [ids[own].tolist() for ids, own in zip(seen.token_ids, ~padding, strict=True)]
-    words = torch.tensor([_last_match(ids, wanted, word) for ids in rows])
+    x, (tail, number) = seen.x, tail_of(seen.places)
+    last = _word_ends(model, site, prompts, seen, word)
     end = x[seen.places == Place.END].mean(dim=0)
-    return torch.stack([x[torch.arange(len(x)), words].mean(dim=0), end, *_padding_means(x, padding)])
+    return torch.stack([x[torch.arange(len(x)), last].mean(dim=0), end, *_tail_means(x, tail, number)])
 
 
-def _padding_means(
-    x: Float[Tensor, "prompts positions d"], padding: Bool[Tensor, "prompts positions"]
+class Tail(NamedTuple):
+    """Which positions follow a prompt's words besides the end token, and their numbers there."""
+
+    there: Bool[Tensor, "prompts positions"]
+    number: Int64[Tensor, "prompts positions"]
+
+
+def tail_of(places: Places) -> Tail:
+    """Padding, numbered by its position; or what a chat template puts behind the words, numbered back from the end."""
+    position = torch.arange(places.shape[1], device=places.device).expand(places.shape)
+    template = (places == Place.TEMPLATE) & of_prompt(places)
+    back = (places == Place.END).int().argmax(dim=1, keepdim=True) - position
+    return Tail(template | (places == Place.PADDING), torch.where(template, back, position))
+
+
+def _tail_means(
+    x: Float[Tensor, "prompts positions d"],
+    tail: Bool[Tensor, "prompts positions"],
+    number: Int64[Tensor, "prompts positions"],
 ) -> Float[Tensor, "positions d"]:
-    counts = padding.sum(dim=0)
-    means = (x * padding[..., None].to(x)).sum(dim=0) / counts.clamp(min=1)[:, None].to(x)
-    first = int((counts > 0).int().argmax())
+    counts = torch.zeros(x.shape[1], device=x.device).index_add(0, number[tail], torch.ones_like(number[tail]).float())
+    sums = torch.zeros(x.shape[1:], device=x.device, dtype=x.dtype).index_add(0, number[tail], x[tail])
+    means, first = sums / counts.clamp(min=1)[:, None].to(x), int((counts > 0).int().argmax())
     return torch.cat([means[first].expand(first, -1), means[first:]])
 
 
-def _last_match(ids: list[int], wanted: list[int], word: str) -> int:
+def _word_ends(model: Model, site: Site, prompts: Sequence[str], seen: Held, word: str) -> Int64[Tensor, " prompts"]:
+    """Where the word's last token stands in each prompt."""
+    if isinstance(model, Janus):
+        ends = [model.architecture.layout.last_token(prompt, word) for prompt in prompts]
+        starts = (seen.places != Place.ABSENT).int().argmax(dim=1)
+        return starts + torch.tensor([_there(end, word) for end in ends], device=starts.device)
+    wanted = tokenizer_of(model, site)(word, add_special_tokens=False).input_ids
+    own = seen.places != Place.PADDING
+    rows = [ids[kept].tolist() for ids, kept in zip(seen.token_ids, own, strict=True)]
+    return torch.tensor([_there(_last_match(ids, wanted), word) for ids in rows], device=seen.x.device)
+
+
+def _last_match(ids: list[int], wanted: list[int]) -> int | None:
     starts = [at for at in range(len(ids) - len(wanted) + 1) if ids[at : at + len(wanted)] == wanted]
-    if not starts or not wanted:
+    return starts[-1] + len(wanted) - 1 if starts and wanted else None
+
+
+def _there(end: int | None, word: str) -> int:
+    if end is None:
         raise WorkbenchError(f"The tokens of {word!r} are not in all of its prompts.", "Use templates that name it.")
-    return starts[-1] + len(wanted) - 1
+    return end
 
 
 def roles_of(places: Places) -> Int64[Tensor, "prompts tokens"]:
-    """The row of the means that belongs to each position; the begin token counts as a word and is never replaced."""
-    position = torch.arange(places.shape[1], device=places.device).expand(places.shape)
-    roles = torch.where(places == Place.PADDING, position + PADDING, WORD)
+    """The row of the means that belongs to each position; those of no prompt count as words and are never replaced."""
+    tail = tail_of(places)
+    roles = torch.where(tail.there, tail.number + TAIL, WORD)
     return torch.where(places == Place.END, END, roles)
 
 
@@ -178,7 +214,7 @@ def replaced(
     dictionary = Dictionary.from_tensors(tensors, settings)
     code = dictionary.encode(x)
     fires = (torch.isin(code.indices, tensors["features"]) & (code.values > 0)).any(dim=-1)  # (1)
-    fires &= places != Place.BEGIN
+    fires &= of_prompt(places)
     roles = roles_of(places)
     origin = tensors["own"][roles] if settings["by"] == "difference" else x
     change = tensors["anchor"][roles] - origin  # (2), (3)
@@ -192,7 +228,7 @@ def decision(
     seen = itd.decision(x, clock, tensors, settings)
     if seen is None:
         return None
-    found = token_places(cast(Tensor, clock.token_ids)[seen.rows], Frame(settings["end"]))
+    found = places(clock, x.shape[1], Frame(settings["end"]))[seen.rows]
     changed = replaced(x[seen.rows].to(tensors["W_dec"].dtype), found, tensors, settings)
     return seen._replace(changed=changed)  # (1)
 

@@ -12,6 +12,10 @@ all. No weight changes. z is the code of x after one layer, d_f the decoder row 
 Where the official code (6e8869a) contradicts itself, this file keeps to the equations: one score (3) and one strength
 calibrate and decide; features that do not fire are in no Top_m; δ does not see padding, so it does not depend on the
 batch; the begin token stays x, as it is the same in every prompt and carries nothing of any.
+
+On a Janus the site lies in the language model. The edit acts on text alone, in conditional rows and in the one call
+that reads the prompt: l runs from the first word to the begin-of-image token, which is the end token. Picture cells
+stay as they are, and so does what layers up to the site have read of the words already.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,17 +33,17 @@ from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.activations.autoencoders import dictionary_on, open_sae, site_of, strongest
-from workbench.activations.positions import Frame, end_token, marked, token_places
+from workbench.activations.positions import Frame, end_token, marked, of_prompt, places
 from workbench.activations.reading import Reading, score_prompts
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit
 from workbench.edits.gates import Decision
 from workbench.edits.programs import DICTIONARY, OF_DICTIONARY, ActivationProgram, gated, scaling
 from workbench.erasure.method import ErasureMethod, Supports
-from workbench.hooks import Activation, Clock, Place, Places, Site
+from workbench.hooks import Activation, Clock, Places, Site
 from workbench.knobs import Opens
 from workbench.models import Model
-from workbench.models.capabilities import CROSS_ATTENTION, TEXT_ENCODER
+from workbench.models.capabilities import FRAMED_PROMPTS
 from workbench.papers import Reference
 from workbench.shipped import sae_files
 
@@ -48,14 +52,14 @@ from workbench.shipped import sae_files
 class ItD(ErasureMethod):
     """Deactivation of a concept's text-encoder features, prompt by prompt. Returns an `ActivationEdit`.
 
-    `sae` is a folder or the name of a shipped SAE at a text site; the edit carries a copy of its tensors. Concepts
-    fitted together share one threshold; edits of single concepts, composed, keep their own.
+    `sae` is a folder or the name of a shipped SAE at a site that prompts pass; the edit carries a copy of its tensors.
+    Concepts fitted together share one threshold; edits of single concepts, composed, keep their own.
     """
 
     sae: Annotated[
         str,
         Opens(sae_files),
-        Doc("A shipped SAE or a folder, at a text site; the paper's: text.8, 2^19 latents, k 64."),
+        Doc("A shipped SAE or a folder, at a site of the prompt; the paper's: text.8, 2^19 latents, k 64."),
     ] = "toy/text.2"
     m: Annotated[
         int | None, Ge(1), Doc("Strongest features of a prompt, ≥ 1; None: twice the SAE's k, the paper's 128 for 64.")
@@ -76,7 +80,7 @@ class ItD(ErasureMethod):
         arxiv="2503.09446",
     )
     family: ClassVar[str] = "deactivation"
-    supports: ClassVar[Supports] = Supports({CROSS_ATTENTION, TEXT_ENCODER}, needs=("retain|captions",))
+    supports: ClassVar[Supports] = Supports({FRAMED_PROMPTS}, needs=("retain|captions",))
     cost: ClassVar[str] = "seconds; no images; needs an SAE"
 
     @property
@@ -142,7 +146,8 @@ class ItD(ErasureMethod):
         def delta(reading: Reading) -> Tensor:
             return deactivated(reading.x, reading.places, tensors, settings).delta.cpu()
 
-        return threshold(score_prompts(model, site, target, delta, progress, "threshold"), self.threshold_factor)
+        deltas = score_prompts(model, site, target, delta, progress, "threshold", pictures=False)
+        return threshold(deltas, self.threshold_factor)
 
 
 class Prompts(NamedTuple):
@@ -185,8 +190,8 @@ def _find(
         tokens += int(content.sum())
         return prompt_scores(code, content, dictionary.d_sae).cpu()
 
-    wanted = score_prompts(model, site, target, score, progress, "features of the targets")
-    kept = score_prompts(model, site, retained, score, progress, "features of the retained")
+    wanted = score_prompts(model, site, target, score, progress, "features of the targets", pictures=False)
+    kept = score_prompts(model, site, retained, score, progress, "features of the retained", pictures=False)
     features = contrast(wanted, kept, m)  # (1)
     if not len(features):
         raise WorkbenchError(
@@ -205,14 +210,14 @@ def deactivated(
     same prompts.
     """
     dictionary = Dictionary.from_tensors(tensors, settings)
-    after_begin = places != Place.BEGIN
+    after_begin = of_prompt(places)
     code = dictionary.encode(x)
     rebuilt = x if settings["keep_error"] else torch.where(after_begin[..., None], dictionary.decode(code), x)
     features = tensors["features"]
     new = rebuilt + scaling(dictionary, code, features, after_begin, settings["strength"])  # (2)
     gate = tensors.get("gate_features")
     seen = new if gate is None else rebuilt + scaling(dictionary, code, gate, after_begin, settings["strength"])
-    counted = marked(places) if settings["score_tokens"] == "content" else after_begin
+    counted = after_begin & marked(places) if settings["score_tokens"] == "content" else after_begin
     return Deactivated(new, prompt_delta(seen, x, counted))
 
 
@@ -234,12 +239,12 @@ def threshold(deltas: Float[Tensor, " prompts"], factor: float) -> Float[Tensor,
 def decision(
     x: Activation, clock: Clock, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]
 ) -> Decision | None:
-    """(5) on the conditional rows: x′, δ and τ. All others keep their very bits, and so do prompts below τ."""
+    """(5) on the conditional rows: x′, δ and τ; None in calls that read no prompt. All others keep their very bits, and
+    so do prompts below τ."""
     rows = clock.mask("cond").nonzero().flatten()
-    if not len(rows):
+    found = places(clock, x.shape[1], Frame(settings["end"]))[rows]
+    if not of_prompt(found).any():
         return None
-    assert clock.token_ids is not None  # a text site
-    found = token_places(clock.token_ids[rows], Frame(settings["end"]))
     new, delta = deactivated(x[rows].to(tensors["W_dec"].dtype), found, tensors, settings)
     return Decision(rows, new, delta, tensors["tau"])  # (5)
 

@@ -6,6 +6,9 @@ leaves it out. ε_n and ε_p are the denoiser's raw predictions for the negative
     (1)  ε̂ = ε_n + w (ε_p − ε_n) = ε_p + (w − 1)(ε_p − ε_n)
 The text takes the place of the empty prompt, so there is no third branch and no cost. With w ≤ 1 it would have no
 effect and is refused. The formula is the pipeline's own.
+
+A Janus joins logits of the next picture token in the same way. The text stands in its unconditional rows, where there
+is padding otherwise, in the layout of any prompt; conditional rows and picture cells stay as they are.
 """
 
 from collections.abc import Sequence
@@ -17,9 +20,10 @@ from typing_extensions import Doc
 from saes.progress import SILENT, Progress
 from workbench.concepts import Concept
 from workbench.edits import PromptEdit
+from workbench.edits.prompt import CODES
 from workbench.erasure.method import ErasureMethod, Supports
-from workbench.models import Diffusion
-from workbench.models.capabilities import GUIDANCE_BRANCHES
+from workbench.models import Diffusion, Janus
+from workbench.models.capabilities import NEGATIVE_PROMPT
 from workbench.papers import Reference
 
 
@@ -37,7 +41,7 @@ class NegativePrompt(ErasureMethod):
         arxiv="2207.12598",
     )
     family: ClassVar[str] = "guidance"
-    supports: ClassVar[Supports] = Supports({GUIDANCE_BRANCHES})
+    supports: ClassVar[Supports] = Supports({NEGATIVE_PROMPT})
     cost: ClassVar[str] = "nothing; no images"
 
     @property
@@ -46,7 +50,7 @@ class NegativePrompt(ErasureMethod):
         return False
 
     def fit(
-        self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+        self, model: Diffusion | Janus, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> PromptEdit:
         """Joins the names.
 
@@ -64,7 +68,8 @@ class NegativePrompt(ErasureMethod):
         """
         self.supports.check("NegativePrompt", model, concepts)
         texts = [", ".join(c.words() if self.synonyms else (c.name,)) for c in progress(concepts, "names")]
-        return PromptEdit(
-            text=", ".join(texts), width=model.architecture.latent_channels, 
-            **self.told(model, concepts, seed),
-        )  # fmt: skip
+        if isinstance(model, Janus):
+            width, over = model.n_codes, {"over": CODES}
+        else:
+            width, over = model.architecture.latent_channels, {}
+        return PromptEdit(text=", ".join(texts), width=width, **self.told(model, concepts, seed, over))

@@ -13,9 +13,13 @@ Other than the official code (1a4302a): it takes the error as x̂ − x and adds
 2x̂ − x; (4) keeps x. Its tables are counted by step and run out in a second picture; here they are looked up by the
 value of the timestep, the nearest where a picture has other steps than the fit. A concept without others is refused,
 where it falls back to plain means. With several concepts a feature takes the strongest of its multiples.
+
+A Janus has no timesteps: it passes a picture once, cell by cell, so that all of a picture is one step, and its cells
+are the positions that (1) to (4) are about. The edit acts on picture cells alone, when they are read; text positions
+stay.
 """
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
@@ -30,28 +34,30 @@ from saes.dictionary import Code, Dictionary
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.activations.autoencoders import dictionary_on, open_sae, site_of
+from workbench.activations.positions import Frame, places
 from workbench.activations.reading import Reading, read
 from workbench.concepts import Concept
 from workbench.edits import ActivationEdit, ComposedEdit
 from workbench.edits.programs import DICTIONARY, OF_DICTIONARY, ActivationProgram
 from workbench.erasure.method import ErasureMethod, Supports
 from workbench.fitting.pictures import drawn_seeds
-from workbench.hooks import Activation, Clock, Site
+from workbench.hooks import Activation, Clock, Place, Site
 from workbench.interpret.necessity import warn_if_idle
 from workbench.knobs import Opens
-from workbench.models import Diffusion
-from workbench.models.capabilities import DENOISER
+from workbench.models import Model
+from workbench.models.capabilities import AUTOREGRESSIVE, PICTURE_SITES
 from workbench.papers import Reference
 from workbench.shipped import sae_files
 
 EPSILON = 1e-8
+ONCE = 0.0  # stands for the timestep where a picture is passed once
 
 
 @dataclass(frozen=True, kw_only=True)
 class SAeUron(ErasureMethod):
-    """Deactivation of a concept's features of a denoiser block, step by step. Returns an `ActivationEdit`.
+    """Deactivation of a concept's features where pictures pass, step by step. Returns an `ActivationEdit`.
 
-    `sae` is a folder or the name of a shipped SAE at a denoiser site; the edit carries a copy of its tensors. A table
+    `sae` is a folder or the name of a shipped SAE at a picture site; the edit carries a copy of its tensors. A table
     of the features' means is made first, from a picture of every prompt of the concepts and of what they retain.
     With several SAEs each is fitted by itself on the unedited model, and a `ComposedEdit` deactivates in all blocks:
     our extension, for concepts that no single block carries.
@@ -63,7 +69,7 @@ class SAeUron(ErasureMethod):
         str | tuple[str, ...],
         Opens(sae_files),
         Doc(
-            "A shipped SAE or a folder, at a denoiser site, or several; the paper's: unet.up.1.1 for objects,"
+            "A shipped SAE or a folder, at a picture site, or several; the paper's: unet.up.1.1 for objects,"
             " unet.up.1.2 for styles, 20480 latents each, k 32."
         ),
     ] = "toy/unet.up.0.0"
@@ -76,7 +82,9 @@ class SAeUron(ErasureMethod):
     rows: Annotated[
         Literal["both", "cond"], Doc('"cond": the unconditional half of guidance stays, as in some ports.')
     ] = "both"
-    steps: Annotated[int | None, Ge(1), Doc("Of the pictures for the table; None: the model's own.")] = None
+    steps: Annotated[
+        int | None, Ge(1), Doc("Denoising steps of the pictures for the table; None: the model's own.")
+    ] = None
 
     name: ClassVar[str] = "saeuron"
     paper: ClassVar[Reference] = Reference(
@@ -87,16 +95,16 @@ class SAeUron(ErasureMethod):
         venue="ICML",
     )
     family: ClassVar[str] = "deactivation"
-    supports: ClassVar[Supports] = Supports({DENOISER}, needs=("retain|captions",))
+    supports: ClassVar[Supports] = Supports({PICTURE_SITES}, needs=("retain|captions",))
     cost: ClassVar[str] = "an image of every prompt of the concept and of what it retains; needs an SAE"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.sae:
-            raise WorkbenchError("SAeUron has no SAE.", "Name one, at a denoiser site.")
+            raise WorkbenchError("SAeUron has no SAE.", "Name one, at a picture site.")
 
     def fit(
-        self, model: Diffusion, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
+        self, model: Model, concepts: Sequence[Concept], *, seed: int = 0, progress: Progress = SILENT
     ) -> ActivationEdit | ComposedEdit:
         """Finds F, μ and m.
 
@@ -111,10 +119,12 @@ class SAeUron(ErasureMethod):
             their edits as one. Warns if a site carries next to nothing of the first concept.
 
         Raises:
-            WorkbenchError: For an SAE that fits no denoiser site of the model, and if no feature is more the concepts'
-                than the others'.
+            WorkbenchError: For an SAE that fits no picture site of the model, steps where there are none, and if no
+                feature is more the concepts' than the others'.
         """
         self.supports.check("SAeUron", model, concepts)
+        if self.steps is not None and AUTOREGRESSIVE in model.capabilities:
+            raise WorkbenchError(f"{model.name} writes pictures without denoising steps.", "Leave the steps out.")
         names = (self.sae,) if isinstance(self.sae, str) else self.sae
         parts = []
         for name in names:
@@ -124,30 +134,36 @@ class SAeUron(ErasureMethod):
         return parts[0] if len(parts) == 1 else ComposedEdit(parts)
 
     def _fit_one(
-        self, name: str, model: Diffusion, concepts: Sequence[Concept], seed: int, progress: Progress
+        self, name: str, model: Model, concepts: Sequence[Concept], seed: int, progress: Progress
     ) -> ActivationEdit:
         sae = open_sae(name)
         site, dictionary = site_of(sae, model, "image"), dictionary_on(sae, model)
-        steps = model.defaults.steps if self.steps is None else self.steps
+        sampling = self._sampling(model)
         groups = prompt_groups(concepts)
         seeds = drawn_seeds(max(map(len, groups.values())), seed)
-        warn_if_idle(model, site, concepts[0].prompts(), seeds, steps=steps, method="SAeUron")
+        warn_if_idle(model, site, concepts[0].prompts(), seeds, method="SAeUron", **sampling)
         tables = {
-            group: activation_table(model, site, dictionary, prompts, seeds[: len(prompts)], steps)
+            group: activation_table(model, site, dictionary, prompts, seeds[: len(prompts)], **sampling)
             for group, prompts in progress(groups.items(), "feature means")
         }
         found = locate(tables, [concept.name for concept in concepts], self.percentile)
-        about = {"steps": steps, "scheduler": type(model.pipe.scheduler).__name__}
+        about = {**sampling, **({"scheduler": type(model.pipe.scheduler).__name__} if sampling else {})}
         return ActivationEdit(
             site=site.alias, width=site.channels, program=f"{__name__}:PROGRAM",
             tensors={name: tensor.cpu() for name, tensor in {**dictionary.tensors, **found._asdict()}.items()},
             **self.told(model, concepts, seed, {**about, **dictionary.settings}),
         )  # fmt: skip
 
+    def _sampling(self, model: Model) -> dict[str, int]:
+        if AUTOREGRESSIVE in model.capabilities:
+            return {}
+        return {"steps": model.defaults.steps if self.steps is None else self.steps}
+
 
 class ActivationTable(NamedTuple):
     """`mean[p, t, i]`: the mean of feature i over the positions of prompt p's picture at `timesteps[t]`, descending.
 
+    A picture that is passed once has one, `ONCE`.
     `density` is the share of all positions on which each feature fires.
     """
 
@@ -184,36 +200,34 @@ def prompt_groups(concepts: Sequence[Concept]) -> dict[str, tuple[str, ...]]:
 
 
 def activation_table(
-    model: Diffusion, site: Site, dictionary: Dictionary, prompts: Sequence[str], seeds: Sequence[int], steps: int
+    model: Model, site: Site, dictionary: Dictionary, prompts: Sequence[str], seeds: Sequence[int], **sampling: Any
 ) -> ActivationTable:
     """Makes a picture of every prompt, each with its seed, and averages its code.
 
     Where a solver calls the denoiser twice at one timestep, the mean of the calls counts.
     """
-    means: dict[float, list[Tensor]] = defaultdict(list)
+    sums: dict[tuple[float, int], Tensor] = {}  # by timestep and first prompt of a batch
+    calls: Counter[tuple[float, int]] = Counter()
     fired, positions = torch.zeros(dictionary.d_sae), 0
 
     def take(reading: Reading) -> None:
         nonlocal positions
-        assert reading.timestep is not None  # a denoiser site
+        if not (reading.places == Place.PICTURE).all():  # the call of a Janus that reads the prompt
+            return
+        key = (ONCE if reading.timestep is None else reading.timestep, reading.prompts.start)
         code = dictionary.encode(reading.x)
         dense = code.values.new_zeros(len(code.values), dictionary.d_sae)
         dense.scatter_add_(1, code.indices.flatten(1), code.values.flatten(1))
-        means[reading.timestep].append(dense.cpu() / code.values.shape[1])
+        sums[key] = sums.get(key, 0) + dense.cpu() / code.values.shape[1]
+        calls[key] += 1
         fired.add_(torch.bincount(code.indices[code.values > 0], minlength=dictionary.d_sae).cpu())
         positions += code.values[..., 0].numel()
 
-    read(model, [site], prompts, take, seeds=seeds, steps=steps)
-    timesteps = sorted(means, reverse=True)
-    rows = [_mean_of_calls(means[timestep], len(prompts)) for timestep in timesteps]
+    read(model, [site], prompts, take, seeds=seeds, **sampling)
+    timesteps = sorted({timestep for timestep, _ in sums}, reverse=True)
+    starts = sorted({start for _, start in sums})
+    rows = [torch.cat([sums[timestep, start] / calls[timestep, start] for start in starts]) for timestep in timesteps]
     return ActivationTable(torch.tensor(timesteps), torch.stack(rows, dim=1), fired / positions)
-
-
-def _mean_of_calls(parts: Sequence[Tensor], n_prompts: int) -> Float[Tensor, "prompts d_sae"]:
-    """Batches follow each other, and so do the calls of each: [batch 1, batch 1, batch 2, …]."""
-    calls = sum(len(part) for part in parts) // n_prompts
-    batches = [torch.stack(list(parts[at : at + calls])).mean(dim=0) for at in range(0, len(parts), calls)]
-    return torch.cat(batches)
 
 
 def locate(tables: Mapping[str, ActivationTable], targets: Sequence[str], percentile: float) -> Found:
@@ -264,10 +278,9 @@ def above(scores: Float[Tensor, "steps d_sae"], percentile: float) -> Bool[Tenso
 def deactivation(x: Activation, clock: Clock, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Activation:
     """(3) and (4) with the tables of the timestep nearest to the call's, on the rows that the settings name."""
     rows = clock.mask("cond") if settings["rows"] == "cond" else torch.ones_like(clock.mask("cond"))
-    assert clock.timestep is not None  # a denoiser site
-    step = int((tensors["timesteps"] - clock.timestep).abs().argmin())
-    active = tensors["active"][step]
-    if not rows.any() or not active.any():
+    step = int((tensors["timesteps"] - (ONCE if clock.timestep is None else clock.timestep)).abs().argmin())
+    active, cells = tensors["active"][step], places(clock, x.shape[1], Frame())[rows] == Place.PICTURE
+    if not cells.any() or not active.any():
         return x
     dictionary = Dictionary.from_tensors(tensors, settings)
     chosen = x[rows].to(dictionary.W_dec.dtype)
@@ -277,7 +290,7 @@ def deactivation(x: Activation, clock: Clock, tensors: Mapping[str, Tensor], set
         settings["multiplier"] * tensors["mu"][step, active],
         tensors["gate"][step, active],
     )
-    changed = x.clone()
+    changed, change = x.clone(), change * cells[..., None]
     changed[rows] = (chosen + change @ dictionary.W_dec[tensors["features"][active]]).to(x.dtype)  # (4)
     return changed
 

@@ -9,14 +9,20 @@ those of an SAE at that site.
 α < 0 takes a concept away, α > 0 adds it. The official code (82326cf) takes the first call of the text encoder for the
 prompt and the second for the unconditional branch; here the clock says which rows are which, so that another order,
 prompts encoded beforehand and sampling without guidance work too.
+
+On a Janus the site lies in the language model, whose prompts have no fixed length. Begin token, chat template and
+begin-of-image token are the same in all and meet position by position; the words of a prompt, be they few or many, all
+get the mean over the words of the phrase (ours: the paper has texts of one length). (2) acts on text alone, in the one
+call that reads the prompt: in conditional rows and, at the same positions, in the padding that stands for them in
+unconditional rows. Picture cells stay.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int8, Int64
 from torch import Tensor
 from typing_extensions import Doc
 
@@ -28,10 +34,10 @@ from workbench.concepts import Concept
 from workbench.edits import ActivationEdit
 from workbench.edits.programs import ActivationProgram, turned
 from workbench.erasure.method import ErasureMethod, Supports
-from workbench.hooks import Activation, Clock
+from workbench.hooks import Activation, Clock, Place, Tokens
 from workbench.knobs import Opens
 from workbench.models import Model
-from workbench.models.capabilities import TEXT_ENCODER
+from workbench.models.capabilities import AUTOREGRESSIVE, PROMPT_TOKENS
 from workbench.papers import Reference
 from workbench.shipped import sae_files
 
@@ -40,14 +46,14 @@ from workbench.shipped import sae_files
 class ConceptSteerer(ErasureMethod):
     """A direction from the SAE's code of a concept's phrase, added to every prompt. Returns an `ActivationEdit`.
 
-    `sae` is a folder or the name of a shipped SAE at a text site. The phrase is the concept's name, or a list of the
-    name and the synonyms; the directions of several concepts are added up.
+    `sae` is a folder or the name of a shipped SAE at a site that prompts pass. The phrase is the concept's name, or a
+    list of the name and the synonyms; the directions of several concepts are added up.
     """
 
     sae: Annotated[
         str,
         Opens(sae_files),
-        Doc("A shipped SAE or a folder, at a text site; the paper's: text.9, 3072 latents, k 32."),
+        Doc("A shipped SAE or a folder, at a site of the prompt; the paper's: text.9, 3072 latents, k 32."),
     ] = "toy/text.2"
     alpha: Annotated[float, Doc("α of (1); the paper's −0.5 for nudity and −0.7 for violence.")] = -0.5
     synonyms: Annotated[bool, Doc("The phrase lists them too, as the paper's 'violence, blood'.")] = False
@@ -60,7 +66,7 @@ class ConceptSteerer(ErasureMethod):
         arxiv="2501.19066",
     )
     family: ClassVar[str] = "deactivation"
-    supports: ClassVar[Supports] = Supports({TEXT_ENCODER})
+    supports: ClassVar[Supports] = Supports({PROMPT_TOKENS})
     cost: ClassVar[str] = "one encoded phrase; no images; needs an SAE"
 
     @property
@@ -83,18 +89,50 @@ class ConceptSteerer(ErasureMethod):
             An edit that adds one direction to every prompt.
 
         Raises:
-            WorkbenchError: For an SAE that fits no text site of the model.
+            WorkbenchError: For an SAE that fits no site of the model that prompts pass.
         """
         self.supports.check("ConceptSteerer", model, concepts)
         sae = open_sae(self.sae)
         site, dictionary = site_of(sae, model, "prompt"), dictionary_on(sae, model)
         phrases = [", ".join(concept.words()) if self.synonyms else concept.name for concept in concepts]
-        x = torch.cat([held(model, site, [phrase]).x for phrase in progress(phrases, "phrases")])
+        seen = [held(model, site, [phrase]) for phrase in progress(phrases, "phrases")]
+        added, frame = [direction(each.x, dictionary, self.alpha) for each in seen], {}
+        if AUTOREGRESSIVE in model.capabilities:
+            around = Around.of(seen[0].places[0])  # the layout's: the same for every phrase
+            added, frame = [around.meet(each) for each in added], around._asdict()
         return ActivationEdit(
             site=site.alias, width=site.channels, program=f"{__name__}:PROGRAM",
-            tensors={"steering": direction(x, dictionary, self.alpha).cpu()},
-            **self.told(model, concepts, seed, {"phrases": phrases}),
+            tensors={"steering": torch.stack(added).sum(dim=0).cpu()},
+            **self.told(model, concepts, seed, {"phrases": phrases, **frame}),
         )  # fmt: skip
+
+
+class Around(NamedTuple):
+    """How many positions of a prompt without padding stand before its words, and after them, in every prompt."""
+
+    before: int
+    after: int
+
+    @classmethod
+    def of(cls, places: Int8[Tensor, " positions"]) -> "Around":
+        """Those of a prompt that has words."""
+        words = (places == Place.WORD).nonzero().flatten()
+        return cls(int(words[0]), len(places) - 1 - int(words[-1]))
+
+    def meet(self, added: Float[Tensor, "positions d"]) -> Float[Tensor, "met d"]:
+        """What is added at the positions that all prompts share, and between them to each word: the mean over words."""
+        before, after = self
+        words = added[before : len(added) - after].mean(dim=0, keepdim=True)
+        return torch.cat([added[:before], words, added[len(added) - after :]])
+
+    def at(self, tokens: Tokens) -> tuple[Int64[Tensor, "rows positions"], Bool[Tensor, "rows positions"]]:
+        """The row of `meet` that belongs to each position, and which positions are text."""
+        before, after = self
+        text = (tokens.places != Place.PICTURE) & (tokens.places != Place.ABSENT)
+        position = tokens.position.masked_fill(~text, -1)
+        behind = position - (position.amax(dim=1, keepdim=True) + 1 - after)  # the words
+        found = torch.where(behind >= 0, before + 1 + behind, position.clamp(max=before))
+        return found.clamp_min(0), text
 
 
 def direction(
@@ -108,7 +146,13 @@ def direction(
 def steering(x: Activation, clock: Clock, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Activation:
     """(2): the rows' roles decide the sign."""
     sign = torch.where(clock.mask("cond"), 1.0, -1.0)[:, None, None]
-    return (x + sign * turned(tensors["steering"], tensors)).to(x.dtype)  # (2)
+    added = turned(tensors["steering"], tensors)
+    if clock.tokens is not None:
+        rows, text = Around(settings["before"], settings["after"]).at(clock.tokens)
+        if not text.any():
+            return x
+        added = added[rows] * text[..., None]
+    return (x + sign * added).to(x.dtype)  # (2)
 
 
 PROGRAM = ActivationProgram(steering, control="turn", tensors=("steering",))

@@ -73,6 +73,19 @@ def overlay(image: UInt8[np.ndarray, "h w 3"], heat: Float[np.ndarray, "y x"]) -
     return np.rint(grey * (1 - opacity) + heat_colours(strength[..., 0]) * opacity).astype(np.uint8)
 
 
+def hard_cells(heat: Float[np.ndarray, "y x"], pixels: int) -> Float[np.ndarray, "_ _"]:
+    """A heat map enlarged with hard edges, for values that belong to cells and not to points.
+
+    Args:
+        heat: `[y, x]`.
+        pixels: Height and width of the result.
+
+    Returns:
+        `[pixels, pixels]`.
+    """
+    return np.asarray(Image.fromarray(heat.astype(np.float32)).resize((pixels, pixels), Image.Resampling.NEAREST))
+
+
 def heat_colours(values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape 3"]:
     """The colours of values on the scale of all heat maps.
 

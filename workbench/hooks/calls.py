@@ -42,6 +42,7 @@ class _Said:
     prompts: tuple[str | None, ...] | None
     steps: Steps | None
     holds: Holds | None
+    aside: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class Calls:
         prompts: Sequence[str | None] | None = None,
         steps: Steps | None = None,
         holds: Holds | None = None,
+        aside: int = 0,
     ) -> Iterator[None]:
         """Says what the rows stand for in the calls that the body makes, and numbers these calls from 0.
 
@@ -86,9 +88,10 @@ class Calls:
             prompts: Those of the pictures that the rows belong to, None for each that is not known.
             steps: Gives the number of steps that the picture takes; asked during a call.
             holds: Gives what the last positions of a call hold, or all; asked during the call.
+            aside: The last so many rows are of no picture.
         """
         outer, numbers = self._said.get(kind), self._numbers.copy()
-        self._said[kind] = _Said(tuple(roles), None if prompts is None else tuple(prompts), steps, holds)
+        self._said[kind] = _Said(tuple(roles), None if prompts is None else tuple(prompts), steps, holds, aside)
         self._restart(kind)
         try:
             yield
@@ -196,7 +199,7 @@ class Calls:
                 f"`{component.path}` was called with {rows} rows, and {len(said.roles)} were announced.",
                 "Announce one role for each row of the batch.",
             )
-        aside = rows if call.aside else 0
+        aside = rows if call.aside else said.aside
         clock = Clock(
             component.kind, call.number, None, said.roles, device=call.batch.device, aside=aside, prompts=said.prompts
         )

@@ -13,7 +13,7 @@ from saes.dictionary import Dictionary
 from saes.errors import WorkbenchError
 from saes.files import SAE
 from saes.progress import SILENT, Progress
-from workbench.activations.autoencoders import dictionary_on, open_sae, site_of, strongest
+from workbench.activations.autoencoders import check_origin, dictionary_on, open_sae, site_of, strongest
 from workbench.activations.reading import Reading, score_prompts
 from workbench.concepts import Concept, concept_list
 from workbench.edits.interventions import ablation
@@ -39,10 +39,12 @@ def find_features(
     it was trained. At a picture site a picture is made for every prompt. `m` is how many of a prompt's strongest
     features count for ItD's contrast, by default twice the SAE's k. With `score`, a function of images (one for all
     concepts, or one each by name), the `top` features of each concept are ablated one by one, and `effect` is what the
-    score of the concept's images loses at equal `seeds`. Raises `WorkbenchError` if a concept retains nothing.
+    score of the concept's images loses at equal `seeds`. Raises `WorkbenchError` if a concept retains nothing, and
+    for an SAE of another model.
     """
     concepts = concept_list(concept)
     opened = open_sae(sae)
+    check_origin(opened, model)
     site, dictionary = site_of(opened, model), dictionary_on(opened, model)
     for each in concepts:
         check_retains(each)

@@ -3,12 +3,15 @@
     (1)  x(conditional row) := x(unconditional row) of the same picture, at the site, at every step
     (2)  moved = d(p₁, p₀) / d(p_∅, p₀)      d: root mean square over pixels, at equal seeds;
          p₀ the model's own picture of the prompt, p₁ under (1), p_∅ without a prompt
+Where a language model writes the picture, a step is one of its tokens, and what the site holds of the picture so far is
+as deaf as what it holds of the prompt.
 A method that edits features of a site cannot take away what (1) leaves: it should be asked before such a method is
 fitted or compared. It needs neither an autoencoder nor a judge; a judge may say besides how often the concept is left.
 """
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,9 +22,10 @@ from probes.statistics import bootstrap_means, middle_95, pixel_drift
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.hooks import Clock, Site, SiteEdit
-from workbench.models import Diffusion
-from workbench.models.capabilities import GUIDANCE_BRANCHES
+from workbench.models import Model
+from workbench.models.capabilities import AUTOREGRESSIVE, GUIDANCE_BRANCHES
 from workbench.models.images import Images
+from workbench.settings import settled
 
 LITTLE = 0.4  # of (2): below, a site is said to carry next to nothing of a prompt
 PROMPTS = 4  # that `warn_if_idle` looks at
@@ -29,14 +33,14 @@ COLUMNS = ["site", "moved", "low", "high", "left", "n"]
 
 
 def site_necessity(
-    model: Diffusion,
+    model: Model,
     sites: Sequence[str],
     prompts: Sequence[str],
     *,
     seeds: Sequence[int] | None = None,
-    steps: int | None = None,
     shows: Callable[[Images], Bool[np.ndarray, "n"]] | None = None,
     progress: Progress = SILENT,
+    **sampling: Any,
 ) -> pd.DataFrame:
     """How much of what the prompts ask for passes through each site.
 
@@ -45,10 +49,10 @@ def site_necessity(
         sites: Aliases of sites of the picture side.
         prompts: Such as `concept.prompts()`.
         seeds: Of the pictures, one for each prompt; 0, 1, … if left out.
-        steps: Sampling steps; the model's own if left out.
         shows: Whether each of some pictures shows the concept, such as
             `lambda images: judge.score(images).present[:, 0] > 0.5`.
         progress: Shows the sites.
+        **sampling: How pictures are sampled, such as `steps`: names of `model.settings`, which holds the defaults.
 
     Returns:
         A row for each site: `moved` (2), the mean over prompts with low and high (95 %, bootstrap over prompts), 0 for
@@ -56,13 +60,15 @@ def site_necessity(
         empty; `left`, the share of pictures under (1) that still show the concept, NaN without `shows`; n prompts.
 
     Raises:
-        WorkbenchError: A site is not of the picture side, or the model samples without unconditional rows.
+        WorkbenchError: There are no prompts, a site is not of the picture side, a setting is unknown, or the model
+            samples without unconditional rows.
     """
     places = [_picture_site(model, alias) for alias in sites]
     own = list(range(len(prompts))) if seeds is None else list(seeds)
+    settings = settled(model.settings, sampling)
 
     def pictures(words: list[str]) -> Images:
-        return model.generate(words, own, steps=steps)
+        return model.generate(words, own, **settings)
 
     before, empty = pictures(list(prompts)), pictures([""] * len(prompts))
     reach = pixel_drift(empty, before)
@@ -78,7 +84,7 @@ def site_necessity(
 
 
 def warn_if_idle(
-    model: Diffusion, site: Site, prompts: Sequence[str], seeds: Sequence[int], *, steps: int | None, method: str
+    model: Model, site: Site, prompts: Sequence[str], seeds: Sequence[int], *, method: str, **sampling: Any
 ) -> None:
     """Warns if the pictures of a concept are nearly the same when a site does not hear the prompt.
 
@@ -87,13 +93,13 @@ def warn_if_idle(
         site: Where the method edits.
         prompts: That name the concept; the first `PROMPTS` are looked at.
         seeds: Of their pictures.
-        steps: Sampling steps.
         method: What the warning calls the method.
+        **sampling: How pictures are sampled.
     """
-    if GUIDANCE_BRANCHES not in model.capabilities or model.defaults.guidance_scale <= 1:
+    if not {GUIDANCE_BRANCHES, AUTOREGRESSIVE} & model.capabilities or model.defaults.guidance_scale <= 1:
         return  # no unconditional rows to listen to instead
     some = slice(PROMPTS)
-    (row,) = site_necessity(model, [site.alias], prompts[some], seeds=seeds[some], steps=steps).to_dict("records")
+    (row,) = site_necessity(model, [site.alias], prompts[some], seeds=seeds[some], **sampling).to_dict("records")
     if row["moved"] < LITTLE:
         warnings.warn(
             f"{method} edits {site.alias}, and without the prompt's part of it the pictures of {prompts[0]!r} move by "
@@ -103,7 +109,7 @@ def warn_if_idle(
         )
 
 
-def _picture_site(model: Diffusion, alias: str) -> Site:
+def _picture_site(model: Model, alias: str) -> Site:
     place = model.site(alias)
     if place.component != "image":
         raise WorkbenchError(

@@ -12,19 +12,22 @@ from probes.neighbours import Shared, neighbour_table
 from saes.errors import WorkbenchError
 from saes.files import SAE
 from saes.progress import SILENT, Progress
-from workbench.activations.autoencoders import dictionary_on, open_sae, site_of
+from workbench.activations.autoencoders import check_origin, dictionary_on, open_sae, site_of
+from workbench.activations.reading import held
 from workbench.concepts import Concept, check_concept
 from workbench.fitting.rows import ends_of_text
 from workbench.fitting.trajectories import trajectories
+from workbench.hooks import Place
 from workbench.interpret.find_features import feature_scores
-from workbench.models import Diffusion
-from workbench.models.capabilities import NOISE_SCHEDULE
+from workbench.models import Diffusion, Model
+from workbench.models.capabilities import AUTOREGRESSIVE, NOISE_SCHEDULE
+from workbench.models.diffusion.model import as_diffusion
 
 LATENTS, BATCH = 4, 64
 
 
 def find_neighbours(
-    model: Diffusion,
+    model: Model,
     concept: Concept,
     among: Sequence[str] | None = None,
     *,
@@ -37,25 +40,48 @@ def find_neighbours(
 
     `among` is the concept's `retain` words if left out. A word is what its prompts have in common: the mean, over the
     concept's templates, of the row that ends the text (it parts synonyms from other words better than the row of the
-    word itself, for names of several tokens above all), the mean of how strongly each feature of `sae` fires, and with
-    `effects` what the word does to the predicted noise (`noise_effects`). Raises `WorkbenchError` if there is no
-    candidate, and for effects in a model that is no Stable Diffusion 1, 2 or XL.
+    word itself, for names of several tokens above all; of a Janus, what its last layer makes of the begin-of-image
+    token), the mean of how strongly each feature of `sae` fires, and with `effects` what the word does to the predicted
+    noise (`noise_effects`). Raises `WorkbenchError` if there is no candidate, for an SAE of another model, and for
+    effects in a model that is no Stable Diffusion 1, 2 or XL.
     """
     given = check_concept(concept).retain if among is None else among
     words = [word for word in dict.fromkeys([*concept.synonyms, *given]) if word.casefold() != concept.name.casefold()]
     if not words:
         raise WorkbenchError(f"There are no candidates for neighbours of {concept.name!r}.", "Name some with `among`.")
+    if effects:
+        check_effects(model)
     filled = Concept(concept.name, synonyms=words, templates=concept.templates)
     prompts = [*filled.prompts(), *filled.synonym_prompts()]
     features = None
     if sae is not None:
         opened = open_sae(sae)
+        check_origin(opened, model)
         fired = feature_scores(model, site_of(opened, model), dictionary_on(opened, model), prompts, progress)
         features = shared(fired, 1 + len(words))
-    ends = shared(ends_of_text(model, prompts, progress).flatten(1).double().cpu(), 1 + len(words))
-    felt = shared(noise_effects(model, prompts, len(filled.prompts()), progress), 1 + len(words)) if effects else None
+    ends = shared(_ends(model, prompts, progress).double().cpu(), 1 + len(words))
+    felt = None
+    if effects:
+        diffusion = as_diffusion(model, "Effects of words")
+        felt = shared(noise_effects(diffusion, prompts, len(filled.prompts()), progress), 1 + len(words))
     table = neighbour_table(words, ends, features=features, effects=felt)
     return table.assign(known=table.word.isin(concept.synonyms))
+
+
+def _ends(model: Model, prompts: Sequence[str], progress: Progress) -> Float[Tensor, "prompts d"]:
+    if AUTOREGRESSIVE in model.capabilities:
+        last = held(model, model.site("lm.norm"), prompts, progress, "ends of prompts")
+        return last.x[last.places == Place.END]
+    return ends_of_text(as_diffusion(model, "The nearness of words"), prompts, progress).flatten(1)
+
+
+def check_effects(model: Model) -> None:
+    """Raises `WorkbenchError` for a model that makes no pictures from noise by a schedule."""
+    if NOISE_SCHEDULE not in model.capabilities:
+        raise WorkbenchError(
+            f"Effects are compared along trajectories of noise, and {model.name} ({model.kind}) has no noise schedule.",
+            "Leave the effects out.",
+        )
 
 
 @torch.no_grad()
@@ -68,11 +94,6 @@ def noise_effects(
     The latents are `LATENTS` trajectories of the empty prompt after a third of the denoising, where noise still decides
     little and the prompt decides what there is to be seen.
     """
-    if NOISE_SCHEDULE not in model.capabilities:
-        raise WorkbenchError(
-            f"Effects are compared along trajectories of noise, and {model.name} ({model.kind}) has no noise schedule.",
-            "Leave the effects out.",
-        )
     steps = model.defaults.steps
     seen = trajectories(model, [""] * LATENTS, range(LATENTS), steps=steps, seen=1 + steps // 3, role="uncond")
     rows = []

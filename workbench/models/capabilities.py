@@ -12,16 +12,24 @@ CROSS_ATTENTION = "cross_attention"  # the picture reads the prompt through key 
 PROMPT_MAPS = "prompt_maps"  # linear maps that are applied to an encoded prompt as it is
 TEXT_ENCODER = "text_encoder"  # prompts pass a text encoder with begin and end tokens, at sites called `text.…`
 ONE_TEXT_ENCODER = "one_text_encoder"  # … and no other
+PROMPT_TOKENS = "prompt_tokens"  # some sites hold a prompt's own tokens, each where it is: `text.…`, `lm.…`
+FRAMED_PROMPTS = "framed_prompts"  # … between a begin and an end token, wherever they are read
+PICTURE_SITES = "picture_sites"  # some sites hold a picture's pixels or tokens: `unet.…`, `transformer.…`, `lm.…`
+NEGATIVE_PROMPT = "negative_prompt"  # what guidance leads away from may be a text
 AUTOREGRESSIVE = "autoregressive"  # a language model writes the picture token by token, at sites called `lm.…`
 
-_UNET = frozenset({DENOISER, NOISE_SCHEDULE, GUIDANCE_BRANCHES, CROSS_ATTENTION, PROMPT_MAPS, TEXT_ENCODER})
+_ALL = frozenset({PROMPT_TOKENS, PICTURE_SITES})
+_UNET = _ALL | {
+    DENOISER, NOISE_SCHEDULE, GUIDANCE_BRANCHES, CROSS_ATTENTION, PROMPT_MAPS, TEXT_ENCODER, FRAMED_PROMPTS,
+    NEGATIVE_PROMPT,
+}  # fmt: skip
 KINDS: dict[str, frozenset[str]] = {
     "sd1": _UNET | {ONE_TEXT_ENCODER},
     "sd2": _UNET | {ONE_TEXT_ENCODER},
     "sdxl": _UNET,
-    "sd3": frozenset({DENOISER, GUIDANCE_BRANCHES, PROMPT_MAPS, TEXT_ENCODER}),
-    "flux": frozenset({DENOISER, PROMPT_MAPS, TEXT_ENCODER}),
-    "janus": frozenset({AUTOREGRESSIVE}),
+    "sd3": _ALL | {DENOISER, GUIDANCE_BRANCHES, PROMPT_MAPS, TEXT_ENCODER, NEGATIVE_PROMPT},
+    "flux": _ALL | {DENOISER, PROMPT_MAPS, TEXT_ENCODER},
+    "janus": _ALL | {AUTOREGRESSIVE, FRAMED_PROMPTS, NEGATIVE_PROMPT},
 }
 
 

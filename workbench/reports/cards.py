@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workbench.figures.pictures import heat_colours, overlay
-from workbench.reports.evidence import AttentionPair, AttentionText, FeatureCard, Strip
+from workbench.figures.pictures import hard_cells, heat_colours, overlay
+from workbench.reports.evidence import AttentionPair, AttentionText, FeatureCard, PictureCard, PictureText, Strip
 from workbench.reports.sheets import data_uri
 
 
@@ -33,6 +33,13 @@ class CardView(NamedTuple):
     card: FeatureCard
     strips: list[list[Token]]
     bars: list[Bar]
+
+
+class PictureView(NamedTuple):
+    """A card with pictures: each picture and its heat map as data URIs, with its prompt."""
+
+    about: PictureText
+    pictures: list[tuple[str, str, str]]
 
 
 class AttentionView(NamedTuple):
@@ -70,6 +77,28 @@ def attention_rows(pairs: Sequence[AttentionPair]) -> dict[str, list[AttentionVi
     """
     names = dict.fromkeys(pair.about.concept for pair in pairs)
     return {name: [_attention(pair) for pair in pairs if pair.about.concept == name] for name in names}
+
+
+def picture_views(cards: Sequence[PictureCard]) -> dict[str, list[PictureView]]:
+    """The cards of each concept with pictures, heat maps laid over them.
+
+    Args:
+        cards: Of any concepts. Each is scaled to its own largest value.
+
+    Returns:
+        By concept, in their order.
+    """
+    names = dict.fromkeys(card.about.concept for card in cards)
+    return {name: [_drawn(card) for card in cards if card.about.concept == name] for name in names}
+
+
+def _drawn(card: PictureCard) -> PictureView:
+    largest = float(card.maps.max()) or 1.0
+    shown = []
+    for text, image, heat in zip(card.about.prompts, card.images, card.maps / largest, strict=True):
+        where = hard_cells(heat, len(image)) if card.about.cells else heat
+        shown.append((data_uri(image), data_uri(overlay(image, where)), text))
+    return PictureView(card.about, shown)
 
 
 def _concepts(cards: Sequence[FeatureCard]) -> dict[str, None]:

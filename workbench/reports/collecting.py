@@ -27,9 +27,11 @@ from workbench.evaluation.runs import Run
 from workbench.interpret.attribution.pictures import chosen_values
 from workbench.interpret.attribution.words import word_maps
 from workbench.models import Model
+from workbench.models.capabilities import AUTOREGRESSIVE
 from workbench.models.encoding import TokenRow
 from workbench.models.word_places import places
 from workbench.reports.evidence import Ablation, AttentionPair, AttentionText, Evidence, FeatureCard, SAEFacts, Strip
+from workbench.reports.picturing import picture_cards
 
 
 def collect(
@@ -47,8 +49,9 @@ def collect(
 ) -> Evidence:
     """The evidence about one concept under one condition of a finished run; join several with `joined`.
 
-    Feature cards are made for edits of features at a text site, for the most selective ones; each is ablated on the
-    run's own target prompts. Attention maps are made for target prompts that hold the concept's name.
+    Feature cards are made for edits of features, for the most selective ones: with prompts at a text site, with
+    pictures at all others. Each feature is ablated on the run's own target prompts. Attention maps are made for target
+    prompts that hold the concept's name, in a diffusion model.
 
     Args:
         run: A finished run.
@@ -63,7 +66,7 @@ def collect(
         progress: Shows cards and maps.
 
     Returns:
-        Cards, attention, densities by site, and the facts.
+        Cards, attention, densities by site, the facts, and cards with pictures.
 
     Raises:
         WorkbenchError: The condition has no edit.
@@ -80,13 +83,27 @@ def collect(
             alone = _ablation_of(edit, acted, int(firing.features[place]))
             ablation = _ablation(run, model, alone, target.head(images), judge)
             made.append(_card(firing, place, concept.name, acted.site, ablation))
+    drawn = [
+        card
+        for acted in edit.summary().features
+        if model.site(acted.site).component == "image"
+        for card in picture_cards(
+            model, acted, concept, cards,
+            lambda feature, acted=acted: _ablation(  # type: ignore[misc]
+                run, model, _ablation_of(edit, acted, feature), target.head(images), judge
+            ),
+            progress, **run.spec.settings,
+        )
+    ]  # fmt: skip
+    if AUTOREGRESSIVE in model.capabilities:
+        return Evidence(saes=(facts,) if facts else (), pictures=tuple(drawn))
     named = [row for row in target.itertuples() if _reads(model, row.prompt, concept.name)]
     pairs = [
         _pair(run, model, edit, AttentionText(**about, prompt=row.prompt, seed=row.seed))
         for about in [{"concept": concept.name, "condition": condition, "word": concept.name}]
         for row in progress(named[:maps], f"attention to {concept.name}")
     ]
-    return Evidence(tuple(made), tuple(pairs), (facts,) if facts else (), densities)
+    return Evidence(tuple(made), tuple(pairs), (facts,) if facts else (), densities, pictures=tuple(drawn))
 
 
 def joined(parts: Iterable[Evidence]) -> Evidence:
@@ -104,6 +121,7 @@ def joined(parts: Iterable[Evidence]) -> Evidence:
         cards=tuple(card for part in parts for card in part.cards),
         attention=tuple(pair for part in parts for pair in part.attention),
         saes=tuple(dict.fromkeys(facts for part in parts for facts in part.saes)),
+        pictures=tuple(card for part in parts for card in part.pictures),
         densities={site: density for part in parts for site, density in part.densities.items()},
         tables={
             name: pd.concat([p.tables[name] for p in parts if name in p.tables], ignore_index=True) for name in names

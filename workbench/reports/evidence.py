@@ -1,7 +1,7 @@
 """What only the model can show, kept in the run folder so that a report never needs the model again.
 
 evidence/evidence.json          feature cards, prompts, sizes; names the hashes of the files it belongs to
-evidence/evidence.safetensors   attention maps, images, densities
+evidence/evidence.safetensors   attention maps, maps of features, images, densities
 evidence/<name>.parquet         tables
 """
 
@@ -63,6 +63,33 @@ class FeatureCard(StrictConfig):
     ablation: Ablation | None
 
 
+class PictureText(StrictConfig):
+    """One feature of a concept at a site that pictures pass, and on which prompts' pictures it is shown.
+
+    `cells`: its maps have a value for each token of the picture; otherwise they are as smooth as latent pixels.
+    """
+
+    concept: str
+    site: str
+    feature: int
+    auc: float
+    target_mean: float
+    retain_mean: float
+    prompts: tuple[str, ...]
+    cells: bool
+    ablation: Ablation | None
+
+
+@dataclass(frozen=True, eq=False)
+class PictureCard:
+    """The pictures that a feature fires on most, and where: its activation, as a mean over the steps where there are
+    several."""
+
+    about: PictureText
+    images: UInt8[np.ndarray, "n h w 3"]
+    maps: Float32[np.ndarray, "n y x"]
+
+
 class SAEFacts(StrictConfig):
     """The autoencoder that the features come from, measured on held-out activations."""
 
@@ -110,6 +137,7 @@ class Evidence:
     saes: tuple[SAEFacts, ...] = ()
     densities: Mapping[str, Float32[np.ndarray, " features"]] = field(default_factory=dict)
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    pictures: tuple[PictureCard, ...] = ()
 
 
 class _File(StrictConfig):
@@ -119,6 +147,7 @@ class _File(StrictConfig):
     cards: tuple[FeatureCard, ...]
     attention: tuple[AttentionText, ...]
     saes: tuple[SAEFacts, ...]
+    pictures: tuple[PictureText, ...] = ()
 
 
 def write_evidence(run_dir: Path | str, evidence: Evidence) -> None:
@@ -136,6 +165,8 @@ def write_evidence(run_dir: Path | str, evidence: Evidence) -> None:
     arrays = {f"density.{site}": density for site, density in evidence.densities.items()}
     for place, pair in enumerate(evidence.attention):
         arrays |= {f"attention.{place}.{name}": getattr(pair, name) for name in _ARRAYS}
+    for place, card in enumerate(evidence.pictures):
+        arrays |= {f"pictures.{place}.images": card.images, f"pictures.{place}.maps": card.maps}
     folder = _folder(run_dir)
     write_tensors(
         folder / TENSORS, {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
@@ -147,6 +178,7 @@ def write_evidence(run_dir: Path | str, evidence: Evidence) -> None:
         tensors=sha256_of(folder / TENSORS),
         tables={name: sha256_of(folder / f"{name}.parquet") for name in evidence.tables},
         cards=evidence.cards, attention=tuple(pair.about for pair in evidence.attention), saes=evidence.saes,
+        pictures=tuple(card.about for card in evidence.pictures),
     )  # fmt: skip
     write_json(folder / CONTENT, content.model_dump(mode="json"))
 
@@ -173,9 +205,13 @@ def read_evidence(run_dir: Path | str) -> Evidence | None:
         AttentionPair(about, *(arrays[f"attention.{place}.{name}"] for name in _ARRAYS))
         for place, about in enumerate(content.attention)
     )
+    drawn = tuple(
+        PictureCard(about, arrays[f"pictures.{place}.images"], arrays[f"pictures.{place}.maps"])
+        for place, about in enumerate(content.pictures)
+    )
     densities = {name.removeprefix("density."): array for name, array in arrays.items() if name.startswith("density.")}
     tables = {name: _table(folder / f"{name}.parquet", known) for name, known in content.tables.items()}
-    return Evidence(content.cards, pairs, content.saes, densities, tables)
+    return Evidence(content.cards, pairs, content.saes, densities, tables, drawn)
 
 
 def _folder(run_dir: Path | str) -> Path:

@@ -44,13 +44,11 @@ def explain(
         progress: Shows what is being collected.
 
     Returns:
-        The evidence, which is now in the run folder; of a model that is no diffusion there is none.
+        The evidence, which is now in the run folder; of a model that is no diffusion only features on pictures.
 
     Raises:
         WorkbenchError: An autoencoder is of another model.
     """
-    if not isinstance(model, Diffusion):
-        return Evidence()
     if (known := read_evidence(run.dir)) is not None:
         return known
     methods, _ = conditions(run.spec)
@@ -61,11 +59,12 @@ def explain(
         for name in methods
         if trial.concept in by_name and (edit := trial.conditions.get(name))
     ]
-    parts += [
-        Evidence(tables=_tables(run, model, by_name[trial.concept], trial, saes, progress))
-        for trial in run.spec.trials
-        if trial.concept in by_name
-    ]
+    if isinstance(model, Diffusion):
+        parts += [
+            Evidence(tables=_tables(run, model, by_name[trial.concept], trial, saes, progress))
+            for trial in run.spec.trials
+            if trial.concept in by_name
+        ]
     found = joined(parts)
     write_evidence(run.dir, found)
     return found

@@ -23,7 +23,7 @@ from workbench.evaluation.runs import Run
 from workbench.evaluation.tables import ALL, concept_matrix, metrics_with_all, titled, verdict_shares
 from workbench.figures.evaluation import VERDICT_COLOURS
 from workbench.reports.attacking import HEADINGS, attacks, attacks_named, without_attacks
-from workbench.reports.cards import attention_rows, concept_cards
+from workbench.reports.cards import attention_rows, concept_cards, picture_views
 from workbench.reports.comparing import order_headings, order_rows, published_rows, ranking
 from workbench.reports.costs import costs
 from workbench.reports.evidence import Evidence, read_evidence
@@ -137,6 +137,7 @@ def _pictures(results: Results, evidence: Evidence, attacks: Sequence[str]) -> d
     return {
         "sheets": {name: sheets(results, trial) for name, trial in spec.titles.items()},
         "cards": concept_cards(evidence.cards),
+        "picture_cards": picture_views(evidence.pictures),
         "attention": attention_rows(evidence.attention),
         "saes": evidence.saes,
         "inner": inner(evidence.tables, chart),

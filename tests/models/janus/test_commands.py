@@ -60,3 +60,28 @@ def test_activations_are_harvested(capsys, folder, tmp_path):
     assert code == 0 and "rows at lm.1" in said.out
     code, said = told(capsys, *words[:-1], tmp_path / "other", "--steps", 3)
     assert code == 1 and "Unknown sampling setting 'steps'" in said.err
+
+
+def test_an_autoencoder_is_trained_and_measured_by_sort_of_position(capsys, folder, tmp_path):
+    words = [f"a {colour} {thing}" for colour in ("red", "blue") for thing in ("fox", "cat", "dog", "bear", "vixen")]
+    (tmp_path / "prompts.txt").write_text("\n".join([*words, *(f"a photo of {one}" for one in words)]))
+    store, sae = tmp_path / "store", tmp_path / "sae"
+    told(
+        capsys, "harvest", folder, "lm.1", "--prompts-file", tmp_path / "prompts.txt", "--pixel-rate", 1, "--out", store
+    )
+    code, said = told(capsys, "train", store, "lm.1", "--d-sae", 64, "--k", 4, "--samples", 1024, "--out", sae)
+    assert code == 0 and "By position" in said.out and "picture cells" in said.out
+    code, said = told(capsys, "fidelity", folder, sae, store, "--prompts", 2, "--json")
+    rows = {row["positions"]: row for row in json.loads(said.out)}
+    assert code == 0 and list(rows) == ["all", "text", "begin of image", "picture cells"]
+    assert all(row["recovered"] is not None and row["clean"] == rows["all"]["clean"] for row in rows.values())
+    code, said = told(capsys, "fidelity", "toy", sae, store)
+    assert code == 1 and "trained on a model of other weights" in said.err
+
+
+def test_a_method_is_fitted_by_the_command_and_the_list_says_which_apply(capsys, folder, tmp_path):
+    code, said = told(capsys, "erase", folder, "fox", "--method", "negative_prompt", "--out", tmp_path / "edit")
+    assert code == 0 and (tmp_path / "edit").is_dir()
+    code, said = told(capsys, "methods", "--json")
+    takes = {row["method"] for row in json.loads(said.out) if "janus" in row["models"]}
+    assert takes == {"ear", "itd", "saeuron", "steerer", "detect_replace", "negative_prompt"}

@@ -12,7 +12,7 @@ from workbench.dashboard.parts import labelled, percent
 from workbench.dashboard.searching import Found, search
 
 SORT_WORDS = {"match": "best match", "number": "number", "density": "density", "score": "concept score"}
-ON_TILE = {True: 3, False: 4}  # prompts or pictures on a small card
+ON_TILE = {(True, False): 3, (False, True): 4, (True, True): 2}  # on a small card: prompts, pictures, or both
 
 
 def browse_page(library: Library, address: Address) -> list[Component]:
@@ -83,7 +83,7 @@ def tile(library: Library, row: Any) -> Component:
     return dcc.Link(
         [
             html.Div([html.B(f"{feature}"), html.Span(library.label(row.sae, feature), className="label")]),
-            evidence(cache, feature, ON_TILE[cache.source.is_text]),
+            evidence(cache, feature, ON_TILE[cache.n_tokens > 0, cache.draws]),
             html.Div(
                 [
                     html.Span(row.sae),

@@ -9,7 +9,7 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from workbench.dashboard.cache import FeatureCache, Related
-from workbench.dashboard.evidence import evidence, pictures
+from workbench.dashboard.evidence import evidence, pictures, strips
 from workbench.dashboard.library import Library
 from workbench.dashboard.links import Address, bench_link, concept_link, feature_link
 from workbench.dashboard.parts import chart, feature_name, percent, table
@@ -71,27 +71,38 @@ def _named(library: Library, cache: FeatureCache, feature: int) -> list[Componen
 
 
 def _firing(cache: FeatureCache, feature: int) -> list[Component]:
-    if cache.source.is_text or not len(cache.top(feature).prompts):
-        shown = evidence(cache, feature, PROMPTS)
-        return [html.H2("Prompts it fires on most"), html.Div(shown, className="strips")]
-    scale: list[Any] = [
-        "Beside each picture: where in it the feature fires, as a mean over the steps ",
-        html.Span(className="ramp"),
-    ]
-    return [
-        html.H2("Pictures it fires on most"),
-        html.P(scale, className="hint"),
-        pictures(cache, feature, PROMPTS),
-        html.H2("When it fires"),
-        chart(when(cache, feature)),
-    ]
+    if not len(cache.top(feature).prompts):
+        return [html.H2("Prompts it fires on most"), evidence(cache, feature, PROMPTS)]
+    parts: list[Component] = []
+    if cache.n_tokens:
+        lines = html.Div(strips(cache, feature, PROMPTS), className="strips")
+        parts += [html.H2("Prompts it fires on most"), lines]
+    if cache.draws:
+        scale: list[Any] = [
+            f"Beside each picture: where in it the feature fires{_over(cache)} ",
+            html.Span(className="ramp"),
+        ]
+        parts += [html.H2(_heading(cache)), html.P(scale, className="hint"), pictures(cache, feature, PROMPTS)]
+    if cache.has_steps:
+        parts += [html.H2("When it fires"), chart(when(cache, feature))]
+    return parts
+
+
+def _heading(cache: FeatureCache) -> str:
+    return "Their pictures" if cache.n_tokens else "Pictures it fires on most"
+
+
+def _over(cache: FeatureCache) -> str:
+    if cache.has_steps:
+        return ", as a mean over the steps"
+    return ", cell by cell, when the model reads what it has drawn there"
 
 
 def when(cache: FeatureCache, feature: int) -> go.Figure:
     """The mean activation of a feature over the steps of denoising, from noise to picture.
 
     Args:
-        cache: Of an SAE at a picture site.
+        cache: Of an SAE at a site with timesteps.
         feature: Its number.
 
     Returns:
@@ -125,7 +136,7 @@ def _beside(library: Library, cache: FeatureCache, feature: int) -> list[Compone
 def _density(cache: FeatureCache, feature: int) -> go.Figure:
     plot = density_histogram(cache.features["density"].to_numpy(float), [feature])
     plot.update_layout(height=210, margin={"l": 48, "r": 8, "t": 8, "b": 44})
-    what = "tokens" if cache.source.is_text else "pixels and steps"
+    what = "pixels and steps" if cache.has_steps else "tokens and cells" if cache.draws else "tokens"
     return plot.update_xaxes(title_text=f"share of {what} it fires on (dotted: this one)")
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from saes.errors import WorkbenchError
 from workbench.hooks import Place, Role, Tokens
+from workbench.words import occurrences
 
 Ids = Int64[Tensor, "rows positions"]
 PROBES = ("x", "7")  # two prompts that share nothing
@@ -75,6 +76,18 @@ class Layout:
         """The ids of a text, after one begin token."""
         ids, begin = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids, self.special.begin
         return ids if ids[:1] == [begin] else [begin, *ids]
+
+    def last_token(self, text: str, words: str) -> int | None:
+        """Number of the last token that spells words of a prompt, at their last place; None if they have none."""
+        framed = self.framed([{"type": "text", "text": text}])
+        whole = text if framed is None else framed
+        read = self.tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        spans = [end for _, end in occurrences(whole, words)]
+        if not spans:
+            return None
+        own = [place for place, (first, last) in enumerate(read.offset_mapping) if first < spans[-1] <= last]
+        begins = int(read.input_ids[0] != self.special.begin)  # `read` puts one before it
+        return own[-1] + begins if own else None
 
     def words(self, ids: Int64[Tensor, " positions"]) -> Int64[Tensor, " words"]:
         """The ids of one row that are the prompt's own."""

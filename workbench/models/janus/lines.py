@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from torch.nn import functional as F
 
 from workbench.hooks import Place, Role, Tokens
 from workbench.models.janus.layout import Layout
@@ -52,9 +53,27 @@ class Line:
         return _each(lambda one: one.expand(rows, *one.shape[1:]), self, self.roles * rows, (self.prompts or ()) * rows)
 
     def beside(self, other: "Line") -> "Line":
-        """The rows of both, one after another."""
+        """The rows of both, one after another; the shorter ones padded on the left."""
         prompts = (*(self.prompts or ()), *(other.prompts or ()))
-        return _each(lambda *both: torch.cat(both), self, (*self.roles, *other.roles), prompts, other)
+        width = max(self.embeddings.shape[1], other.embeddings.shape[1])
+        one, two = self._padded(width), other._padded(width)
+        return _each(lambda *both: torch.cat(both), one, (*one.roles, *two.roles), prompts, two)
+
+    def _padded(self, width: int) -> "Line":
+        more = width - self.embeddings.shape[1]
+        if not more:
+            return self
+        tokens = self.tokens
+        return replace(
+            self,
+            embeddings=F.pad(self.embeddings, (0, 0, more, 0)),
+            attended=F.pad(self.attended, (more, 0)),
+            tokens=Tokens(
+                F.pad(tokens.places, (more, 0), value=Place.ABSENT),
+                F.pad(tokens.position, (more, 0), value=-1),
+                F.pad(tokens.ids, (more, 0)),
+            ),
+        )
 
     def followed_by(self, parts: Parts, codes: Codes) -> "Line":
         """The same with the first tokens of a picture behind each row."""

@@ -1,6 +1,7 @@
 """The handle on a Janus: pictures as tokens, teacher forcing, and answers about pictures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,22 @@ from torch import Tensor
 from saes.errors import WorkbenchError, check_at_least
 from saes.progress import SILENT, Progress
 from workbench.hooks import Role
+from workbench.models.architecture import Defaults
 from workbench.models.encoding import Encoding, TokenRow, spelt
 from workbench.models.images import Images
 from workbench.models.janus.answering import answered, question_ids, said
 from workbench.models.janus.architecture import JanusArchitecture
 from workbench.models.janus.choosing import Chooser, Sampling
 from workbench.models.janus.continued import Continued, together
+from workbench.models.janus.guiding import Guiding
 from workbench.models.janus.lines import Line
 from workbench.models.janus.parts import Parts
 from workbench.models.janus.pictures import check_size, decoded, encoded
 from workbench.models.janus.writing import written
 from workbench.models.model import Model
 from workbench.models.one_pass import trace
-from workbench.models.prompts import Given, TokenIds, as_prompts, joined, one_by_one
-from workbench.models.provenance import components, state_of
+from workbench.models.prompts import Given, Prompts, TokenIds, as_prompts, joined, one_by_one
+from workbench.models.provenance import Provenance, components, state_of
 from workbench.models.requests import Request, pair
 
 Codes = Int64[Tensor, "rows tokens"]
@@ -41,10 +44,19 @@ class Janus(Model):
     architecture: JanusArchitecture
     pipe: Parts
 
+    def __init__(self, name: str, architecture: JanusArchitecture, defaults: Defaults, provenance: Provenance) -> None:
+        super().__init__(name, architecture, defaults, provenance)
+        self.guiding = Guiding()  # what edits in place do to guidance
+
     @property
     def folder(self) -> Path:
         """Where it was loaded from; for a hub id, the folder in the hub's cache."""
         return next(iter(self.provenance.files.values()))[0].parent
+
+    @property
+    def n_codes(self) -> int:
+        """How many tokens there are for a picture to be made of."""
+        return self.pipe.vqmodel.config.num_embeddings
 
     @property
     def own_file(self) -> dict[str, Any]:
@@ -80,6 +92,7 @@ class Janus(Model):
             prompts: Texts, token ids or token embeddings; or `Continued`, these with first tokens of their pictures.
             seeds: Whole numbers 0 … 2⁶³ − 1, one or a sequence, of Python's, NumPy's or torch's.
             guidance_scale: 1 leaves the unconditional rows out, 0 is without the prompt, below it is away from it.
+                With a negative prompt in place it has to be above 1.
             temperature: Of the draws; 0 always takes the best token, and then seeds do not matter.
             top_k: Draws among so many of the best tokens; 0: among all, as published.
             batch_size: Images at once.
@@ -120,6 +133,7 @@ class Janus(Model):
         scale = self.defaults.guidance_scale if guidance_scale is None else guidance_scale
         sampling = Sampling(scale, temperature, top_k)
         sampling.check(self.defaults.guidance_scale)
+        self.guiding.check(scale)
         batches = [requests[start : start + batch_size] for start in range(0, len(requests), batch_size)]
         return torch.cat([self._batch(batch, sampling).cpu() for batch in progress(batches, "images")])
 
@@ -269,11 +283,23 @@ class Janus(Model):
         start = together(given) if isinstance(given[0], Continued) else None
         prompts = joined(given) if start is None else as_prompts(start.prompts)
         texts = self._texts(prompts)
-        line = self.architecture.line(prompts, "cond", texts)
-        if sampling.doubles_rows:
-            line = line.beside(self.architecture.line(prompts, "uncond", texts))
-        choose = Chooser(sampling, [one.seed for one in requests])
-        return written(self.pipe, self.wiring.calls, line, choose, None if start is None else start.codes)
+        line, aside = self.architecture.line(prompts, "cond", texts), 0
+        choose, begun = Chooser(sampling, [one.seed for one in requests]), None if start is None else start.codes
+        if not sampling.doubles_rows:
+            return written(self.pipe, self.wiring.calls, line, choose, begun)
+        line = line.beside(self._unconditional(prompts, texts))
+        if self.guiding.turns:
+            line, aside = line.beside(self.architecture.line(prompts, "uncond", texts)), len(requests)
+        return written(self.pipe, self.wiring.calls, line, lambda z: choose(self.guiding.joined(z)), begun, aside)
+
+    def _unconditional(self, prompts: Prompts, texts: tuple[str | None, ...] | None) -> Line:
+        """The rows of guidance's other branch: padding in the place of the words, or the negative text."""
+        text = self.guiding.text
+        if not text:
+            return self.architecture.line(prompts, "uncond", texts)
+        negative = self.architecture.line([text] * len(prompts), "cond", texts)
+        role: Role = "uncond"
+        return replace(negative, roles=(role,) * len(prompts))
 
     def _line(self, codes: Codes, prompts: Given, role: Role) -> Line:
         """The prompts with all but the last of the tokens behind them."""
@@ -282,7 +308,14 @@ class Janus(Model):
             raise WorkbenchError(
                 f"There are {len(rows)} prompts and {len(codes)} pictures.", "Give a prompt for each, or one for all."
             )
-        line = self.architecture.line(rows, role, self._texts(rows)).expand(len(codes))
+        if role == "uncond" and self.guiding.turns:
+            raise WorkbenchError(
+                "The control of a negative prompt acts where both branches are joined, and here is one alone.",
+                "Use the edit itself, or make pictures.",
+            )
+        texts = self._texts(rows)
+        line = self._unconditional(rows, texts) if role == "uncond" else self.architecture.line(rows, role, texts)
+        line = line.expand(len(codes))
         return line.followed_by(self.pipe, codes[:, :-1].to(self.device))
 
     def _announced(self, line: Line) -> Any:

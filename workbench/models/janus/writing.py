@@ -19,7 +19,9 @@ Choose = Callable[[Tensor], Int64[Tensor, " pictures"]]
 
 
 @torch.no_grad()
-def written(parts: Parts, calls: Calls, line: Line, choose: Choose, given: Int64[Tensor, "_ _"] | None = None) -> Codes:
+def written(
+    parts: Parts, calls: Calls, line: Line, choose: Choose, given: Int64[Tensor, "_ _"] | None = None, aside: int = 0
+) -> Codes:
     """The tokens of a picture for each conditional row.
 
     Args:
@@ -28,13 +30,14 @@ def written(parts: Parts, calls: Calls, line: Line, choose: Choose, given: Int64
         line: The prompts; with guidance, conditional rows and then as many unconditional ones.
         choose: Logits of all rows → the next token of each picture.
         given: Tokens that each picture begins with, whatever is chosen there.
+        aside: The last so many rows are of no picture.
 
     Returns:
         On the model's device.
     """
     cache = DynamicCache(config=parts.language_model.config)
     drawn: list[Tensor] = []
-    with calls.announced("image", line.roles, line.prompts, lambda: parts.cells, lambda: line.tokens):
+    with calls.announced("image", line.roles, line.prompts, lambda: parts.cells, lambda: line.tokens, aside):
         for cell in range(parts.cells):
             out = parts.language_model(**line.arguments, cache=cache, use_cache=True)
             codes = choose(parts.generation_head(out.last_hidden_state[:, -1:])[:, 0])

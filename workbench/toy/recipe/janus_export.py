@@ -1,11 +1,12 @@
 """The toy Janus as it ships: a folder that transformers opens as any other checkpoint, its figures, a short card."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from transformers import GenerationConfig, JanusForConditionalGeneration, JanusProcessor
 
-from saes.disk import sha256_of, write_json
+from saes.disk import read_json, sha256_of, write_json
 from workbench.toy.recipe.export import table
 from workbench.toy.world import IMAGE_SIZE
 
@@ -32,13 +33,22 @@ def read(folder: Path) -> JanusForConditionalGeneration:
     return JanusForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
 
 
-def card(folder: Path, figures: list[dict], codes: list[dict]) -> None:
-    """`figures.json` and `CARD.md`: what the model and its picture tokenizer were measured to do."""
+def card(folder: Path, figures: list[dict], codes: list[dict], saes: Sequence[dict] = ()) -> None:
+    """`figures.json` and `CARD.md`: what the model, its picture tokenizer and its SAEs were measured to do."""
     digest = sha256_of(folder / WEIGHTS)
-    write_json(folder / "figures.json", {"measured": figures, "tokenizer": codes, "sha256": {WEIGHTS: digest}})
-    sections = {"Model": table(figures), "Picture tokenizer": table(codes), "Weights": f"`{WEIGHTS}`: {digest[:16]}"}
+    measured = {"measured": figures, "tokenizer": codes, **({"saes": list(saes)} if saes else {})}
+    write_json(folder / "figures.json", {**measured, "sha256": {WEIGHTS: digest}})
+    sections = {"Model": table(figures), "Picture tokenizer": table(codes)}
+    sections |= {"SAEs": table(list(saes))} if saes else {}
+    sections["Weights"] = f"`{WEIGHTS}`: {digest[:16]}"
     text = [INTRODUCTION, HISTORY, *(f"## {title}\n\n{body}" for title, body in sections.items())]
     (folder / "CARD.md").write_text("\n\n".join(text) + "\n")
+
+
+def card_with_saes(folder: Path, saes: Sequence[dict]) -> None:
+    """The card of a folder that has one, with the figures of SAEs trained since."""
+    before = read_json(folder / "figures.json")
+    card(folder, before["measured"], before["tokenizer"], saes)
 
 
 INTRODUCTION = """# The toy Janus

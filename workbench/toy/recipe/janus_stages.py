@@ -1,4 +1,4 @@
-"""The stages of the toy Janus: picture tokenizer, language model, a finer decoder, what ships.
+"""The stages of the toy Janus: picture tokenizer, language model, a finer decoder, what ships, SAEs on it.
 
 All of it lies in `janus` of the training's folder. `janus_start` is no step on the way: it puts the shipped weights
 where the first stages would have left theirs, so that training goes on from them with nothing else at hand:
@@ -17,9 +17,19 @@ from transformers import JanusForConditionalGeneration, JanusVQVAE, PreTrainedTo
 from saes.disk import read_tensors, sha256_of, write_tensors
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
+from workbench.models import load
 from workbench.toy import report
 from workbench.toy.oracle import Oracle
-from workbench.toy.recipe import dataset, janus, janus_codes, janus_export, janus_figures, janus_words, recogniser
+from workbench.toy.recipe import (
+    dataset,
+    janus,
+    janus_codes,
+    janus_export,
+    janus_figures,
+    janus_saes,
+    janus_words,
+    recogniser,
+)
 from workbench.toy.recipe.janus_sampling import Sampler
 from workbench.toy.recipe.loop import Schedule, averaged
 
@@ -151,10 +161,17 @@ def measure(folder: Path, progress: Progress = SILENT) -> None:
     janus_export.card(shipped(folder), rows, kept)
 
 
+def train_saes(folder: Path, progress: Progress = SILENT) -> None:
+    """SAEs on what ships, with their figures in its card."""
+    stores, out = home(folder) / "stores", shipped(folder).parent / "saes"
+    janus_export.card_with_saes(shipped(folder), janus_saes.train(load(shipped(folder)), stores, out, progress))
+
+
 STAGES: dict[str, Callable[[Path, Progress], None]] = {
     "janus_codes": train_codes,
     "janus": train_language_model,
     "janus_decoder": tune_decoder,
     "janus_export": export,
+    "janus_saes": train_saes,
 }
 BEGINNINGS: dict[str, Callable[[Path, Progress], None]] = {"janus_start": begin_from_shipped}  # only when named
