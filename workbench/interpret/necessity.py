@@ -3,12 +3,15 @@
     (1)  x(conditional row) := x(unconditional row) of the same picture, at the site, at every step
     (2)  moved = d(p₁, p₀) / d(p_∅, p₀)      d: root mean square over pixels, at equal seeds;
          p₀ the model's own picture of the prompt, p₁ under (1), p_∅ without a prompt
+A Janus reads prompt and picture at every site, and (1) is done to both; its p_∅ is drawn from the unconditional rows
+alone (guidance 0), which is what (1) comes to where all passes.
 A method that edits features of a site cannot take away what (1) leaves: it should be asked before such a method is
 fitted or compared. It needs neither an autoencoder nor a judge; a judge may say besides how often the concept is left.
 """
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,9 +22,10 @@ from probes.statistics import bootstrap_means, middle_95, pixel_drift
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from workbench.hooks import Clock, Site, SiteEdit
-from workbench.models import Diffusion
-from workbench.models.capabilities import GUIDANCE_BRANCHES
+from workbench.models import Diffusion, Model
+from workbench.models.capabilities import AUTOREGRESSIVE, GUIDANCE_BRANCHES
 from workbench.models.images import Images
+from workbench.settings import settled
 
 LITTLE = 0.4  # of (2): below, a site is said to carry next to nothing of a prompt
 PROMPTS = 4  # that `warn_if_idle` looks at
@@ -29,14 +33,14 @@ COLUMNS = ["site", "moved", "low", "high", "left", "n"]
 
 
 def site_necessity(
-    model: Diffusion,
+    model: Model,
     sites: Sequence[str],
     prompts: Sequence[str],
     *,
     seeds: Sequence[int] | None = None,
-    steps: int | None = None,
     shows: Callable[[Images], Bool[np.ndarray, "n"]] | None = None,
     progress: Progress = SILENT,
+    **sampling: Any,
 ) -> pd.DataFrame:
     """How much of what the prompts ask for passes through each site.
 
@@ -45,10 +49,10 @@ def site_necessity(
         sites: Aliases of sites of the picture side.
         prompts: Such as `concept.prompts()`.
         seeds: Of the pictures, one for each prompt; 0, 1, … if left out.
-        steps: Sampling steps; the model's own if left out.
         shows: Whether each of some pictures shows the concept, such as
             `lambda images: judge.score(images).present[:, 0] > 0.5`.
         progress: Shows the sites.
+        sampling: Further arguments of `model.generate`, such as `steps`; the model's own if left out.
 
     Returns:
         A row for each site: `moved` (2), the mean over prompts with low and high (95 %, bootstrap over prompts), 0 for
@@ -61,10 +65,16 @@ def site_necessity(
     places = [_picture_site(model, alias) for alias in sites]
     own = list(range(len(prompts))) if seeds is None else list(seeds)
 
-    def pictures(words: list[str]) -> Images:
-        return model.generate(words, own, steps=steps)
+    settings = settled(model.settings, sampling)
 
-    before, empty = pictures(list(prompts)), pictures([""] * len(prompts))
+    def pictures(words: list[str], **changed: Any) -> Images:
+        return model.generate(words, own, **{**settings, **changed})
+
+    before = pictures(list(prompts))
+    if AUTOREGRESSIVE in model.capabilities:
+        empty = pictures(list(prompts), guidance_scale=0.0)
+    else:
+        empty = pictures([""] * len(prompts))
     reach = pixel_drift(empty, before)
     rows = []
     for place in progress(places, "necessity"):
@@ -103,7 +113,7 @@ def warn_if_idle(
         )
 
 
-def _picture_site(model: Diffusion, alias: str) -> Site:
+def _picture_site(model: Model, alias: str) -> Site:
     place = model.site(alias)
     if place.component != "image":
         raise WorkbenchError(

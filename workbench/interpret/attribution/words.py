@@ -18,7 +18,6 @@ from saes.progress import SILENT, Progress
 from workbench.hooks import AttentionRecorder, AttentionSite, Clock
 from workbench.models import Model
 from workbench.models.requests import pair
-from workbench.models.word_places import places
 
 MAP_SIZE = 32  # pixels a side of a map
 BATCH = 16
@@ -68,13 +67,7 @@ def positions_of(model: Model, prompt: str, word: str) -> list[int]:
     """
     if not word.strip():
         raise WorkbenchError("The word to look for is empty.", "Choose a word that the prompt contains.")
-    found = [
-        segment.start + position
-        for segment in model.architecture.segments()
-        for place in places(model.pipe, segment.tokenizer, prompt, word)
-        for position in place
-        if position < segment.length - 1
-    ]
+    found = model.architecture.word_positions(prompt, word)
     if not found:
         raise WorkbenchError(f"{word!r} is no word of {prompt!r}.", "Choose a word that the prompt contains.")
     return found
