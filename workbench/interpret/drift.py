@@ -53,9 +53,10 @@ def measure_drift(
 
     A row for each condition (the unedited model first), site, part and timestep (nan at text sites): a part is the
     prompt or the picture, and of a Janus its words, its chat template, its begin-of-image token and its picture, each
-    with a cloud of its own. `distance` is the median over positions, `usual` that of real rows that were held out, `beyond` the share of positions farther than 99 % of
-    these, with `low` and `high` over resampled prompts. Conditional rows; no begin token, which is the same in every
-    prompt. Prompt number i has the seed seed + i; `sampling` is further arguments of `model.generate`. Raises `WorkbenchError` for fewer than four real prompts.
+    with a cloud of its own. `distance` is the median over positions, `usual` that of real rows that were held out,
+    `beyond` the share of positions farther than 99 % of these, with `low` and `high` over resampled prompts.
+    Conditional rows; no begin token, which is the same in every prompt. Prompt number i has the seed seed + i;
+    `sampling` is further arguments of `model.generate`. Raises `WorkbenchError` for fewer than four real prompts.
     """
     if UNEDITED in edits:
         raise WorkbenchError(f"An edit is called {UNEDITED!r}.", "Give it another name.")
@@ -77,8 +78,8 @@ def _measured(meter: DriftMeter, place: Place, rows: Rows) -> dict[str, str | fl
     timestep = float("nan") if place.timestep is None else place.timestep
     usual = float(meter.reference.median())
     return {
-        "site": place.site, "part": place.part, "timestep": timestep, "distance": float(distance.median()), "usual": usual,
-        "beyond": float(far.mean()), "low": low, "high": high,
+        "site": place.site, "part": place.part, "timestep": timestep, "distance": float(distance.median()),
+        "usual": usual, "beyond": float(far.mean()), "low": low, "high": high,
     }  # fmt: skip
 
 
