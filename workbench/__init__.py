@@ -29,6 +29,7 @@ PUBLIC = {  # name → the file that has it
     "intervention": "workbench.edits.interventions",
     "word_maps": "workbench.interpret.attribution.words",
     "concept_lens": "workbench.interpret.attribution.lens",
+    "logit_lens": "workbench.interpret.attribution.logit_lens",
     "feature_effects": "workbench.interpret.attribution.effects",
     "feature_pictures": "workbench.interpret.attribution.pictures",
     "feature_graph": "workbench.interpret.attribution.graph",
