@@ -26,9 +26,12 @@ def test_a_layer_stands_beside_its_controls():
 
 
 def test_a_cell_is_a_column_and_says_where_it_lies():
-    values = RNG.random((2, 9))
-    (heat,) = lens_cells(values, SITES, "nats").data
-    np.testing.assert_allclose(heat.z, values)
+    values = {"own": RNG.random((2, 9)), "control": RNG.random((2, 9))}
+    plot = lens_cells(values, SITES, "nats")
+    heat, control = plot.data
+    np.testing.assert_allclose(heat.z, values["own"])
+    np.testing.assert_allclose(control.z, values["control"])
+    assert heat.coloraxis == control.coloraxis and plot.layout.annotations[1].text == "control"
     assert list(heat.y) == SITES and heat.text[0][5] == "row 2, column 3"
 
 

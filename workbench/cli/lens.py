@@ -8,6 +8,8 @@ import typer
 from workbench.cli.options import Config, Device, ModelName, Seed, all_settings, check_new
 from workbench.progress import progress_bars
 
+PANELS = {"the picture": "own", "read from a picture of another prompt": "other_picture"}
+
 
 def lens(
     model: ModelName,
@@ -53,10 +55,7 @@ def lens(
         "What each layer would have drawn": lens_pictures(seen.drawn, texts, seen.sites),
         "How deep each cell is decided": lens_depths(seen.images, seen.decided, texts, len(seen.sites)),
         f"KL to the end by layer and cell, first picture of {texts[0]!r}": lens_cells(
-            seen.values["own", "kl"][0], seen.sites, "nats"
-        ),
-        f"The same read from a picture of another prompt than {texts[0]!r}": lens_cells(
-            seen.values["other_picture", "kl"][0], seen.sites, "nats"
+            {name: seen.values[source, "kl"][0] for name, source in PANELS.items()}, seen.sites, "nats"
         ),
         "Table": table,
     }

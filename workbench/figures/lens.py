@@ -1,7 +1,8 @@
 """Figures of the logit lens: when a picture is decided, cell by cell. Their inputs are those of
 `workbench.interpret.attribution.logit_lens`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from jaxtyping import Float, UInt8
 from plotly.subplots import make_subplots
 
 from workbench.figures.pictures import attention_overlays, contact_sheet
-from workbench.figures.template import COLOURS, HEAT, QUIET, TEMPLATE, figure
+from workbench.figures.template import COLOURS, HEAT, QUIET, TEMPLATE
 
 ROW = 22  # pixels
 MEASURES = {
@@ -52,33 +53,38 @@ def lens_by_layer(table: pd.DataFrame) -> go.Figure:
     )
 
 
-def lens_cells(values: Float[np.ndarray, "layers cells"], sites: Sequence[str], label: str) -> go.Figure:
+def lens_cells(values: Mapping[str, Any], sites: Sequence[str], label: str) -> go.Figure:
     """One measure of one picture, a row a layer and a column a cell, in the order in which cells are written.
 
     Args:
-        values: `[layers, cells]`, 0 or more.
+        values: By name `[layers, cells]`, 0 or more: a panel each, on one scale; a control stands below.
         sites: One for each layer.
         label: What the colour is called.
 
     Returns:
         The figure; a line stands before each row of the picture.
     """
-    side = round(values.shape[1] ** 0.5)
-    plot = figure(height=120 + ROW * len(values))
-    place = [f"row {cell // side + 1}, column {cell % side + 1}" for cell in range(values.shape[1])]
-    plot.add_heatmap(
-        z=values, y=list(sites), zmin=0, colorscale=HEAT, ygap=1, text=[place] * len(values),
-        colorbar={"thickness": 8, "outlinewidth": 0, "title": {"text": label, "side": "right"}},
-        hovertemplate="%{y}, %{text}: %{z:.3g}<extra></extra>",
+    cells = next(iter(values.values())).shape[1]
+    side = round(cells**0.5)
+    place = [f"row {cell // side + 1}, column {cell % side + 1}" for cell in range(cells)]
+    plot = make_subplots(len(values), 1, subplot_titles=list(values), shared_xaxes=True, vertical_spacing=0.16)
+    for row, own in enumerate(values.values(), start=1):
+        plot.add_heatmap(
+            z=own, y=list(sites), coloraxis="coloraxis", ygap=1, text=[place] * len(own),
+            hovertemplate="%{y}, %{text}: %{z:.3g}<extra></extra>", row=row, col=1,
+        )  # fmt: skip
+        for first in range(side, cells, side):
+            plot.add_vline(x=first - 0.5, line={"width": 0.6, "color": QUIET}, row=row, col=1)
+    rows = list(range(0, cells, side))
+    plot.update_xaxes(showgrid=False, tickvals=rows, ticktext=[str(at // side + 1) for at in rows])
+    plot.update_xaxes(title_text="cell, row by row of the picture", row=len(values), col=1)
+    plot.update_yaxes(showgrid=False, autorange="reversed", ticks="")
+    plot.update_annotations(font={"size": 12.5, "color": QUIET})
+    scale = {"title": {"text": label, "side": "right"}, "thickness": 8, "outlinewidth": 0}
+    return plot.update_layout(
+        template=TEMPLATE, height=90 + len(values) * (60 + ROW * len(sites)), margin={"t": 40},
+        coloraxis={"colorscale": HEAT, "cmin": 0, "colorbar": scale},
     )  # fmt: skip
-    for row in range(1, side):
-        plot.add_vline(x=row * side - 0.5, line={"width": 0.6, "color": QUIET})
-    rows = list(range(0, values.shape[1], side))
-    plot.update_xaxes(
-        title_text="cell, row by row of the picture", showgrid=False, tickvals=rows,
-        ticktext=[str(row // side + 1) for row in rows],
-    )  # fmt: skip
-    return plot.update_yaxes(showgrid=False, autorange="reversed", ticks="")
 
 
 def lens_pictures(
