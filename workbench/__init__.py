@@ -98,6 +98,8 @@ PUBLIC = {  # name → the file that has it
     "compare": "workbench.comparison.compare",
     "metrics": "workbench.evaluation.tables",
     "Run": "workbench.evaluation.runs",
+    "trace_tokens": "workbench.studies.token_tracing",
+    "drawn_trace": "workbench.studies.drawn_tracing",
     "read_study": "workbench.studies.reading",
     "run_study": "workbench.studies.study",
     "Study": "workbench.studies.hypothesis",

@@ -6,11 +6,14 @@ import torch
 from torch.testing import assert_close
 
 from saes.errors import WorkbenchError
+from tests.evaluation.small import Brightness
 from tests.tiny_janus import LAYERS, SIDE
 from workbench.hooks import Place
 from workbench.interpret.attribution.likelihood import log_likelihood
+from workbench.reports.tracing import trace_report
 from workbench.studies.drawn_tracing import DRAWN, drawn_trace
 from workbench.studies.token_tracing import trace_tokens
+from workbench.studies.traced import TraceFile, TraceResult, run_trace
 from workbench.studies.transplants import donors, parts, transplant
 
 PROMPTS = ("a red fox by a cat", "the blue fox", "a photo of a fox")
@@ -126,3 +129,44 @@ def test_where_the_word_makes_no_difference_nothing_can_be_restored(tiny_janus):
     """Pictures that are guided away from the prompt are less likely with it."""
     with pytest.raises(WorkbenchError, match="no likelier with it than with other words"):
         trace_tokens(tiny_janus, ["a fox", "a red fox"], "fox", OTHERS, ["lm.0"], guidance_scale=-3.0)
+
+
+def said(**changed):
+    told = {
+        "question": "Where?", "model": "x", "concept": "fox", "sparing": ("bear", "dog"), "claim": "traced",
+        "sites": ("lm.in", "lm.0"), "prompts": PROMPTS,
+    }  # fmt: skip
+    return TraceFile(**told | changed)
+
+
+def test_a_trace_is_kept_read_again_and_reported(tiny_janus, tmp_path):
+    made = run_trace(tiny_janus, said(), tmp_path / "out")
+    assert "“the word”" in made.sentence and "lm.in" in made.sentence and not len(made.drawn)
+    stamp = (tmp_path / "out/trace.json").stat().st_mtime_ns
+    assert run_trace(tiny_janus, said(), tmp_path / "out").table.equals(made.table)
+    assert (tmp_path / "out/trace.json").stat().st_mtime_ns == stamp
+    page = trace_report(TraceResult.open(tmp_path / "out"), tmp_path / "page.html").read_text()
+    assert all(text in page for text in ("By layer and position", 'id="token-trace"', "log-likelihood", "row 4"))
+    assert "denoising" not in page and "What is drawn" not in page
+
+
+def test_a_judged_trace_shows_what_is_drawn(tiny_janus, tmp_path):
+    asked, judge = said(judged=True, sites=("lm.in",)), Brightness(threshold=0.5)
+    made = run_trace(tiny_janus, asked, tmp_path / "out", judge=judge)
+    clean = judge.score(tiny_janus.generate(list(PROMPTS), range(3)), PROMPTS).present[:, 0] >= 0.5
+    drawn = made.drawn.set_index("token")
+    assert (drawn.clean == clean.mean()).all() and drawn.shown["the word"] == clean.mean()
+    page = trace_report(made, tmp_path / "page.html").read_text()
+    assert all(f'id="{name}"' in page for name in ("drawn", "drawn-control")) and "brightness 1" in page
+
+
+def test_what_this_kind_of_model_has_not_is_refused(tiny_janus, tiny_sd1, tmp_path):
+    with pytest.raises(WorkbenchError, match="`steps` are those of a denoising"):
+        run_trace(tiny_janus, said(steps=4), tmp_path / "a")
+    with pytest.raises(WorkbenchError, match="draws no pictures to judge"):
+        run_trace(tiny_sd1, said(judged=True, sites=("text.0",)), tmp_path / "b", judge=Brightness())
+    with pytest.raises(WorkbenchError, match="Unknown concept of the judge brightness 'bear'"):
+        run_trace(tiny_janus, said(judged=True, concept="bear", sparing=("fox", "dog")), tmp_path / "c",
+                  judge=Brightness())  # fmt: skip
+    with pytest.raises(WorkbenchError, match="there is no judge"):
+        run_trace(tiny_janus, said(judged=True), tmp_path / "d")
