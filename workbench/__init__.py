@@ -28,6 +28,7 @@ PUBLIC = {  # name → the file that has it
     "ablation": "workbench.edits.interventions",
     "intervention": "workbench.edits.interventions",
     "word_maps": "workbench.interpret.attribution.words",
+    "word_effects": "workbench.interpret.attribution.cells",
     "concept_lens": "workbench.interpret.attribution.lens",
     "logit_lens": "workbench.interpret.attribution.logit_lens",
     "feature_effects": "workbench.interpret.attribution.effects",

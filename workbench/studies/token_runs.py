@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from workbench.interpret.attribution.likelihood import Codes
-from workbench.interpret.attribution.words import positions_of
+from workbench.interpret.attribution.places import positions_of
 from workbench.models import Janus
 from workbench.settings import settled
 from workbench.studies.tracing import readings

@@ -11,7 +11,7 @@ from tests.tiny_janus import CELLS, SIDE
 from workbench.activations.positions import Part
 from workbench.activations.reading import read
 from workbench.hooks import Place, SiteEdit
-from workbench.interpret.attribution.words import positions_of
+from workbench.interpret.attribution.places import positions_of
 from workbench.interpret.decodability import decodability
 from workbench.interpret.necessity import site_necessity
 from workbench.models.encoding import Encoding
