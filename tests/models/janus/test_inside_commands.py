@@ -74,3 +74,12 @@ def test_probes_by_layer_and_part(capsys, folder, tmp_path):
     assert {row["site"] for row in found} == {"lm.0", "lm.1"} and "row of the picture" in page.read_text()
     code, said = told(capsys, *words[:-2], "--steps", 4)
     assert code == 1 and "Unknown sampling setting 'steps'" in said.err
+
+
+def test_a_page_of_what_an_edit_changes(capsys, folder, edit, tmp_path):
+    out = tmp_path / "inside.html"
+    code, said = told(capsys, "inside", folder, edit, "--prompt", "a red fox", "--seeds", 1, "--out", out)
+    page = out.read_text()
+    assert code == 0 and str(out) in said.out
+    assert all(f"<h2>{part}" in page for part in ("Change by layer", "Attention to each token"))
+    assert "random control" in page and "lm.norm" in page and "row of the picture" in page

@@ -12,12 +12,14 @@ from torch import Tensor
 
 from probes.attribution import feature_maps
 from saes.dictionary import Code
+from saes.errors import WorkbenchError
 from saes.files import SAE
 from saes.progress import SILENT, Progress
 from workbench.activations.autoencoders import check_features, check_origin, dictionary_on, open_sae, site_of
 from workbench.activations.reading import Reading, read_batch
 from workbench.interpret.attribution.words import BATCH, MAP_SIZE
 from workbench.models import Model
+from workbench.models.capabilities import AUTOREGRESSIVE
 from workbench.models.requests import pair
 
 
@@ -43,8 +45,14 @@ def feature_pictures(
 ) -> FeaturePictures:
     """Makes pictures as `model.generate` does (`sampling` is its further arguments) and maps the features meanwhile.
 
-    Raises `WorkbenchError` for an SAE at a text site, which has no pixels, and for features that the SAE lacks.
+    Raises `WorkbenchError` for an SAE at a text site, which has no pixels, for features that the SAE lacks, and for a
+    Janus, none of whose calls holds a whole picture.
     """
+    if AUTOREGRESSIVE in model.capabilities:
+        raise WorkbenchError(
+            f"{model.name} writes a picture cell by cell, so no call of it holds a map of features.",
+            "Harvest the SAE's site: the labels y and x say which cell a row is.",
+        )
     opened = open_sae(sae)
     check_origin(opened, model)
     site, dictionary = site_of(opened, model, "image"), dictionary_on(opened, model)
