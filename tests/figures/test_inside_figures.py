@@ -14,6 +14,7 @@ def change(factor: float = 1.0) -> pd.DataFrame:
              for site in ("unet.mid", "unet.out")]  # fmt: skip
     table = pd.DataFrame(rows, columns=["site", "step", "timestep", "relative"])
     table["relative"] *= factor
+    table["part"] = np.where(table["timestep"].isna(), "prompt", "picture")
     return table.assign(low=table["relative"] - 0.01, high=table["relative"] + 0.02, n=2)
 
 
@@ -63,3 +64,14 @@ def test_attention_is_the_mean_over_layers_token_by_token() -> None:
     np.testing.assert_allclose(before.y, [0.1, 0.2, 0.3])
     np.testing.assert_allclose(after.y, 0.2)
     assert list(before.text) == ["⟨start⟩", "a", "fox"]
+
+
+def test_a_sequence_of_text_and_picture_shows_its_parts_and_then_the_rows_of_the_picture() -> None:
+    parts = [("text", 0), ("begin of image", 0), ("picture", 0), ("picture", 1)]
+    rows = [(site, *part, math.nan, 0.1 * n) for site in ("lm.0", "lm.1") for n, part in enumerate(parts)]
+    plot = change_map(pd.DataFrame(rows, columns=["site", "part", "step", "timestep", "relative"]))
+    text, pictures = plot.data
+    assert list(text.x) == ["text", "begin of image"] and list(pictures.x) == ["1", "2"]
+    np.testing.assert_allclose(text.z, [[0.0, 0.1]] * 2)
+    np.testing.assert_allclose(pictures.z, [[0.2, 0.3]] * 2)
+    assert plot.layout.xaxis2.title.text == "row of the picture"

@@ -10,6 +10,7 @@ def table() -> pd.DataFrame:
     rows = [("text.3", 0, np.nan, 0.9), ("text.0", 0, np.nan, 1.0)]
     rows += [("unet.mid", 0, 801.0, 0.6), ("unet.mid", 1, 801.0, 0.7), ("unet.mid", 2, 1.0, 0.8)]  # as PNDM calls
     frame = pd.DataFrame(rows, columns=["site", "step", "timestep", "accuracy"])
+    frame["part"] = np.where(frame.timestep.isna(), "prompt", "picture")
     return frame.assign(low=frame.accuracy - 0.1, high=frame.accuracy + 0.05, control=0.5)
 
 
@@ -32,3 +33,14 @@ def test_text_alone_and_pictures_alone_fill_the_figure():
     for part in (both[both.timestep.isna()], both[both.timestep.notna()]):
         (heatmap,) = decodability_map(part).data
         assert heatmap.showscale and heatmap.z.size == len(part)
+
+
+def test_a_sequence_of_text_and_picture_shows_its_parts_and_then_the_rows_of_the_picture():
+    parts = [("text", 0), ("begin of image", 0), ("picture", 0), ("picture", 1)]
+    rows = [(site, *part, np.nan, 0.5 + 0.1 * n) for site in ("lm.0", "lm.1") for n, part in enumerate(parts)]
+    frame = pd.DataFrame(rows, columns=["site", "part", "step", "timestep", "accuracy"])
+    plot = decodability_map(frame.assign(low=0.4, high=0.9, control=0.5))
+    assert list(plot.layout.xaxis.ticktext) == ["text", "begin of image"]
+    assert list(plot.layout.xaxis2.ticktext) == ["1", "2"] and plot.layout.xaxis2.title.text == "row of the picture"
+    np.testing.assert_allclose(plot.data[0].z, [[0.5, 0.6]] * 2)
+    np.testing.assert_allclose(plot.data[1].z, [[0.7, 0.8]] * 2)

@@ -121,3 +121,13 @@ def test_a_module_without_attention_is_an_error(tiny_sd1):
     with pytest.raises(WorkbenchError, match="never called scaled_dot_product_attention"):
         with AttentionRecorder(tiny_sd1, [AttentionSite("mlp", "unet.mid_block.resnets.0")]):
             tiny_sd1.generate("a fox", 1, steps=1)
+
+
+def test_each_head_is_recorded_where_that_is_asked(tiny_sd1):
+    site = tiny_sd1.attention_sites()["unet.mid.attn2"]
+    with AttentionRecorder(tiny_sd1, [site]) as mean, AttentionRecorder(tiny_sd1, [site], heads=True) as apart:
+        tiny_sd1.generate("a fox", 0, steps=1)
+    (_, averaged), (_, each) = mean.records[site.alias][0], apart.records[site.alias][0]
+    assert each.dim() == 4 and each.shape[1] > 1
+    assert_close(each.mean(dim=1), averaged)
+    assert_close(each.sum(dim=-1), torch.ones(each.shape[:3]))

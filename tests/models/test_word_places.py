@@ -12,7 +12,7 @@ from workbench import toy
 from workbench.concepts import Concept
 from workbench.erasure.uce import UCE
 from workbench.fitting.rows import end_of_text, last_subject, subject_span
-from workbench.interpret.attribution.words import positions_of
+from workbench.interpret.attribution.places import positions_of
 from workbench.interpret.inside import token_labels
 from workbench.models import Diffusion, load
 

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench.toy.segmentation import captioned_scenes, iou, segmentation, summary
+from saes.errors import WorkbenchError
+from workbench.toy.segmentation import SCORES, captioned_scenes, iou, segmentation, summary
 
 MASK = np.zeros((4, 4), bool)
 MASK[:2, :2] = True
@@ -44,3 +45,22 @@ def test_words_attend_to_their_objects_and_controls_do_not():
     assert found.loc[("all", "other_word"), "high"] < 0.1
     assert found.loc[("2", "advantage"), "low"] > 0.4
     assert found.loc[("all", "iou"), "mean"] > found.loc[("all", "other_picture"), "mean"]
+
+
+def test_a_janus_is_asked_about_its_cells_by_attention_and_by_what_they_would_lose():
+    from workbench.models import load
+
+    janus = load("toy-janus", device="cpu")
+    tables = {how: segmentation(janus, 2, how=how) for how in ("attention", "likelihood")}
+    for table in tables.values():
+        assert len(table) == 2 + 4 and table[list(SCORES)].apply(lambda one: one.between(0, 1)).all(axis=None)
+    assert not np.allclose(tables["attention"]["iou"], tables["likelihood"]["iou"])
+    with pytest.raises(WorkbenchError, match="looks at no timesteps"):
+        segmentation(janus, 1, timesteps=(100.0,))
+
+
+def test_what_a_model_has_not_is_refused(tiny_sd1):
+    with pytest.raises(WorkbenchError, match="no likelihood of a picture's cells"):
+        segmentation(tiny_sd1, 1, how="likelihood")
+    with pytest.raises(WorkbenchError, match="Unknown way to map words 'atention'"):
+        segmentation(tiny_sd1, 1, how="atention")

@@ -22,6 +22,24 @@ KEPT: dict[str, tuple[Place, ...]] = {  # which places are kept, by a name
 }
 
 
+class Part(NamedTuple):
+    """What some positions of a site have in common.
+
+    Args:
+        name: "prompt" or "picture" where a site has but one of them; where both are one sequence, a value of
+            `PARTS_OF_A_LINE`.
+        step: The call; of a picture that is written token by token, the row of its grid, from 0.
+    """
+
+    name: str
+    step: int
+
+
+PARTS_OF_A_LINE = {
+    Place.WORD: "text", Place.TEMPLATE: "template", Place.END: "begin of image", Place.PICTURE: "picture",
+}  # fmt: skip
+
+
 class Frame(NamedTuple):
     """How a tokenizer frames a prompt.
 

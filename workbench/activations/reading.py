@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
 from saes.shuffling import keyed_generator
-from workbench.activations.positions import Frame, begin_columns, frame_of, marked, places
+from workbench.activations.positions import PARTS_OF_A_LINE, Frame, Part, begin_columns, frame_of, marked, places
 from workbench.hooks import Clock, Place, Places, Site, SiteEdit, Step
 from workbench.models import Janus, Model
 from workbench.models.images import Images
@@ -79,6 +79,20 @@ class Reading:
         cells = torch.where(self.places == Place.PICTURE, self.position, self.site.positions)  # one more: no cell
         grid = values.new_zeros(len(values), self.site.positions + 1, values.shape[-1])
         return grid.scatter_(1, cells[..., None].expand_as(values), values)[:, :-1]
+
+    @property
+    def parts(self) -> dict[Part, Bool[Tensor, "rows positions"]]:
+        """The positions that are `content`, by what they are part of: all together where a site has the prompt or the
+        picture alone; else the words, the chat template, the begin-of-image token and each row of the picture's grid.
+        """
+        if self.token_ids is None or self.site.component == "prompt":
+            return {Part("prompt" if self.step is None else "picture", self.call): self.content}
+        row, found = self.position // round(self.site.positions**0.5), {}
+        for place, name in PARTS_OF_A_LINE.items():
+            own = self.places == place
+            for step in row[own].unique().tolist() if place == Place.PICTURE else [0] * bool(own.any()):
+                found[Part(name, step)] = own & (row == step) if place == Place.PICTURE else own
+        return found
 
     @property
     def prompt(self) -> Int64[Tensor, "rows positions"]:

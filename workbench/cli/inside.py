@@ -25,8 +25,8 @@ def inside(
 ) -> None:
     """Show which layers an edit changes, which features die or are born, and where attention moves.
 
-    The model with and without the edit sees the same latents at every step. A random edit of the same form is the
-    control.
+    The model with and without the edit sees the same latents at every step, a Janus the same tokens. A random edit of
+    the same form is the control.
 
     Example:  workbench inside toy edits/fox-uce --sae toy/unet.up.0.0 --out inside.html
     """
@@ -36,14 +36,13 @@ def inside(
     from workbench.figures.inside import attention_moved, change_by_layer, change_map, feature_fates
     from workbench.interpret.inside import inside as look_inside
     from workbench.interpret.inside import untouched
-    from workbench.models.diffusion.model import as_diffusion
     from workbench.reports.pages import write_page
 
     found = wb.load_edit(edit)
     prompts = prompt or [f"a photo of a {concept}" for concept in found.concepts]
     cells = [each for each in prompts for _ in range(seeds)], list(range(seeds)) * len(prompts)
     with progress_bars() as progress:
-        handle = as_diffusion(wb.load(model, device=device), "Looking inside an edit")
+        handle = wb.load(model, device=device)
         seen = look_inside(handle, found, *cells, saes=sae or [], progress=progress)
         control = look_inside(handle, found.random(), *cells, progress=progress)
     said, method = untouched(seen.change), shown(found.method)

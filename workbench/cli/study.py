@@ -96,7 +96,7 @@ def _run(
     from workbench.studies.traced import TraceFile, run_trace
 
     if isinstance(study, TraceFile):
-        return _written(run_trace(model, study, out, progress=progress), out)
+        return _written(run_trace(model, study, out, judge=judge, progress=progress), out)
     return _written(run_study(model, study, judge, out, batch_size=batch_size, progress=progress), out)
 
 

@@ -180,7 +180,7 @@ def _tail_means(
 def _word_ends(model: Model, site: Site, prompts: Sequence[str], seen: Held, word: str) -> Int64[Tensor, " prompts"]:
     """Where the word's last token stands in each prompt."""
     if isinstance(model, Janus):
-        ends = [model.architecture.layout.last_token(prompt, word) for prompt in prompts]
+        ends = [next(reversed(model.architecture.word_positions(prompt, word)), None) for prompt in prompts]
         starts = (seen.places != Place.ABSENT).int().argmax(dim=1)
         return starts + torch.tensor([_there(end, word) for end in ends], device=starts.device)
     wanted = tokenizer_of(model, site)(word, add_special_tokens=False).input_ids

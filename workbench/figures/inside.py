@@ -16,26 +16,35 @@ def change_map(change: pd.DataFrame) -> go.Figure:
     """Relative change by layer (rows, in the order of the model) and step; the text, which is read once, at the left.
 
     Args:
-        change: `Inside.change`: columns site, step, timestep (NaN: text), relative, 0 or more. White is no change at
-            all.
+        change: `Inside.change`: columns site, part, step, timestep (NaN: text, and all of a Janus), relative, 0 or
+            more. White is no change at all.
 
     Returns:
         The figure.
     """
-    text, pictures = change[change["timestep"].isna()], change[change["timestep"].notna()]
-    plot = make_subplots(1, 2, column_widths=[0.13, 0.87], horizontal_spacing=0.17)
+    of_picture = change["part"] == "picture"
+    text, pictures = change[~of_picture], change[of_picture]
+    written = bool(pictures["timestep"].isna().all())  # row by row
+    once = max(text["part"].nunique(), 1)
+    plot = make_subplots(1, 2, column_widths=[0.07 + 0.06 * once, 0.93 - 0.06 * once], horizontal_spacing=0.17)
     top = max(float(change["relative"].max()), 1e-9)
     for column, part in enumerate((text, pictures), start=1):
-        grid = part.pivot_table(index="site", columns="step", values="relative", sort=False)
-        times = part.groupby("step")["timestep"].first().reindex(grid.columns)
-        labels = ["prompt"] if column == 1 else [f"{time:.0f}" for time in times]
+        across = "part" if column == 1 else "step"
+        grid = part.pivot_table(index="site", columns=across, values="relative", sort=False)
+        times = part.groupby(across)["timestep"].first().reindex(grid.columns)
+        labels = (
+            list(grid.columns)
+            if column == 1
+            else [f"{step + 1}" if written else f"{time:.0f}" for step, time in times.items()]
+        )
         plot.add_heatmap(
             z=grid.to_numpy(), x=labels, y=list(grid.index), zmin=0, zmax=top, colorscale=HEAT, xgap=1, ygap=1,
             showscale=column == 2, colorbar={"thickness": 8, "outlinewidth": 0, "tickformat": ".0%"},
             hovertemplate="%{y}, %{x}: %{z:.2%}<extra></extra>", row=1, col=column,
         )  # fmt: skip
     plot.update_xaxes(type="category", showgrid=False).update_yaxes(autorange="reversed", showgrid=False, ticks="")
-    plot.update_xaxes(title_text="timestep, from noise to picture", row=1, col=2)
+    title = "row of the picture" if written else "timestep, from noise to picture"
+    plot.update_xaxes(title_text=title, row=1, col=2)
     rows = max(text["site"].nunique(), pictures["site"].nunique())
     return plot.update_layout(template=TEMPLATE, height=110 + ROW * rows, margin={"l": 8, "t": 12})
 

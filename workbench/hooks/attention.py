@@ -44,20 +44,28 @@ class AttentionRecorder:
 
     `records[alias]` lists `(clock, probabilities [rows, pixels, tokens])` call by call, detached, in float32. A row
     sums to 1 over the tokens in cross-attention, to at most 1 where the picture is attended as well. `keep` thins each
-    record as in `Session`: large models give many megabytes a call. With a `role`, only its rows are computed, and
+    record as in `Session`: large models give many megabytes a call. With `heads` it is not averaged, and records are
+    `[rows, heads, pixels, tokens]`. With a `role`, only its rows are computed, and
     calls that have none of them are passed over. A module that saw no attention call although its component ran is a
     `WorkbenchError` at the end of the block. The stepping-in is for the whole process: no other thread may enter or
     leave a recorder meanwhile.
     """
 
     def __init__(
-        self, model: Wired, sites: Sequence[AttentionSite], keep: Keep | None = None, role: Role | None = None
+        self,
+        model: Wired,
+        sites: Sequence[AttentionSite],
+        keep: Keep | None = None,
+        role: Role | None = None,
+        *,
+        heads: bool = False,
     ) -> None:
         self.records: Mapping[str, list[tuple[Clock, Tensor]]] = {site.alias: [] for site in sites}
         self._wiring = model.wiring
         self._sites = sites
         self._keep = keep
         self._role = role
+        self._heads = heads
         self._inside: AttentionSite | None = None
         self._seen: set[str] = set()
         self._stack = ExitStack()
@@ -118,7 +126,8 @@ class AttentionRecorder:
         if not rows:
             return
         with torch.no_grad():
-            seen = probabilities(query, key, slice(*site.pixels), rows, *args, **kwargs)[..., slice(*site.tokens)]
+            given = (query, key, slice(*site.pixels), rows, *args)
+            seen = probabilities(*given, each_head=self._heads, **kwargs)[..., slice(*site.tokens)]
             kept = seen if self._keep is None else self._keep(site, seen, clock)
         if kept is not None:
             self.records[site.alias].append((clock, compact(kept)))
@@ -134,8 +143,10 @@ def probabilities(
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
-) -> Float[Tensor, "rows chosen keys"]:
-    """softmax(q kᵀ · scale + mask) of the chosen queries and rows, averaged over heads; else arguments as torch's own.
+    each_head: bool = False,
+) -> Float[Tensor, "rows *heads chosen keys"]:
+    """softmax(q kᵀ · scale + mask) of the chosen queries and rows, averaged over heads unless `each_head`; else
+    arguments as torch's own.
 
     As many heads are taken at once as fit into `AT_ONCE` numbers: small maps in one product, large ones head by head.
     """
@@ -150,6 +161,7 @@ def probabilities(
     key = key if sharing == 1 else key.repeat_interleave(sharing, 1)
     step = max(1, AT_ONCE // (len(query) * query.shape[2] * key.shape[2]))
     total = query.new_zeros((), dtype=torch.float32)
+    separate: list[Tensor] = []
     for start in range(0, heads, step):
         some = slice(start, start + step)
         logits = query[:, some].float() * scale @ key[:, some].float().mT
@@ -158,8 +170,11 @@ def probabilities(
         seen = torch.softmax(logits, dim=-1)
         if mask is not None:  # a query that sees no key: 0 everywhere, as in torch
             seen = seen.masked_fill((logits == -torch.inf).all(dim=-1, keepdim=True), 0.0)
-        total = total + seen.sum(dim=1)
-    return total / heads
+        if each_head:
+            separate.append(seen)
+        else:
+            total = total + seen.sum(dim=1)
+    return torch.cat(separate, dim=1) if each_head else total / heads
 
 
 def _added(mask: Tensor) -> Float[Tensor, "rows_or_1 heads_or_1 queries keys"]:

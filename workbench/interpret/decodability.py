@@ -2,8 +2,10 @@
 
 Pairs of prompts differ in nothing but the concept ("a red fox", "a red cat"), and both pictures of a pair start from
 one noise. A row is a prompt: at text sites the mean over its own tokens, from the first word to the end token, since
-images are made from all of them; at picture sites the mean over pixels, at every call. A probe is judged on pairs that
-it has not seen, so it cannot win by remembering a prompt, a template or a noise.
+images are made from all of them; at picture sites the mean over pixels, at every call. Where prompt and picture are one
+sequence (Janus) a row is the mean over the words, over the chat template, at the begin-of-image token, or over the
+tokens of one row of the picture. A probe is judged on pairs that it has not seen, so it cannot win by remembering a
+prompt, a template or a noise.
     (1)  accuracy: logistic probes in five folds; every pair is held out once; 95 % Wilson interval over prompts
     (2)  control: the mean of (1) over labels flipped at random within pairs; 0.5 if the split leaks nothing
     (3)  after_leace: (1) within each half of the pairs, after an eraser that was fitted to the other half;
@@ -17,9 +19,9 @@ are linear, and a mean over pixels forgets where things are: what they do not fi
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -43,9 +45,10 @@ FLIPS = 4  # shuffled labels are drawn so often
 
 
 class Place(NamedTuple):
-    """A site and a call of the picture side with its timestep; at text sites call 0 and None."""
+    """A part of a site (`activations.positions.Part`) and the timestep, which only denoising has."""
 
     site: str
+    part: str
     step: int
     timestep: float | None
 
@@ -79,22 +82,24 @@ def decodability(
     *,
     edits: Sequence[Change] = (),
     seed: int = 0,
-    steps: int | None = None,
     progress: Progress = SILENT,
+    **sampling: Any,
 ) -> pd.DataFrame:
     """How well linear probes tell prompts with a concept from their partners without, while the edits are in place.
 
     Prompt number i of either list is a pair, as `contrast` makes them, with the noise of seed + i. A row for each site
-    and image call. Columns: site, step (the call, from 0), timestep (NaN at text sites), accuracy with low
-    and high (1), control (2), before_leace and after_leace (3), transfer (4; equal to accuracy without edits), all in
-    [0, 1], and n, the number of prompts. Pictures are made only if a picture site asks. Raises `WorkbenchError` for
-    fewer than 10 pairs, a prompt that stands twice, unknown sites, and T5 sites.
+    and image call; of a Janus for each site and part of what it reads. Columns: site, part ("prompt", "picture"; of a
+    Janus "text", "template", "begin of image", "picture"), step (the call, from 0; the row of a Janus' picture),
+    timestep (NaN but for denoising), accuracy with low and high (1), control (2), before_leace and after_leace (3),
+    transfer (4; equal to accuracy without edits), all in [0, 1], and n, the number of prompts. Pictures are made, with
+    `sampling` as further arguments of `model.generate`, only if a picture site asks. Raises `WorkbenchError` for fewer
+    than 10 pairs, a prompt that stands twice, unknown sites, and T5 sites.
     """
     _check_pairs(model, prompts_with, prompts_without)
     places = [model.site(alias) for alias in dict.fromkeys(sites)]
 
     def means() -> Means:
-        sides = [_means(model, places, side, seed, steps, progress) for side in (prompts_with, prompts_without)]
+        sides = [_means(model, places, side, seed, progress, sampling) for side in (prompts_with, prompts_without)]
         return {place: torch.cat([x, sides[1][place]]) for place, x in sides[0].items()}
 
     unedited = means() if edits else {}
@@ -165,15 +170,25 @@ def _check_pairs(model: Model, prompts_with: Sequence[str], prompts_without: Seq
 
 
 def _means(
-    model: Model, sites: Sequence[Site], prompts: Sequence[str], seed: int, steps: int | None, progress: Progress
+    model: Model,
+    sites: Sequence[Site],
+    prompts: Sequence[str],
+    seed: int,
+    progress: Progress,
+    sampling: Mapping[str, Any],
 ) -> Means:
     """A row a prompt, at every place."""
-    parts: dict[Place, list[Tensor]] = {}
+    sums: Means = {}
+    counts: dict[Place, Float[Tensor, "prompts 1"]] = {}
 
     def take(reading: Reading) -> None:
-        x, own = reading.x.cpu(), reading.content[..., None].float().cpu()
-        place = Place(reading.site.alias, reading.call, reading.timestep)
-        parts.setdefault(place, []).append((x * own).sum(dim=1) / own.sum(dim=1))
+        x, rows = reading.x.cpu(), slice(reading.prompts.start, reading.prompts.stop)
+        for part, mask in reading.parts.items():
+            place, own = Place(reading.site.alias, *part, reading.timestep), mask[..., None].float().cpu()
+            if place not in sums:
+                sums[place], counts[place] = torch.zeros(len(prompts), x.shape[-1]), torch.zeros(len(prompts), 1)
+            sums[place][rows] += (x * own).sum(dim=1)
+            counts[place][rows] += own.sum(dim=1)
 
-    read(model, sites, prompts, take, seeds=seed, progress=progress, label="activations", steps=steps)
-    return {place: torch.cat(some) for place, some in parts.items()}
+    read(model, sites, prompts, take, seeds=seed, progress=progress, label="activations", **sampling)
+    return {place: total / counts[place] for place, total in sums.items()}

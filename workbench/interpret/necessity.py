@@ -3,8 +3,8 @@
     (1)  x(conditional row) := x(unconditional row) of the same picture, at the site, at every step
     (2)  moved = d(p₁, p₀) / d(p_∅, p₀)      d: root mean square over pixels, at equal seeds;
          p₀ the model's own picture of the prompt, p₁ under (1), p_∅ without a prompt
-Where a language model writes the picture, a step is one of its tokens, and what the site holds of the picture so far is
-as deaf as what it holds of the prompt.
+A Janus reads prompt and picture at every site, a step is one of its tokens, and (1) is done to both; its p_∅ is drawn
+from the unconditional rows alone (guidance 0), which is what (1) comes to where all passes.
 A method that edits features of a site cannot take away what (1) leaves: it should be asked before such a method is
 fitted or compared. It needs neither an autoencoder nor a judge; a judge may say besides how often the concept is left.
 """
@@ -67,10 +67,14 @@ def site_necessity(
     own = list(range(len(prompts))) if seeds is None else list(seeds)
     settings = settled(model.settings, sampling)
 
-    def pictures(words: list[str]) -> Images:
-        return model.generate(words, own, **settings)
+    def pictures(words: list[str], **changed: Any) -> Images:
+        return model.generate(words, own, **{**settings, **changed})
 
-    before, empty = pictures(list(prompts)), pictures([""] * len(prompts))
+    before = pictures(list(prompts))
+    if AUTOREGRESSIVE in model.capabilities:
+        empty = pictures(list(prompts), guidance_scale=0.0)
+    else:
+        empty = pictures([""] * len(prompts))
     reach = pixel_drift(empty, before)
     rows = []
     for place in progress(places, "necessity"):

@@ -12,7 +12,7 @@ from workbench.models.capabilities import KINDS
 from workbench.models.encoding import Encoding
 from workbench.models.prompts import Prompts, TokenIds
 from workbench.models.provenance import networks, structure
-from workbench.models.word_places import written_out
+from workbench.models.word_places import places, written_out
 
 
 class Defaults(NamedTuple):
@@ -117,6 +117,17 @@ class Architecture(ABC):
     @abstractmethod
     def segments(self) -> list[Segment]:
         """How the rows of `Encoding.embeddings` come from tokenizers, in order."""
+
+    def word_positions(self, prompt: str, words: str) -> list[int]:
+        """The rows of an encoded prompt that stand for words, at all their places and for each tokenizer; [] if the
+        words are not in it."""
+        return [
+            segment.start + position
+            for segment in self.segments()
+            for place in places(self.pipe, segment.tokenizer, prompt, words)
+            for position in place
+            if position < segment.length - 1
+        ]
 
     @abstractmethod
     def token_ids(self, texts: list[str]) -> TokenIds:

@@ -1,6 +1,6 @@
 """Prompts as a model takes them: texts, token ids, or token embeddings. Attacks and soft prompts are not text."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -65,15 +65,21 @@ class TokenEmbeddings:
 
 SHOWN = 80  # characters of what is no prompt
 Prompts = list[str] | TokenIds | TokenEmbeddings
-Given = str | Sequence[object] | TokenIds | TokenEmbeddings  # what callers may hand over; objects that are no texts
-# are refused in a sentence
+# what callers may hand over; what is no prompt, as what only a denoiser reads (`Encoding`, `Begun`), is refused in a
+# sentence
+Given = str | Sequence[object] | TokenIds | TokenEmbeddings | Sized
 
 
 def as_prompts(given: object) -> Prompts:
     """The prompts as a list of texts, or as they are. Raises `WorkbenchError` for none, and for what is no prompt."""
     prompts = [given] if isinstance(given, str) else given
     if not isinstance(prompts, TokenIds | TokenEmbeddings):
-        return _texts(list(prompts) if isinstance(prompts, Iterable) else [prompts])
+        if not isinstance(prompts, Iterable):
+            raise WorkbenchError(
+                f"{type(prompts).__name__} is no prompt that this model reads.",
+                "Give text, TokenIds or TokenEmbeddings.",
+            )
+        return _texts(list(prompts))
     if not len(prompts):
         raise WorkbenchError("There are no prompts.", "Give at least one.")
     return prompts

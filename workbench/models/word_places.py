@@ -46,8 +46,12 @@ def reading(pipe: Any, tokenizer: Any, prompt: str) -> Reading:
         tokenizer: One of its tokenizers.
         prompt: The prompt.
     """
-    text = written_out(pipe, tokenizer, prompt)
-    read = tokenizer(text, truncation=False, return_offsets_mapping=True, verbose=False)
+    return tokenized(tokenizer, written_out(pipe, tokenizer, prompt))
+
+
+def tokenized(tokenizer: Any, text: str, **arguments: Any) -> Reading:
+    """A text as a tokenizer reads it, uncut; `arguments` are further ones of the tokenizer."""
+    read = tokenizer(text, truncation=False, return_offsets_mapping=True, verbose=False, **arguments)
     return Reading(text, tuple(read.input_ids), tuple(_without_spaces(text, *span) for span in read.offset_mapping))
 
 
@@ -63,10 +67,24 @@ def places(pipe: Any, tokenizer: Any, prompt: str, words: str) -> list[range]:
     Returns:
         Positions among the tokens of the uncut prompt, in order; [] if the words are not in it.
     """
-    read = reading(pipe, tokenizer, prompt)
+    return standing(reading(pipe, tokenizer, prompt), tokenizer, written_out(pipe, tokenizer, words))
+
+
+def standing(read: Reading, tokenizer: Any, words: str, within: tuple[int, int | None] = (0, None)) -> list[range]:
+    """The tokens that spell words, at each of their places in what was read.
+
+    Args:
+        read: What was read.
+        tokenizer: What read it.
+        words: One word, or several, found as `workbench.words` finds them; a placeholder is found as a whole alone.
+        within: The first character of the part of the text that counts, and the one after its last (None: all).
+
+    Returns:
+        Positions among the tokens, in order; [] if the words are not there.
+    """
     added = set(tokenizer.get_added_vocab().values())
     found = []
-    for start, end in occurrences(read.text, written_out(pipe, tokenizer, words)):
+    for start, end in ((within[0] + one for one in span) for span in occurrences(read.text[slice(*within)], words)):
         own = [place for place, (first, last) in enumerate(read.spans) if first < end and last > start]
         if own and not any(read.ids[one] in added and not _within(read.spans[one], start, end) for one in own):
             found.append(range(own[0], own[-1] + 1))

@@ -12,6 +12,7 @@ from workbench.reports.report import chart, write_report
 from workbench.studies.traced import TraceResult
 
 PARTS = {"token": "In the text", "step": "In the picture"}
+OF_A_LINE = {"token": "By layer and position"}
 
 
 def trace_report(result: TraceResult, path: Path | str) -> Path:
@@ -26,13 +27,15 @@ def trace_report(result: TraceResult, path: Path | str) -> Path:
     """
     context = {
         "asked": result.asked, "sentence": result.sentence, "references": STUDIES,
-        "rows": [_row(row) for row in result.table.itertuples()], "charts": _charts(result.table),
+        "rows": [_row(row) for row in result.table.itertuples()], "charts": _charts(result),
+        "drawn": _drawn(result.drawn) if len(result.drawn) else None, "counts": _counts(result.drawn),
     }  # fmt: skip
     return write_report("trace.html", context, path)
 
 
-def _charts(table: pd.DataFrame) -> dict[str, tuple[Markup, Markup]]:
+def _charts(result: TraceResult) -> dict[str, tuple[Markup, Markup]]:
     """For text and picture, what is there of them: the map of the trace and that of its control."""
+    table, headings = result.table, OF_A_LINE if result.asked["kind"] == "janus" else PARTS
     control = table.assign(restored=table["control"], low=table["control_low"], high=table["control_high"])
     in_text = table["step"].isna()
     found = {}
@@ -40,8 +43,28 @@ def _charts(table: pd.DataFrame) -> dict[str, tuple[Markup, Markup]]:
         if own.any():
             pair = [chart(f"{across}-{name}", trace_map(part[own], across)) for name, part in
                     (("trace", table), ("control", control))]  # fmt: skip
-            found[PARTS[across]] = (pair[0], pair[1])
+            found[headings[across]] = (pair[0], pair[1])
     return found
+
+
+def _drawn(table: pd.DataFrame) -> tuple[Markup, Markup]:
+    """How many more pictures show the concept than without a patch: the map of the trace and that of its control."""
+    maps = []
+    for name, columns in (("drawn", ("shown", "low", "high")), ("drawn-control", CONTROL)):
+        more = {to: table[of] - table["corrupted"] for to, of in zip(SHOWN, columns, strict=True)}
+        maps.append(chart(name, trace_map(table.assign(**more), "token", "share of pictures more")))
+    return maps[0], maps[1]
+
+
+SHOWN, CONTROL = ("restored", "low", "high"), ("control", "control_low", "control_high")
+
+
+def _counts(table: pd.DataFrame) -> str:
+    """For instance "92 % of the clean sentences' pictures show it, and 4 % of the corrupted ones'."; "" for none."""
+    if not len(table):
+        return ""
+    clean, corrupted = (f"{100 * table[name].iloc[0]:.0f} %" for name in ("clean", "corrupted"))
+    return f"{clean} of the clean sentences' pictures show it, and {corrupted} of the corrupted ones'."
 
 
 def _row(row: Any) -> dict[str, str]:

@@ -28,7 +28,7 @@ from workbench.activations.reading import Reading, held, makes_pictures, watched
 from workbench.fitting.rows import subject_span
 from workbench.fitting.trajectories import trajectories
 from workbench.hooks import Clock, Place, Site, SiteEdit
-from workbench.models import Diffusion
+from workbench.models import Diffusion, Model
 from workbench.models.diffusion.architecture import Latents
 from workbench.models.encoding import Encoding
 from workbench.studies.contexts import check_lengths, check_readings, with_word
@@ -75,7 +75,25 @@ def trace(
     A row for each site and part of the sentence (text; step is NaN), or for each site and step (picture; token is
     ""). `restored` (1) with low and high (95 %, bootstrap over prompts), and the same of the control. SD1, SD2, SDXL.
     """
-    if len(dict.fromkeys(others)) < 2:
+    check_at_least(1, steps=steps)
+    runs = _runs(model, readings(model, prompts, word, others, sites), steps, seed)
+    table = []
+    for alias in progress(list(dict.fromkeys(sites)), "traced sites"):
+        site = model.site(alias)
+        rows = _by_step(model, site, runs) if makes_pictures([site]) else _by_part(model, site, runs, word)
+        table += [{"site": alias, **about, **_shares(found, seed)} for about, found in rows]
+    return pd.DataFrame(table, columns=list(COLUMNS))
+
+
+def readings(
+    model: Model, prompts: Sequence[str], word: str, others: Sequence[str], sites: Sequence[str]
+) -> dict[str, list[str]]:
+    """The three readings of each sentence: clean, corrupted, and unrelated for the control.
+
+    Raises `WorkbenchError` for what no trace can be made of, as `trace` says.
+    """
+    others = list(dict.fromkeys(others))
+    if len(others) < 2:
         raise WorkbenchError(
             "A trace needs two other words: one to corrupt with, one as control.", "Spare two at least: [cat, mug]."
         )
@@ -83,14 +101,13 @@ def trace(
         raise WorkbenchError(f"There are no {'sites' if prompts else 'prompts'} to trace.", "Give at least one.")
     if word.casefold() in {other.casefold() for other in others}:
         raise WorkbenchError(f"The trace corrupts {word!r} with itself.", "Spare other words than the one traced.")
-    check_at_least(1, steps=steps)
-    runs = _runs(model, prompts, word, list(dict.fromkeys(others)), steps, seed)
-    table = []
-    for alias in progress(list(dict.fromkeys(sites)), "traced sites"):
-        site = model.site(alias)
-        rows = _by_step(model, site, runs) if makes_pictures([site]) else _by_part(model, site, runs, word)
-        table += [{"site": alias, **about, **_shares(found, seed)} for about, found in rows]
-    return pd.DataFrame(table, columns=list(COLUMNS))
+    read = {"clean": with_word(prompts, word, [word])}
+    read["corrupted"] = with_word(prompts, word, others)
+    read["unrelated"] = with_word(prompts, word, [*others[1:], others[0]])
+    for sentences in zip(*read.values(), strict=True):
+        check_readings(model, [sentences])
+    check_lengths(model, read["clean"], [read["corrupted"], read["unrelated"]])
+    return read
 
 
 def restored(
@@ -118,15 +135,10 @@ def token_parts(model: Diffusion, prompts: Sequence[str], word: str) -> dict[str
     return dict(zip(TOKENS, masks, strict=True))
 
 
-def _runs(model: Diffusion, prompts: Sequence[str], word: str, others: list[str], steps: int, seed: int) -> Runs:
-    read = {"clean": with_word(prompts, word, [word])}
-    read["corrupted"] = with_word(prompts, word, others)
-    read["unrelated"] = with_word(prompts, word, [*others[1:], others[0]])
-    for sentences in zip(*read.values(), strict=True):
-        check_readings(model, [sentences])
-    check_lengths(model, read["clean"], [read["corrupted"], read["unrelated"]])
+def _runs(model: Diffusion, read: dict[str, list[str]], steps: int, seed: int) -> Runs:
     total = max(steps, model.defaults.steps)
-    path = trajectories(model, read["corrupted"], range(seed, seed + len(prompts)), steps=total, seen=total)
+    seeds = range(seed, seed + len(read["corrupted"]))
+    path = trajectories(model, read["corrupted"], seeds, steps=total, seen=total)
     chosen = np.linspace(0, total - 1, steps).round().astype(int).tolist()
     with torch.no_grad():
         clean, corrupted, unrelated = (model.encode(own) for own in read.values())

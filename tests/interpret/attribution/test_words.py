@@ -7,7 +7,8 @@ import torch
 from probes.attribution import token_maps
 from saes.errors import WorkbenchError
 from workbench.hooks import AttentionRecorder
-from workbench.interpret.attribution.words import WordRecorder, positions_of, word_maps
+from workbench.interpret.attribution.places import positions_of
+from workbench.interpret.attribution.words import WordRecorder, word_maps
 
 
 def by_hand(model, prompt, seed, positions, size):

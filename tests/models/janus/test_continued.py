@@ -50,5 +50,5 @@ def test_what_is_no_beginning_is_refused(tiny_janus):
 
 
 def test_what_a_janus_cannot_draw_is_no_prompt_in_a_sentence(tiny_janus):
-    with pytest.raises(WorkbenchError, match="An object of type Encoding is no prompt"):
+    with pytest.raises(WorkbenchError, match="Encoding is no prompt"):
         tiny_janus.generate(tiny_janus.encode("a fox"), 0)

@@ -175,8 +175,10 @@ def test_drift_is_measured_on_what_belongs_to_prompts(tiny_janus):
     words = [f"a {colour} {thing}" for colour in ("red", "blue") for thing in ("fox", "cat", "dog", "bear")]
     edit = weight_edit(tiny_janus)
     table = measure_drift(tiny_janus, {"moved": edit, "no-op": edit.no_op()}, PROMPTS, words, ["lm.1"])
-    table = table.set_index("condition")
-    assert table.distance["no-op"] == table.distance["unedited"] < table.distance["moved"]
+    assert set(table.part) == {"text", "template", "begin of image", "picture"}
+    distance = table.pivot(index="part", columns="condition", values="distance")
+    assert (distance["no-op"] == distance["unedited"]).all() and (distance["moved"] != distance["unedited"]).all()
+    assert distance["moved"]["picture"] > distance["unedited"]["picture"]
 
 
 def test_an_edit_is_evaluated(tiny_janus, tmp_path):

@@ -25,7 +25,8 @@ from workbench.activations.reading import Reading, watched
 from workbench.hooks import Activation, Clock, Place, Site, SiteEdit
 from workbench.interpret.attribution.lens import SEEN, Looks, looks_at
 from workbench.interpret.attribution.pictures import chosen_values
-from workbench.models import Diffusion
+from workbench.models import Diffusion, Model
+from workbench.models.diffusion.model import as_diffusion
 from workbench.models.requests import pair
 
 DRAWS = 3  # random directions for each source
@@ -33,7 +34,7 @@ DRAWS = 3  # random directions for each source
 
 @torch.no_grad()
 def feature_graph(
-    model: Diffusion,
+    model: Model,
     source: SAE | str | Path,
     sources: Sequence[int],
     target: SAE | str | Path,
@@ -56,6 +57,7 @@ def feature_graph(
     own pictures, made with `sampling` and noised to `seen` timesteps. Raises `WorkbenchError` for SAEs at other kinds
     of sites.
     """
+    model = as_diffusion(model, "The graph from text features to picture features")
     opened = open_sae(source), open_sae(target)
     sites = site_of(opened[0], model, "prompt"), site_of(opened[1], model, "image")
     for sae in opened:

@@ -15,8 +15,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saes.errors import WorkbenchError, check_at_least
-from workbench.models import Diffusion
+from workbench.models import Model
 from workbench.models.diffusion.architecture import Latents
+from workbench.models.diffusion.model import as_diffusion
 from workbench.models.diffusion.prediction import noised
 
 Looks = Sequence[tuple[Latents, float]]  # latents of all rows, and their timestep
@@ -25,13 +26,12 @@ SEEN = 4  # timesteps
 
 
 @torch.no_grad()
-def looks_at(
-    model: Diffusion, prompts: Sequence[str], seeds: Sequence[int], seen: int = SEEN, **sampling: Any
-) -> Looks:
+def looks_at(model: Model, prompts: Sequence[str], seeds: Sequence[int], seen: int = SEEN, **sampling: Any) -> Looks:
     """Pictures that the model makes of the prompts, noised to `seen` timesteps evenly spread over the schedule.
 
     `sampling` is further arguments of `model.generate`. Raises `WorkbenchError` if `seen` is below 1.
     """
+    model = as_diffusion(model, "A look at noised pictures")
     check_at_least(1, seen=seen)
     pictures, noise = model.latents(model.generate(prompts, seeds, **sampling)), model.noise(seeds).to(model.device)
     times = [1000 * (place + 0.5) / seen for place in range(seen)]
@@ -40,7 +40,7 @@ def looks_at(
 
 @torch.no_grad()
 def concept_lens(
-    model: Diffusion,
+    model: Model,
     prompts: Sequence[str],
     anchors: Sequence[str],
     seeds: Sequence[int],
@@ -54,23 +54,24 @@ def concept_lens(
     noised. Each call encodes the prompts and runs the denoiser `seen` times. Raises `WorkbenchError` for a prompt that
     is its own anchor.
     """
+    handle = as_diffusion(model, "The concept lens")
     if not len(prompts) == len(anchors) == len(seeds):
         raise WorkbenchError(
             f"{len(prompts)} prompts, {len(anchors)} anchors, {len(seeds)} seeds.", "Give equally many."
         )
-    concept, anchor = model.encode(prompts), model.encode(anchors)
+    concept, anchor = handle.encode(prompts), handle.encode(anchors)
     _refuse_equal(prompts, (concept.embeddings - anchor.embeddings).flatten(1))
-    looks = looks_at(model, prompts, seeds, seen, **sampling)
-    origins = [model.noise_prediction(x, t, anchor).flatten(1) for x, t in looks]
-    apart = [model.noise_prediction(x, t, concept).flatten(1) - o for (x, t), o in zip(looks, origins, strict=True)]
+    looks = looks_at(handle, prompts, seeds, seen, **sampling)
+    origins = [handle.noise_prediction(x, t, anchor).flatten(1) for x, t in looks]
+    apart = [handle.noise_prediction(x, t, concept).flatten(1) - o for (x, t), o in zip(looks, origins, strict=True)]
     for d in apart:
         _refuse_equal(prompts, d)
     directions = [d / d.square().sum(dim=1, keepdim=True) for d in apart]
 
     def lens() -> Float[Tensor, " rows"]:
-        encoding = model.encode(prompts)
+        encoding = handle.encode(prompts)
         along = [
-            ((model.noise_prediction(x, t, encoding).flatten(1) - origin) * direction).sum(dim=1)
+            ((handle.noise_prediction(x, t, encoding).flatten(1) - origin) * direction).sum(dim=1)
             for (x, t), origin, direction in zip(looks, origins, directions, strict=True)
         ]
         return torch.stack(along).mean(dim=0)  # (1)

@@ -12,13 +12,13 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
-from probes.attribution import token_maps
-from saes.errors import WorkbenchError
+from probes.attribution import feature_maps, token_maps
 from saes.progress import SILENT, Progress
 from workbench.hooks import AttentionRecorder, AttentionSite, Clock
-from workbench.models import Model
+from workbench.interpret.attribution.cells import attended
+from workbench.interpret.attribution.places import positions_of, words_of
+from workbench.models import Janus, Model
 from workbench.models.requests import pair
-from workbench.models.word_places import places
 
 MAP_SIZE = 32  # pixels a side of a map
 BATCH = 16
@@ -43,41 +43,29 @@ def word_maps(
 ) -> WordMaps:
     """Makes pictures as `model.generate` does and maps the attention to a word of each: mean over heads, layers, steps.
 
+    Of a Janus, each cell has the attention of the position that predicts it (`cells`), where other cells and the chat
+    template have their shares too.
+
     One prompt goes with all seeds and one seed with all prompts, as there; one word goes with all. `sampling` is
     further arguments of `model.generate`. Raises `WorkbenchError` for a word that its prompt lacks.
     """
     cells = pair(prompts, seeds)
-    asked = [words] * len(cells) if isinstance(words, str) else list(words)
-    if len(asked) != len(cells):
-        raise WorkbenchError(f"There are {len(asked)} words for {len(cells)} pictures.", "Give one, or one for each.")
+    asked = words_of(words, len(cells))
     asked_at = [[positions_of(model, cell.prompt, word)] for cell, word in zip(cells, asked, strict=True)]
     images, maps = [], []
     for start in progress(range(0, len(cells), BATCH), "attention"):
         batch = cells[start : start + BATCH]
         given = [cell.prompt for cell in batch], [cell.seed for cell in batch]
+        if isinstance(model, Janus):
+            codes = model.sample_codes(*given, batch_size=BATCH, **sampling)
+            images.append(model.pictures(codes))
+            shares = attended(model, codes, given[0], asked_at[start : start + BATCH]).mean(dim=(2, 3))
+            maps.append(feature_maps(shares.mT, [0], size)[:, 0])
+            continue
         with WordRecorder(model, asked_at[start : start + BATCH]) as recorder:
             images.append(model.generate(*given, batch_size=BATCH, **sampling))
         maps.append(recorder.maps(size)[:, 0])
     return WordMaps(np.concatenate(images), torch.cat(maps).numpy())
-
-
-def positions_of(model: Model, prompt: str, word: str) -> list[int]:
-    """The rows of an encoded prompt that stand for a word, at all its places and for each of the model's tokenizers.
-
-    Raises `WorkbenchError` if the prompt does not contain it.
-    """
-    if not word.strip():
-        raise WorkbenchError("The word to look for is empty.", "Choose a word that the prompt contains.")
-    found = [
-        segment.start + position
-        for segment in model.architecture.segments()
-        for place in places(model.pipe, segment.tokenizer, prompt, word)
-        for position in place
-        if position < segment.length - 1
-    ]
-    if not found:
-        raise WorkbenchError(f"{word!r} is no word of {prompt!r}.", "Choose a word that the prompt contains.")
-    return found
 
 
 class WordRecorder:

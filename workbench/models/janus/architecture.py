@@ -78,6 +78,10 @@ class JanusArchitecture(Architecture):
             "Read `Clock.tokens`, which says what each position holds.",
         )
 
+    def word_positions(self, prompt: str, words: str) -> list[int]:
+        """Numbers of tokens in the prompt's own row, its begin token being 0, as `Tokens.position` counts."""
+        return self.layout.word_positions(prompt, words)
+
     def token_ids(self, texts: list[str]) -> TokenIds:
         """The texts in their layout, padded on the left to the longest."""
         return TokenIds((self.layout.ids(texts),))

@@ -16,6 +16,7 @@ from saes.errors import WorkbenchError
 LARGEST = 1000
 
 Logits = Float[Tensor, "rows codes"]
+Many = Float[Tensor, "*rows codes"]
 
 
 class Sampling(NamedTuple):
@@ -62,14 +63,18 @@ class Chooser:
         """The tokens; conditional rows come first, then as many unconditional ones."""
         sampling = self._sampling
         joined = guided(logits.float(), sampling.guidance_scale) if sampling.doubles_rows else logits.float()
-        best = among_best(joined, sampling.top_k)
-        if sampling.temperature == 0:
-            return best.argmax(dim=-1)
-        return (best + sampling.temperature * self._gumbel(joined.shape[-1]).to(joined)).argmax(dim=-1)  # (2)
+        return taken(joined, sampling, self.noise(joined.shape[-1]).to(joined) if sampling.temperature else None)
 
-    def _gumbel(self, codes: int) -> Logits:
+    def noise(self, codes: int) -> Logits:
+        """G of (2) for the next token of each picture."""
         draws = [torch.empty(codes).exponential_(generator=generator) for generator in self._generators]
         return -torch.stack(draws).log()
+
+
+def taken(logits: Many, sampling: Sampling, noise: Many | None) -> Int64[Tensor, "*rows"]:
+    """The tokens that sampling takes of joined logits with this noise; at temperature 0 there is none."""
+    best = among_best(logits, sampling.top_k)
+    return (best if noise is None else best + sampling.temperature * noise).argmax(dim=-1)  # (2)
 
 
 def guided(logits: Float[Tensor, "rows *_"], guidance_scale: float) -> Float[Tensor, "pictures *_"]:
@@ -78,8 +83,8 @@ def guided(logits: Float[Tensor, "rows *_"], guidance_scale: float) -> Float[Ten
     return uncond + guidance_scale * (cond - uncond)  # (1)
 
 
-def among_best(logits: Logits, top_k: int) -> Logits:
+def among_best(logits: Many, top_k: int) -> Many:
     """The same with all but the `top_k` largest of each row at −∞; 0 keeps all."""
     if not 0 < top_k < logits.shape[-1]:
         return logits
-    return logits.masked_fill(logits < logits.topk(top_k).values[:, -1:], -torch.inf)
+    return logits.masked_fill(logits < logits.topk(top_k).values[..., -1:], -torch.inf)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from saes.errors import WorkbenchError
 from workbench.hooks import Place, Role, Tokens
-from workbench.words import occurrences
+from workbench.models.word_places import standing, tokenized
 
 Ids = Int64[Tensor, "rows positions"]
 PROBES = ("x", "7")  # two prompts that share nothing
@@ -60,10 +60,13 @@ class Layout:
 
     def row(self, text: str) -> list[int]:
         """One text in its layout, without padding."""
-        image = self.special.image
-        framed = self.framed([{"type": "text", "text": text}])
-        ids = self.read((text if framed is None else framed) + self.tokenizer.convert_ids_to_tokens(image))
+        ids, image = self.read(self.written(text)), self.special.image
         return ids if ids[-1] == image else [*ids, image]
+
+    def written(self, text: str) -> str:
+        """One text in its layout, as the tokenizer is given it."""
+        framed = self.framed([{"type": "text", "text": text}])
+        return (text if framed is None else framed) + self.tokenizer.convert_ids_to_tokens(self.special.image)
 
     def framed(self, content: list[dict[str, str]]) -> str | None:
         """What a user says, in the chat template; None if there is none."""
@@ -77,17 +80,12 @@ class Layout:
         ids, begin = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids, self.special.begin
         return ids if ids[:1] == [begin] else [begin, *ids]
 
-    def last_token(self, text: str, words: str) -> int | None:
-        """Number of the last token that spells words of a prompt, at their last place; None if they have none."""
-        framed = self.framed([{"type": "text", "text": text}])
-        whole = text if framed is None else framed
-        read = self.tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        spans = [end for _, end in occurrences(whole, words)]
-        if not spans:
-            return None
-        own = [place for place, (first, last) in enumerate(read.offset_mapping) if first < spans[-1] <= last]
-        begins = int(read.input_ids[0] != self.special.begin)  # `read` puts one before it
-        return own[-1] + begins if own else None
+    def word_positions(self, text: str, words: str) -> list[int]:
+        """Where words of a text stand among its tokens, the begin token being 0; the template has none of them."""
+        read, (before, after) = tokenized(self.tokenizer, self.written(text), add_special_tokens=False), self._around
+        first = int(read.ids[:1] != (self.special.begin,))  # a begin token is put before
+        found = standing(read, self.tokenizer, words, (before, len(read.text) - after))
+        return [first + position for place in found for position in place]
 
     def words(self, ids: Int64[Tensor, " positions"]) -> Int64[Tensor, " words"]:
         """The ids of one row that are the prompt's own."""
@@ -152,12 +150,18 @@ class Layout:
             raise WorkbenchError(f"The chat template in {folder} leaves the prompt out.", REMEDY)
 
     @cached_property
+    def _around(self) -> tuple[int, int]:
+        """How many characters stand before the words, and how many after them."""
+        rows = [self.written(text) for text in PROBES]
+        return _shared(*rows), _shared(*(row[::-1] for row in rows))
+
+    @cached_property
     def _frame(self) -> tuple[int, int]:
         """How many tokens stand before the words, and how many after them."""
         rows = [self.row(text) for text in PROBES]
         return _shared(*rows), _shared(*(row[::-1] for row in rows))
 
 
-def _shared(one: list[int], other: list[int]) -> int:
-    """How many numbers both begin with."""
+def _shared(one: Sequence, other: Sequence) -> int:
+    """How many numbers, or letters, both begin with."""
     return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))))

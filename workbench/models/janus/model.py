@@ -320,3 +320,14 @@ class Janus(Model):
 
     def _announced(self, line: Line) -> Any:
         return self.wiring.calls.announced("image", line.roles, line.prompts, None, lambda: line.tokens)
+
+
+def as_janus(model: Model, what: str) -> Janus:
+    """The model, which writes pictures token by token. Raises `WorkbenchError` if it does not; `what` is what needs
+    one."""
+    if not isinstance(model, Janus):
+        raise WorkbenchError(
+            f"{what} needs a model that writes pictures token by token, and {model.name} is none.",
+            "Choose a Janus, such as toy-janus.",
+        )
+    return model
