@@ -52,7 +52,9 @@ def plan(
     from workbench.models.loading import find_configs
 
     names = method or sorted(methods())
-    chosen = {name: build(find_method(name), read_pairs(settings or [], "--set"), f"method {name}") for name in names}
+    chosen: dict[str, Any] = {
+        name: build(find_method(name), read_pairs(settings or [], "--set"), f"method {name}") for name in names
+    }
     blueprint = blueprint_in(find_configs(model), size)
     available = memory if memory is not None else _of_this_gpu()
     with progress_bars() as progress:
