@@ -102,7 +102,7 @@ def test_attacks_are_listed_and_their_settings_explained(capsys):
     assert rows.keys() == ATTACKS.keys()
     assert rows["ring_a_bell"]["paper"] == "arXiv:2310.10012" and rows["replay"]["needs"] == "prompts"
     assert (rows["replay"]["models"], rows["latent"]["models"]) == ("all", "sd1, sd2, sdxl")
-    assert "janus" in rows["noised"]["models"] and "janus" not in rows["ring_a_bell"]["models"]
+    assert "janus" in rows["p4d"]["models"] and "janus" not in rows["ring_a_bell"]["models"]
     assert main(["attacks", "noised", "--json"]) == 0
     settings = {row["setting"]: row for row in json.loads(capsys.readouterr().out)}
     assert settings["starts"]["default"] == "[0.9, 0.7, 0.5]" and "t₀" in settings["starts"]["what"]
