@@ -143,6 +143,7 @@ def probabilities(
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
+    *,
     each_head: bool = False,
 ) -> Float[Tensor, "rows *heads chosen keys"]:
     """softmax(q kᵀ · scale + mask) of the chosen queries and rows, averaged over heads unless `each_head`; else

@@ -89,7 +89,8 @@ def inside(
     """Compares the model with and without the edit, picture by picture, at equal latents in every step.
 
     `model` is a diffusion model or a Janus. `edit` is of any kind. `sites` are those whose change is measured, by
-    default every whole layer of the text encoders and the picture side. `saes` (folders, shipped names or loaded ones, one a site) say whose features are followed.
+    default every whole layer of the text encoders and the picture side. `saes` (folders, shipped names or loaded ones,
+    one a site) say whose features are followed.
     `sampling` is further arguments of `model.generate`. An edit that does nothing gives exactly 0 everywhere. Raises
     `WorkbenchError` for unknown sites, SAEs of another model, two SAEs at one site, and a model of another kind.
     """

@@ -83,9 +83,9 @@ def word_effects(
         maps = lost(janus, codes, texts, [[at, *more] for at, more in zip(own[some], others[some], strict=True)])
         control = torch.stack([each[1:].mean(dim=0) for each in maps])
         found.append((codes, torch.stack([each[0] for each in maps]), control))
-    codes, maps, control = (torch.cat(column) for column in zip(*found, strict=True))
-    side = round(codes.shape[1] ** 0.5)
-    return WordEffects(janus.pictures(codes), *(one.reshape(-1, side, side).numpy() for one in (maps, control)))
+    every, whole, other = (torch.cat(column) for column in zip(*found, strict=True))
+    side = round(every.shape[1] ** 0.5)
+    return WordEffects(janus.pictures(every), *(one.reshape(-1, side, side).numpy() for one in (whole, other)))
 
 
 def attended(
