@@ -63,4 +63,6 @@ def test_an_edit_in_place_makes_other_pictures(tmp_path, tiny_sd1):
 def test_a_setting_that_the_model_does_not_have_is_refused_before_a_folder_is_made(tmp_path, tiny_janus):
     with pytest.raises(WorkbenchError, match="Unknown sampling setting 'steps'"):
         generate_into(tmp_path / "new", tiny_janus, *ASKED, steps=2)
+    with pytest.raises(WorkbenchError, match="temperature"):
+        generate_into(tmp_path / "new", tiny_janus, *ASKED, temperature=-1.0)
     assert not (tmp_path / "new").exists()

@@ -59,14 +59,14 @@ def generate_into(
         (folder / f"{number:03d}-{seed}.png", prompt, seed) for number, prompt in enumerate(prompts) for seed in seeds
     ]
     with working_in(folder):
-        if not (folder / RECORD).exists():
-            write_json(folder / RECORD, record)
         for place, (path, *_) in enumerate(progress(cells, "pictures")):
             if path.exists():
                 continue
             start = place - place % batch_size
             batch = cells[start : start + batch_size]
             made = model.generate([one for _, one, _ in batch], [seed for *_, seed in batch], **record["sampling"])
+            if not (folder / RECORD).exists():  # not before: what `generate` refuses leaves no folder
+                write_json(folder / RECORD, record)
             for (file, *_), image in zip(batch, made, strict=True):
                 if not file.exists():
                     with replacing(file) as temporary:
