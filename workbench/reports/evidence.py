@@ -220,7 +220,10 @@ def _folder(run_dir: Path | str) -> Path:
 
 def _table(path: Path, known: str) -> pd.DataFrame:
     _check(path, known)
-    return pd.read_parquet(path)
+    found = pd.read_parquet(path)
+    if "timestep" in found and "part" not in found:  # of a diffusion model, from before a Janus was looked into
+        found = found.assign(part=np.where(found["timestep"].isna(), "prompt", "picture"))
+    return found
 
 
 def _check(path: Path, known: str) -> None:
