@@ -12,7 +12,6 @@ from workbench.edits.interventions import ablation
 from workbench.hooks import Place
 from workbench.interpret.attribution.graph import feature_graph
 from workbench.interpret.attribution.lens import concept_lens
-from workbench.interpret.attribution.pictures import feature_pictures
 from workbench.interpret.inside import inside, whole_layers
 
 PROMPTS, SEEDS = ["a photo of a fox", "a red dog"], [1, 2]
@@ -82,5 +81,3 @@ def test_what_is_of_diffusion_says_so_before_any_picture(tiny_janus):
         concept_lens(tiny_janus, PROMPTS, PROMPTS[::-1], SEEDS)
     with pytest.raises(WorkbenchError, match="needs a diffusion model"):
         feature_graph(tiny_janus, sae, [0], sae, [0], PROMPTS, SEEDS)
-    with pytest.raises(WorkbenchError, match="cell by cell"):
-        feature_pictures(tiny_janus, sae, [0], PROMPTS, SEEDS)
