@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from workbench.hooks import Component, Role
 from workbench.identity import hashed
 from workbench.models.architecture import Architecture, Segment
-from workbench.models.capabilities import GUIDANCE_BRANCHES, KINDS, NOISE_SCHEDULE
+from workbench.models.capabilities import GUIDANCE_BRANCHES, KINDS, NEGATIVE_PROMPT, NOISE_SCHEDULE
 from workbench.models.diffusion.text_sites import token_table
 from workbench.models.encoding import Encoding
 from workbench.models.prompts import Prompts, TokenEmbeddings, TokenIds, embedded, tokenized
@@ -37,7 +37,7 @@ class DiffusionArchitecture(Architecture):
         """Those of its kind that this copy has."""
         lacking = set()
         if self.guides_within:
-            lacking.add(GUIDANCE_BRANCHES)
+            lacking |= {GUIDANCE_BRANCHES, NEGATIVE_PROMPT}
         if not hasattr(self.pipe.scheduler, "alphas_cumprod"):
             lacking.add(NOISE_SCHEDULE)
         return KINDS[self.kind] - lacking
