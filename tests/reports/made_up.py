@@ -31,7 +31,8 @@ def _tables() -> dict[str, pd.DataFrame]:
     """What lies inside under a method and a control, at one text layer and one block."""
     about = pd.DataFrame({"condition": ["itd", "itd", "random features", "random features"]})
     change = about.assign(site=["text.2", "unet.mid"] * 2, part=["prompt", "picture"] * 2, step=0,
-                          timestep=[np.nan, 999.0] * 2, relative=[0.5, 0.2, 0.1, 0.0], low=0.0, high=0.6, n=2)  # fmt: skip
+                          timestep=[np.nan, 999.0] * 2, relative=[0.5, 0.2, 0.1, 0.0], low=0.0,
+                          high=0.6, n=2)  # fmt: skip
     fates = about.assign(site="text.2", feature=[1, 3] * 2, before=[1.0, 0.0, 1.0, 0.0], fires_before=[0.5, 0.0] * 2,
                          after=[0.0, 2.0, 1.0, 0.0], fires_after=[0.0, 0.5, 0.5, 0.0])  # fmt: skip
     moved = about.assign(site="unet.mid.attn2", prompt="a red disc", position=[0, 1] * 2, token=["⟨start⟩", "red"] * 2,

@@ -15,8 +15,8 @@ UNMEASURED = (
     "and can be interrupted."
 )
 ATTACKED = (
-    "post-ASR: rows that show the concept after the attack that brings most back, on six of the concepts; --json has all "
-    "attacks (docs/design/attacks.md). n/a: not attacked."
+    "post-ASR: rows that show the concept after the attack that brings most back, on six of the concepts; --json has "
+    "all attacks (docs/design/attacks.md). n/a: not attacked."
 )
 UNATTACKED = (
     "post-ASR is n/a: nothing was attacked yet. `workbench compare --all --attacks toy --out out/all-attacked` does "
