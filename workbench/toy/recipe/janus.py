@@ -1,8 +1,8 @@
 """The language model of the toy Janus: words, then the 144 tokens of their picture, in transformers' own classes.
 
 A Llama reads a prompt (`janus_words`) and the tokens so far, and `generation_head` says the next one. Only picture
-tokens carry a loss. Captions are as loose as for the diffusion toy (`loose`), and left out in the form in which
-`generate` feeds its unconditional rows, so that guidance asks for what was learnt.
+tokens carry a loss. Captions are exact at first and then as loose as for the diffusion toy (`loose`), and left out in
+the form in which `generate` feeds its unconditional rows, so that guidance asks for what was learnt.
 """
 
 from collections.abc import Mapping
@@ -31,6 +31,7 @@ BATCH = 16
 WIDTH = 192
 LAYERS = 4
 HEAD = 48  # width of an attention head
+EXACT = 0.5  # share of the training, its first part, in which captions are those of their pictures
 
 
 def config(tokenizer: PreTrainedTokenizerFast) -> JanusConfig:
@@ -106,7 +107,8 @@ def train(
 
     def loss(module: nn.Module, step: int, generator: torch.Generator) -> dict[str, Tensor]:
         index = torch.randint(len(ids), (BATCH,), generator=generator)
-        said = trimmed(loosened(index, ids, other_artist, left_out[index], generator), bos)
+        own = step < EXACT * schedule.steps
+        said = trimmed(ids[index] if own else loosened(index, ids, other_artist, left_out[index], generator), bos)
         wanted = tokens[index].long().to(device)
         logits = module(said.to(device), attended(said, bos).to(device), wanted)
         return {"next": F.cross_entropy(logits.float().flatten(0, 1), wanted.flatten())}

@@ -38,7 +38,7 @@ SCHEDULES = {
     "codes": Schedule(steps=900, lr=2e-3, decay=0.5),
     "more codes": Schedule(steps=3000, lr=1e-3, decay=0.5),  # "more …": from the weights that ship
     "language": Schedule(steps=12_000, lr=1.5e-3),
-    "more language": Schedule(steps=8000, lr=1e-3, decay=0.5),
+    "more language": Schedule(steps=12_000, lr=1.5e-3, decay=0.5),
     "decoder": Schedule(steps=800, lr=1e-3, decay=0.5),
 }
 
