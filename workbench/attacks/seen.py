@@ -10,6 +10,8 @@ from workbench.attacks.attempts import read_attempts
 from workbench.attacks.roles import AS_TEXT, Part
 from workbench.evaluation.results import Results
 
+_ASKED = ("suite", "concept", "share", "prompt", "seed", "input")
+
 
 class Seen(NamedTuple):
     """The attempts of a run with what a judge says of their pictures.
@@ -28,12 +30,14 @@ class Seen(NamedTuple):
 
     def shown(self, own: pd.DataFrame, part: Part, condition: str) -> pd.Series | None:
         """Whether the prompts of some attempts show the concept as rows of a role and condition; None if not asked."""
-        keys = [_key(one, part.role, condition, one.input if part.what != AS_TEXT else "")
-                for one in own.itertuples(index=False)]  # fmt: skip
-        if not all(key in self.places for key in keys):
-            return None
-        shown = self.records["shown"].to_numpy(bool)
-        return pd.Series([bool(shown[self.places[key]]) for key in keys], index=own.index, dtype=bool)
+        found, asked = [], zip(*(own[name].tolist() for name in _ASKED), strict=True)
+        for suite, concept, share, prompt, seed, given in asked:
+            typed = "" if part.what == AS_TEXT else given
+            place = self.places.get((suite, concept, condition, share, part.role, prompt, seed, typed))
+            if place is None:
+                return None
+            found.append(place)
+        return pd.Series(self.records["shown"].to_numpy(bool)[found], index=own.index, dtype=bool)
 
 
 def looked_up(results: Results) -> Seen:

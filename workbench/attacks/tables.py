@@ -69,10 +69,12 @@ def transfer_matrix(run: Run | Results, judge: str = "") -> pd.DataFrame:
     """
     seen, rows = looked_up(Results.of(run, judge)), []
     for about, own in _groups(seen.attempts[seen.attempts["control"] == ""]):
+        if about["condition"] == UNEDITED:
+            continue
         for tried in dict.fromkeys(seen.attempts.loc[seen.attempts["suite"] == about["suite"], "condition"]):
             part = Part(about["attack"], "" if tried == about["condition"] else ELSEWHERE)
             shown = seen.shown(own, part, tried)
-            if about["condition"] == UNEDITED or shown is None:
+            if shown is None:
                 continue
             figure = rate(_clusters(own), shown, shown, seed=0)
             told = {"made_against": about["condition"], "tried_on": tried, "asr": figure["value"]}

@@ -53,7 +53,7 @@ def best_methods(run: Run | Results, judge: str = "") -> pd.DataFrame:
             for several, group in enumerate(_rivals(results.spec, list(conditions))):
                 own = {name: conditions[name][metric] for name in group if metric in conditions[name]}
                 own = {name: row for name, row in own.items() if row["mark"] == ""}
-                rows += [{**about, "metric": metric, "several": bool(several), **row} for row in _gaps(own, metric)]
+                rows += [{**about, "metric": metric, "several": bool(several), **row} for row in gaps(own, metric)]
     return pd.DataFrame(rows, columns=_BEST)
 
 
@@ -95,7 +95,17 @@ def among_best(values: Float[np.ndarray, "methods"], draws: Float[np.ndarray, "m
     return found
 
 
-def _gaps(rows: Mapping[str, dict[str, Any]], metric: str) -> Iterator[dict[str, Any]]:
+def gaps(figures: Mapping[str, Figure], metric: str) -> Iterator[dict[str, Any]]:
+    """How far each of some conditions is behind the best of them.
+
+    Args:
+        figures: Condition → its figure of the metric, of the same prompts. Those with a mark do not compete.
+        metric: Which one, as more of it may be better or worse.
+
+    Returns:
+        A row for each that competes: condition, gap with gap_low and gap_high, among_best, as `best_methods` has them.
+    """
+    rows = {name: row for name, row in figures.items() if row["mark"] == ""}
     if not rows:
         return
     sign = -1 if metric in LESS_IS_BETTER else 1

@@ -159,7 +159,8 @@ def _mean(after: pd.DataFrame, column: str) -> Figure:
 
 
 def _mean_of_metrics(parts: list[Figure]) -> Figure:
-    """The harmonic mean of rates of different prompts, each resampled on its own."""
+    """The harmonic mean of rates of different prompts, each resampled on its own. The interval holds also what it would
+    be with one of the rates at an end of its own interval, as a bootstrap of rates that are all 1 knows no other."""
     counts = {name: sum(part[name] for part in parts) for name in ("n", "prompts")}
     counts["fits"] = max((part["fits"] for part in parts), default=0)
     if not parts or any(part["mark"] for part in parts):
@@ -167,8 +168,12 @@ def _mean_of_metrics(parts: list[Figure]) -> Figure:
     value, unedited = (float(harmonic_mean([part[name] for part in parts])) for name in ("value", "unedited"))
     now, then = (harmonic_mean([part["draws"][side] for part in parts]) for side in (0, 1))
     interval, change = middle_95(now), middle_95(now - then)
+    low, high = (
+        [float(harmonic_mean([part[end if part is one else "value"] for part in parts])) for one in parts]
+        for end in ("low", "high")
+    )
     return {
-        "value": value, "low": interval.low, "high": interval.high, "unedited": unedited,
+        "value": value, "low": min(interval.low, *low), "high": max(interval.high, *high), "unedited": unedited,
         "difference": value - unedited, "difference_low": change.low, "difference_high": change.high,
         "p_value": np.nan, **counts, "mark": "", "draws": (now, then),
         "paired": harmonic_mean([part["paired"] for part in parts]),

@@ -3,6 +3,7 @@
 Tables, differences, figures and reports take them, or the run and make them.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ class Results:
         self.run = run
         self.judge_name = judge
         self.records = records
-        self._measured: dict[tuple[str, ...], dict[str, Figure]] = {}
+        self._measured: dict[tuple, dict[str, Figure]] = {}
 
     @classmethod
     def of(cls, source: "Run | Results", judge: str = "") -> "Results":
@@ -82,13 +83,16 @@ class Results:
             self._measured[key] = measured(*self.pair(trial, condition), self.rates)
         return self._measured[key]
 
-    def pooled(self, condition: str) -> dict[str, Figure]:
-        """The figures of a condition over all suites, without the images of metrics that are void for a concept."""
-        if (condition,) not in self._measured:
-            pairs = [_without_void(self.pair(trial, condition)) for trial in self.spec.trials]
+    def pooled(self, condition: str, trials: Sequence[Trial] | None = None) -> dict[str, Figure]:
+        """The figures of a condition over these suites, all if left out, without the images of metrics that are void
+        for a concept."""
+        own = tuple(self.spec.trials if trials is None else trials)
+        key = (condition, *((trial.suite, trial.concept) for trial in own))
+        if key not in self._measured:
+            pairs = [_without_void(self.pair(trial, condition)) for trial in own]
             after, before = (pd.concat(parts, ignore_index=True) for parts in zip(*pairs, strict=True))
-            self._measured[(condition,)] = measured(after, before, self.rates)
-        return self._measured[(condition,)]
+            self._measured[key] = measured(after, before, self.rates)
+        return self._measured[key]
 
     def pair(self, trial: Trial, condition: str) -> Pair:
         """Joined by the row's place in the suite, not by the order of the records; `share` is the row's of the suite's

@@ -46,6 +46,7 @@ class ResistingRow(NamedTuple):
 class Attacks(NamedTuple):
     """All of it; empty where it was not asked."""
 
+    robust: pd.DataFrame  # `robustness(…)`
     glance_headings: list[str]
     glance: list[ResistingRow]  # where there are several methods
     rows: list[AttackRow]  # over all concepts, or of the only one
@@ -100,6 +101,7 @@ def attacks(results: Results, metrics: pd.DataFrame, chart: Chart) -> Attacks | 
     transfers = {str(name): rows for name, rows in matrix.groupby("attack", sort=False)} if len(across) else {}
     several = len(list(filter(is_method, first["condition"].unique()))) > 1
     return Attacks(
+        beside,
         resisting_headings(beside),
         resisting_rows(beside) if several else [],
         [_row(one) for _, one in titled(first).iterrows()],

@@ -11,7 +11,7 @@ from workbench.evaluation.roles import ROLES, Role, rates
 from workbench.evaluation.spec import RunSpec
 
 EFFICACY, LOSS = 0.90, 0.05  # what is expected of an erasure: at least this efficacy, at most this loss of others
-NAMED = 4  # methods that a question lists
+NAMED = 4  # methods or controls that a sentence lists
 GREY_LEVEL = 1 / 255  # equal images may differ by one grey level when they were made in different batches
 
 
@@ -42,7 +42,7 @@ def reading(table: pd.DataFrame, spec: RunSpec, ranking: Sequence[str] = ()) -> 
     verb = "Is" if len(concepts) == 1 else "Are"
     question = f"{verb} {listed(concepts)} gone from “{spec.model.name}” after erasure{by}, and what else has changed?"
     told, about = [] if ranking else methods, _About.of(spec)
-    answer = [_method(table, name, about) for name in told] + [_control(table, name, about) for name in controls]
+    answer = [_method(table, name, about) for name in told] + list(_controls(table, controls, about))
     caveats = [*_caveats(table, methods, about), *_loud_controls(table, controls, about), *_dropped(spec)]
     if methods and not caveats:
         answer.append(f"All expectations hold: efficacy at least {percent(EFFICACY)}, losses at most 5 points.")
@@ -112,12 +112,20 @@ def _worst(own: pd.DataFrame) -> str:
     return f" (means over {len(efficacy)} concepts; least for {least['concept']}, {percent(least['value'])})"
 
 
-def _control(table: pd.DataFrame, name: str, about: _About) -> str:
-    own = table[table["condition"] == name]
-    if name.startswith("no-op"):
-        return "" if _acts(own, about) else "The no-op edit reproduces the unedited images, as it must."
-    efficacy = _of(own, "efficacy")["value"].dropna()
-    return f"Under the control “{name}” it is absent from {percent(efficacy.mean())}." if len(efficacy) else ""
+def _controls(table: pd.DataFrame, controls: Sequence[str], about: _About) -> Iterator[str]:
+    """A sentence for the no-op edit, and one for the controls that leave as many images without the target."""
+    alike: dict[str, list[str]] = {}
+    for name in controls:
+        own = table[table["condition"] == name]
+        efficacy = _of(own, "efficacy")["value"].dropna()
+        if name.startswith("no-op"):
+            yield "" if _acts(own, about) else "The no-op edit reproduces the unedited images, as it must."
+        elif len(efficacy):
+            alike.setdefault(percent(efficacy.mean()), []).append(f"“{name}”")
+    for share, names in alike.items():
+        under = f"the control {names[0]}" if len(names) == 1 else listed(names)
+        under = under if len(names) <= NAMED else f"{len(names)} controls of equal size"
+        yield f"Under {under} it is absent from {share}."
 
 
 def _acts(own: pd.DataFrame, about: _About) -> bool:

@@ -22,7 +22,8 @@ from workbench.evaluation.results import Results
 from workbench.evaluation.runs import Run
 from workbench.evaluation.tables import ALL, concept_matrix, metrics_with_all, titled, verdict_shares
 from workbench.figures.evaluation import VERDICT_COLOURS
-from workbench.reports.attacking import HEADINGS, attacks, attacks_named, without_attacks
+from workbench.reports.advice import advice, advice_headings
+from workbench.reports.attacking import HEADINGS, Attacks, attacks, attacks_named, without_attacks
 from workbench.reports.cards import attention_rows, concept_cards, picture_views
 from workbench.reports.comparing import order_headings, order_rows, published_rows, ranking
 from workbench.reports.costs import costs
@@ -35,7 +36,7 @@ from workbench.reports.summary import headings, summary_rows
 
 ALONE: dict[str, Any] = {  # what a report of one method has in the place of `_comparison`
     "several": False, "intervals": None, "methods_scatter": None, "grids": {}, "costs": [], "orders": [],
-    "order_headings": [], "published": [],
+    "order_headings": [], "published": [], "advice": [], "advice_headings": [],
 }  # fmt: skip
 
 
@@ -66,13 +67,14 @@ def report(
     table, evidence = titled(metrics_with_all(results)), evidence or read_evidence(results.run.dir) or Evidence()
     methods, controls = conditions(results.spec)
     best = titled(best_methods(results)) if len(methods) > 1 else pd.DataFrame()
+    attacked = attacks(whole, table, chart)
     context = {
         **_text(results, table, best, title, question),
         **_charts(results, table, evidence),
         **_pictures(results, evidence, attacks_named(whole)),
-        "attacks": attacks(whole, table, chart),
+        "attacks": attacked,
         "attack_headings": HEADINGS,
-        **(_comparison(results, table, controls) if len(methods) > 1 else ALONE),
+        **(_comparison(results, table, controls, attacked) if len(methods) > 1 else ALONE),
     }
     return write_report("report.html", context, path)
 
@@ -93,16 +95,20 @@ def _text(results: Results, table: pd.DataFrame, best: pd.DataFrame, title: str,
     }  # fmt: skip
 
 
-def _comparison(results: Results, table: pd.DataFrame, controls: list[str]) -> dict[str, Any]:
-    """What only a run with several methods shows: them side by side, their costs, and the effect of an order."""
-    effects = titled(order_effects(results))
+def _comparison(
+    results: Results, table: pd.DataFrame, controls: list[str], attacked: Attacks | None
+) -> dict[str, Any]:  # fmt: skip
+    """What only a run with several methods shows: what to use when, them side by side, their costs, and the effect of
+    an order."""
+    effects, spent = titled(order_effects(results)), costs(results)
     first, quiet = table[table["concept"] == table["concept"].iloc[0]], (UNEDITED, *controls)
     return {
         "several": True,
         "intervals": chart("intervals", figures.method_intervals(first, quiet)),
         "methods_scatter": chart("methods-scatter", figures.method_scatter(first, quiet)),
         "grids": {name: grid(results, trial) for name, trial in results.spec.titles.items()},
-        "costs": costs(results),
+        "costs": spent,
+        "advice": advice(results, spent, attacked.robust if attacked else None), "advice_headings": advice_headings(),
         "orders": order_rows(effects), "order_headings": order_headings(effects),
         "published": published_rows(check_published(results)),
     }  # fmt: skip
