@@ -97,7 +97,7 @@ def _by_kind(results: Results) -> dict[str, list[Trial]]:
 def _family(trials: Sequence[Trial], condition: str) -> str:
     """The family of a condition's method: training if any of what is joined in it is trained."""
     methods = named_in(edit.method for trial in trials if (edit := trial.conditions[condition]))
-    families = [find_method(name).family for name in methods]
+    families = [find_method(name).family for name in methods]  # type: ignore[attr-defined]
     return TRAINED if TRAINED in families else next(iter(families), "")
 
 
