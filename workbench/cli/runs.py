@@ -8,7 +8,7 @@ import typer
 
 from saes.errors import WorkbenchError
 from workbench.cli.options import Config, Json, JudgeOfRun
-from workbench.cli.tables import show, show_comparison, show_metrics
+from workbench.cli.tables import show, show_advice, show_comparison, show_metrics
 
 if TYPE_CHECKING:
     from workbench.evaluation.runs import Run
@@ -61,12 +61,15 @@ def _show_markdown(run: "Run", judge: str) -> None:
     from workbench.evaluation.differences import best_methods
     from workbench.evaluation.results import Results
     from workbench.evaluation.tables import choices, metrics_with_all, titled
+    from workbench.reports.advice import advice
     from workbench.reports.attacking import attacks_named, without_attacks
+    from workbench.reports.costs import costs
 
     whole = Results.of(run, judge)
     results = without_attacks(whole)
     rates = metrics_with_all(results)
     robust = robustness(attack_table(whole), rates) if attacks_named(whole) else None
+    show_advice(advice(results, costs(results), robust), markdown=True)
     show_comparison(
         titled(rates), titled(best_methods(results)), titled(choices(results)), robust, json=False, markdown=True
     )

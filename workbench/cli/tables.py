@@ -10,6 +10,8 @@ import typer
 if TYPE_CHECKING:
     import pandas as pd
 
+    from workbench.reports.advice import Advice
+
 WIDTH_IN_FILES = 200  # columns where there is no terminal: a pipe or a file
 
 
@@ -136,6 +138,27 @@ def show_robustness(table: "pd.DataFrame", *, markdown: bool = False) -> None:
     title = "Attacked: per cent of rows that show the concept afterwards; * more than before and than new seeds find"
     rows = [{name: line.get(name) for name in names} for line in lines.values()]
     show(rows, json=False, title=title, markdown=markdown)
+
+
+def show_advice(lines: "Sequence[Advice]", *, markdown: bool = False) -> None:
+    """Prints `advice(…)`, if there is any: a row for each task, the method to use, its equals, and its figures."""
+    from workbench.reports.advice import advice_headings
+
+    rows = [
+        {
+            "task": f"{line.task} ({line.about})" if line.about else line.task, "use": line.use,
+            "or, not told from it": ", ".join(line.equals) or "none",
+            **{name: _bracketed(*cell) for name, cell in zip(advice_headings(), line.cells, strict=True)},
+            "most after an attack": _bracketed(*line.attacked), "fit": line.fit,
+        }
+        for line in lines
+    ]  # fmt: skip
+    if rows:
+        show(rows, json=False, title="What to use when: per cent of images with 95 % intervals", markdown=markdown)
+
+
+def _bracketed(value: str, interval: str) -> str:
+    return f"{value} ({interval})" if interval else value
 
 
 def show_published(table: "pd.DataFrame") -> None:
