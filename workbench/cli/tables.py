@@ -147,7 +147,7 @@ def show_advice(lines: "Sequence[Advice]", *, markdown: bool = False) -> None:
     rows = [
         {
             "task": f"{line.task} ({line.about})" if line.about else line.task, "use": line.use,
-            "or, not told from it": ", ".join(line.equals) or "none",
+            "or, not told from it": line.others or "none",
             **{name: _bracketed(*cell) for name, cell in zip(advice_headings(), line.cells, strict=True)},
             "most after an attack": _bracketed(*line.attacked), "fit": line.fit,
         }

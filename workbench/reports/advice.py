@@ -23,6 +23,7 @@ from workbench.reports.reading import listed, percent
 SCORE = "harmonic_mean"
 SHOWN = (SCORE, "efficacy", "generality", "neighbour_specificity", "unrelated_specificity")
 TRAINED = "fine-tuning"
+NEAREST = 3  # equals that are named
 RIVALS = 3  # methods that must compete before one of them is advised
 Figures = Mapping[str, Mapping[str, Figure]]  # condition → metric → figure
 
@@ -41,6 +42,12 @@ class Advice(NamedTuple):
     equals: list[str]
     n: int
     link: str
+
+    @property
+    def others(self) -> str:
+        """The nearest of its equals, and how many more there are; "" if all others are behind."""
+        more = len(self.equals) - NEAREST
+        return ", ".join(self.equals[:NEAREST]) + (f" and {more} more" if more > 0 else "")
 
 
 def advice(results: Results, costs: Sequence[Cost], robust: pd.DataFrame | None) -> list[Advice]:

@@ -64,7 +64,8 @@ aimed at. Training goes on from these weights with
 
     workbench toy train --out out/janus --stage recogniser --stage janus_start --stage janus --stage janus_export"""
 
-HISTORY = """These weights have seen 14,300 batches of 16 captions, the last 12,000 in 70 minutes of two shared cores. Colours came
-first, then people and styles, then objects, whose shapes are still weak: that floor and those that need it are missed. The
-loss ended at 2.0 nats a token. A lower temperature helps little: in 36 pictures a group, .8 draws objects as often as 1.
+HISTORY = """These weights have seen 14,300 batches of 16 captions, the last 12,000 in 70 minutes of two shared cores.
+Colours came first, then people and styles, then objects, whose shapes are still weak: that floor and those that need it
+are missed. The loss ended at 2.0 nats a token. A lower temperature helps little: in 36 pictures a group, .8 draws
+objects as often as 1.
 Tried before: 36 tokens a picture, of which the oracle found half of the objects again; 144 keep .945 of them."""
