@@ -60,6 +60,11 @@ def test_a_task_for_which_too_few_compete_has_no_line(run):
     assert not any(task.startswith("erase") for task in found)  # one kind, and no edit of several concepts
 
 
+def test_where_nothing_erases_nothing_is_advised(tmp_path):
+    run = drawn_run(tmp_path / "run", dict.fromkeys(("uce", "rece", "trce"), does_nothing), suite(n=4))
+    assert lines(run)["any of them"].use.startswith("none") and not lines(run)["any of them"].others
+
+
 def test_under_attack_what_is_brought_back_counts_as_much_as_what_was_erased_and_spared(run):
     posts = {"unedited": 1, "uce": 0.5, "esd": 0.3, "rece": 0.1, "trce": 0.1, "spm": 0.1}
     line = lines(run, attacked(posts))["under attack"]

@@ -23,6 +23,7 @@ from workbench.reports.reading import listed, percent
 SCORE = "harmonic_mean"
 SHOWN = (SCORE, "efficacy", "generality", "neighbour_specificity", "unrelated_specificity")
 TRAINED = "fine-tuning"
+NONE = "none: all score 0"
 NEAREST = 3  # equals that are named
 RIVALS = 3  # methods that must compete before one of them is advised
 Figures = Mapping[str, Mapping[str, Figure]]  # condition → metric → figure
@@ -120,6 +121,8 @@ def _best(
     if len(ranked) < RIVALS:
         return None
     use, *equals = [row["condition"] for row in ranked if row["among_best"]]
+    if not figures[use][SCORE]["value"]:
+        return Advice(task, about, NONE, [("–", "")] * len(SHOWN), ("", ""), "", [], len(ranked), "trade")
     return _line(task, about, use, equals, len(ranked), figures, fits, worst, "trade")
 
 
