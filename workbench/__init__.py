@@ -37,6 +37,7 @@ PUBLIC = {  # name → the file that has it
     "feature_pictures": "workbench.interpret.attribution.pictures",
     "features_agree": "workbench.interpret.cross_model",
     "feature_graph": "workbench.interpret.attribution.graph",
+    "cell_effects": "workbench.interpret.attribution.feature_cells",
     "inside": "workbench.interpret.inside",
     "Edit": "workbench.edits",
     "EditFields": "workbench.edits",
