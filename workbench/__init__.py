@@ -111,6 +111,8 @@ PUBLIC = {  # name → the file that has it
     "study_report": "workbench.reports.studying",
     "explain": "workbench.reports.explaining",
     "report": "workbench.reports.report",
+    "across": "workbench.reports.across",
+    "report_across": "workbench.reports.across",
     "WorkbenchError": "saes.errors",
 }
 

@@ -1,4 +1,4 @@
-"""Attribution in a Janus: the concept lens, features on cells, and features that feed features, each by true ablation."""
+"""Attribution in a Janus: the concept lens, features on cells, features that feed features, each by true ablation."""
 
 import pytest
 import torch

@@ -6,11 +6,11 @@ along this direction a prediction lies says how much of the concept the model is
 ε₀ is the unedited model, for which y = 1; y is 0 where the prediction is that of the anchor prompt. The latents x_t are
 pictures that the unedited model makes of the prompts, with noise.
 
-A Janus predicts tokens in the place of noise. Its lens is the same along √p, the roots of the probabilities of all codes
-at all cells, given the true tokens c before each, which the unedited model draws of the prompt:
+A Janus predicts tokens in the place of noise. Its lens is the same along √p, the roots of the probabilities of all
+codes at all cells, given the true tokens c before each, which the unedited model draws of the prompt:
     (2)  y = ⟨√p(· | c, prompt) − √p₀(· | c, anchor), d⟩ / ‖d‖²,   d = √p₀(· | c, prompt) − √p₀(· | c, anchor)
-‖d‖² is twice the squared Hellinger distance of both predictions, summed over cells: a code that nobody would draw counts
-for nothing, whatever its logits, and a cell counts as far as the two prompts differ there.
+‖d‖² is twice the squared Hellinger distance of both predictions, summed over cells: a code that nobody would draw
+counts for nothing, whatever its logits, and a cell counts as far as the two prompts differ there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +55,7 @@ def concept_lens(
     seen: int | None = None,
     **sampling: Any,
 ) -> Lens:
-    """The lens (1) or (2) of prompts and their counterparts: called inside `model.edited` or a session, it gives y there.
+    """The lens (1) or (2) of prompts and their counterparts; called inside `model.edited` or a session, it gives y.
 
     Args:
         model: The unedited model, a diffusion model or a Janus.
