@@ -7,6 +7,7 @@ import pytest
 
 from workbench.cli.main import main
 from workbench.toy import report
+from workbench.toy.oracle import Oracle
 
 
 class Blank:
@@ -22,7 +23,7 @@ class Blank:
 @pytest.fixture
 def blank(monkeypatch):
     kinds = {"toy": "sd1", "toy-janus": "janus"}
-    monkeypatch.setattr(report, "load", lambda name: Blank(kinds[name]))
+    monkeypatch.setattr(report, "subject", lambda name: (Blank(kinds[name]), Oracle.load()))
 
 
 def test_both_models_are_shown_with_the_floors_of_their_kinds(blank, capsys):
