@@ -37,6 +37,7 @@ PUBLIC = {  # name → the file that has it
     "feature_pictures": "workbench.interpret.attribution.pictures",
     "features_agree": "workbench.interpret.cross_model",
     "feature_graph": "workbench.interpret.attribution.graph",
+    "cell_effects": "workbench.interpret.attribution.feature_cells",
     "inside": "workbench.interpret.inside",
     "Edit": "workbench.edits",
     "EditFields": "workbench.edits",
@@ -110,6 +111,8 @@ PUBLIC = {  # name → the file that has it
     "study_report": "workbench.reports.studying",
     "explain": "workbench.reports.explaining",
     "report": "workbench.reports.report",
+    "across": "workbench.reports.across",
+    "report_across": "workbench.reports.across",
     "WorkbenchError": "saes.errors",
 }
 

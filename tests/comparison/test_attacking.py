@@ -11,6 +11,8 @@ from tests.attacks.small import Always
 from tests.comparison.small import CAT, FOX, comparison
 from tests.comparison.test_fit_seeds import COLOURS, Drawn
 from workbench import toy
+from workbench.attacks import find_attack
+from workbench.attacks.applying import kinds_of
 from workbench.attacks.attempts import read_attempts
 from workbench.attacks.robustness import BESIDE, robustness
 from workbench.attacks.tables import attack_table
@@ -199,3 +201,15 @@ def test_the_shipped_attacks_fit_the_shipped_comparison_and_are_those_of_the_not
     }  # fmt: skip
     kinds = [known[name].kind for name in told.concepts]
     assert len(kinds) >= 6 and set(kinds) == {"object", "style", "character"}
+
+
+def test_the_attacks_of_the_toy_janus_are_those_that_have_a_form_for_it_at_the_same_price():
+    both = [read_attacks(toy.all_attacks(name)) for name in ("toy", "toy-janus")]
+    attacks = [{entry.attack for entry in plan.attacks.values()} for plan in both]
+    assert attacks[1] == {name for name in attacks[0] if "janus" in kinds_of(find_attack(name))}
+    assert len({(plan.concepts, plan.prompts, plan.budget, plan.seed) for plan in both}) == 1
+    model, known = load("toy-janus", device="cpu"), toy.concepts()
+    subjects = [Subject(known[name], toy.suite(name, 3, 0)) for name in both[1].concepts]
+    check_plan(both[1], model, subjects, toy.Oracle.load())
+    with pytest.raises(WorkbenchError, match="ring_a_bell"):
+        check_plan(both[0], model, subjects, toy.Oracle.load())

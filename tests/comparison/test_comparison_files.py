@@ -70,7 +70,8 @@ def test_the_ways_to_use_an_autoencoder_are_compared_on_an_object_a_style_and_a_
 
 
 @pytest.mark.parametrize(
-    "stem", ["five-at-once", "ten-at-once", "implied", "implicit-concepts", "deactivation", "all-told"]
+    "stem",
+    ["five-at-once", "ten-at-once", "implied", "implicit-concepts", "deactivation", "all-told", "janus-diffusion"],
 )
 def test_a_row_of_the_same_name_has_the_settings_of_the_comparison_of_all(stem):
     whole, own = (read_comparison(path).methods for path in (toy.all_methods(), FOLDER / f"{stem}.yaml"))
@@ -99,6 +100,17 @@ def test_the_parts_of_ear_are_as_strict_for_a_token():
     assert wga == replace(both, threshold=0.0) and neither == replace(tlm, threshold=0.0)
     assert (tlm.window, tlm.threshold * both.window) == (1, both.threshold)
     assert forgetful == replace(both, context="none") and wga_forgetful == replace(wga, context="none")
+
+
+def test_both_kinds_of_model_are_asked_the_same():
+    written, denoised = (read_comparison(FOLDER / f"{stem}.yaml") for stem in ("janus", "janus-diffusion"))
+    assert (written.model, denoised.model) == ("toy-janus", "toy") and len(written.concepts) >= 6
+    for name in ("concepts", "per_role", "seed", "fit_seeds", "told", "ways"):
+        assert getattr(written, name) == getattr(denoised, name)
+    assert [entry.method for entry in written.methods.values()] == [
+        "negative_prompt", "itd", "detect_replace", "steerer", "saeuron", "ear",
+    ]  # fmt: skip
+    assert list(written.methods)[:5] == list(denoised.methods)[:5]
 
 
 @pytest.mark.slow

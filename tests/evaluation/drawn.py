@@ -75,7 +75,13 @@ def suite(target: str = "red", neighbour: str = "orange", n: int = 4) -> Suite:
     return Suite(target, rows, anchor="orange")
 
 
-def drawn_run(dir: Path, paints: Mapping[str, Paint | Sequence[Paint]], *suites: Suite, size: int = 24) -> Run:
+def drawn_run(
+    dir: Path,
+    paints: Mapping[str, Paint | Sequence[Paint]],
+    *suites: Suite,
+    size: int = 24,
+    model: ModelSpec = MODEL,
+) -> Run:
     """A finished run. `paints` says what each condition, or each of its fits, paints for a row; the unedited model
     paints what it should."""
     fits = {name: [paint] if callable(paint) else list(paint) for name, paint in paints.items()}
@@ -93,7 +99,7 @@ def drawn_run(dir: Path, paints: Mapping[str, Paint | Sequence[Paint]], *suites:
         )
         for name, own in fits.items()
     }
-    run = Run.begin(dir, spec(edits, *(suites or (suite(),))))
+    run = Run.begin(dir, spec(edits, *(suites or (suite(),))).model_copy(update={"model": model}))
     for trial in run.spec.trials:
         for name in trial.conditions:
             for place, edit in trial.edits_of(name).items():

@@ -8,6 +8,7 @@ import pytest
 import workbench as wb
 from workbench import toy
 from workbench.cli.lookup import held_out
+from workbench.studies.agreement import AgreementFile
 from workbench.studies.hypothesis import StudyFile
 from workbench.studies.reading import read_study
 
@@ -22,6 +23,11 @@ def loaded(name):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_file_can_be_built_and_names_sites_that_exist(path):
     said, known = read_study(path), toy.concepts()
+    if isinstance(said, AgreementFile):
+        about = said.asked_of(lambda word: known[word], held_out)
+        assert list(about) == list(said.concepts) and (about.sum() >= said.prompts).all() and about.index.is_unique
+        assert {loaded(side.model).kind for side in (said.first, said.second)} == {"sd1", "janus"}
+        return
     model = loaded(said.model)
     assert said.question.endswith("?") and said.concept in known
     assert set(said.sparing) <= set(known)

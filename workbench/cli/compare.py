@@ -52,7 +52,7 @@ def compare(
     ] = None,
     attacks: Annotated[
         str | None,
-        typer.Option(help="Attack every edit afterwards: a file of attacks (YAML), or 'toy' for those of the toy."),
+        typer.Option(help="Attack every edit afterwards: a file of attacks, 'toy' or 'toy-janus'."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps; the model's own if left out.", min=1)] = None,
     batch_size: Annotated[int, typer.Option(help="Images made at once.", min=1)] = 16,
@@ -79,6 +79,8 @@ def compare(
     What is one's own:  workbench compare MODEL lion.yaml --method uce --suite lion.csv --judge clip:CLIP --out out/lion
 
     The same, attacked:  workbench compare --all --attacks toy --out out/all-attacked
+
+    Two kinds of model:  a run each with the same concepts and --per-role, then workbench report RUN_A RUN_B --out HTML
     """
     check_writable(out)
     said = (concepts, method, settings, way)
@@ -146,11 +148,11 @@ def _all(*given: str | list[str] | None) -> str:
 
 
 def _attacks(word: str | None) -> "AttackPlan | None":
-    """What a file of attacks says, "toy" for the one that comes with the embedded model."""
+    """What a file of attacks says, or one of those that come with the embedded models, by their names."""
     from workbench.comparison.attacking import read_attacks
-    from workbench.toy import all_attacks
+    from workbench.toy import ATTACKS, all_attacks
 
-    return None if word is None else read_attacks(all_attacks() if word == "toy" else word)
+    return None if word is None else read_attacks(all_attacks(word) if word in ATTACKS else word)
 
 
 def _file(model: str, *given: list[str] | None) -> "ComparisonFile | None":

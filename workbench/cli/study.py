@@ -2,7 +2,7 @@
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,12 +13,17 @@ from workbench.cli.tables import show
 from workbench.progress import progress_bars
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from saes.progress import Progress
     from workbench.evaluation.judges import Judge
     from workbench.models import Model
+    from workbench.studies.agreement import AgreementFile, AgreementResult
     from workbench.studies.hypothesis import Study, StudyFile
     from workbench.studies.study import StudyResult
     from workbench.studies.traced import TraceFile, TraceResult
+
+    Agreement = tuple[AgreementFile, DataFrame]
 
 app = typer.Typer(help="Hypotheses about a part of a model, put to a test that they can fail.", no_args_is_help=True)
 PAGE = "report.html"
@@ -50,7 +55,7 @@ def run(
         ready = [(name, _ready(each)) for name, each in said.items()]
         for name, (study, model) in ready:
             handle = _loaded(model, device)
-            rows.append(_run(handle, study, looks, out / name, batch_size, progress))
+            rows.append(_run(handle, study, looks, out / name, batch_size, progress, device))
     show(rows, json=json, title="Verdicts")
     for name in said:
         typer.echo(f"The report is at {(out / name / PAGE).absolute()}", err=True)
@@ -65,18 +70,22 @@ def report(
 
     Example:  workbench study report out/studies/fox-necessary
     """
+    from workbench.studies import agreement, traced
     from workbench.studies.study import StudyResult
-    from workbench.studies.traced import FILE, TraceResult
 
-    traced = (folder / FILE).exists()
-    show([_written(TraceResult.open(folder) if traced else StudyResult.open(folder), folder)], json=json)
+    kinds = {traced.FILE: traced.TraceResult, agreement.FILE: agreement.AgreementResult}
+    kind: Any = next((kind for file, kind in kinds.items() if (folder / file).exists()), StudyResult)
+    show([_written(kind.open(folder), folder)], json=json)
     typer.echo(f"The report is at {(folder / PAGE).absolute()}", err=True)
 
 
-def _ready(said: "StudyFile | TraceFile") -> "tuple[Study | TraceFile, str]":
-    """A file with its words turned into concepts and prompts, and the model that it names."""
+def _ready(said: "StudyFile | TraceFile | AgreementFile") -> "tuple[Study | TraceFile | Agreement, str]":
+    """A file with its words turned into concepts and prompts, and the model that it names, the first of two."""
+    from workbench.studies.agreement import AgreementFile
     from workbench.studies.traced import TraceFile
 
+    if isinstance(said, AgreementFile):
+        return (said, said.asked_of(contrast_of, held_out)), said.first.model
     if isinstance(said, TraceFile):
         return said.with_prompts(contrast_of, held_out), said.model
     return said.study(contrast_of, held_out), said.model
@@ -90,23 +99,34 @@ def _loaded(model: str, device: str | None) -> "Model":
 
 
 def _run(
-    model: "Model", study: "Study | TraceFile", judge: "Judge", out: Path, batch_size: int, progress: "Progress"
-) -> dict[str, object]:
+    model: "Model", study: "Study | TraceFile | Agreement", judge: "Judge", out: Path, batch_size: int,
+    progress: "Progress", device: str | None,
+) -> dict[str, object]:  # fmt: skip
+    from workbench.studies.agreement import run_agreement
     from workbench.studies.study import run_study
     from workbench.studies.traced import TraceFile, run_trace
 
+    if isinstance(study, tuple):
+        said, about = study
+        other = _loaded(said.second.model, device)
+        return _written(run_agreement(model, other, said, about, out, progress=progress), out)
     if isinstance(study, TraceFile):
         return _written(run_trace(model, study, out, judge=judge, progress=progress), out)
     return _written(run_study(model, study, judge, out, batch_size=batch_size, progress=progress), out)
 
 
-def _written(result: "StudyResult | TraceResult", folder: Path) -> dict[str, object]:
+def _written(result: "StudyResult | TraceResult | AgreementResult", folder: Path) -> dict[str, object]:
     """The report is written; the row that is printed of it."""
+    from workbench.reports.agreeing import agreement_report
     from workbench.reports.studying import study_report
     from workbench.reports.tracing import trace_report
+    from workbench.studies.agreement import AgreementResult
     from workbench.studies.traced import TraceResult
 
     name = folder.resolve().name
+    if isinstance(result, AgreementResult):
+        agreement_report(result, folder / PAGE)
+        return {"study": name, "verdict": "compared", "what it rests on": result.sentence}
     if isinstance(result, TraceResult):
         trace_report(result, folder / PAGE)
         return {"study": name, "verdict": "traced", "what it rests on": result.sentence}

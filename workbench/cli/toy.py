@@ -34,44 +34,63 @@ def train(
 
 @app.command()
 def report(
-    model: Annotated[str, typer.Option(help="'toy', or weights/pipeline of a `workbench toy train`.")] = "toy",
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="'toy', 'toy-janus', or weights/pipeline or weights/janus of a `workbench toy train`. "
+            "Repeatable; both toys if left out."
+        ),
+    ] = None,
     prompts: Annotated[int, typer.Option(help="Prompts of each kind; more give narrower intervals.", min=3)] = 150,
-    sheet: Annotated[Path | None, typer.Option(help="Also write a PNG file with pictures of each kind.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Of one model: also write a PNG with pictures.")] = None,
     guidance: Annotated[
-        Path | None, typer.Option(help="Measure the curve of concept shown against guidance too; the page to write.")
+        Path | None,
+        typer.Option(help="Of one model: measure the curve of concept shown against guidance too; the page to write."),
     ] = None,
     json: Json = False,
     config: Config = None,
 ) -> None:
-    """Print how often the toy's pictures show what held-out prompts ask for, with 95 % intervals.
+    """Print how often the toys' pictures show what held-out prompts ask for, with 95 % intervals and floors.
 
-    With --guidance also how often they show a concept at each scale of guidance, with the concept in the prompt alone
-    and with it as the negative prompt too: as a second table, and as a page with the curve.
+    Both models are asked the same, and each has the floors of its kind. With --guidance also how often pictures show a
+    concept at each scale of guidance, with the concept in the prompt alone and with it as the negative prompt too: as a
+    second table, and as a page with the curve.
 
-    Example:  workbench toy report --prompts 50 --sheet out/toy.png --guidance out/guidance.html
+    Example:  workbench toy report --prompts 50
+
+    With figures:  workbench toy report --model toy --sheet out/toy.png --guidance out/guidance.html
     """
+    from saes.errors import WorkbenchError
+
+    names = model or ["toy", "toy-janus"]
+    if len(names) > 1 and (sheet or guidance):
+        raise WorkbenchError("A sheet and a curve are of one model.", "Say of which: --model toy.")
     if guidance is not None:
         check_new(guidance)
     from workbench.toy.report import report as figures
     from workbench.toy.report import subject
 
     with progress_bars() as progress:
-        rows = figures(model, prompts, progress, sheet)
-    title = f"The toy's figures ({model})"
+        tables = {name: figures(name, prompts, progress, sheet) for name in names}
     if guidance is None:
-        show(rows, json=json, title=title)
+        if json:
+            show([{"model": name, **row} for name, rows in tables.items() for row in rows], json=True)
+            return
+        for name, rows in tables.items():
+            show(rows, json=False, title=f"The toy's figures ({name})")
         return
     from workbench.figures.guidance import guidance_figure
     from workbench.reports.pages import write_page
     from workbench.toy.guidance import guidance_curve
 
+    ((name, rows),) = tables.items()
     with progress_bars() as progress:
-        curve = guidance_curve(*subject(model), n=prompts, progress=progress)
-    write_page(guidance, f"Guidance on the toy ({model})", {"Concept shown": guidance_figure(curve), "Table": curve})
+        curve = guidance_curve(*subject(name), n=prompts, progress=progress)
+    write_page(guidance, f"Guidance on the toy ({name})", {"Concept shown": guidance_figure(curve), "Table": curve})
     if json:
         show([{"figures": rows, "guidance": curve.to_dict("records")}], json=True)
         return
-    show(rows, json=False, title=title)
+    show(rows, json=False, title=f"The toy's figures ({name})")
     show(curve.to_dict("records"), json=False, title=f"Concept shown against guidance (drawn in {guidance})")
 
 

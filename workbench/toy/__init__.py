@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from workbench.toy.oracle import Oracle
     from workbench.toy.suites import suite
 
+ATTACKS = {"toy": "attacks.yaml", "toy-janus": "attacks-janus.yaml"}  # files of attacks by the model
 __all__ = ["Oracle", "all_attacks", "all_methods", "concepts", "contrasts", "path", "safety_set", "suite"]
 
 
@@ -31,13 +32,16 @@ def all_methods() -> Path:
     return Path(__file__).parent / "comparison.yaml"
 
 
-def all_attacks() -> Path:
-    """The attacks on every method of that comparison, at settings that a model of this size affords.
+def all_attacks(model: str = "toy") -> Path:
+    """The attacks on the methods of a comparison, at settings that a model of this size affords.
+
+    Args:
+        model: "toy", or "toy-janus" for those that have a form for it.
 
     Returns:
         A file of attacks, for `workbench compare --attacks`.
     """
-    return Path(__file__).parent / "attacks.yaml"
+    return Path(__file__).parent / ATTACKS[model]
 
 
 def safety_set() -> Path:

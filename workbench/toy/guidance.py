@@ -7,7 +7,7 @@ import pandas as pd
 
 from probes.statistics import wilson
 from saes.progress import SILENT, Progress
-from workbench.models import Diffusion
+from workbench.models import Model
 from workbench.toy.oracle import KINDS, Oracle
 from workbench.toy.report import Asked, questions
 
@@ -20,13 +20,13 @@ KIND_OF = {
 
 
 def guidance_curve(
-    model: Diffusion, oracle: Oracle, scales: Sequence[float] = SCALES, n: int = 50, seed: int = 0,
+    model: Model, oracle: Oracle, scales: Sequence[float] = SCALES, n: int = 50, seed: int = 0,
     progress: Progress = SILENT,
 ) -> pd.DataFrame:  # fmt: skip
     """What a model shows of what held-out prompts ask for, against the scale of guidance.
 
     Args:
-        model: The toy.
+        model: One of the toys.
         oracle: Its judge.
         scales: Of guidance; at 1 or less nothing guides, and a negative prompt has nothing to act on.
         n: Prompts of each kind of concept.
@@ -63,7 +63,7 @@ def concept_of(asked: Asked) -> str:
 
 
 def _shown(
-    model: Diffusion, oracle: Oracle, asked: Sequence[Asked], scale: float, negative: bool
+    model: Model, oracle: Oracle, asked: Sequence[Asked], scale: float, negative: bool
 ) -> tuple[list[bool], float]:
     """Whether each picture shows its concept, and the share of intact ones."""
     hits, intact = [True] * len(asked), 0.0

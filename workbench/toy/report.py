@@ -1,4 +1,4 @@
-"""What the embedded model can do, by the oracle, on prompts whose combinations it never saw."""
+"""What the embedded models can do, by the oracle, on prompts whose combinations it never saw."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from probes.statistics import wilson
+from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
-from workbench.models import Diffusion, load
-from workbench.models.diffusion.model import as_diffusion
+from workbench.models import Model, load
+from workbench.models.loading import TOYS
 from workbench.toy.captions import BESIDE, BY, PLAIN, WHO, Split, combination_of, named, split_of
 from workbench.toy.oracle import KINDS, LOCAL, Judged, Oracle
 from workbench.toy.scenes import Placed, Scene, choice
@@ -26,6 +27,10 @@ from workbench.toy.world import (
 )  # fmt: skip
 
 FLOORS = {"object": 0.95, "colour": 0.92, "style": 0.95, "character": 0.90, "both objects": 0.80, "implied slime": 0.60}
+JANUS_FLOORS = {
+    "object": 0.90, "colour": 0.88, "style": 0.90, "character": 0.85, "both objects": 0.65, "implied slime": 0.60,
+}  # fmt: skip
+FLOORS_OF = {"sd1": FLOORS, "janus": JANUS_FLOORS}  # by the kind of the model
 
 
 @runtime_checkable
@@ -223,24 +228,32 @@ def report(model: str = "toy", n: int = 150, progress: Progress = SILENT, sheet:
     """The figures of a model folder, made now.
 
     Args:
-        model: "toy", or a folder that `workbench toy train` left.
+        model: "toy", "toy-janus", or a folder that `workbench toy train` left.
         n: Pictures of each question.
         progress: Shows the pictures.
         sheet: Where to write a contact sheet of the first pictures of each group; none if left out.
 
     Returns:
-        A row for each figure.
+        A row for each figure, with the floor of its kind of model.
     """
-    rows, images = figures(*subject(model), n, progress=progress)
+    handle, oracle = subject(model)
+    rows, images = figures(handle, oracle, n, progress=progress, floors=FLOORS_OF[handle.kind])
     if sheet is not None:
         contact_sheet(images, [one.group for one in questions(n)], sheet)
     return rows
 
 
-def subject(model: str) -> tuple[Diffusion, Oracle]:
-    """The toy, or the pipeline of a folder that `workbench toy train` left, with the judge that lies beside it."""
-    folder = "" if model == "toy" else Path(model).parent / "oracle"
-    return as_diffusion(load(model), "The report"), Oracle.load(folder)
+def subject(model: str) -> tuple[Model, Oracle]:
+    """A toy by its name, or the model of a folder that `workbench toy train` left, with the judge that lies beside it.
+
+    Raises `WorkbenchError` for a model of a kind that has no floors.
+    """
+    handle = load(model)
+    if handle.kind not in FLOORS_OF:
+        raise WorkbenchError(
+            f"{model} is no model of the toy's world.", "Give toy, toy-janus, or what `toy train` left."
+        )
+    return handle, Oracle.load("" if model in TOYS else Path(model).parent / "oracle")
 
 
 def contact_sheet(images: np.ndarray, groups: Sequence[str], path: Path, columns: int = 16) -> None:

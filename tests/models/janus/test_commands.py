@@ -45,6 +45,7 @@ def test_pictures_are_made_with_settings_by_name(capsys, folder, tmp_path):
         (("--set", "temprature=1"), "Did you mean 'temperature'"),
         (("--set", "top_k=1.5"), "top_k cannot be 1.5. Give a whole number"),
         (("--guidance-scale", 2, "--set", "guidance_scale=3"), "'guidance_scale' is given twice"),
+        (("--set", "num_beams=4"), "Unknown sampling setting 'num_beams'"),
         (("--set", "temperature=-1"), "A temperature of -1.0 makes no picture"),
     ],
 )

@@ -10,8 +10,6 @@ from tests.tiny_janus import CELLS, SIDE
 from tests.tiny_saes import random_sae
 from workbench.edits.interventions import ablation
 from workbench.hooks import Place
-from workbench.interpret.attribution.graph import feature_graph
-from workbench.interpret.attribution.lens import concept_lens
 from workbench.interpret.inside import inside, whole_layers
 
 PROMPTS, SEEDS = ["a photo of a fox", "a red dog"], [1, 2]
@@ -73,11 +71,3 @@ def test_what_it_lacks_is_refused(tiny_janus):
         inside(tiny_janus, weight_edit(tiny_janus), PROMPTS, SEEDS, steps=2)
     with pytest.raises(WorkbenchError, match=r"Unknown site 'lm\.9'"):
         inside(tiny_janus, weight_edit(tiny_janus), PROMPTS, SEEDS, sites=["lm.9"])
-
-
-def test_what_is_of_diffusion_says_so_before_any_picture(tiny_janus):
-    sae = random_sae(tiny_janus, "lm.1")
-    with pytest.raises(WorkbenchError, match="The concept lens needs a diffusion model"):
-        concept_lens(tiny_janus, PROMPTS, PROMPTS[::-1], SEEDS)
-    with pytest.raises(WorkbenchError, match="needs a diffusion model"):
-        feature_graph(tiny_janus, sae, [0], sae, [0], PROMPTS, SEEDS)

@@ -5,9 +5,15 @@ along this direction a prediction lies says how much of the concept the model is
     (1)  y = mean over t of ⟨ε(x_t) − ε₀(x_t, anchor), d_t⟩ / ‖d_t‖²,   d_t = ε₀(x_t, prompt) − ε₀(x_t, anchor)
 ε₀ is the unedited model, for which y = 1; y is 0 where the prediction is that of the anchor prompt. The latents x_t are
 pictures that the unedited model makes of the prompts, with noise.
+
+A Janus predicts tokens in the place of noise. Its lens is the same along √p, the roots of the probabilities of all
+codes at all cells, given the true tokens c before each, which the unedited model draws of the prompt:
+    (2)  y = ⟨√p(· | c, prompt) − √p₀(· | c, anchor), d⟩ / ‖d‖²,   d = √p₀(· | c, prompt) − √p₀(· | c, anchor)
+‖d‖² is twice the squared Hellinger distance of both predictions, summed over cells: a code that nobody would draw
+counts for nothing, whatever its logits, and a cell counts as far as the two prompts differ there.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,10 +21,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saes.errors import WorkbenchError, check_at_least
-from workbench.models import Model
+from workbench.models import Janus, Model
 from workbench.models.diffusion.architecture import Latents
 from workbench.models.diffusion.model import as_diffusion
 from workbench.models.diffusion.prediction import noised
+from workbench.settings import settled
 
 Looks = Sequence[tuple[Latents, float]]  # latents of all rows, and their timestep
 Lens = Callable[[], Float[Tensor, " rows"]]
@@ -45,23 +52,36 @@ def concept_lens(
     anchors: Sequence[str],
     seeds: Sequence[int],
     *,
-    seen: int = SEEN,
+    seen: int | None = None,
     **sampling: Any,
 ) -> Lens:
-    """The lens (1) of prompts and their counterparts: called inside `model.edited` or a session, it gives y there.
+    """The lens (1) or (2) of prompts and their counterparts; called inside `model.edited` or a session, it gives y.
 
-    The three lists are equally long. `seen` timesteps count, evenly spread; `sampling` makes the pictures that are
-    noised. Each call encodes the prompts and runs the denoiser `seen` times. Raises `WorkbenchError` for a prompt that
-    is its own anchor.
+    Args:
+        model: The unedited model, a diffusion model or a Janus.
+        prompts: With the concept.
+        anchors: As many, with its anchor.
+        seeds: As many, of the pictures.
+        seen: Timesteps that count, evenly spread, `SEEN` if left out; a Janus has none.
+        sampling: Makes the pictures that are noised, or whose tokens are read. Guidance is no part of the lens itself.
+
+    Returns:
+        The lens. A call encodes the prompts and runs the denoiser `seen` times, or the language model once.
+
+    Raises:
+        WorkbenchError: A prompt is its own anchor, the lists differ in length, or timesteps are asked of a Janus.
     """
-    handle = as_diffusion(model, "The concept lens")
     if not len(prompts) == len(anchors) == len(seeds):
         raise WorkbenchError(
             f"{len(prompts)} prompts, {len(anchors)} anchors, {len(seeds)} seeds.", "Give equally many."
         )
+    if isinstance(model, Janus):
+        check_no_timesteps(seen)
+        return _of_tokens(model, list(prompts), list(anchors), seeds, sampling)
+    handle = as_diffusion(model, "The concept lens")
     concept, anchor = handle.encode(prompts), handle.encode(anchors)
     _refuse_equal(prompts, (concept.embeddings - anchor.embeddings).flatten(1))
-    looks = looks_at(handle, prompts, seeds, seen, **sampling)
+    looks = looks_at(handle, prompts, seeds, SEEN if seen is None else seen, **sampling)
     origins = [handle.noise_prediction(x, t, anchor).flatten(1) for x, t in looks]
     apart = [handle.noise_prediction(x, t, concept).flatten(1) - o for (x, t), o in zip(looks, origins, strict=True)]
     for d in apart:
@@ -77,6 +97,38 @@ def concept_lens(
         return torch.stack(along).mean(dim=0)  # (1)
 
     return lens
+
+
+def _of_tokens(
+    model: Janus, prompts: list[str], anchors: list[str], seeds: Sequence[int], sampling: Mapping[str, Any]
+) -> Lens:
+    codes = model.sample_codes(prompts, list(seeds), **settled(model.settings, sampling))
+
+    def roots(texts: list[str]) -> Float[Tensor, "rows n"]:
+        return (model.logits(codes, texts).float().log_softmax(dim=-1) / 2).exp().flatten(1)
+
+    origin = roots(anchors)
+    apart = roots(prompts) - origin
+    _refuse_equal(prompts, apart)
+    direction = apart / apart.square().sum(dim=1, keepdim=True)
+
+    def lens() -> Float[Tensor, " rows"]:
+        return ((roots(prompts) - origin) * direction).sum(dim=1)  # (2)
+
+    return lens
+
+
+def check_no_timesteps(seen: int | None) -> None:
+    """Refuses timesteps where there are none.
+
+    Args:
+        seen: How many are asked for, None for as many as there are by default.
+
+    Raises:
+        WorkbenchError: There is a number.
+    """
+    if seen is not None:
+        raise WorkbenchError("A Janus draws token by token, without timesteps to look at.", "Leave `seen` out.")
 
 
 def _refuse_equal(prompts: Sequence[str], apart: Float[Tensor, "rows n"]) -> None:

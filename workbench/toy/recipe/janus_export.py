@@ -13,7 +13,6 @@ from workbench.toy.world import IMAGE_SIZE
 SHIPPED = Path(__file__).parents[1] / "weights" / "janus"
 WEIGHTS = "model.safetensors"
 DEFAULTS = {"guidance_scale": 5.0, "image_size": IMAGE_SIZE}
-FLOORS = {"object": 0.90, "colour": 0.88, "style": 0.90, "character": 0.85, "both objects": 0.65, "implied slime": 0.60}
 
 
 def write(model: JanusForConditionalGeneration, processor: JanusProcessor, folder: Path) -> None:

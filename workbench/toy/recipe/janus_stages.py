@@ -155,7 +155,7 @@ def measure(folder: Path, progress: Progress = SILENT) -> None:
     """Figures, card and contact sheet of what ships, by the oracle that is shipped already."""
     words, oracle = janus_words.build(home(folder) / "words"), Oracle.load()
     sampler = Sampler(janus_export.read(shipped(folder)), words)
-    rows, images = report.figures(sampler, oracle, progress=progress, floors=janus_export.FLOORS)
+    rows, images = report.figures(sampler, oracle, progress=progress, floors=report.JANUS_FLOORS)
     report.contact_sheet(images, [one.group for one in report.questions(150)], shipped(folder) / "sheet.png")
     kept = janus_figures.kept(oracle, sampler.model.model.vqmodel, progress)
     janus_export.card(shipped(folder), rows, kept)
