@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from saes.names import FeatureName
 from workbench.dashboard.app import make_app, searched
 from workbench.dashboard.bench import Bench
 from workbench.dashboard.export import export
-from workbench.dashboard.library import Library
 from workbench.dashboard.links import feature_link, read_address
 from workbench.dashboard.markup import markup
 from workbench.dashboard.pages import page
@@ -52,7 +52,7 @@ def test_a_feature_of_pictures_shows_heat_maps_and_when_it_fires(library):
 
 def test_names_are_shown_with_how_well_they_hold(library):
     names = {"words": {3: FeatureName("red things", "red", 0.9, 0.8)}}
-    named = Library(library.run, library.caches, library.concepts, names)
+    named = replace(library, names=names)
     text = shown(named, feature_link("words", 3))
     assert "red things" in text and "precision 90 %, recall 80 %" in text
     assert "red things" in shown(named, "/?q=things") and "red things" not in shown(library, "/?q=things")

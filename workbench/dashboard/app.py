@@ -6,6 +6,7 @@ from typing import Any
 import dash
 from dash import Input, Output, State, dcc, html
 
+from workbench.dashboard.arriving import add_arriving, arriving_parts
 from workbench.dashboard.bench import Bench
 from workbench.dashboard.callbacks import add_callbacks
 from workbench.dashboard.guarding import guard
@@ -32,8 +33,14 @@ def make_app(bench: Bench) -> dash.Dash:
         title="Features", update_title="", index_string=index_page(),
     )  # fmt: skip
     guard(app.server)
-    app.layout = html.Div(
-        [dcc.Location(id="address", refresh="callback-nav"), header(), html.Main(id="page")], id="all"
+    app.layout = lambda: html.Div(
+        [
+            dcc.Location(id="address", refresh="callback-nav"),
+            header(),
+            *arriving_parts(bench),
+            html.Main(id="page"),
+        ],
+        id="all",
     )
     app.callback(
         Output("page", "children"), Output("menu", "children"), Input("address", "pathname"), Input("address", "search")
@@ -44,6 +51,7 @@ def make_app(bench: Bench) -> dash.Dash:
     )(searched)  # fmt: skip
     app.clientside_callback(dash.ClientsideFunction("dashboard", "follow"), Input("address", "search"))
     add_callbacks(app, bench)
+    add_arriving(app, bench, lambda pathname, search: shown(bench.library, pathname, search))
     return app
 
 

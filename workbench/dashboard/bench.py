@@ -11,9 +11,9 @@ from jaxtyping import UInt8
 
 from saes.progress import Progress
 from workbench.dashboard.changes import Request, edit_of
+from workbench.dashboard.filling import Filling
 from workbench.dashboard.jobs import Jobs
 from workbench.dashboard.library import Library
-from workbench.dashboard.opening import right_model
 
 if TYPE_CHECKING:
     from workbench.edits import Edit
@@ -50,16 +50,30 @@ class Outcome:
 class Bench:
     """The one model of a dashboard, loaded when it is first needed, and the jobs that use it."""
 
-    def __init__(self, library: Library, load: Callable[[], "Model"]) -> None:
+    def __init__(self, library: Library, load: Callable[[], "Model"], pictures: int | None = None) -> None:
+        """Begins nothing.
+
+        Args:
+            library: What the pages read.
+            load: Gives the run's model.
+            pictures: How many are drawn to look at features; None: all, or as many as somebody chooses.
+        """
         self.library = library
-        self.jobs: Jobs[Outcome] = Jobs()
+        self.filling = Filling(library, lambda: self.model, pictures)
+        self.jobs: Jobs[Any] = Jobs()
         self._load = load
         self._unedited: OrderedDict[tuple[str, int], Any] = OrderedDict()
 
     @cached_property
     def model(self) -> "Model":
         """The run's model. Raises `WorkbenchError` if what is loaded is another."""
-        return right_model(self.library.run, self._load())
+        model = self._load()
+        self.library.run.check_model(model)
+        return model
+
+    def fill(self) -> None:
+        """Looks at the features that were not looked at yet, whenever no job waits."""
+        self.jobs.behind(self.filling.step)
 
     def start(self, request: Request) -> str:
         """Queues a generation.

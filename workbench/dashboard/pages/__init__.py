@@ -11,6 +11,9 @@ from workbench.dashboard.pages.browse import browse_page
 from workbench.dashboard.pages.concepts import concept_page, concepts_page
 from workbench.dashboard.pages.feature import feature_page
 
+FORMS = ("bench",)  # pages that a person fills in, and that are not made anew under the hands
+COMING = "coming"  # id on the page that is shown until there are features
+
 
 def page(library: Library, address: Address) -> list[Component]:
     """The page at an address. One that names what is not there says so.
@@ -22,6 +25,8 @@ def page(library: Library, address: Address) -> list[Component]:
     Returns:
         Components.
     """
+    if not library.caches and address.kind != "missing":
+        return coming(library)
     try:
         if address.kind == "feature":
             return feature_page(library, address)
@@ -36,6 +41,20 @@ def page(library: Library, address: Address) -> list[Component]:
     except WorkbenchError as error:
         return nothing_here(str(error))
     return nothing_here("There is no such page.")
+
+
+def coming(library: Library) -> list[Component]:
+    """What is shown until the features of the first autoencoder were looked at.
+
+    Args:
+        library: Without a cache.
+
+    Returns:
+        Components.
+    """
+    names = ", ".join(source.name for source in library.sources)
+    said = f"The features of {names} are looked at for the first time, and appear here by themselves."
+    return [html.H1("Features", id=COMING), html.P(said, className="byline")]
 
 
 def nothing_here(sentence: str) -> list[Component]:
