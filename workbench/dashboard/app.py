@@ -13,10 +13,14 @@ from workbench.dashboard.guarding import guard
 from workbench.dashboard.library import Library
 from workbench.dashboard.links import browse_link, read_address
 from workbench.dashboard.pages import page
+from workbench.dashboard.starting import add_starting
 from workbench.dashboard.style import style
 
 ASSETS = Path(__file__).parent / "assets"  # what Dash serves by itself
-TITLES = {"/": "Features", "/concepts": "Concepts", "/bench": "Bench"}
+TITLES = {
+    "/": "Features", "/concepts": "Concepts", "/words": "Words", "/picture": "Picture", "/bench": "Bench",
+    "/edits": "Edits",
+}  # fmt: skip
 
 
 def make_app(bench: Bench) -> dash.Dash:
@@ -51,6 +55,7 @@ def make_app(bench: Bench) -> dash.Dash:
     )(searched)  # fmt: skip
     app.clientside_callback(dash.ClientsideFunction("dashboard", "follow"), Input("address", "search"))
     add_callbacks(app, bench)
+    add_starting(app, bench)
     add_arriving(app, bench, lambda pathname, search: shown(bench.library, pathname, search))
     return app
 

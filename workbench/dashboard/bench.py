@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,8 +44,43 @@ class Outcome:
         Returns:
             The mean over pixels of |difference|, in grey levels of 255, by picture.
         """
-        difference = self.pictures[condition].astype(float) - self.pictures[BEFORE]
-        return np.abs(difference).mean(axis=(1, 2, 3)).tolist()
+        return distances(self.pictures, condition)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two edits, by what they are called and where they are, on every prompt with every seed."""
+
+    edits: tuple[tuple[str, Path], ...]
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+    @property
+    def pairs(self) -> list[tuple[str, int]]:
+        """The prompts and seeds of the pictures."""
+        return [(prompt, seed) for prompt in self.prompts for seed in self.seeds]
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """The pictures without an edit and with each of two, in the order of `request.pairs`."""
+
+    request: Pair
+    pictures: Mapping[str, Pictures]
+
+
+def distances(pictures: Mapping[str, Pictures], condition: str) -> list[float]:
+    """How far each picture of a condition is from the unedited one.
+
+    Args:
+        pictures: By condition, `BEFORE` among them.
+        condition: One of them.
+
+    Returns:
+        The mean over pixels of |difference|, in grey levels of 255, by picture.
+    """
+    difference = pictures[condition].astype(float) - pictures[BEFORE]
+    return np.abs(difference).mean(axis=(1, 2, 3)).tolist()
 
 
 class Bench:
@@ -75,17 +111,6 @@ class Bench:
         """Looks at the features that were not looked at yet, whenever no job waits."""
         self.jobs.behind(self.filling.step)
 
-    def start(self, request: Request) -> str:
-        """Queues a generation.
-
-        Args:
-            request: What to make.
-
-        Returns:
-            The id of its job.
-        """
-        return self.jobs.submit(lambda progress: self.generate(request, progress))
-
     def generate(self, request: Request, progress: Progress) -> Outcome:
         """Makes the pictures that a request asks for. Only the worker calls this, one request after the other.
 
@@ -108,6 +133,27 @@ class Bench:
         if request.control:
             pictures[CONTROL] = self._with(edit.random(), request.pairs, progress, CONTROL)
         return Outcome(request, edit, pictures)
+
+    def beside(self, request: Pair, progress: Progress) -> Beside:
+        """Makes the pictures of two edits. Only the worker calls this.
+
+        Args:
+            request: Which, and of what.
+            progress: Shows the batches.
+
+        Returns:
+            The pictures without an edit and with each.
+
+        Raises:
+            WorkbenchError: The model is another than the run's, or an edit does not fit it.
+        """
+        from workbench.edits import load_edit  # here, since this loads torch
+
+        edits = {name: load_edit(path) for name, path in request.edits}
+        pictures = {BEFORE: self._before(request.pairs, progress)}
+        for name, edit in edits.items():
+            pictures[name] = self._with(edit, request.pairs, progress, name)
+        return Beside(request, pictures)
 
     def _before(self, pairs: Sequence[tuple[str, int]], progress: Progress) -> Pictures:
         missing = [pair for pair in dict.fromkeys(pairs) if pair not in self._unedited]

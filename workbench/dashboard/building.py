@@ -38,13 +38,14 @@ def write_cache(seen: Pass, source: Source, concepts: Sequence[Concept], folder:
     told = concept_scores(scores, prompts, concepts, strongest(seen.saes[source], None))
     with new_folder(folder) as new:
         _features(gatherer, scores, told).to_parquet(new / "features.parquet", index=False)
-        frame = pd.DataFrame(prompts).assign(tokens=list(seen.tokens[: seen.done]))
+        frame = pd.DataFrame(prompts).assign(tokens=list(gatherer.tokens[: seen.done]))
         frame.to_parquet(new / "prompts.parquet", index=False)
         told.to_parquet(new / "concepts.parquet", index=False)
         write_tensors(new / ARRAYS, _arrays(gatherer, scores, seen.pictures))
         about = {
             "format": FORMAT, "site": source.site, "d_sae": gatherer.dictionary.d_sae, "places": gatherer.n_places,
             "cells": gatherer.n_cells, "steps": list(gatherer.timesteps), "n_top": N_TOP, "n_prompts": seen.done,
+            "begins": gatherer.begins,
         }  # fmt: skip
         write_json(new / ABOUT, about)
 

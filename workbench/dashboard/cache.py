@@ -34,7 +34,7 @@ FORMAT = "erasure-workbench features 3"
 FOLDER = "dashboard"  # of the run: everything that a dashboard leaves behind
 TABLES = ("features", "prompts", "concepts")
 ARRAYS, ABOUT = "arrays.safetensors", "about.json"
-FIELDS = ("format", "site", "d_sae", "places", "cells", "steps", "n_top", "n_prompts")
+FIELDS = ("format", "site", "d_sae", "places", "cells", "steps", "n_top", "n_prompts", "begins")
 
 
 class Top(NamedTuple):

@@ -90,8 +90,21 @@ def _square(cache: FeatureCache, values: Float[np.ndarray, " places"]) -> Float[
 
 def _strip(cache: FeatureCache, prompt: int, values: Float[np.ndarray, " places"]) -> Strip:
     row = cache.prompts.iloc[prompt]
-    tokens = (START, *row["tokens"][1:-1], END)
+    tokens = framed(list(row["tokens"]), cache.about["begins"])
     return Strip(prompt=row["prompt"], tokens=tokens, activations=tuple(values[: len(tokens)].tolist()))
+
+
+def framed(words: Sequence[str], begins: bool) -> tuple[str, ...]:
+    """The tokens of a prompt as they are shown.
+
+    Args:
+        words: From the first to the end token.
+        begins: Whether the first is a begin token.
+
+    Returns:
+        The same, with names for the begin and the end token.
+    """
+    return (*((START,) if begins else ()), *words[int(begins) : -1], END)
 
 
 def _line(strip: Strip, largest: float) -> Component:
@@ -138,7 +151,7 @@ def pictures(cache: FeatureCache, feature: int, n: int) -> Component:
 
 
 def spread_pictures(cache: FeatureCache, feature: int) -> Component:
-    """Pictures from strong to weak, each with its quantile among all that a feature fires on, on the scale of `pictures`.
+    """Pictures from strong to weak, each with its quantile, on the scale of `pictures`.
 
     Args:
         cache: Of an SAE at a site that pictures pass.
@@ -179,9 +192,7 @@ def _largest(cache: FeatureCache, feature: int) -> float:
     return max(float(values[cache.n_tokens :].max()) for values in cache.top(feature).maps) or 1.0
 
 
-def _overlay(
-    cache: FeatureCache, prompt: int, values: Float[np.ndarray, "y x"], largest: float, pixels: int
-) -> str:
+def _overlay(cache: FeatureCache, prompt: int, values: Float[np.ndarray, "y x"], largest: float, pixels: int) -> str:
     heat = _heat(cache, (values / largest).clip(max=1.0), pixels)
     return data_uri(overlay(_enlarged(cache.picture(prompt), pixels), heat))
 

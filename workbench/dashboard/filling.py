@@ -38,7 +38,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Look:
-    """How far the looking is: `share` in [0, 1] of the present pass; `left` the seconds that it still takes, if known."""
+    """How far the looking is: `share` in [0, 1] of the present pass, `left` its remaining seconds, if known."""
 
     message: str = ""
     share: float = 0.0

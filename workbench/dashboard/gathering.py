@@ -44,6 +44,7 @@ class Gatherer:
     n_tokens: int  # places of a prompt, which come first; 0 where no prompt passes
     pixels: int  # of a picture; 0 where none passes
     tokens: Sequence[Sequence[str]] = ()  # the words of each prompt's positions, in the order of the prompts
+    begins: bool = True  # whether the first of them is a begin token
     rows: int = 0
     scores: list[Float[Tensor, "rows d_sae"]] = field(default_factory=list)
     top: Kept = field(init=False)  # the strongest prompts
@@ -57,7 +58,8 @@ class Gatherer:
         self.n_places = self.n_tokens + self.n_cells
         self.top, self.drawn = (Kept(d_sae, n, self.n_places) for n in (N_TOP, N_DRAWN))
         self.fired, self.total = torch.zeros(d_sae, dtype=torch.float64), torch.zeros(d_sae, dtype=torch.float64)
-        self.words = {word: place for place, word in enumerate(sorted({w for row in self.tokens for w in row}))}
+        spelt = self.tokens if self.n_tokens else ()
+        self.words = {word: place for place, word in enumerate(sorted({w for row in spelt for w in row}))}
         self.word_sums, self.word_counts = torch.zeros(len(self.words), d_sae), torch.zeros(len(self.words))
         self.seen, self.products = 0, scipy.sparse.csr_array((d_sae, d_sae), dtype=np.float32)
 
@@ -111,7 +113,8 @@ class Gatherer:
         self.products = self.products + flat.T @ flat
         self.top.take(self.batch_scores, self.batch_scores, maps, self.rows)
         self.drawn.take(drawn_keys(self.batch_scores, self.rows), self.batch_scores, maps, self.rows)
-        self._spell(maps)
+        if self.words:
+            self._spell(maps)
         self.scores.append(self.batch_scores)
         self.rows += len(self.batch_scores)
         del self.sums
@@ -124,8 +127,9 @@ class Gatherer:
 
     def _spell(self, maps: Float[Tensor, "rows places d_sae"]) -> None:
         for row, words in zip(maps, self.tokens[self.rows : self.rows + len(maps)], strict=False):
-            own = torch.tensor([self.words[word] for word in words[1:-1]], dtype=torch.int64)
-            self.word_sums.index_add_(0, own, row[1 : len(own) + 1])
+            first = int(self.begins)
+            own = torch.tensor([self.words[word] for word in words[first:-1]], dtype=torch.int64)
+            self.word_sums.index_add_(0, own, row[first : len(own) + first])
             self.word_counts.index_add_(0, own, torch.ones(len(own)))
 
     def loudest_words(self, n: int) -> list[list[str]]:

@@ -35,7 +35,7 @@ class Library:
     caches: Mapping[str, FeatureCache] = field(default_factory=dict)
     names: Mapping[str, Mapping[int, FeatureName]] = field(default_factory=dict)
     version: int = 0
-    _index: tuple[Mapping[str, FeatureCache], pd.DataFrame] | None = field(default=None, repr=False)
+    _index: tuple[Mapping[str, FeatureCache], pd.DataFrame] | None = field(default=None, init=False, repr=False)
 
     def put(self, cache: FeatureCache) -> None:
         """Takes in a cache, in the place of an earlier one of the same SAE.
@@ -57,7 +57,7 @@ class Library:
             The cache.
 
         Raises:
-            WorkbenchError: There is no such SAE, and the nearest names are told; or its features were not looked at yet.
+            WorkbenchError: There is no such SAE (the nearest names are told), or no features of it yet.
         """
         if sae not in self.caches:
             names = [source.name for source in self.sources]

@@ -22,7 +22,7 @@ FIRST, TIMES = 16, 4  # prompts of the first cache of pictures, and how many tim
 def open_library(
     run_dir: Path | str, saes: Sequence[str] = (), concepts: Sequence[Concept] = (), *, pictures: int | None = None
 ) -> Library:
-    """The library of a finished run with the SAEs of its edits and those named, as far as their features were looked at.
+    """The library of a finished run with the SAEs of its edits and those named, as far as they were looked at.
 
     Args:
         run_dir: Folder of the run.
@@ -96,8 +96,7 @@ def lacking(library: Library, pictures: int | None = None) -> list[Source]:
     return [
         source
         for source in library.sources
-        if (cache := library.caches.get(source.name)) is None
-        or cache.about["n_prompts"] < (most if cache.draws else n)
+        if (cache := library.caches.get(source.name)) is None or cache.about["n_prompts"] < (most if cache.draws else n)
     ]
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from saes.files import SAE
 from workbench.activations.autoencoders import check_origin, dictionary_on, open_sae, site_of
+from workbench.activations.positions import frame_of, words_at
 from workbench.activations.reading import Reading, makes_pictures, read_batch
 from workbench.dashboard.gathering import Gatherer
 from workbench.dashboard.prompts import Shown
@@ -36,7 +37,6 @@ class Pass:
     sites: Mapping[Source, Site]
     gatherers: Mapping[Source, Gatherer]
     prompts: Sequence[Shown]
-    tokens: Sequence[Sequence[str]]
     settings: Settings
     pictures: list[UInt8[np.ndarray, "h w 3"]] = field(default_factory=list)
     done: int = 0
@@ -96,24 +96,25 @@ def passes(model: Model, sources: Sequence[Source], prompts: Sequence[Shown], se
     saes = {source: open_sae(source.folder) for source in sources}
     for sae in saes.values():
         check_origin(sae, model)
-    tokens = [row.words for row in model.tokens([shown.prompt for shown in prompts])]
+    texts = [shown.prompt for shown in prompts]
     sites = {source: site_of(sae, model) for source, sae in saes.items()}
     found = []
     for drawing in (False, True):
         own = {source: site for source, site in sites.items() if makes_pictures([site]) == drawing}
         if own:
-            gatherers = {source: _gatherer(model, saes[source], site, tokens) for source, site in own.items()}
-            found.append(Pass(model, {each: saes[each] for each in own}, own, gatherers, prompts, tokens, settings))
+            gatherers = {source: _gatherer(model, saes[source], site, texts) for source, site in own.items()}
+            found.append(Pass(model, {each: saes[each] for each in own}, own, gatherers, prompts, settings))
     return found
 
 
-def _gatherer(model: Model, sae: SAE, site: Site, tokens: Sequence[Sequence[str]]) -> Gatherer:
+def _gatherer(model: Model, sae: SAE, site: Site, prompts: Sequence[str]) -> Gatherer:
     dictionary = dictionary_on(sae, model)
     if not makes_pictures([site]):
-        return Gatherer(dictionary, site.positions, 0, tokens)
+        return Gatherer(dictionary, site.positions, 0, words_at(model, site, prompts), frame_of(model, site).begins)
     if AUTOREGRESSIVE in model.capabilities:  # the prompt passes the site too
-        return Gatherer(dictionary, max(map(len, tokens)), site.positions, tokens)
-    return Gatherer(dictionary, 0, site.positions)
+        words = words_at(model, site, prompts)
+        return Gatherer(dictionary, max(map(len, words)), site.positions, words)
+    return Gatherer(dictionary, 0, site.positions, [row.words for row in model.tokens(prompts)])
 
 
 def _small(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "small_h small_w 3"]:

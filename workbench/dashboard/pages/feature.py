@@ -39,14 +39,15 @@ def feature_page(library: Library, address: Address) -> list[Component]:
     return [
         html.Div(steps, className="beside"),
         html.H1([f"Feature {feature} ", html.Span(library.label(address.sae, feature), className="label")]),
-        html.P(f"{address.sae} · site {cache.source.site} · {cache.d_sae:,} features{_so_far(library, cache)}", className="byline"),
+        html.P(_said(library, cache), className="byline"),
         html.Div([html.Section(main), html.Section(_beside(library, cache, feature))], className="feature"),
     ]
 
 
-def _so_far(library: Library, cache: FeatureCache) -> str:
+def _said(library: Library, cache: FeatureCache) -> str:
     n, of = cache.about["n_prompts"], len(library.prompts)
-    return f" · looked at on {n:,} of {of:,} prompts" if n < of else ""
+    so_far = f" · looked at on {n:,} of {of:,} prompts" if n < of else ""
+    return f"{cache.source.name} · site {cache.source.site} · {cache.d_sae:,} features{so_far}"
 
 
 def _step(cache: FeatureCache, feature: int, text: str) -> Component:
@@ -94,9 +95,7 @@ def _firing(cache: FeatureCache, feature: int) -> list[Component]:
     return parts
 
 
-def _whole_range(
-    cache: FeatureCache, feature: int, shown: Callable[[FeatureCache, int], Component]
-) -> list[Component]:
+def _whole_range(cache: FeatureCache, feature: int, shown: Callable[[FeatureCache, int], Component]) -> list[Component]:
     """From strong to weak, where there is more than the strongest."""
     if not len(cache.spread(feature).prompts):
         return []
