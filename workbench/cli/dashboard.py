@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workbench.cli.finding_runs import run_in
 from workbench.cli.lookup import concepts_for
 from workbench.cli.options import Device, check_new, check_writable
 from workbench.progress import progress_bars
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
 
 
 def dashboard(
-    run: Annotated[Path, typer.Argument(help="Run from `workbench evaluate`; the SAEs of its edits are shown.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="Run from `workbench evaluate`, or a folder with one below it; the SAEs of its edits are shown."
+        ),
+    ],
     sae: Annotated[
         list[str] | None, typer.Option(help="Another SAE: a folder, or a shipped name such as toy/text.2; repeat.")
     ] = None,
@@ -40,6 +46,7 @@ def dashboard(
 
     Example:  workbench dashboard out/run --sae toy/unet.up.0.0
     """
+    run = run_in(run)
     check_writable(run)
     if export is not None:
         check_new(export)

@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
+from workbench.cli.finding_runs import run_in
 from workbench.cli.options import Config, JudgeOfRun, check_writable
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Run from `workbench evaluate`.")],
+    run: Annotated[Path, typer.Argument(help="Run from `workbench evaluate`, or a folder with one below it.")],
     out: Annotated[Path | None, typer.Option(help="The HTML file; report.html in the run if left out.")] = None,
     judge: JudgeOfRun = "",
     config: Config = None,
@@ -18,6 +19,7 @@ def report(
 
     Example:  workbench report out/run
     """
+    run = run_in(run)
     target = out or run / "report.html"
     check_writable(target.parent if target.is_file() else target)  # a report that is there is written again
     import workbench as wb
