@@ -4,9 +4,10 @@
 
 Claim: it answers in less than 2 s, with a cache and without one. A start is a fresh process of the command, from its
 launch to the answer with the first page, imports included; from its cache that is a page of features. The first start
-finds no cache: it answers that features come, and how long they take to come is measured too. The autoencoder has random directions at the toy's text.2: what a start costs depends on how many features there
-are, not on what they mean. Seconds are those of the clock, which other work on the machine lengthens, and beside them
-those of the processor, which it does not.
+finds no cache: it answers that features come, and how long they take to come is measured too. The autoencoder has
+random directions at the toy's text.2: what a start costs depends on how many features there are, not on what they mean.
+Seconds are those of the clock, which other work on the machine lengthens, and beside them those of the processor, which
+it does not.
 """
 
 import json

@@ -2,9 +2,9 @@
 
     python docs/build_notebooks.py [STEM …]
 
-Each runs from clean in a new kernel, in a folder of its own, and becomes docs/notebooks/STEM.html; plotly.js lies beside
-them once. They are minutes of work and some megabytes, so git does not keep them: what it keeps is what makes them. Needs
-the extra `dev`.
+Each runs from clean in a new kernel, in a folder of its own, and becomes docs/notebooks/STEM.html; plotly.js lies
+beside them once. They are minutes of work and some megabytes, so git keeps what makes them, and not them. Needs the
+extra `dev`.
 """
 
 import json
@@ -26,7 +26,10 @@ from saes.disk import replacing
 ROOT = Path(__file__).parents[1]
 OUT, STYLE = ROOT / "docs" / "notebooks", ROOT / "workbench" / "reports" / "templates" / "style.css"
 FIGURE = "application/vnd.plotly.v1+json"
-OWN = "main{max-width:1000px;margin:0 auto;padding:40px 20px}h2::before{content:none}.dataframe td,.dataframe th{padding:2px 9px}"
+OWN = (
+    "main{max-width:1000px;margin:0 auto;padding:40px 20px}h2::before{content:none}"
+    ".dataframe td,.dataframe th{padding:2px 9px}"
+)
 FRAME = """<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">

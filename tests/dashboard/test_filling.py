@@ -96,7 +96,15 @@ def test_where_pictures_take_long_it_asks_and_draws_as_many_as_are_chosen(new, t
     assert chosen(bench, {"choose": 3}, [1, None])[1] is False
     while work.step():
         pass
-    assert bench.library.caches["pixels"].about["n_prompts"] == 3 and work.look == Look()
+    assert bench.library.caches["pixels"].about["n_prompts"] == 3
+    more = work.look.choice
+    assert (
+        more.done == 3 and more.numbers == choice.numbers[1:] and "looked at on 3 pictures" in text_of(said(work.look))
+    )
+    work.choose(more.numbers[-1])
+    while work.step():
+        pass
+    assert bench.library.caches["pixels"].about["n_prompts"] == more.numbers[-1] and work.look == Look()
 
 
 def test_a_number_given_beforehand_is_drawn_without_asking_and_opens_again(new, tiny_sd1, monkeypatch):

@@ -3,9 +3,9 @@
 import torch
 from torch.testing import assert_close
 
-from workbench.dashboard.ranking import N_DRAWN, TARGETS, Kept, drawn_keys, spread_of
+from workbench.dashboard.ranking import LEAST_DRAWN, MOST_DRAWN, TARGETS, Kept, drawn_keys, n_drawn, spread_of
 
-PROMPTS, D_SAE, PLACES = 400, 6, 3
+PROMPTS, D_SAE, PLACES, N_DRAWN = 400, 6, 3, 10
 
 
 def random(*shape, seed=0):
@@ -50,6 +50,11 @@ def test_every_prompt_on_which_a_feature_fires_is_drawn_equally_often():
     expected = N_DRAWN / n
     five_deviations = 5 * (expected * (1 - expected) / features) ** 0.5
     assert ((share - expected).abs() < five_deviations).all()
+
+
+def test_as_many_are_drawn_as_there_is_room_for():
+    assert n_drawn(1024, 77) == MOST_DRAWN and n_drawn(2**19, 77) == LEAST_DRAWN
+    assert LEAST_DRAWN < n_drawn(20_480, 256) < MOST_DRAWN
 
 
 def test_quantiles_are_shares_of_what_fires_and_the_nearest_to_the_targets():

@@ -119,12 +119,15 @@ def said(look: Look) -> list[Component]:
 
 def _asked(choice: Choice) -> list[Component]:
     size = f"{choice.bytes / 1e9:.1f} GB" if choice.bytes >= 1e8 else f"{max(choice.bytes / 1e6, 1):.0f} MB"
+    names = ", ".join(choice.saes)
     question = (
-        f"To see what the features of {', '.join(choice.saes)} fire on, pictures are drawn. One takes about "
+        f"The features of {names} were looked at on {choice.done:,} pictures. Draw more, to have"
+        if choice.done
+        else f"To see what the features of {names} fire on, pictures are drawn. One takes about "
         f"{duration(choice.seconds)} here, and what is kept of them {size} on the disk. How many?"
     )
     buttons = [
-        html.Button(f"{n:,} ({duration(n * choice.seconds)})", id={"choose": n}, className="button")
+        html.Button(f"{n:,} ({duration((n - choice.done) * choice.seconds)})", id={"choose": n}, className="button")
         for n in choice.numbers
     ]
     return [html.P([html.Span(question), *buttons], className="progress")]

@@ -6,7 +6,7 @@ of them. Where all of them would take longer than `PATIENCE`, one picture is tim
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +28,10 @@ FEW = 3  # steps at which a picture is timed
 
 @dataclass(frozen=True)
 class Choice:
-    """What has to be chosen: how many pictures are drawn, of which a person waits `seconds` for each."""
+    """What has to be chosen: how many pictures there shall be beyond `done`; a person waits `seconds` for each."""
 
     saes: tuple[str, ...]
+    done: int
     numbers: tuple[int, ...]
     seconds: float
     bytes: int  # on the disk, of each look
@@ -111,10 +112,9 @@ class Filling:
     def _work(self) -> Iterator[None]:
         if not lacking(self.library, self.pictures):
             return
+        asking = self.pictures is None
         for seen in self._passes():
-            if seen.draws and self.pictures is None:
-                yield from self._ask(seen)
-            yield from self._see(seen, self._until(seen))
+            yield from self._drawn(seen) if seen.draws and asking else self._see(seen, self._until(seen))
 
     def _passes(self) -> "list[Pass]":
         from workbench.dashboard.passing import passes  # here, since this loads torch
@@ -128,19 +128,23 @@ class Filling:
         n = len(self.library.prompts)
         return n if self.pictures is None or not seen.draws else min(self.pictures, n)
 
-    def _ask(self, seen: "Pass") -> Iterator[None]:
-        """Goes on by itself where all pictures are quickly made; otherwise only once somebody has chosen."""
+    def _drawn(self, seen: "Pass") -> Iterator[None]:
+        """All pictures where they are quickly made; otherwise as many as somebody chooses, and then perhaps more."""
         names = tuple(source.name for source in seen.sites)
         self.look = Look(f"Timing a picture for {', '.join(names)}.")
         yield
         n = len(self.library.prompts)
-        seconds = seconds_of(seen.model, seen.prompts[0], self.library.run.spec.settings)
+        seconds = seconds_of(seen.model, seen.prompts[: seen.size], self.library.run.spec.settings)
         if seconds * n <= PATIENCE:
-            return
-        choice = Choice(names, stages(n), seconds, sum(gatherer.bytes for gatherer in seen.gatherers.values()))
-        while self.pictures is None:
-            self.look = Look("Waiting for a choice.", choice=choice)
-            yield
+            yield from self._see(seen, n)
+        size = sum(gatherer.bytes for gatherer in seen.gatherers.values())
+        while seen.done < n:
+            self.pictures = None
+            choice = Choice(names, seen.done, tuple(m for m in stages(n) if m > seen.done), seconds, size)
+            while self.pictures is None:
+                self.look = Look("Waiting for a choice.", choice=choice)
+                yield
+            yield from self._see(seen, self._until(seen))
 
     def _see(self, seen: "Pass", until: int) -> Iterator[None]:
         """The batches up to a number of prompts, with a cache at each stage."""
@@ -166,26 +170,33 @@ class Filling:
                 self.library.put(FeatureCache.open(source, folder))
 
 
-def seconds_of(model: "Model", shown: "Shown", settings: dict[str, Any]) -> float:
-    """How long one picture takes, from two pictures of few steps; a whole one where a model knows no steps.
+def seconds_of(model: "Model", prompts: "Sequence[Shown]", settings: Mapping[str, Any]) -> float:
+    """How long a picture takes, from few steps; a whole one where a model knows no steps.
+
+    One alone is timed, and where that is quick a batch, of which each takes less.
 
     Args:
         model: As it is.
-        shown: What is drawn.
+        prompts: A batch of what is drawn.
         settings: How.
 
     Returns:
         Seconds by the clock.
     """
+    alone = _seconds(model, prompts[:1], settings)
+    return min(alone, _seconds(model, prompts, settings)) if alone * len(prompts) <= PATIENCE / 4 else alone
+
+
+def _seconds(model: "Model", prompts: "Sequence[Shown]", settings: Mapping[str, Any]) -> float:
     steps = settled(model.settings, settings).get("steps")
     if not isinstance(steps, int) or steps <= FEW:
-        return _timed(model, shown, settings)
-    _timed(model, shown, {**settings, "steps": 1})  # the first pass of a process is slower
-    short, long = (_timed(model, shown, {**settings, "steps": n}) for n in (1, FEW))
+        return _timed(model, prompts, settings)
+    _timed(model, prompts, {**settings, "steps": 1})  # the first pass of a process is slower
+    short, long = (_timed(model, prompts, {**settings, "steps": n}) for n in (1, FEW))
     return short + max(long - short, 0.0) / (FEW - 1) * (steps - 1)
 
 
-def _timed(model: "Model", shown: "Shown", settings: dict[str, Any]) -> float:
+def _timed(model: "Model", prompts: "Sequence[Shown]", settings: Mapping[str, Any]) -> float:
     began = time.perf_counter()
-    model.generate([shown.prompt], [shown.seed], **settings)
-    return time.perf_counter() - began
+    model.generate([shown.prompt for shown in prompts], [shown.seed for shown in prompts], **settings)
+    return (time.perf_counter() - began) / len(prompts)

@@ -22,7 +22,7 @@ from torch import Tensor
 from probes.attribution import square_grid
 from probes.features import prompt_scores
 from saes.dictionary import Code, Dictionary
-from workbench.dashboard.ranking import N_DRAWN, TARGETS, Kept, drawn_keys
+from workbench.dashboard.ranking import TARGETS, Kept, drawn_keys, n_drawn
 
 GRID = 16
 N_TOP = 8  # prompts on a card
@@ -56,7 +56,7 @@ class Gatherer:
         self.pooled = _pooled(self.pixels)
         self.n_cells = int(self.pooled.max()) + 1 if self.pixels else 0
         self.n_places = self.n_tokens + self.n_cells
-        self.top, self.drawn = (Kept(d_sae, n, self.n_places) for n in (N_TOP, N_DRAWN))
+        self.top, self.drawn = (Kept(d_sae, n, self.n_places) for n in (N_TOP, n_drawn(d_sae, self.n_places)))
         self.fired, self.total = torch.zeros(d_sae, dtype=torch.float64), torch.zeros(d_sae, dtype=torch.float64)
         spelt = self.tokens if self.n_tokens else ()
         self.words = {word: place for place, word in enumerate(sorted({w for row in spelt for w in row}))}

@@ -16,7 +16,8 @@ from torch import Tensor
 from saes.shuffling import keyed_generator
 
 TARGETS = (0.9, 0.7, 0.5, 0.3, 0.1)  # quantiles near which a card shows a prompt
-N_DRAWN = 10  # prompts drawn from all on which a feature fires, to choose these from
+LEAST_DRAWN, MOST_DRAWN = 10, 40  # prompts drawn from all on which a feature fires, to choose these from
+ROOM = 2**28  # bytes of the maps of what is drawn, if more than the least
 
 
 class Spread(NamedTuple):
@@ -68,6 +69,19 @@ class Kept:
         self.scores = torch.cat([self.scores, scores.T.gather(1, best.indices)], dim=1).gather(1, keep)
         new = maps.permute(2, 0, 1)[features, best.indices].half()
         self.maps = torch.cat([self.maps, new], dim=1)[features, keep]
+
+
+def n_drawn(d_sae: int, places: int) -> int:
+    """How many prompts are drawn of each feature: as many as there is room for.
+
+    Args:
+        d_sae: The number of features.
+        places: Of a map.
+
+    Returns:
+        `LEAST_DRAWN` … `MOST_DRAWN`.
+    """
+    return min(MOST_DRAWN, max(LEAST_DRAWN, ROOM // (2 * d_sae * max(places, 1))))
 
 
 def drawn_keys(scores: Float[Tensor, "rows d_sae"], first: int) -> Float[Tensor, "rows d_sae"]:
