@@ -88,7 +88,9 @@ def test_where_pictures_take_long_it_asks_and_draws_as_many_as_are_chosen(new, t
         pass
     assert isinstance(work.look.choice, Choice) and list(bench.library.caches) == ["words"]
     choice = work.look.choice
-    assert choice.saes == ("pixels",) and choice.seconds > 0 and choice.numbers == stages(len(bench.library.prompts))
+    numbers = stages(len(bench.library.prompts))
+    assert choice.saes == ("pixels",) and choice.each > 0 and tuple(choice.seconds) == numbers
+    assert choice.seconds[3] == pytest.approx(3 * choice.each)
     asked = text_of(said(work.look))
     assert "To see what the features of pixels fire on" in asked and "3 (" in asked and "kB" not in asked
     assert looked(bench, bench.library.version)[1], "the clock stands until somebody chooses"
@@ -99,12 +101,23 @@ def test_where_pictures_take_long_it_asks_and_draws_as_many_as_are_chosen(new, t
     assert bench.library.caches["pixels"].about["n_prompts"] == 3
     more = work.look.choice
     assert (
-        more.done == 3 and more.numbers == choice.numbers[1:] and "looked at on 3 pictures" in text_of(said(work.look))
+        more.done == 3 and tuple(more.seconds) == numbers[1:] and "looked at on 3 pictures" in text_of(said(work.look))
     )
-    work.choose(more.numbers[-1])
+    work.choose(numbers[-1])
     while work.step():
         pass
-    assert bench.library.caches["pixels"].about["n_prompts"] == more.numbers[-1] and work.look == Look()
+    assert bench.library.caches["pixels"].about["n_prompts"] == numbers[-1] and work.look == Look()
+
+
+def test_opened_again_it_offers_more_than_there_is(new, tiny_sd1, small_stages, monkeypatch):
+    monkeypatch.setattr(filling, "PATIENCE", 0.0)
+    whole_library(*new, model=lambda: tiny_sd1, pictures=3)
+    work = Filling(open_library(*new), lambda: tiny_sd1)
+    while work.step():
+        pass
+    choice = work.look.choice
+    assert choice.done == 3 and min(choice.seconds) == 12
+    assert choice.seconds[12] == pytest.approx(12 * choice.each), "those that were drawn before are drawn again"
 
 
 def test_a_number_given_beforehand_is_drawn_without_asking_and_opens_again(new, tiny_sd1, monkeypatch):

@@ -70,6 +70,14 @@ def test_a_janus_reads_words_and_the_cells_of_a_picture(tiny_janus):
     np.testing.assert_allclose(cells.maps.max(axis=(1, 2)), cells.scores, rtol=1e-4)
 
 
+def test_a_picture_on_which_nothing_fires_has_no_maps(tiny_sd1):
+    sae = random_sae(tiny_sd1, "unet.mid")
+    with torch.no_grad():
+        sae.b_enc.fill_(-1e6)
+    found = on_picture(tiny_sd1, sae, picture(tiny_sd1), N, size=4)
+    assert found.features == () and found.maps.shape == (0, 4, 4)
+
+
 def test_the_wrong_side_size_or_timestep_is_refused(tiny_sd1):
     text, unet = random_sae(tiny_sd1, "text.1"), random_sae(tiny_sd1, "unet.mid")
     with pytest.raises(WorkbenchError, match="no prompt passes"):

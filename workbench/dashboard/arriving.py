@@ -124,11 +124,11 @@ def _asked(choice: Choice) -> list[Component]:
         f"The features of {names} were looked at on {choice.done:,} pictures. Draw more, to have"
         if choice.done
         else f"To see what the features of {names} fire on, pictures are drawn. One takes about "
-        f"{duration(choice.seconds)} here, and what is kept of them {size} on the disk. How many?"
+        f"{duration(choice.each)} here, and what is kept of them {size} on the disk. How many?"
     )
     buttons = [
-        html.Button(f"{n:,} ({duration((n - choice.done) * choice.seconds)})", id={"choose": n}, className="button")
-        for n in choice.numbers
+        html.Button(f"{n:,} ({duration(seconds)})", id={"choose": n}, className="button")
+        for n, seconds in choice.seconds.items()
     ]
     return [html.P([html.Span(question), *buttons], className="progress")]
 

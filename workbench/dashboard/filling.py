@@ -28,12 +28,12 @@ FEW = 3  # steps at which a picture is timed
 
 @dataclass(frozen=True)
 class Choice:
-    """What has to be chosen: how many pictures there shall be beyond `done`; a person waits `seconds` for each."""
+    """What has to be chosen: on how many pictures the features are looked at."""
 
     saes: tuple[str, ...]
-    done: int
-    numbers: tuple[int, ...]
-    seconds: float
+    done: int  # pictures that they were looked at on already
+    seconds: Mapping[int, float]  # what can be chosen, and how long a person waits for it
+    each: float  # seconds of a picture
     bytes: int  # on the disk, of each look
 
 
@@ -140,7 +140,9 @@ class Filling:
         size = sum(gatherer.bytes for gatherer in seen.gatherers.values())
         while seen.done < n:
             self.pictures = None
-            choice = Choice(names, seen.done, tuple(m for m in stages(n) if m > seen.done), seconds, size)
+            known = max(seen.done, min(map(self._known, names)))
+            offers = {m: (m - seen.done) * seconds for m in stages(n) if m > known}
+            choice = Choice(names, known, offers, seconds, size)
             while self.pictures is None:
                 self.look = Look("Waiting for a choice.", choice=choice)
                 yield
@@ -158,12 +160,15 @@ class Filling:
                 yield
             self._publish(seen)
 
+    def _known(self, sae: str) -> int:
+        cache = self.library.caches.get(sae)
+        return cache.about["n_prompts"] if cache else 0
+
     def _publish(self, seen: "Pass") -> None:
         from workbench.dashboard.building import write_cache  # here, since this loads torch
 
         for source in seen.sites:
-            known = self.library.caches.get(source.name)
-            if known is None or known.about["n_prompts"] < seen.done:
+            if self._known(source.name) < seen.done:
                 folder = folder_of(self.library, source, seen.done)
                 if not folder.exists():
                     write_cache(seen, source, self.library.concepts, folder)

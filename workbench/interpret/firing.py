@@ -149,14 +149,13 @@ def on_picture(
     for code, own, _ in found:
         largest.scatter_reduce_(0, code.indices[own].flatten(), code.values[own].flatten().float(), "amax")
     scores, features = largest.topk(min(n, dictionary.d_sae))
-    features = features[scores > 0]
-    maps = sum(reading.on_grid(chosen_values(code, features) * own[..., None]) for code, own, reading in found)
-    drawn = feature_maps(maps, range(len(features)), size)[0].float().cpu().numpy() if len(features) else _none(size)
-    return OnPicture(tuple(features.tolist()), tuple(scores[scores > 0].tolist()), drawn, seen)
-
-
-def _none(size: int) -> Float32[np.ndarray, "features y x"]:
-    return np.zeros((0, size, size), np.float32)
+    scores, features = scores[scores > 0], features[scores > 0]
+    if not len(features):
+        return OnPicture((), (), np.zeros((0, size, size), np.float32), seen)
+    grids = [reading.on_grid(chosen_values(code, features) * own[..., None]) for code, own, reading in found]
+    maps = torch.stack(grids).sum(dim=0)  # a call each, of which each holds other places
+    drawn = feature_maps(maps, range(len(features)), size)[0].float().cpu().numpy()
+    return OnPicture(tuple(features.tolist()), tuple(scores.tolist()), drawn, seen)
 
 
 def _shown(
