@@ -62,7 +62,9 @@ def whole_library(
     """`open_library`, and what was not looked at yet is looked at now.
 
     Args:
-        run_dir, saes, concepts: As for `open_library`.
+        run_dir: Folder of the run.
+        saes: Folders or shipped names.
+        concepts: Those that are known beside the names in the run.
         model: Gives the run's model; called only if a cache must be built.
         pictures: How many at most are drawn to look at the sites that pictures pass; None: one for each prompt.
         progress: Shows what is built.
