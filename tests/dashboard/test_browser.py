@@ -116,7 +116,7 @@ def test_a_card_opens_by_a_click_and_leads_to_its_kin(visit):
     page = visit("/?sae=pixels&sort=density")
     page.click(".tile >> nth=0")
     page.wait_for_selector(".pictures img")
-    assert page.locator(".pictures img").count() == 16
+    assert page.locator(".pictures").first.locator("img").count() == 16
     page.wait_for_selector(".js-plotly-plot")
     page.click(".related a >> nth=0")
     page.wait_for_url("**/sae/pixels/feature/**")
