@@ -1,4 +1,4 @@
-"""Visible progress for the command line and notebooks: one bar a label, on the error stream.
+"""Visible progress for the command line and notebooks: one bar a label, on the error stream. And times in words.
 
 Standard output stays free for results, so `--json` can be piped while bars are shown.
 """
@@ -38,3 +38,17 @@ def progress_bars() -> Iterator[Progress]:
     finally:
         if tasks:
             bars.stop()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a reader wants them.
+
+    Args:
+        seconds: 0 or more.
+
+    Returns:
+        Such as "0.42 s", "12 s", "3.5 min", "2.4 h".
+    """
+    if seconds >= 5940:  # 99 minutes
+        return f"{seconds / 3600:.3g} h"
+    return f"{seconds / 60:.2g} min" if seconds >= 100 else f"{seconds:.2g} s"

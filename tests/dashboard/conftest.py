@@ -37,10 +37,10 @@ def opened(tiny_sd1: "Model", root: Path) -> Callable[..., "Library"]:
 
     def opened(model: "Callable[[], Model]" = lambda: tiny_sd1) -> "Library":
         from workbench.concepts import Concept
-        from workbench.dashboard.opening import open_library
+        from workbench.dashboard.opening import whole_library
 
         concepts = [Concept("fox", synonyms=["vixen"]), Concept("bear")]
-        return open_library(root / "run", [str(root / name) for name in SITES], concepts, model=model)
+        return whole_library(root / "run", [str(root / name) for name in SITES], concepts, model=model)
 
     return opened
 

@@ -11,10 +11,11 @@ import yaml
 from saes.errors import WorkbenchError
 from workbench.dashboard import saving
 from workbench.dashboard.bench import AFTER, BEFORE, CONTROL, Bench, Outcome
-from workbench.dashboard.callbacks import changed_rows, chosen, saved, seen, started
+from workbench.dashboard.callbacks import asked, changed_rows, chosen, saved
 from workbench.dashboard.changes import Change, Request
 from workbench.dashboard.links import Address
 from workbench.dashboard.pages.bench import FIELDS, bench_page, change_row
+from workbench.dashboard.starting import seen, started
 from workbench.edits import load_edit
 
 PROMPTS = ("a photo of a fox", "a red cat")
@@ -29,6 +30,10 @@ def bench(library, tiny_sd1):
 
 def form(prompts="a photo of a fox", seeds="0", control=(), **row):
     return [*([{**FORM, **row}[name]] for name in FIELDS), prompts, seeds, list(control)]
+
+
+def begun(bench, form):
+    return started(bench, lambda: asked(bench, form))
 
 
 def waited(bench, id):
@@ -73,15 +78,15 @@ def test_unedited_pictures_are_made_once(library, tiny_sd1):
 
 
 def test_two_browsers_have_their_own_pictures(bench):
-    one = started(bench, form("a photo of a fox"))[0]
-    other = started(bench, form("a red cat", seeds="4-5"))[0]
+    one = begun(bench, form("a photo of a fox"))[0]
+    other = begun(bench, form("a red cat", seeds="4-5"))[0]
     shown = [texts(waited(bench, id)[1]) for id in (one, other)]
     assert "a photo of a fox" in shown[0] and "a red cat" not in shown[0]
     assert "a red cat" in shown[1] and "seed 5" in shown[1] and "a photo of a fox" not in shown[1]
 
 
 def test_a_wrong_form_starts_nothing_and_says_why(bench):
-    job, said, clock_off, stop_off = started(bench, form(features="1000"))
+    job, said, clock_off, stop_off = begun(bench, form(features="1000"))
     assert job is dash.no_update and "has no feature 1000" in texts(said) and clock_off and stop_off
 
 
@@ -95,19 +100,19 @@ def test_a_model_that_cannot_be_loaded_fails_the_job_and_not_the_bench(library, 
         return tiny_sd1
 
     bench = Bench(library, load)
-    status, pictures, keeping_hidden, clock_off, _ = waited(bench, started(bench, form())[0])
-    assert "the disk is gone" in texts(status) and pictures is keeping_hidden is dash.no_update and clock_off
-    assert "a photo of a fox" in texts(waited(bench, started(bench, form())[0])[1])
+    status, pictures, clock_off, _ = waited(bench, begun(bench, form())[0])
+    assert "the disk is gone" in texts(status) and pictures is dash.no_update and clock_off
+    assert "a photo of a fox" in texts(waited(bench, begun(bench, form())[0])[1])
 
 
 def test_another_model_than_the_runs_is_refused_by_the_job(library, tiny_sd2):
     bench = Bench(library, lambda: tiny_sd2)
-    assert "another model" in texts(waited(bench, started(bench, form())[0])[0])
+    assert "another model" in texts(waited(bench, begun(bench, form())[0])[0])
 
 
 def test_a_forgotten_job_shows_an_empty_bench(bench):
     status, *_, clock_off, stop_off = seen(bench, "gone")
-    assert "Nothing generated" in texts(status) and clock_off and stop_off
+    assert "Nothing asked" in texts(status) and clock_off and stop_off
 
 
 def test_rows_are_added_with_new_ids_and_removed_one_by_one(library):
@@ -141,7 +146,7 @@ def outcome(bench, *changes, prompts=PROMPTS):
 
 
 def test_an_edit_is_saved_as_it_was_seen(bench, tiny_sd1):
-    id = started(bench, form(seeds="7"))[0]
+    id = begun(bench, form(seeds="7"))[0]
     waited(bench, id)
     said = texts(saved(bench, id, lambda found: saving.save_edit(bench.library, found, "seen-7")))
     path = bench.library.run.dir / "dashboard" / "edits" / "seen-7"

@@ -4,12 +4,17 @@ import shutil
 import threading
 
 import pytest
+from PIL import Image
 
+from tests.dashboard.conftest import SITES
+from workbench.dashboard import filling
 from workbench.dashboard.app import make_app
 from workbench.dashboard.bench import Bench
 from workbench.dashboard.export import export
+from workbench.dashboard.opening import open_library
 from workbench.dashboard.server import server_of
 from workbench.edits import load_edit
+from workbench.edits.interventions import ablation
 from workbench.studies.reading import read_study
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -111,7 +116,7 @@ def test_a_card_opens_by_a_click_and_leads_to_its_kin(visit):
     page = visit("/?sae=pixels&sort=density")
     page.click(".tile >> nth=0")
     page.wait_for_selector(".pictures img")
-    assert page.locator(".pictures img").count() == 16
+    assert page.locator(".pictures").first.locator("img").count() == 16
     page.wait_for_selector(".js-plotly-plot")
     page.click(".related a >> nth=0")
     page.wait_for_url("**/sae/pixels/feature/**")
@@ -190,3 +195,71 @@ def test_the_copy_opens_from_disk_with_its_search_and_links(visit, library, tmp_
     page.click("text=next")
     page.wait_for_selector("h1:has-text('Feature 13')")
     page.wait_for_selector(".js-plotly-plot")
+
+
+def test_a_prompt_is_typed_and_its_features_lead_to_their_cards(visit):
+    page = visit("/words")
+    page.fill("#words-prompt", FOX)
+    page.click("#fire")
+    page.wait_for_selector(".heat th:has-text('fox')")
+    page.click(".heat a >> nth=0")
+    page.wait_for_url("**/sae/words/feature/**")
+    page.wait_for_selector("h1:has-text('Feature')")
+
+
+def test_a_picture_is_given_and_shown_under_its_features(visit, library, tmp_path):
+    path = tmp_path / "given.png"
+    Image.fromarray(library.cache("pixels").picture(0)).resize((90, 60)).save(path)
+    page = visit("/picture")
+    page.click("#see")
+    page.wait_for_selector(".problem:has-text('There is no picture')")
+    page.set_input_files("#picture-file input", path)
+    page.wait_for_selector("#picture-name:has-text('given.png')")
+    page.click("#see")
+    page.wait_for_selector(".maps img")
+    assert page.locator(".given img").count() == 2 and page.locator(".maps img").count() > 1
+
+
+def test_two_edits_are_chosen_and_stand_side_by_side(visit, library, tiny_sd1):
+    path = library.run.dir / "dashboard" / "edits" / "other"
+    ablation(tiny_sd1, library.cache("words").source.folder, [5, 6]).save(path)
+    page = visit("/edits")
+    page.fill("#edits-prompts", f"{FOX}\n{CAT}")
+    page.fill("#edits-seeds", "3")
+    page.click("#compare")
+    said = pictures(page)
+    assert page.locator("#pictures img").count() == 6 and said.count("moved by") == 2 and "seed 3" in said
+
+
+def test_features_arrive_on_the_open_page_by_themselves_and_as_many_as_are_chosen(
+    root, tiny_sd1, browser, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(filling, "PATIENCE", 0.0)
+    shutil.copytree(root / "run", tmp_path / "run", ignore=shutil.ignore_patterns("dashboard"))
+    bench = Bench(open_library(tmp_path / "run", [str(root / name) for name in SITES]), lambda: tiny_sd1)
+    server = server_of(make_app(bench))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    page = browser.new_page()
+    page.set_default_timeout(60_000)
+    try:
+        page.goto(f"http://127.0.0.1:{server.port}/")
+        page.wait_for_selector("h1#coming")
+        bench.fill()
+        page.wait_for_selector(".tile")
+        assert page.inner_text("#found").endswith("1 autoencoder")
+        page.wait_for_selector("#arriving:has-text('How many?')")
+        page.click("#arriving button >> nth=0")
+        page.wait_for_selector("#found:has-text('2 autoencoders')")
+    finally:
+        page.close()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize("link", ["/", "/words", "/picture", "/edits", "/bench", "/concepts", "/sae/pixels/feature/3"])
+def test_no_page_is_wider_than_a_narrow_window(visit, link):
+    page = visit(link)
+    page.set_viewport_size({"width": 400, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400

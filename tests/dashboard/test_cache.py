@@ -11,7 +11,7 @@ from saes.errors import WorkbenchError
 from workbench.activations.autoencoders import dictionary_on, open_sae
 from workbench.dashboard.cache import FeatureCache
 from workbench.dashboard.gathering import N_TOP
-from workbench.dashboard.opening import open_library
+from workbench.dashboard.opening import whole_library
 from workbench.interpret.find_features import feature_scores
 
 
@@ -83,17 +83,17 @@ def test_what_was_killed_while_building_leaves_no_cache(root, tiny_sd1, tmp_path
     shutil.copytree(root / "run", tmp_path / "run", ignore=shutil.ignore_patterns("dashboard"))
     monkeypatch.setattr("workbench.dashboard.building._arrays", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        open_library(tmp_path / "run", [str(root / "words")], model=lambda: tiny_sd1)
+        whole_library(tmp_path / "run", [str(root / "words")], model=lambda: tiny_sd1)
     assert not list((tmp_path / "run" / "dashboard").rglob("*.parquet"))
 
 
 def test_another_model_than_the_runs_is_refused(root, tiny_sd2, tmp_path):
     shutil.copytree(root / "run", tmp_path / "run", ignore=shutil.ignore_patterns("dashboard"))
     with pytest.raises(WorkbenchError, match=r"another model than .* weights and"):
-        open_library(tmp_path / "run", [str(root / "words")], model=lambda: tiny_sd2)
+        whole_library(tmp_path / "run", [str(root / "words")], model=lambda: tiny_sd2)
 
 
 def test_an_unfinished_run_is_refused(root, tmp_path):
     shutil.copytree(root / "run", tmp_path / "run", ignore=shutil.ignore_patterns("dashboard", "judges"))
     with pytest.raises(WorkbenchError, match="not finished"):
-        open_library(tmp_path / "run", [str(root / "words")], model=never)
+        whole_library(tmp_path / "run", [str(root / "words")], model=never)

@@ -57,9 +57,9 @@ def check_tops(gatherer, scores, maps):
     for feature in range(D_SAE):
         order = scores[:, feature].argsort(descending=True, stable=True)[:N_TOP]
         order = order[scores[order, feature] > 0]
-        found = gatherer.top_prompts[feature]
+        found = gatherer.top.prompts[feature]
         assert found[: len(order)].tolist() == order.tolist() and (found[len(order) :] == -1).all()
-        assert_close(gatherer.top_maps[feature, : len(order)].float(), maps[order, :, feature], atol=2e-3, rtol=2e-3)
+        assert_close(gatherer.top.maps[feature, : len(order)].float(), maps[order, :, feature], atol=2e-3, rtol=2e-3)
 
 
 def check_together(gatherer, flat):
@@ -125,8 +125,8 @@ def test_fewer_prompts_than_places_on_a_card_leave_the_rest_empty(sae):
     words = torch.ones(2, 4, dtype=torch.bool)
     gatherer.see(random(2, 4, D, seed=5), words, torch.arange(4).expand(2, -1), ~words, None)
     gatherer.end()
-    assert (gatherer.top_prompts[:, 2:] == -1).all() and (gatherer.top_scores[:, 2:] == 0).all()
-    assert (gatherer.top_prompts[:, :2] >= 0).any()
+    assert (gatherer.top.prompts[:, 2:] == -1).all() and (gatherer.top.scores[:, 2:] == 0).all()
+    assert (gatherer.top.prompts[:, :2] >= 0).any()
 
 
 def test_prompt_and_picture_in_one_sequence_have_places_of_their_own(sae):

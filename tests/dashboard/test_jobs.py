@@ -99,3 +99,25 @@ def test_only_the_last_jobs_are_kept():
     for id in later:
         over(jobs, id)
     assert jobs.look(ids[0]) is None and jobs.look(later[-1]) is not None and jobs.look(None) is None
+
+
+def test_work_behind_the_jobs_goes_on_piece_by_piece_and_lets_every_job_in():
+    jobs, order, pieces = Jobs(), [], iter(range(6))
+    opened, submitted = threading.Event(), []
+
+    def piece():
+        number = next(pieces)
+        order.append(number)
+        if number == 2:
+            submitted.append(jobs.submit(lambda progress: order.append("job")))
+        if number == 5:
+            opened.set()
+        return number < 5
+
+    jobs.behind(piece)
+    assert opened.wait(10)
+    over(jobs, submitted[0])
+    assert order == [0, 1, 2, "job", 3, 4, 5]
+    again = threading.Event()
+    jobs.behind(lambda: bool(again.set()))
+    assert again.wait(10)

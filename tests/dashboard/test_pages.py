@@ -2,9 +2,11 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from dash import dcc, html
 
@@ -13,10 +15,10 @@ from saes.names import FeatureName
 from workbench.dashboard.app import make_app, searched
 from workbench.dashboard.bench import Bench
 from workbench.dashboard.export import export
-from workbench.dashboard.library import Library
 from workbench.dashboard.links import feature_link, read_address
 from workbench.dashboard.markup import markup
 from workbench.dashboard.pages import page
+from workbench.dashboard.parts import percent
 from workbench.dashboard.server import server_of
 
 
@@ -47,12 +49,28 @@ def test_a_card_shows_tokens_on_colours_and_links_to_its_kin(library):
 def test_a_feature_of_pictures_shows_heat_maps_and_when_it_fires(library):
     feature = int(library.cache("pixels").features["largest"].argmax())
     text = shown(library, feature_link("pixels", feature))
-    assert text.count("data:image/webp") == 16 and "where it fires:" in text and "from noise to picture" in text
+    assert text.count("data:image/webp") == 26 and "where it fires:" in text and "from noise to picture" in text
+
+
+@pytest.mark.parametrize("sae", ["words", "pixels"])
+def test_a_card_shows_prompts_from_strong_to_weak_by_their_quantile(library, sae):
+    cache = library.cache(sae)
+    feature = int(cache.features["fires_on"].argmax())
+    spread, scores = cache.spread(feature), np.sort(cache.top(feature).scores)[::-1]
+    assert len(spread.prompts) == 5 and (np.diff(spread.quantiles) < 0).all()
+    assert spread.scores[0] <= scores[0] and spread.scores[-1] < scores[-1]  # the weakest is weaker than all of the top
+    text = shown(library, feature_link(sae, feature))
+    assert "From strong to weak" in text and f"Of the {cache.fires_on(feature)} prompts" in text
+    for share in spread.quantiles:
+        assert percent(share) in text
+    few = int(cache.features["fires_on"].where(cache.features["fires_on"] > 0).idxmin())
+    if cache.fires_on(few) <= cache.about["n_top"]:
+        assert "From strong to weak" not in shown(library, feature_link(sae, few))
 
 
 def test_names_are_shown_with_how_well_they_hold(library):
     names = {"words": {3: FeatureName("red things", "red", 0.9, 0.8)}}
-    named = Library(library.run, library.caches, library.concepts, names)
+    named = replace(library, names=names)
     text = shown(named, feature_link("words", 3))
     assert "red things" in text and "precision 90 %, recall 80 %" in text
     assert "red things" in shown(named, "/?q=things") and "red things" not in shown(library, "/?q=things")

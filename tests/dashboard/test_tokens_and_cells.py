@@ -17,7 +17,7 @@ from workbench.dashboard.callbacks import chosen
 from workbench.dashboard.changes import read_request
 from workbench.dashboard.evidence import square
 from workbench.dashboard.links import feature_link
-from workbench.dashboard.opening import open_library
+from workbench.dashboard.opening import whole_library
 from workbench.dashboard.saving import save_study
 from workbench.edits.interventions import ablation
 from workbench.evaluation.evaluate import evaluate
@@ -34,7 +34,7 @@ def library(tiny_janus, tmp_path_factory):
     edit = ablation(tiny_janus, folder / "cells", [1, 2])
     named = replace(edit, settings={**edit.settings, "sae": str(folder / "cells")})
     evaluate(tiny_janus, {"ablation": named}, suite(), Brightness(), folder / "run")
-    return open_library(folder / "run", [], [Concept("fox"), Concept("bear")], model=lambda: tiny_janus)
+    return whole_library(folder / "run", [], [Concept("fox"), Concept("bear")], model=lambda: tiny_janus)
 
 
 @pytest.fixture(scope="module")

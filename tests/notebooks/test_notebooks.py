@@ -33,6 +33,7 @@ def test_a_notebook_is_committed_without_outputs(path):
         ("07-every-family", 6),
         ("08-is-it-really-gone", 6),
         ("09-autoregressive", 8),
+        ("10-your-own-model", 6),
     ],
 )
 def test_a_notebook_runs_from_clean_and_shows_its_figures(tmp_path, stem, figures):

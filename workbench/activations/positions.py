@@ -4,6 +4,7 @@ A tokenizer frames a prompt and pads it to one length. CLIP's gives begin token,
 begin token. The padding repeats the end token (Stable Diffusion 1) or does not (Stable Diffusion 2).
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,8 @@ from saes.errors import WorkbenchError
 from workbench.hooks import Clock, Place, Places, Site
 from workbench.models import Model
 from workbench.models.capabilities import AUTOREGRESSIVE
+from workbench.models.encoding import token_row
+from workbench.models.word_places import written_out
 
 KEPT: dict[str, tuple[Place, ...]] = {  # which places are kept, by a name
     "all": tuple(place for place in Place if place != Place.ABSENT),
@@ -115,6 +118,23 @@ def frame_of(model: Model, site: Site) -> Frame:
         return Frame()
     tokenizer = tokenizer_of(model, site)
     return Frame(tokenizer.eos_token_id, tokenizer.bos_token_id is not None)
+
+
+def words_at(model: Model, site: Site, prompts: Sequence[str]) -> list[tuple[str, ...]]:
+    """The text of each prompt's tokens as this site's own encoder has them, from the start to the end token.
+
+    Args:
+        model: The model.
+        site: One that prompts pass.
+        prompts: Texts.
+
+    Returns:
+        A tuple for each prompt; a T5 encoder's has no start token.
+    """
+    if AUTOREGRESSIVE in model.capabilities:
+        return [row.words for row in model.tokens(prompts)]
+    tokenizer = tokenizer_of(model, site)
+    return [token_row(tokenizer, written_out(model.pipe, tokenizer, prompt)).words for prompt in prompts]
 
 
 def end_token(model: Model, site: Site) -> int | None:

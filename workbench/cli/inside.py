@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.options import Config, Device, ModelName, check_new
+from workbench.cli.finding_runs import sampling_of
+from workbench.cli.options import AsRun, Config, Device, ModelName, check_new
 from workbench.progress import progress_bars
 
 
@@ -19,6 +20,7 @@ def inside(
     sae: Annotated[
         list[str] | None, typer.Option(help="Folder or shipped name of an autoencoder; may be repeated, one a site.")
     ] = None,
+    as_run: AsRun = None,
     seeds: Annotated[int, typer.Option(help="Pictures of each prompt.", min=1)] = 4,
     device: Device = None,
     config: Config = None,
@@ -43,8 +45,9 @@ def inside(
     cells = [each for each in prompts for _ in range(seeds)], list(range(seeds)) * len(prompts)
     with progress_bars() as progress:
         handle = wb.load(model, device=device)
-        seen = look_inside(handle, found, *cells, saes=sae or [], progress=progress)
-        control = look_inside(handle, found.random(), *cells, progress=progress)
+        sampling = sampling_of(as_run, handle)
+        seen = look_inside(handle, found, *cells, saes=sae or [], progress=progress, **sampling)
+        control = look_inside(handle, found.random(), *cells, progress=progress, **sampling)
     said, method = untouched(seen.change), shown(found.method)
     parts = {
         **({"In short": said} if said else {}),

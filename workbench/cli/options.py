@@ -86,6 +86,12 @@ JudgeNames = Annotated[
     typer.Option("--judge", help=f"{JUDGE} Repeatable: the first is relied on, the others stand beside it."),
 ]
 JudgeOfRun = Annotated[str, typer.Option("--judge", help="Whose scores are shown; the run's first judge if left out.")]
+AsRun = Annotated[
+    Path | None,
+    typer.Option(
+        help="A run whose steps, guidance and other sampling are taken; the model's own defaults if left out."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Config = Annotated[
     Path | None,

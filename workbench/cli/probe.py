@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from workbench.cli.finding_runs import sampling_of
 from workbench.cli.lookup import contrast_of, suite_of
-from workbench.cli.options import Config, Device, Json, ModelName, Seed, check_new
+from workbench.cli.options import AsRun, Config, Device, Json, ModelName, Seed, check_new
 from workbench.cli.tables import show
 from workbench.progress import progress_bars
 
@@ -24,6 +25,7 @@ def probe(
     suite: Annotated[Path | None, typer.Option(help="CSV file of prompts; made for the toy's concepts.")] = None,
     per_role: Annotated[int, typer.Option(help="Prompts of the concept in the suite that is made.", min=1)] = 32,
     steps: Annotated[int | None, typer.Option(help="Denoising steps; not needed for text sites.", min=1)] = None,
+    as_run: AsRun = None,
     seed: Seed = 0,
     device: Device = None,
     json: Json = False,
@@ -48,10 +50,11 @@ def probe(
     wanted = contrast_of(concept)
     prompts = [row.prompt for row in suite_of(wanted, suite, per_role, seed).rows if row.role == "target"]
     handle, edits = wb.load(model, device=device), [wb.load_edit(folder) for folder in edit or []]
+    given = {} if steps is None else {"steps": steps}
     with progress_bars() as progress:
         table = wb.decodability(
             handle, *contrast(wanted, prompts), sites or whole_layers(handle),
-            edits=edits, seed=seed, steps=steps, progress=progress,
+            edits=edits, seed=seed, progress=progress, **(sampling_of(as_run, handle) | given),
         )  # fmt: skip
     title = f"{wanted.name} or {wanted.anchor}, told by probes"
     if edits:

@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 
 from saes.errors import WorkbenchError
+from workbench.cli.finding_runs import run_in
 from workbench.cli.options import Config, JudgeOfRun, check_writable
 
 
 def report(
     run: Annotated[
-        list[Path], typer.Argument(help="Run from `workbench evaluate` or `compare`; several of as many models.")
+        list[Path],
+        typer.Argument(help="Run of `workbench evaluate` or `compare`, or a folder above it; several of as many models."),
     ],
     out: Annotated[Path | None, typer.Option(help="The HTML file; report.html in the run if left out.")] = None,
     trace: Annotated[
@@ -33,6 +35,7 @@ def report(
         raise WorkbenchError("A report of several runs lies in none of them.", "Say where: --out FILE.html.")
     if len(run) == 1 and trace:
         raise WorkbenchError("Traces stand beside runs of several models.", "Name several runs, or leave --trace out.")
+    run = [run_in(folder) for folder in run]
     target = out or run[0] / "report.html"
     check_writable(target.parent if target.is_file() else target)  # a report that is there is written again
     import workbench as wb

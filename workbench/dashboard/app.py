@@ -6,16 +6,21 @@ from typing import Any
 import dash
 from dash import Input, Output, State, dcc, html
 
+from workbench.dashboard.arriving import add_arriving, arriving_parts
 from workbench.dashboard.bench import Bench
 from workbench.dashboard.callbacks import add_callbacks
 from workbench.dashboard.guarding import guard
 from workbench.dashboard.library import Library
 from workbench.dashboard.links import browse_link, read_address
 from workbench.dashboard.pages import page
+from workbench.dashboard.starting import add_starting
 from workbench.dashboard.style import style
 
 ASSETS = Path(__file__).parent / "assets"  # what Dash serves by itself
-TITLES = {"/": "Features", "/concepts": "Concepts", "/bench": "Bench"}
+TITLES = {
+    "/": "Features", "/concepts": "Concepts", "/words": "Words", "/picture": "Picture", "/bench": "Bench",
+    "/edits": "Edits",
+}  # fmt: skip
 
 
 def make_app(bench: Bench) -> dash.Dash:
@@ -32,8 +37,14 @@ def make_app(bench: Bench) -> dash.Dash:
         title="Features", update_title="", index_string=index_page(),
     )  # fmt: skip
     guard(app.server)
-    app.layout = html.Div(
-        [dcc.Location(id="address", refresh="callback-nav"), header(), html.Main(id="page")], id="all"
+    app.layout = lambda: html.Div(
+        [
+            dcc.Location(id="address", refresh="callback-nav"),
+            header(),
+            *arriving_parts(bench),
+            html.Main(id="page"),
+        ],
+        id="all",
     )
     app.callback(
         Output("page", "children"), Output("menu", "children"), Input("address", "pathname"), Input("address", "search")
@@ -44,6 +55,8 @@ def make_app(bench: Bench) -> dash.Dash:
     )(searched)  # fmt: skip
     app.clientside_callback(dash.ClientsideFunction("dashboard", "follow"), Input("address", "search"))
     add_callbacks(app, bench)
+    add_starting(app, bench)
+    add_arriving(app, bench, lambda pathname, search: shown(bench.library, pathname, search))
     return app
 
 

@@ -4,7 +4,8 @@
     features.parquet     a row a feature: density, mean activation, words, the concept that it tells best
     prompts.parquet      a row a prompt: text, seed, tokens
     concepts.parquet     a row a concept and feature, the best of each concept first
-    arrays.safetensors   the strongest prompts of each feature with its activations there, related features, pictures
+    arrays.safetensors   the strongest prompts of each feature and some of its whole range with its activations there,
+                         related features, pictures
 
 Nothing here loads torch, so that a dashboard of many thousand features is there at once.
 """
@@ -29,11 +30,11 @@ from workbench.dashboard.prompts import Shown
 from workbench.dashboard.sources import Source
 from workbench.evaluation.runs import Run
 
-FORMAT = "erasure-workbench features 2"
+FORMAT = "erasure-workbench features 3"
 FOLDER = "dashboard"  # of the run: everything that a dashboard leaves behind
 TABLES = ("features", "prompts", "concepts")
 ARRAYS, ABOUT = "arrays.safetensors", "about.json"
-FIELDS = ("format", "site", "d_sae", "places", "cells", "steps", "n_top", "n_prompts")
+FIELDS = ("format", "site", "d_sae", "places", "cells", "steps", "n_top", "n_prompts", "begins")
 
 
 class Top(NamedTuple):
@@ -42,6 +43,15 @@ class Top(NamedTuple):
     prompts: Int[np.ndarray, " n"]
     scores: Float[np.ndarray, " n"]
     maps: Float[np.ndarray, "n places"]
+
+
+class Spread(NamedTuple):
+    """Prompts from the whole range of a feature's scores, as `Top`, and the quantile of each among all it fires on."""
+
+    prompts: Int[np.ndarray, " n"]
+    scores: Float[np.ndarray, " n"]
+    maps: Float[np.ndarray, "n places"]
+    quantiles: Float[np.ndarray, " n"]
 
 
 class Related(NamedTuple):
@@ -129,6 +139,31 @@ class FeatureCache:
         prompts, scores, maps = (self._row(name, feature) for name in ("top_prompts", "top_scores", "top_maps"))
         there = prompts >= 0
         return Top(prompts[there], scores[there].astype(float), maps[there].astype(float))
+
+    def spread(self, feature: int) -> Spread:
+        """Prompts near the quantiles `ranking.TARGETS` of a feature's scores, drawn at random.
+
+        Args:
+            feature: Its number.
+
+        Returns:
+            The strongest first; none where `top` shows all on which it fires.
+        """
+        names = ("prompts", "scores", "maps", "quantiles")
+        prompts, scores, maps, quantiles = (self._row(f"spread_{name}", feature) for name in names)
+        there = (prompts >= 0) & (self.fires_on(feature) > self.about["n_top"])
+        return Spread(prompts[there], *(each[there].astype(float) for each in (scores, maps, quantiles)))
+
+    def fires_on(self, feature: int) -> int:
+        """On how many of the prompts a feature fires.
+
+        Args:
+            feature: Its number.
+
+        Returns:
+            At least 0.
+        """
+        return int(self.features["fires_on"].iloc[feature])
 
     def related(self, feature: int, how: str) -> list[Related]:
         """The features most like one.

@@ -8,12 +8,14 @@ import dash
 from dash import ALL, MATCH, Input, Output, State
 
 from saes.errors import WorkbenchError
+from saes.progress import Progress
 from workbench.dashboard.bench import Bench, Outcome
 from workbench.dashboard.changes import read_numbers, read_request
 from workbench.dashboard.library import Library
-from workbench.dashboard.pages.bench import FIELDS, change_row, known_features, outcome, status
+from workbench.dashboard.pages.bench import FIELDS, change_row, known_features
 from workbench.dashboard.parts import problem
 from workbench.dashboard.saving import EDITS, save_edit, save_study
+from workbench.dashboard.starting import STARTED, started
 
 FORM = [State({"field": name, "row": ALL}, "value") for name in FIELDS]
 
@@ -42,25 +44,15 @@ def add_callbacks(app: dash.Dash, bench: Bench) -> None:
         return chosen(library, sae, features)
 
     @app.callback(
-        Output("job", "data"), Output("status", "children"), Output("tick", "disabled"), Output("stop", "disabled"),
-        Input("generate", "n_clicks"), *FORM, State("prompts", "value"), State("seeds", "value"),
+        *STARTED, Input("generate", "n_clicks"), *FORM, State("prompts", "value"), State("seeds", "value"),
         State("control", "value"), prevent_initial_call=True,
     )  # fmt: skip
     def start(_: int, *form: Any) -> tuple[Any, Any, bool, bool]:
-        return started(bench, form)
+        return started(bench, lambda: asked(bench, form))
 
-    @app.callback(
-        Output("status", "children", allow_duplicate=True), Output("pictures", "children"),
-        Output("keeping", "hidden"), Output("tick", "disabled", allow_duplicate=True),
-        Output("stop", "disabled", allow_duplicate=True), Input("tick", "n_intervals"), State("job", "data"),
-        prevent_initial_call=True,
-    )  # fmt: skip
-    def look(_: int, job: str | None) -> tuple[Any, Any, Any, bool, bool]:
-        return seen(bench, job)
-
-    @app.callback(Input("stop", "n_clicks"), State("job", "data"), prevent_initial_call=True)
-    def stop(_: int, job: str | None) -> None:
-        bench.jobs.stop(job)
+    @app.callback(Output("keeping", "hidden"), Input("pictures", "children"))
+    def keeping(pictures: Any) -> bool:
+        return not pictures  # nothing was seen yet
 
     @app.callback(
         Output("saved", "children"), Input("save-edit", "n_clicks"), Input("save-study", "n_clicks"),
@@ -110,41 +102,23 @@ def chosen(library: Library, sae: str, features: str | None) -> tuple[Any, bool]
         return [], timeless  # half typed
 
 
-def started(bench: Bench, form: Sequence[Any]) -> tuple[Any, Any, bool, bool]:
-    """Starts what the form asks for. A wrong form starts nothing.
+def asked(bench: Bench, form: Sequence[Any]) -> Callable[[Progress], Outcome]:
+    """The work that the form of the bench asks for.
 
     Args:
         bench: Makes the pictures.
         form: The values of its fields.
 
     Returns:
-        The job's id, its status, and whether the clock and the stop button are off.
+        Gives an `Outcome`.
+
+    Raises:
+        WorkbenchError: The form asks for nothing, or for what cannot be.
     """
     *columns, prompts, seeds, control = form
     rows = [dict(zip(FIELDS, row, strict=True)) for row in zip(*columns, strict=True)]
-    try:
-        job = bench.start(read_request(bench.library, rows, prompts, seeds, bool(control)))
-    except WorkbenchError as error:
-        return dash.no_update, problem(error), True, True
-    return job, status(bench.jobs.look(job)), False, False
-
-
-def seen(bench: Bench, id: str | None) -> tuple[Any, Any, Any, bool, bool]:
-    """What can be seen of a job.
-
-    Args:
-        bench: Has the jobs.
-        id: The job's.
-
-    Returns:
-        Its status; its pictures once it is done; whether keeping them is hidden; and whether the clock and the stop
-        button are off.
-    """
-    job = bench.jobs.look(id)
-    if job is None:
-        return status(None), dash.no_update, dash.no_update, True, True
-    pictures = outcome(job.result) if job.result else dash.no_update
-    return status(job), pictures, False if job.result else dash.no_update, job.is_over, job.is_over
+    request = read_request(bench.library, rows, prompts, seeds, bool(control))
+    return lambda progress: bench.generate(request, progress)
 
 
 def saved(bench: Bench, id: str | None, save: Callable[[Outcome], Path]) -> Any:

@@ -65,16 +65,44 @@ def read_request(
     Raises:
         WorkbenchError: It has no prompt, no change or no seed, more than `MOST_PICTURES` pictures, or a wrong change.
     """
-    lines = tuple(line.strip() for line in (prompts or "").splitlines() if line.strip())
-    if not lines:
-        raise WorkbenchError("There is no prompt.", "Write one a line.")
+    lines = read_lines(prompts)
     changes = tuple(read_change(library, row) for row in rows)
     if not changes:
         raise WorkbenchError("There is nothing to change.", "Add a change.")
     request = Request(changes, lines, read_numbers(seeds, "seed"), control)
-    if len(request.pairs) > MOST_PICTURES:
-        raise WorkbenchError(f"{len(request.pairs)} pictures are too many for one look.", f"Ask for {MOST_PICTURES}.")
+    check_pairs(request.pairs)
     return request
+
+
+def read_lines(prompts: str | None) -> tuple[str, ...]:
+    """The prompts of a field.
+
+    Args:
+        prompts: One a line.
+
+    Returns:
+        Those that are not empty.
+
+    Raises:
+        WorkbenchError: There is none.
+    """
+    lines = tuple(line.strip() for line in (prompts or "").splitlines() if line.strip())
+    if not lines:
+        raise WorkbenchError("There is no prompt.", "Write one a line.")
+    return lines
+
+
+def check_pairs(pairs: Sequence[tuple[str, int]]) -> None:
+    """Refuses more pictures than a person looks at.
+
+    Args:
+        pairs: A prompt and a seed for each picture of a condition.
+
+    Raises:
+        WorkbenchError: There are more than `MOST_PICTURES`.
+    """
+    if len(pairs) > MOST_PICTURES:
+        raise WorkbenchError(f"{len(pairs)} pictures are too many for one look.", f"Ask for {MOST_PICTURES}.")
 
 
 def read_change(library: Library, row: dict[str, Any]) -> Change:

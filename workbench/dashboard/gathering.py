@@ -22,6 +22,7 @@ from torch import Tensor
 from probes.attribution import square_grid
 from probes.features import prompt_scores
 from saes.dictionary import Code, Dictionary
+from workbench.dashboard.ranking import TARGETS, Kept, drawn_keys, n_drawn
 
 GRID = 16
 N_TOP = 8  # prompts on a card
@@ -43,11 +44,11 @@ class Gatherer:
     n_tokens: int  # places of a prompt, which come first; 0 where no prompt passes
     pixels: int  # of a picture; 0 where none passes
     tokens: Sequence[Sequence[str]] = ()  # the words of each prompt's positions, in the order of the prompts
+    begins: bool = True  # whether the first of them is a begin token
     rows: int = 0
     scores: list[Float[Tensor, "rows d_sae"]] = field(default_factory=list)
-    top_scores: Tensor = field(init=False)  # [d_sae, N_TOP], the strongest first
-    top_prompts: Tensor = field(init=False)  # [d_sae, N_TOP], −1 where there are fewer
-    top_maps: Tensor = field(init=False)  # [d_sae, N_TOP, places] float16: (1) of these prompts
+    top: Kept = field(init=False)  # the strongest prompts
+    drawn: Kept = field(init=False)  # a uniform sample of those on which a feature fires
     timesteps: dict[float, Tensor] = field(default_factory=dict)  # timestep → Σ z over rows and pixels, [d_sae]
 
     def __post_init__(self) -> None:
@@ -55,11 +56,10 @@ class Gatherer:
         self.pooled = _pooled(self.pixels)
         self.n_cells = int(self.pooled.max()) + 1 if self.pixels else 0
         self.n_places = self.n_tokens + self.n_cells
-        self.top_scores = torch.zeros(d_sae, N_TOP)
-        self.top_prompts = torch.full((d_sae, N_TOP), -1)
-        self.top_maps = torch.zeros(d_sae, N_TOP, self.n_places, dtype=torch.float16)
+        self.top, self.drawn = (Kept(d_sae, n, self.n_places) for n in (N_TOP, n_drawn(d_sae, self.n_places)))
         self.fired, self.total = torch.zeros(d_sae, dtype=torch.float64), torch.zeros(d_sae, dtype=torch.float64)
-        self.words = {word: place for place, word in enumerate(sorted({w for row in self.tokens for w in row}))}
+        spelt = self.tokens if self.n_tokens else ()
+        self.words = {word: place for place, word in enumerate(sorted({w for row in spelt for w in row}))}
         self.word_sums, self.word_counts = torch.zeros(len(self.words), d_sae), torch.zeros(len(self.words))
         self.seen, self.products = 0, scipy.sparse.csr_array((d_sae, d_sae), dtype=np.float32)
 
@@ -111,8 +111,10 @@ class Gatherer:
         maps = self.sums / self.counts.clamp_min(1)[..., None]  # (1)
         flat = scipy.sparse.csr_array(maps.flatten(0, 1).numpy())
         self.products = self.products + flat.T @ flat
-        self._rank(maps)
-        self._spell(maps)
+        self.top.take(self.batch_scores, self.batch_scores, maps, self.rows)
+        self.drawn.take(drawn_keys(self.batch_scores, self.rows), self.batch_scores, maps, self.rows)
+        if self.words:
+            self._spell(maps)
         self.scores.append(self.batch_scores)
         self.rows += len(self.batch_scores)
         del self.sums
@@ -123,21 +125,11 @@ class Gatherer:
         cell = self.n_tokens + self.pooled[position.clamp(0, self.pixels - 1)] if self.pixels else position
         return torch.where(pictured, cell, position.clamp_min(0))
 
-    def _rank(self, maps: Float[Tensor, "rows places d_sae"]) -> None:
-        n = min(N_TOP, len(maps))
-        best = self.batch_scores.T.topk(n, dim=1)
-        numbers = torch.where(best.values > 0, best.indices + self.rows, -1)
-        features = torch.arange(self.dictionary.d_sae)[:, None]
-        new = maps.permute(2, 0, 1)[features, best.indices].half()
-        scores = torch.cat([self.top_scores, best.values], dim=1)
-        self.top_scores, keep = scores.topk(N_TOP, dim=1)
-        self.top_prompts = torch.cat([self.top_prompts, numbers], dim=1).gather(1, keep)
-        self.top_maps = torch.cat([self.top_maps, new], dim=1)[features, keep]
-
     def _spell(self, maps: Float[Tensor, "rows places d_sae"]) -> None:
         for row, words in zip(maps, self.tokens[self.rows : self.rows + len(maps)], strict=False):
-            own = torch.tensor([self.words[word] for word in words[1:-1]], dtype=torch.int64)
-            self.word_sums.index_add_(0, own, row[1 : len(own) + 1])
+            first = int(self.begins)
+            own = torch.tensor([self.words[word] for word in words[first:-1]], dtype=torch.int64)
+            self.word_sums.index_add_(0, own, row[first : len(own) + first])
             self.word_counts.index_add_(0, own, torch.ones(len(own)))
 
     def loudest_words(self, n: int) -> list[list[str]]:
@@ -155,6 +147,12 @@ class Gatherer:
         best = means.topk(min(n, len(words)), dim=0)
         pairs = zip(best.values.T.tolist(), best.indices.T.tolist(), strict=True)
         return [[words[at] for value, at in zip(*pair, strict=True) if value > 0] for pair in pairs]
+
+    @property
+    def bytes(self) -> int:
+        """What the maps of the prompts that are kept take in a cache."""
+        kept = self.top.n + len(TARGETS)
+        return kept * self.dictionary.d_sae * self.n_places * self.top.maps.itemsize
 
     @property
     def density(self) -> Float[Tensor, " d_sae"]:

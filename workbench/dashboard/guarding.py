@@ -11,13 +11,13 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 HOSTS = ("127.0.0.1", "localhost")
-LARGEST = 2**20  # bytes of a request
+LARGEST = 2**23  # bytes of a request
 OWN = (None, "same-origin", "none")  # what `Sec-Fetch-Site` says of the dashboard's own pages and of typed addresses
 SAID = {
     400: "This is no request of a dashboard page. Reload the page.",
     403: "The dashboard answers pages of its own on this machine alone. Open it at http://127.0.0.1.",
     404: "There is no such page. Begin at the first one.",
-    413: f"A request has at most {LARGEST} bytes. Give fewer prompts at once.",
+    413: f"A request has at most {LARGEST} bytes. Give fewer prompts, or a smaller picture.",
     415: "This is no request of a dashboard page. Reload the page.",
 }
 FAULT = "The dashboard could not answer this. Reload the page; the console of `workbench dashboard` says more."

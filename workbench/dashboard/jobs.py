@@ -1,5 +1,7 @@
 """Generations in the background: one worker with the one model, a queue before it, and a job a browser asked for.
 
+While no job waits, the worker does what was put behind them, a piece at a time.
+
 A browser knows its job by an id that nobody else has, so that two of them never see each other's pictures. Whatever
 goes wrong in a job becomes its message; the worker takes the next one.
 """
@@ -8,7 +10,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from queue import Queue
+from queue import Empty, Queue
 from threading import Lock, Thread
 from typing import Any, Generic, Literal, TypeVar
 from uuid import uuid4
@@ -33,7 +35,7 @@ class Job(Generic[Result]):
     id: str = field(default_factory=lambda: uuid4().hex)
     state: State = "waiting"
     share: float = 0.0
-    message: str = "Waiting for another generation to end."
+    message: str = "Waiting for other work to end."
     result: Result | None = None
     stopping: bool = False
 
@@ -72,7 +74,8 @@ class Jobs(Generic[Result]):
 
     def __init__(self) -> None:
         self._jobs: OrderedDict[str, Job[Result]] = OrderedDict()
-        self._queue: Queue[Job[Result]] = Queue()
+        self._queue: Queue[Job[Result] | None] = Queue()
+        self._behind: Callable[[], bool] = _nothing
         self._lock = Lock()
         self._worker: Thread | None = None
 
@@ -90,11 +93,24 @@ class Jobs(Generic[Result]):
             self._jobs[job.id] = job
             while len(self._jobs) > KEPT and next(iter(self._jobs.values())).is_over:
                 self._jobs.popitem(last=False)
+        self._put(job)
+        return job.id
+
+    def behind(self, work: Callable[[], bool]) -> None:
+        """Does work a piece at a time whenever no job waits; put there again, it goes on.
+
+        Args:
+            work: Does a piece, raises nothing, and says whether another one can follow at once.
+        """
+        self._behind = work
+        self._put(None)
+
+    def _put(self, job: Job[Result] | None) -> None:
+        self._queue.put(job)
+        with self._lock:
             if self._worker is None:
                 self._worker = Thread(target=self._run, name="generation", daemon=True)
                 self._worker.start()
-        self._queue.put(job)
-        return job.id
 
     def look(self, id: str | None) -> Job[Result] | None:
         """Finds a job.
@@ -118,8 +134,21 @@ class Jobs(Generic[Result]):
             job.stopping = True
 
     def _run(self) -> None:
+        more = False
         while True:
-            _do(self._queue.get())
+            try:
+                job = self._queue.get(block=not more)
+            except Empty:
+                more = self._behind()
+                continue
+            if job is None:
+                more = True
+            else:
+                _do(job)
+
+
+def _nothing() -> bool:
+    return False
 
 
 def _do(job: Job[Any]) -> None:

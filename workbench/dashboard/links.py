@@ -13,7 +13,7 @@ _CONCEPT = re.compile(r"/concept/(.+)")
 
 @dataclass(frozen=True)
 class Address:
-    """A page by its kind ("browse", "feature", "concepts", "concept", "bench", "missing") and what it is of."""
+    """A page by its kind (a key of `pages.PAGES`, or "missing") and what it is of."""
 
     kind: str
     sae: str = ""
@@ -48,6 +48,8 @@ def read_address(pathname: str | None, search: str | None) -> Address:
     if path == "/bench":
         numbers = tuple(int(one) for one in given.get("features", "").split(",") if one.strip().isdecimal())
         return Address("bench", sae=given.get("sae", ""), features=numbers, prompt=given.get("prompt", ""))
+    if path in ("/words", "/picture", "/edits"):
+        return Address(path[1:], sae=given.get("sae", ""), prompt=given.get("prompt", ""))
     if path == "/concepts":
         return Address("concepts")
     if found := _FEATURE.fullmatch(path):

@@ -1,7 +1,8 @@
 """The prompts that features are shown on: those of the run, and each concept in its templates."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from workbench.concepts import Concept
@@ -25,7 +26,7 @@ def shown_prompts(run: Run, concepts: Sequence[Concept]) -> tuple[Shown, ...]:
         concepts: Their templates follow, with seeds that number on.
 
     Returns:
-        Prompts with seeds.
+        Prompts with seeds, in an order whose beginning shows each concept equally often.
     """
     found: dict[str, Shown] = {}
     roles = run.spec.roles_by_name
@@ -35,7 +36,24 @@ def shown_prompts(run: Run, concepts: Sequence[Concept]) -> tuple[Shown, ...]:
     for concept in concepts:
         for prompt in concept.prompts():
             found.setdefault(prompt, Shown(prompt, len(found), concept.name))
-    return tuple(found.values())
+    return spread(found.values())
+
+
+def spread(prompts: Iterable[Shown]) -> tuple[Shown, ...]:
+    """Prompts in turn of what they expect, so that the first n of them are about everything.
+
+    Args:
+        prompts: Any.
+
+    Returns:
+        The same; those of one concept stay in their order.
+    """
+    turns: Counter[str] = Counter()
+    turn = {}
+    for shown in prompts:
+        turn[shown] = turns[shown.expected]
+        turns[shown.expected] += 1
+    return tuple(sorted(turn, key=turn.__getitem__))
 
 
 def concepts_shown(run: Run, known: Sequence[Concept] = ()) -> tuple[Concept, ...]:

@@ -13,6 +13,7 @@ from workbench.evaluation.results import Results
 from workbench.evaluation.runs import Run
 from workbench.evaluation.spec import EditSpec
 from workbench.evaluation.tables import choices
+from workbench.progress import duration
 
 
 class Cost(NamedTuple):
@@ -101,15 +102,3 @@ def changes(edits: Iterable[Edit]) -> str:
         What their summaries say, each once.
     """
     return "; ".join(dict.fromkeys(edit.summary().changes for edit in edits))
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a reader wants them.
-
-    Args:
-        seconds: 0 or more.
-
-    Returns:
-        Such as "0.42 s", "12 s", "3.5 min".
-    """
-    return f"{seconds / 60:.2g} min" if seconds >= 100 else f"{seconds:.2g} s"

@@ -9,7 +9,11 @@ import plotly.graph_objects as go
 
 from saes.disk import replacing
 
-STYLE = "body{font-family:sans-serif;max-width:1100px;margin:2em auto}table{font-size:12px}p{max-width:50em}"
+STYLE = (
+    "body{font-family:sans-serif;max-width:1100px;margin:2em auto;padding:0 16px;overflow-wrap:anywhere}"
+    "table{font-size:12px;overflow-wrap:normal}p{max-width:50em}.wide{overflow-x:auto}"
+)
+VIEW = '<meta name="viewport" content="width=device-width, initial-scale=1">'
 
 
 def write_page(path: Path | str, title: str, parts: Mapping[str, go.Figure | pd.DataFrame | str]) -> Path:
@@ -34,8 +38,8 @@ def write_page(path: Path | str, title: str, parts: Mapping[str, go.Figure | pd.
             body = part.to_html(index=False, float_format="{:.4g}".format)
         else:
             body = f"<p>{escape(part)}</p>"
-        shown.append(f"<h2>{escape(heading)}</h2>{body}")
-    head = f'<!doctype html><meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
+        shown.append(f'<h2>{escape(heading)}</h2><div class="wide">{body}</div>')
+    head = f'<!doctype html><meta charset="utf-8">{VIEW}<title>{escape(title)}</title><style>{STYLE}</style>'
     with replacing(Path(path)) as temporary:
         temporary.write_text("\n".join([head, f"<h1>{escape(title)}</h1>", *shown]), encoding="utf-8")
     return Path(path)

@@ -9,7 +9,22 @@ from workbench.dashboard.links import Address
 from workbench.dashboard.pages.bench import bench_page
 from workbench.dashboard.pages.browse import browse_page
 from workbench.dashboard.pages.concepts import concept_page, concepts_page
+from workbench.dashboard.pages.edits import edits_page
 from workbench.dashboard.pages.feature import feature_page
+from workbench.dashboard.pages.picture import picture_page
+from workbench.dashboard.pages.words import words_page
+
+PAGES = {
+    "feature": feature_page, "concept": concept_page, "concepts": concepts_page, "browse": browse_page,
+    "bench": bench_page, "words": words_page, "picture": picture_page, "edits": edits_page,
+}  # fmt: skip
+FORMS = (
+    "bench",
+    "words",
+    "picture",
+    "edits",
+)  # which a person fills in; not made anew under the hands
+COMING = "coming"  # id on the page that is shown until there are features
 
 
 def page(library: Library, address: Address) -> list[Component]:
@@ -22,20 +37,28 @@ def page(library: Library, address: Address) -> list[Component]:
     Returns:
         Components.
     """
+    if not library.caches and address.kind != "missing":
+        return coming(library)
     try:
-        if address.kind == "feature":
-            return feature_page(library, address)
-        if address.kind == "concept":
-            return concept_page(library, address)
-        if address.kind == "concepts":
-            return concepts_page(library)
-        if address.kind == "bench":
-            return bench_page(library, address)
-        if address.kind == "browse":
-            return browse_page(library, address)
+        if address.kind in PAGES:
+            return PAGES[address.kind](library, address)
     except WorkbenchError as error:
         return nothing_here(str(error))
     return nothing_here("There is no such page.")
+
+
+def coming(library: Library) -> list[Component]:
+    """What is shown until the features of the first autoencoder were looked at.
+
+    Args:
+        library: Without a cache.
+
+    Returns:
+        Components.
+    """
+    names = ", ".join(source.name for source in library.sources)
+    said = f"The features of {names} are looked at for the first time, and appear here by themselves."
+    return [html.H1("Features", id=COMING), html.P(said, className="byline")]
 
 
 def nothing_here(sentence: str) -> list[Component]:

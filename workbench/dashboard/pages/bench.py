@@ -1,17 +1,14 @@
 """The bench: a form for what to change, and the pictures without and with it."""
 
-from typing import Any
-
 from dash import dcc, html
 from dash.development.base_component import Component
 
-from workbench.dashboard.bench import BEFORE, CONTROL, Outcome
+from workbench.dashboard.bench import CONTROL, Outcome
 from workbench.dashboard.changes import ACTIONS, ALWAYS, words_of
-from workbench.dashboard.jobs import Job
 from workbench.dashboard.library import Library
 from workbench.dashboard.links import Address
+from workbench.dashboard.pages.running import buttons, field, results, running, sheet, spoken, text
 from workbench.dashboard.parts import feature_name
-from workbench.reports.sheets import data_uri
 
 FIELDS = ("sae", "features", "action", "strength", "high", "low")  # of a change; part of each field's id
 HINT = (
@@ -39,26 +36,19 @@ def bench_page(library: Library, address: Address) -> list[Component]:
         html.Button("Another change", id="another", className="button"),
         html.P(HINT, className="hint"),
         html.H2("Pictures"),
-        _field("Prompts, one a line", dcc.Textarea(id="prompts", value=prompt, rows=3)),
-        _field("Seeds", _text("seeds", "0-3")),
+        field("Prompts, one a line", dcc.Textarea(id="prompts", value=prompt, rows=3)),
+        field("Seeds", text("seeds", "0-3")),
         dcc.Checklist(
             [{"label": "with a control: other features that fire about as often", "value": "control"}], ["control"],
             id="control", className="tick",
         ),
-        html.Div(
-            [
-                html.Button("Generate", id="generate", className="button main"),
-                html.Button("Stop", id="stop", className="button", disabled=True),
-            ],
-            className="below",
-        ),
+        buttons("generate", "Generate"),
     ]  # fmt: skip
     return [
         html.H1("Bench"),
         html.P("Change features, and look at the same prompts and seeds without and with it.", className="byline"),
         html.Div([html.Section(form, className="form"), html.Section(_results(library, prompt))], className="bench"),
-        dcc.Store(id="job"),
-        dcc.Interval(id="tick", interval=400, disabled=True),
+        *running(),
     ]
 
 
@@ -66,31 +56,25 @@ def _results(library: Library, prompt: str) -> list[Component]:
     named = [concept.name for concept in library.concepts if concept.name in prompt]
     concepts = [concept.name for concept in library.concepts]
     return [
-        html.Div(status(None), id="status", **_said("status")),
-        html.Div(id="pictures"),
+        *results(),
         html.Div(
             [
                 html.H2("Keep it"),
                 html.Div(
                     [
-                        _field("Name", _text("name", "")),
+                        field("Name", text("name", "")),
                         html.Button("Save as edit", id="save-edit", className="button"),
-                        _field("Concept of the study", dcc.Dropdown(concepts, named[0] if named else None, id="about")),
+                        field("Concept of the study", dcc.Dropdown(concepts, named[0] if named else None, id="about")),
                         html.Button("Save as study", id="save-study", className="button"),
                     ],
                     className="keep",
                 ),
-                html.P(id="saved", **_said("status")),
+                html.P(id="saved", **spoken()),
             ],
             id="keeping",
             hidden=True,
         ),
     ]
-
-
-def _said(role: str) -> dict[str, Any]:
-    """What lets a screen reader hear of a change."""
-    return {"role": role, "aria-live": "polite"}
 
 
 def change_row(library: Library, number: int, sae: str, features: str = "") -> Component:
@@ -114,7 +98,7 @@ def change_row(library: Library, number: int, sae: str, features: str = "") -> C
     return html.Fieldset(
         [
             dcc.Dropdown(list(library.caches), sae, id=ids["sae"], clearable=False, searchable=False),
-            _field("Features", dcc.Input(id=ids["features"], type="text", value=features)),
+            field("Features", dcc.Input(id=ids["features"], type="text", value=features)),
             html.Div(id={"known": "features", "row": number}, className="known"),
             html.Div(
                 [
@@ -145,25 +129,6 @@ def known_features(library: Library, sae: str, features: tuple[int, ...]) -> lis
     return [feature_name(library, sae, feature) for feature in there]
 
 
-def status(job: Job[Outcome] | None) -> list[Component]:
-    """How far a job is, or what became of it.
-
-    Args:
-        job: The job; None if there is none yet.
-
-    Returns:
-        Components; none once it is done.
-    """
-    if job is None:
-        return [html.P("Nothing generated yet.", className="none")]
-    if job.state in ("failed", "stopped"):
-        return [html.P(job.message, className="problem" if job.state == "failed" else "none")]
-    if job.state == "done":
-        return []
-    bar: dict[str, Any] = {"value": f"{job.share:.3f}", "max": "1"}
-    return [html.P([html.Progress(**bar), html.Span(job.message)], className="progress")]
-
-
 def outcome(found: Outcome) -> list[Component]:
     """The pictures, a row a condition, each with how far it is from the unedited one.
 
@@ -173,27 +138,12 @@ def outcome(found: Outcome) -> list[Component]:
     Returns:
         Components.
     """
-    pairs = found.request.pairs
-    columns = {"gridTemplateColumns": f"92px repeat({len(pairs)}, minmax(84px, 150px))"}
-    cells: list[Component] = [html.Span()]
-    cells += [html.Span([prompt, html.Small(f"seed {seed}")], className="prompt") for prompt, seed in pairs]
-    for condition, pictures in found.pictures.items():
-        cells.append(html.Span([condition, html.Small(_moved(found, condition))], className="name"))
-        for (prompt, seed), picture in zip(pairs, pictures, strict=True):
-            cells.append(html.Img(src=data_uri(picture), alt=f"{condition}: “{prompt}”, seed {seed}"))
     said = [html.Li(words_of(change)) for change in found.request.changes]
     return [
         html.Ul(said, className="done"),
-        html.Div(html.Div(cells, className="sheet", style=columns), className="wide"),
+        sheet(found.request.pairs, found.pictures),
         _legend(found),
     ]
-
-
-def _moved(found: Outcome, condition: str) -> str:
-    if condition == BEFORE:
-        return ""
-    values = found.changes(condition)
-    return f"moved by {sum(values) / len(values):.1f}"
 
 
 def _legend(found: Outcome) -> Component:
@@ -201,11 +151,3 @@ def _legend(found: Outcome) -> Component:
     if CONTROL in found.pictures:
         said += f" “{CONTROL}”: the same change to as many others, which fire about as often over all prompts."
     return html.P(said, className="hint")
-
-
-def _text(id: str, value: str) -> Component:
-    return dcc.Input(id=id, type="text", value=value, autoComplete="off")
-
-
-def _field(label: str, field: Component) -> Component:
-    return html.Label([html.Span(label), field], className="field")

@@ -43,7 +43,8 @@ def browse_page(library: Library, address: Address) -> list[Component]:
 
 
 def _said(library: Library, found: Found) -> str:
-    where = f"{len(library.index):,} features of {len(library.caches)} autoencoders"
+    n = len(library.caches)
+    where = f"{len(library.index):,} features of {n} autoencoder{'s' * (n > 1)}"
     if not found.total:
         return f"None of the {where} has this number, name, word or concept."
     return f"{found.total:,} of {where}" if found.total < len(library.index) else f"All {where}"

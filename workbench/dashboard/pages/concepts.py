@@ -15,11 +15,12 @@ from workbench.dashboard.prompts import names_concept
 SHOWN, TO_BENCH = 12, 5
 
 
-def concepts_page(library: Library) -> list[Component]:
+def concepts_page(library: Library, address: Address) -> list[Component]:
     """All concepts, with the best feature of each autoencoder.
 
     Args:
         library: What the pages read.
+        address: Says no more than that.
 
     Returns:
         Components.

@@ -1,6 +1,6 @@
 """The page of one feature: how often, on what, with whom, and for which concepts it fires."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,7 +9,7 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from workbench.dashboard.cache import FeatureCache, Related
-from workbench.dashboard.evidence import evidence, pictures, strips
+from workbench.dashboard.evidence import evidence, pictures, spread_pictures, spread_strips, strips
 from workbench.dashboard.library import Library
 from workbench.dashboard.links import Address, bench_link, concept_link, feature_link
 from workbench.dashboard.parts import chart, feature_name, percent, table
@@ -39,9 +39,15 @@ def feature_page(library: Library, address: Address) -> list[Component]:
     return [
         html.Div(steps, className="beside"),
         html.H1([f"Feature {feature} ", html.Span(library.label(address.sae, feature), className="label")]),
-        html.P(f"{address.sae} · site {cache.source.site} · {cache.d_sae:,} features", className="byline"),
+        html.P(_said(library, cache), className="byline"),
         html.Div([html.Section(main), html.Section(_beside(library, cache, feature))], className="feature"),
     ]
+
+
+def _said(library: Library, cache: FeatureCache) -> str:
+    n, of = cache.about["n_prompts"], len(library.prompts)
+    so_far = f" · looked at on {n:,} of {of:,} prompts" if n < of else ""
+    return f"{cache.source.name} · site {cache.source.site} · {cache.d_sae:,} features{so_far}"
 
 
 def _step(cache: FeatureCache, feature: int, text: str) -> Component:
@@ -76,16 +82,26 @@ def _firing(cache: FeatureCache, feature: int) -> list[Component]:
     parts: list[Component] = []
     if cache.n_tokens:
         lines = html.Div(strips(cache, feature, PROMPTS), className="strips")
-        parts += [html.H2("Prompts it fires on most"), lines]
+        parts += [html.H2("Prompts it fires on most"), lines, *_whole_range(cache, feature, spread_strips)]
     if cache.draws:
         scale: list[Any] = [
             f"Beside each picture: where in it the feature fires{_over(cache)} ",
             html.Span(className="ramp"),
         ]
         parts += [html.H2(_heading(cache)), html.P(scale, className="hint"), pictures(cache, feature, PROMPTS)]
+        parts += _whole_range(cache, feature, spread_pictures)
     if cache.has_steps:
         parts += [html.H2("When it fires"), chart(when(cache, feature))]
     return parts
+
+
+def _whole_range(cache: FeatureCache, feature: int, shown: Callable[[FeatureCache, int], Component]) -> list[Component]:
+    """From strong to weak, where there is more than the strongest."""
+    if not len(cache.spread(feature).prompts):
+        return []
+    said = f"Of the {cache.fires_on(feature):,} prompts that it fires on, some drawn at random. "
+    said += "The percentage: the share of them on which it fires no stronger."
+    return [html.H2("From strong to weak"), html.P(said, className="hint"), shown(cache, feature)]
 
 
 def _heading(cache: FeatureCache) -> str:
