@@ -66,6 +66,9 @@ def test_a_protocol_runs_on_an_edit_and_is_continued(made, tmp_path, capsys):
     assert (tmp_path / "out" / "figures.csv").is_file()
     code, out, error = told(capsys, *words)
     assert code == 0 and "acc s" in out
+    card = ("card", made / "weights", "--run", tmp_path / "out", "--out", tmp_path / "card")
+    code, out, error = told(capsys, *card)
+    assert code == 0 and "card.json: 2 figures by 1 judges" in out, error
     code, _, error = told(capsys, *words, "--set", "steps=3")
     assert code == 1 and "settings differ" in error
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from saes.disk import replacing
 from saes.errors import unknown_name
 from workbench.cli.lookup import YAML
 from workbench.cli.options import Config, Device, Dtype, Json, JudgeNames, ModelName, check_writable, dtype_of
@@ -68,7 +69,7 @@ def protocol(
     import workbench as wb
     from workbench.cli.evaluate import edits_of
     from workbench.cli.judging import judges_of
-    from workbench.protocols.running import protocol_table, run_protocol, trials_of
+    from workbench.protocols.running import FIGURES_FILE, protocol_table, run_protocol, trials_of
 
     asked = _protocol(name)
     edits = {key: one for key, one in edits_of(edit or []).items() if one is not None}
@@ -82,7 +83,8 @@ def protocol(
             **read_pairs(settings or [], "--set"),
         )  # fmt: skip
     table = protocol_table(asked, run, looks)
-    table.to_csv(out / "figures.csv", index=False)
+    with replacing(out / FIGURES_FILE) as temporary:
+        table.to_csv(temporary, index=False)
     rows = table.to_dict("records")
     show(rows if json else _side_by_side(rows), json=json, title=f"{name}, with 95 % intervals")
     for sentence in [f"{n} prompts may involve a minor and were left out." for n in _dropped(trials) if n]:

@@ -47,7 +47,7 @@ def clip_score(run: Run, judge: Judge) -> pd.DataFrame:
             for side in wanted.unique():
                 after, before = (part[(wanted == side).to_numpy()] for part in pair)
                 about = {"suite": trial.suite, "concept": trial.concept, "condition": condition, "wanted": side}
-                rows.append({**about, **measured(*_of(found, after, before), after["prompt"])})
+                rows.append({**about, **measured(_of(found, after), _of(found, before), after["prompt"])})
     return pd.DataFrame(rows).assign(scale=scale(judge))
 
 
@@ -73,8 +73,8 @@ def per_picture(run: Run, judge: Clip) -> dict[str, float]:
     return dict(zip(rows["image"], cosines.tolist(), strict=True))
 
 
-def _of(found: dict[str, float], *parts: pd.DataFrame) -> list[np.ndarray]:
-    return [rows["image"].map(found).to_numpy(float) for rows in parts]
+def _of(found: dict[str, float], rows: pd.DataFrame) -> np.ndarray:
+    return rows["image"].map(found).to_numpy(float)
 
 
 def scale(judge: Clip) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from saes.config import Seed, StrictConfig
+from saes.disk import read_json
 from saes.errors import WorkbenchError
 from saes.settings import build
 from saes.strict_yaml import read_yaml
@@ -143,6 +144,21 @@ def read_protocol(path: Path | str) -> Protocol:
         WorkbenchError: A field is unknown or lacking, or fields do not fit together.
     """
     return build(Protocol, read_yaml(Path(path)), str(path))
+
+
+def read_made(path: Path) -> Protocol:
+    """The protocol that a folder of `workbench protocol` holds.
+
+    Args:
+        path: Its protocol.json.
+
+    Returns:
+        The protocol.
+
+    Raises:
+        WorkbenchError: The file is damaged.
+    """
+    return build(Protocol, read_json(path), str(path))
 
 
 def protocols_of(*folders: Path) -> dict[str, Path]:

@@ -10,10 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from saes.disk import read_json, write_json
+from saes.disk import write_json
 from saes.errors import WorkbenchError
 from saes.progress import SILENT, Progress
-from saes.settings import build
 from workbench.conditions import UNEDITED
 from workbench.edits import Edit
 from workbench.edits.composed import ComposedEdit
@@ -28,11 +27,11 @@ from workbench.evaluation.suites import Suite
 from workbench.models import Model
 from workbench.protocols.asking import suite_for
 from workbench.protocols.figures import figures_of
-from workbench.protocols.protocol import Protocol
+from workbench.protocols.protocol import Protocol, read_made
 from workbench.protocols.reading import check_reads, read
 from workbench.settings import settled
 
-FILE, RUN = "protocol.json", "run"
+FILE, RUN, FIGURES_FILE = "protocol.json", "run", "figures.csv"
 ALL = "all"  # targets together
 
 Trials = list[tuple[Suite, dict[str, Edit]]]
@@ -171,7 +170,7 @@ def protocol_table(protocol: Protocol, run: Run, judges: Sequence[Judge]) -> pd.
 def _begin(dir: Path, protocol: Protocol) -> None:
     path = dir / FILE
     if path.is_file():
-        if build(Protocol, read_json(path), str(path)) != protocol:
+        if read_made(path) != protocol:
             raise WorkbenchError(f"{dir} holds another protocol.", "Choose another folder, or repeat that one.")
     elif dir.exists() and any(dir.iterdir()):
         raise WorkbenchError(f"{dir} holds other files.", "Choose a new or an empty folder.")
