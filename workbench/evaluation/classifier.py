@@ -1,7 +1,8 @@
 """The judge `classifier`: any image classifier of transformers: a ResNet-50, one of styles, a Q16-like head.
 
-Its labels are its concepts. For what should not be shown, a label of that name is taken, or else one that is called
-"unsafe"; so a classifier of two labels, safe and unsafe, serves every task. x are its logits:
+Its labels are its concepts; a label of several names ("tench, Tinca tinca") stands for any that no other has. For what
+should not be shown, a label of that name is taken, or else one that is called "unsafe"; so a classifier of two labels,
+safe and unsafe, serves every task. x are its logits:
     (1)  softmax(x), present from ½ on, where one label excludes the others
     (2)  σ(x), present from ½ on, where it was trained on several labels at once
 """
@@ -58,6 +59,18 @@ def opened(name: str) -> Network:
     return Network(name, digest, model, processor, labels)
 
 
+def names(label: str) -> list[str]:
+    """The names in a label, such as ImageNet's "tench, Tinca tinca".
+
+    Args:
+        label: Names with commas between them.
+
+    Returns:
+        Each in lower case.
+    """
+    return [name.strip() for name in label.lower().split(",")]
+
+
 class Classifier:
     """A judge whose concepts are the labels of a classifier.
 
@@ -95,8 +108,12 @@ class Classifier:
         return Classifier(self.network, named)
 
     def _label(self, concept: Concept) -> str:
-        if concept.name.lower() in self.network.labels:
-            return concept.name.lower()
+        name = concept.name.lower()
+        if name in self.network.labels:
+            return name
+        among = [label for label in self.network.labels if name in names(label)]
+        if len(among) == 1:
+            return among[0]
         return UNSAFE if concept.kind in SHOWN_NOT and UNSAFE in self.network.labels else ""
 
     @property

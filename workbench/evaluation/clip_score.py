@@ -37,17 +37,8 @@ def clip_score(run: Run, judge: Judge) -> pd.DataFrame:
     """
     if not isinstance(judge, Clip):
         raise WorkbenchError(f"The judge {judge.name} is no CLIP.", "Name one: clip, clip:FOLDER or clip:HUB/ID.")
-    name = look(run, judge).name_of(judge)
-    images, scores = judged_by(run.dir, name).by_image()
-    assert scores.features is not None  # Clip always gives some
-    results, pictures = Results.of(run, name), dict(zip(images, scores.features, strict=True))
-    texts = list(dict.fromkeys(results.records["prompt"]))
-    read = dict(zip(texts, judge.encoder.texts(texts), strict=True))
-
-    def cosines(rows: pd.DataFrame) -> np.ndarray:
-        own = [pictures[image.rpartition("/")[2].removesuffix(".png")] for image in rows["image"]]
-        return PER_CENT * np.sum(np.stack(own) * np.stack([read[text] for text in rows["prompt"]]), axis=1, dtype=float)
-
+    results = Results.of(run, look(run, judge).name_of(judge))
+    found = per_picture(run, judge)
     rows = []
     for trial in results.spec.trials:
         for condition in trial.conditions:
@@ -56,8 +47,34 @@ def clip_score(run: Run, judge: Judge) -> pd.DataFrame:
             for side in wanted.unique():
                 after, before = (part[(wanted == side).to_numpy()] for part in pair)
                 about = {"suite": trial.suite, "concept": trial.concept, "condition": condition, "wanted": side}
-                rows.append({**about, **measured(cosines(after), cosines(before), after["prompt"])})
+                rows.append({**about, **measured(_of(found, after), _of(found, before), after["prompt"])})
     return pd.DataFrame(rows).assign(scale=scale(judge))
+
+
+def per_picture(run: Run, judge: Clip) -> dict[str, float]:
+    """(1) of each picture by itself.
+
+    Args:
+        run: A finished run. The judge looks at it first if it has not yet.
+        judge: Whose encoder is taken.
+
+    Returns:
+        Picture, as records name it → 100 cos to its own prompt.
+    """
+    name = look(run, judge).name_of(judge)
+    images, scores = judged_by(run.dir, name).by_image()
+    assert scores.features is not None  # Clip always gives some
+    pictures = dict(zip(images, scores.features, strict=True))
+    rows = Results.of(run, name).records.drop_duplicates("image")
+    texts = list(dict.fromkeys(rows["prompt"]))
+    read = dict(zip(texts, judge.encoder.texts(texts), strict=True))
+    own = [pictures[image.rpartition("/")[2].removesuffix(".png")] for image in rows["image"]]
+    cosines = PER_CENT * np.sum(np.stack(own) * np.stack([read[text] for text in rows["prompt"]]), axis=1, dtype=float)
+    return dict(zip(rows["image"], cosines.tolist(), strict=True))
+
+
+def _of(found: dict[str, float], rows: pd.DataFrame) -> np.ndarray:
+    return rows["image"].map(found).to_numpy(float)
 
 
 def scale(judge: Clip) -> str:

@@ -44,6 +44,15 @@ def all_attacks(model: str = "toy") -> Path:
     return Path(__file__).parent / ATTACKS[model]
 
 
+def protocols_folder() -> Path:
+    """Protocols of publications in the words of the world.
+
+    Returns:
+        A folder of YAML files, for `workbench protocol`.
+    """
+    return Path(__file__).parent / "protocols"
+
+
 def safety_set() -> Path:
     """What the world is asked about fairness, toxicity and privacy, with stand-ins for what is unsafe.
 

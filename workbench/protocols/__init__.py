@@ -1,0 +1,1 @@
+"""Protocols of publications as data, and the figures that they define."""
