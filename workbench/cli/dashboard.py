@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workbench.cli.lookup import concepts_for
+from workbench.cli.opening import loads_a_model, opened
 from workbench.cli.options import Device, check_new, check_writable
 from workbench.progress import progress_bars
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from workbench.models import Model
 
 
+@loads_a_model
 def dashboard(
     run: Annotated[Path, typer.Argument(help="Run from `workbench evaluate`; the SAEs of its edits are shown.")],
     sae: Annotated[
@@ -41,9 +43,7 @@ def dashboard(
     name = model or Run.open(run).spec.model.name
 
     def load() -> "Model":
-        import workbench as wb  # torch takes seconds, and a dashboard that only shows needs none
-
-        return wb.load(name, device=device)
+        return opened(name, device=device)  # torch takes seconds, and a dashboard that only shows needs none
 
     with progress_bars() as progress:
         library = open_library(run, sae or (), concepts_for(name, concept or []), model=load, progress=progress)

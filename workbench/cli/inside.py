@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
+from workbench.cli.opening import loads_a_model, opened
 from workbench.cli.options import Config, Device, ModelName, check_new
 from workbench.progress import progress_bars
 
 
+@loads_a_model
 def inside(
     model: ModelName,
     edit: Annotated[Path, typer.Argument(help="Folder of an edit of any kind.")],
@@ -42,7 +44,7 @@ def inside(
     prompts = prompt or [f"a photo of a {concept}" for concept in found.concepts]
     cells = [each for each in prompts for _ in range(seeds)], list(range(seeds)) * len(prompts)
     with progress_bars() as progress:
-        handle = wb.load(model, device=device)
+        handle = opened(model, device=device)
         seen = look_inside(handle, found, *cells, saes=sae or [], progress=progress)
         control = look_inside(handle, found.random(), *cells, progress=progress)
     said, method = untouched(seen.change), shown(found.method)

@@ -6,11 +6,13 @@ from typing import Annotated
 import typer
 
 from workbench.cli.lookup import contrast_of, suite_of
+from workbench.cli.opening import loads_a_model, opened
 from workbench.cli.options import Config, Device, Json, ModelName, Seed, check_new
 from workbench.cli.tables import show
 from workbench.progress import progress_bars
 
 
+@loads_a_model
 def probe(
     model: ModelName,
     concept: Annotated[str, typer.Argument(help="A concept file (YAML), or a name of the toy's world.")],
@@ -47,7 +49,7 @@ def probe(
 
     wanted = contrast_of(concept)
     prompts = [row.prompt for row in suite_of(wanted, suite, per_role, seed).rows if row.role == "target"]
-    handle, edits = wb.load(model, device=device), [wb.load_edit(folder) for folder in edit or []]
+    handle, edits = opened(model, device=device), [wb.load_edit(folder) for folder in edit or []]
     with progress_bars() as progress:
         table = wb.decodability(
             handle, *contrast(wanted, prompts), sites or whole_layers(handle),

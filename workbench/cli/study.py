@@ -1,6 +1,5 @@
 """`workbench study`: hypotheses from files, put to the test."""
 
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +7,7 @@ import typer
 
 from saes.errors import WorkbenchError
 from workbench.cli.lookup import contrast_of, held_out
+from workbench.cli.opening import loads_a_model, opened
 from workbench.cli.options import Device, Json, JudgeName, check_writable
 from workbench.cli.tables import show
 from workbench.progress import progress_bars
@@ -25,6 +25,7 @@ PAGE = "report.html"
 
 
 @app.command()
+@loads_a_model
 def run(
     files: Annotated[list[Path], typer.Argument(help="Study files (YAML), as in studies/.")],
     out: Annotated[Path, typer.Option(help="Folder of the studies, one in it for each file; unfinished ones go on.")],
@@ -48,9 +49,11 @@ def run(
     rows = []
     with progress_bars() as progress:
         ready = [(name, _ready(each)) for name, each in said.items()]
+        handles: dict[str, Model] = {}
         for name, (study, model) in ready:
-            handle = _loaded(model, device)
-            rows.append(_run(handle, study, looks, out / name, batch_size, progress))
+            if model not in handles:
+                handles[model] = opened(model, device=device)
+            rows.append(_run(handles[model], study, looks, out / name, batch_size, progress))
     show(rows, json=json, title="Verdicts")
     for name in said:
         typer.echo(f"The report is at {(out / name / PAGE).absolute()}", err=True)
@@ -80,13 +83,6 @@ def _ready(said: "StudyFile | TraceFile") -> "tuple[Study | TraceFile, str]":
     if isinstance(said, TraceFile):
         return said.with_prompts(contrast_of, held_out), said.model
     return said.study(contrast_of, held_out), said.model
-
-
-@cache
-def _loaded(model: str, device: str | None) -> "Model":
-    import workbench as wb
-
-    return wb.load(model, device=device)
 
 
 def _run(
