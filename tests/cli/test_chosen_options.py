@@ -58,7 +58,7 @@ def test_pictures_are_filed_under_lora_and_scheduler(made, tmp_path, lora, capsy
 
 def test_an_edit_belongs_to_the_model_with_its_lora(made, tmp_path, lora, capsys):
     ran("erase", made / "model", made / "fox.yaml", "--method", "uce", "--lora", lora, "--out", tmp_path / "edit")
-    assert f"workbench evaluate {made / 'model'} --lora {lora} " in capsys.readouterr().out
+    assert f"workbench evaluate {made / 'model'} {made / 'fox.yaml'} --lora {lora} --edit" in capsys.readouterr().out
     model = load(made / "model", device="cpu", lora=lora)
     assert load_edit(tmp_path / "edit").base_fingerprint == model.fingerprint
     ran("edits", "show", tmp_path / "edit", "--model", made / "model", "--lora", lora)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saes.errors import WorkbenchError
+from workbench.cli.describing import takes_a_concept
 from workbench.cli.evaluate import edits_of
 from workbench.cli.judging import judges_of
 from workbench.cli.lookup import one_concept, suite_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 
 @loads_a_model
+@takes_a_concept
 def attack(
     model: ModelName,
     concept: Annotated[str, typer.Argument(help="The erased concept: a YAML file, or a name of the toy's world.")],

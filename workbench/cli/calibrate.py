@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saes.errors import WorkbenchError
+from workbench.cli.describing import takes_a_concept
 from workbench.cli.judging import to_judge
 from workbench.cli.lookup import concepts_of
 from workbench.cli.opening import loads_a_model, opened
@@ -22,6 +23,7 @@ FORM = "clip"
 
 
 @loads_a_model
+@takes_a_concept
 def calibrate(
     model: ModelName,
     out: Annotated[Path, typer.Option(help="Folder of the calibration and its pictures; an unfinished one goes on.")],

@@ -7,6 +7,7 @@ import typer
 
 from saes.errors import WorkbenchError, unknown_name
 from saes.settings import build
+from workbench.cli.describing import takes_a_concept
 from workbench.cli.judging import judges_of
 from workbench.cli.lookup import YAML, concepts_of, suite_of
 from workbench.cli.opening import loads_a_model, opened
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 @loads_a_model
+@takes_a_concept
 def compare(
     out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is continued.")],
     model: Annotated[

@@ -9,9 +9,10 @@ from typer.core import TyperCommand
 from saes.locks import working_in
 from saes.progress import SILENT
 from saes.settings import build
+from workbench.cli.describing import takes_a_concept
 from workbench.cli.lookup import YAML, concepts_of
 from workbench.cli.methods import show_settings
-from workbench.cli.opening import as_typed, loads_a_model, opened
+from workbench.cli.opening import loads_a_model, opened
 from workbench.cli.options import Config, Device, Dtype, ModelName, Seed, check_new
 from workbench.configs import read_pairs
 from workbench.progress import progress_bars
@@ -36,6 +37,7 @@ class HelpWithSettings(TyperCommand):
 
 
 @loads_a_model
+@takes_a_concept
 def erase(
     model: ModelName,
     concepts: Annotated[list[str], typer.Argument(help="Concept files (YAML), or names of the toy's world.")],
@@ -82,7 +84,9 @@ def erase(
             edit.save(out)
             forget(partial)
     if launched.is_main_process:
-        told = f"workbench evaluate {model}{as_typed()} {concepts[0]} --edit {out} --out out/run"
+        chosen = loads_a_model.as_typed() + takes_a_concept.as_typed()
+        told = f"workbench evaluate {model} {concepts[0]}{chosen} --edit {out} --out out/run"
         # of a concept in a file nobody here has prompts, and the toy's judge knows it only by chance
-        own = " --suite PROMPTS.csv --judge clip:CLIP" if concepts[0].endswith(YAML) else ""
+        of_its_own = concepts[0].endswith(YAML) or takes_a_concept.given
+        own = " --suite PROMPTS.csv --judge clip:CLIP" if of_its_own else ""
         typer.echo(f"Saved {out}. Next: {told}{own}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saes.errors import WorkbenchError
+from workbench.cli.describing import takes_a_concept
 from workbench.cli.judging import judged_metrics, judges_of
 from workbench.cli.lookup import one_concept, suite_of
 from workbench.cli.opening import loads_a_model, opened
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 @loads_a_model
+@takes_a_concept
 def evaluate(
     model: ModelName,
     concept: Annotated[str, typer.Argument(help="The erased concept: a YAML file, or a name of the toy's world.")],

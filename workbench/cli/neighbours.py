@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from workbench.cli.describing import takes_a_concept
 from workbench.cli.lookup import contrast_of, read_prompts
 from workbench.cli.opening import loads_a_model, opened
 from workbench.cli.options import Config, Device, Json, ModelName, check_new
@@ -15,6 +16,7 @@ RETAIN = "retain"
 
 
 @loads_a_model
+@takes_a_concept
 def neighbours(
     model: ModelName,
     concept: Annotated[str, typer.Argument(help="A concept file (YAML), or a name of the toy's world.")],

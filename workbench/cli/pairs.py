@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saes.errors import WorkbenchError
+from workbench.cli.describing import takes_a_concept
 from workbench.cli.judging import judges_of
 from workbench.cli.lookup import one_concept
 from workbench.cli.opening import loads_a_model, opened
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 @loads_a_model
+@takes_a_concept
 def pairs(
     model: ModelName,
     concept: Annotated[str, typer.Argument(help="The concept: a YAML file, or a name of the toy's world.")],

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from workbench.cli.describing import takes_a_concept
 from workbench.cli.lookup import contrast_of, suite_of
 from workbench.cli.opening import loads_a_model, opened
 from workbench.cli.options import Config, Device, Json, ModelName, Seed, check_new
@@ -13,6 +14,7 @@ from workbench.progress import progress_bars
 
 
 @loads_a_model
+@takes_a_concept
 def probe(
     model: ModelName,
     concept: Annotated[str, typer.Argument(help="A concept file (YAML), or a name of the toy's world.")],
