@@ -78,8 +78,8 @@ class Concept:
 
     def kept_captions(self, without: Iterable[str] = ()) -> tuple[str, ...]:
         """The captions that name none of these words."""
-        named = re.compile("|".join(map(pattern, without)) or r"(?!)", re.IGNORECASE)
-        return tuple(caption for caption in self.captions if not named.search(caption))
+        words = tuple(without)
+        return tuple(caption for caption in self.captions if not names_any(caption, words))
 
     def words(self) -> tuple[str, ...]:
         """The name and the synonyms."""
@@ -87,7 +87,7 @@ class Concept:
 
     def _filled(self, words: Sequence[str]) -> tuple[str, ...]:
         assert self.templates is not None  # set in __post_init__
-        return tuple(_fill(template, word) for word in words for template in self.templates)
+        return tuple(filled(template, word) for word in words for template in self.templates)
 
     def _texts(self, name: str) -> tuple[str, ...]:
         given = getattr(self, name)
@@ -169,7 +169,28 @@ def concept_list(given: Any) -> list[Concept]:
     return found
 
 
-def _fill(template: str, word: str) -> str:
+def filled(template: str, word: str) -> str:
+    """The sentence with a word in the place of its {}; "a {}" becomes "an {}" before a vowel."""
     if word[0].lower() in "aeiou":
         template = re.sub(r"\b([aA]) \{\}", r"\1n {}", template)
     return template.replace("{}", word)
+
+
+def names_any(text: str, words: Iterable[str]) -> bool:
+    """Whether a text names one of these words, whole, in any case."""
+    return re.search("|".join(map(pattern, words)) or r"(?!)", text, re.IGNORECASE) is not None
+
+
+def fitting_prompts(concept: Concept) -> set[str]:
+    """Every prompt that a fit may be made of.
+
+    Args:
+        concept: What the fit is of.
+
+    Returns:
+        Those of its words, its anchor, what it retains and what implies it.
+    """
+    return {
+        *concept.prompts(), *concept.synonym_prompts(), *concept.anchor_prompts(), *concept.retain_prompts(),
+        *concept.implied,
+    }  # fmt: skip

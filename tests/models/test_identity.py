@@ -1,6 +1,7 @@
 """A model's identity changes with everything that decides a picture, and with nothing else."""
 
 import contextlib
+import shutil
 
 import pytest
 import torch
@@ -204,3 +205,8 @@ def test_an_unknown_object_in_place_is_equal_to_nothing(model):
         with model.edited(one):
             hashes.add(model.identity.hash)
     assert len(hashes) == 2
+
+
+def test_a_folder_that_is_moved_holds_the_same_model(tiny_sd1, tmp_path):
+    moved = shutil.copytree(tiny_sd1.folder, tmp_path / "elsewhere")
+    assert load(moved, device="cpu").identity.differences(tiny_sd1.identity) == []

@@ -3,9 +3,9 @@
 import pytest
 
 from saes.errors import WorkbenchError
-from workbench.concepts import Concept
+from workbench.concepts import Concept, fitting_prompts
 from workbench.evaluation.roles import UNTOLD
-from workbench.toy.suites import fitting_prompts, suite, told_by
+from workbench.toy.suites import suite, told_by
 from workbench.toy.vocabulary import FEW, concepts, contrasts, relative
 from workbench.toy.world import THINGS
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saes.errors import WorkbenchError
+from workbench.cli.describing import takes_a_concept
 from workbench.cli.evaluate import edits_of
 from workbench.cli.judging import judges_of
 from workbench.cli.lookup import one_concept, suite_of
-from workbench.cli.options import Config, Device, Dtype, Json, JudgeNames, ModelName, Seed, check_writable, dtype_of
+from workbench.cli.opening import loads_a_model, opened
+from workbench.cli.options import Config, Device, Dtype, Json, JudgeNames, ModelName, Seed, check_writable
 from workbench.cli.tables import show_attacks
 from workbench.configs import read_pairs
 from workbench.progress import progress_bars
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from workbench.evaluation.suites import Suite
 
 
+@loads_a_model
+@takes_a_concept
 def attack(
     model: ModelName,
     concept: Annotated[str, typer.Argument(help="The erased concept: a YAML file, or a name of the toy's world.")],
@@ -74,7 +78,7 @@ def attack(
     asked = _about_the_target(suite_of(erased, suite, prompts, seed))
     unknown = None if never_known is None else _never_known(asked, erased, never_known)
     looks, *others = judges_of(judge, [erased], [*asked.concepts, *([never_known] if never_known else [])])
-    handle = wb.load(model, device=device, dtype=dtype_of(dtype))
+    handle = opened(model, device=device, dtype=dtype)
     with progress_bars() as progress:
         run = wb.run_attacks(
             handle, conditions, asked, attacks, looks, out, budget=budget, seed=seed, controls=controls,

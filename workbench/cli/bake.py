@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.options import Config, ModelName, Precision, check_new, dtype_of
+from workbench.cli.opening import loads_a_model, opened
+from workbench.cli.options import Config, ModelName, Precision, check_new
 
 
+@loads_a_model
 def bake(
     model: ModelName,
     edits: Annotated[list[Path], typer.Argument(help="Folders of edits that change weights, in their order.")],
@@ -26,7 +28,7 @@ def bake(
     import workbench as wb
 
     found = [wb.load_edit(folder) for folder in edits]
-    handle = wb.load(model, device="cpu", dtype=dtype_of(dtype))
+    handle = opened(model, device="cpu", dtype=dtype)
     if not undo:
         wb.bake(handle, found, out)
         typer.echo(f'Saved {out}. Next: workbench generate {out} "a photo of a …"')

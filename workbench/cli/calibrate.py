@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saes.errors import WorkbenchError
+from workbench.cli.describing import takes_a_concept
 from workbench.cli.judging import to_judge
 from workbench.cli.lookup import concepts_of
+from workbench.cli.opening import loads_a_model, opened
 from workbench.cli.options import Config, Device, Json, ModelName, Seed, check_writable
 from workbench.cli.tables import show
 from workbench.progress import progress_bars
@@ -20,6 +22,8 @@ EACH = 100_000  # seeds of a concept
 FORM = "clip"
 
 
+@loads_a_model
+@takes_a_concept
 def calibrate(
     model: ModelName,
     out: Annotated[Path, typer.Option(help="Folder of the calibration and its pictures; an unfinished one goes on.")],
@@ -42,7 +46,6 @@ def calibrate(
     Example:  workbench calibrate toy --out judges/clip   and then   workbench evaluate … --judge clip:judges/clip
     """
     check_writable(out)
-    import workbench as wb
     from workbench import toy
     from workbench.evaluation.calibration import calibrated, calibration_suite
     from workbench.evaluation.clip import Clip, known
@@ -63,7 +66,7 @@ def calibrate(
     ]
     with progress_bars() as progress:
         run = evaluate_concepts(
-            wb.load(model, device=device), trials, looks, out / "run", batch_size=batch_size, floor=0.0,
+            opened(model, device=device), trials, looks, out / "run", batch_size=batch_size, floor=0.0,
             progress=progress,
         )  # fmt: skip
     found = calibrated(looks, run).write(out)

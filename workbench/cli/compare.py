@@ -7,9 +7,11 @@ import typer
 
 from saes.errors import WorkbenchError, unknown_name
 from saes.settings import build
+from workbench.cli.describing import takes_a_concept
 from workbench.cli.judging import judges_of
 from workbench.cli.lookup import YAML, concepts_of, suite_of
-from workbench.cli.options import Config, Device, Dtype, Json, JudgeNames, check_writable, dtype_of
+from workbench.cli.opening import loads_a_model, opened
+from workbench.cli.options import Config, Device, Dtype, Json, JudgeNames, check_writable
 from workbench.cli.tables import show_comparison, show_published
 from workbench.configs import read_pairs
 from workbench.progress import progress_bars
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from workbench.comparison.plan import ComparisonFile
 
 
+@loads_a_model
+@takes_a_concept
 def compare(
     out: Annotated[Path, typer.Option(help="Folder of the run; an unfinished one is continued.")],
     model: Annotated[
@@ -105,7 +109,7 @@ def compare(
     )
     asked = [name for subject in comparison.subjects for name in subject.suite.concepts]
     looks, *others = judges_of(judge, comparison.concepts, asked)
-    handle = wb.load(plan.model, device=device, dtype=dtype_of(dtype))
+    handle = opened(plan.model, device=device, dtype=dtype)
     with progress_bars() as progress:
         run = wb.compare(
             handle, comparison, looks, out, batch_size=batch_size, progress=progress,

@@ -8,6 +8,7 @@ import typer
 
 from workbench.cli.finding_runs import run_in
 from workbench.cli.lookup import concepts_for
+from workbench.cli.opening import loads_a_model, opened
 from workbench.cli.options import Device, check_new, check_writable
 from workbench.progress import progress_bars
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from workbench.models import Model
 
 
+@loads_a_model
 def dashboard(
     run: Annotated[
         Path,
@@ -56,9 +58,7 @@ def dashboard(
     name = model or Run.open(run).spec.model.name
 
     def load() -> "Model":
-        import workbench as wb  # torch takes seconds, and a dashboard that only shows needs none
-
-        return wb.load(name, device=device)
+        return opened(name, device=device)  # torch takes seconds, and a dashboard that only shows needs none
 
     concepts = concepts_for(name, concept or [])
     if export is not None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from workbench.cli.opening import check_used, loads_a_model, opened
 from workbench.cli.options import Config, Json
 from workbench.cli.tables import show as show_rows
 
@@ -13,6 +14,7 @@ Fits = Annotated[str | None, typer.Option(help="Refuse edits that do not fit thi
 
 
 @app.command(name="list")
+@loads_a_model
 def list_edits(
     folders: Annotated[list[Path], typer.Argument(help="Folders of edits.")],
     model: Fits = None,
@@ -25,9 +27,10 @@ def list_edits(
     """
     import workbench as wb
 
+    check_used(model)
     found = [wb.load_edit(folder) for folder in folders]
     if model is not None:
-        handle = wb.load(model)
+        handle = opened(model)
         for edit in found:
             edit.check(handle)
     rows = [described(folder, edit) for folder, edit in zip(folders, found, strict=True)]
@@ -35,6 +38,7 @@ def list_edits(
 
 
 @app.command()
+@loads_a_model
 def show(
     folder: Annotated[Path, typer.Argument(help="Folder of an edit.")],
     model: Annotated[
@@ -49,8 +53,9 @@ def show(
     """
     import workbench as wb
 
+    check_used(model)
     edit = wb.load_edit(folder)
-    handle = None if model is None else wb.load(model)
+    handle = None if model is None else opened(model)
     if handle is not None:
         edit.check(handle)
     parts = [(part, part.rows(handle)) for part in edit.leaves()]

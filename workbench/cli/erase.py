@@ -9,9 +9,11 @@ from typer.core import TyperCommand
 from saes.locks import working_in
 from saes.progress import SILENT
 from saes.settings import build
+from workbench.cli.describing import takes_a_concept
 from workbench.cli.lookup import YAML, concepts_of
 from workbench.cli.methods import show_settings
-from workbench.cli.options import Config, Device, Dtype, ModelName, Seed, check_new, dtype_of
+from workbench.cli.opening import loads_a_model, opened
+from workbench.cli.options import Config, Device, Dtype, ModelName, Seed, check_new
 from workbench.configs import read_pairs
 from workbench.progress import progress_bars
 
@@ -34,6 +36,8 @@ class HelpWithSettings(TyperCommand):
             show_settings(given["method"], json=False)
 
 
+@loads_a_model
+@takes_a_concept
 def erase(
     model: ModelName,
     concepts: Annotated[list[str], typer.Argument(help="Concept files (YAML), or names of the toy's world.")],
@@ -70,7 +74,7 @@ def erase(
     fitted = build(wb.find_method(method), read_pairs(settings or [], "--set"), f"method {method}")
     wanted = concepts_of(concepts)
     partial, launched = out.with_name(f"{out.name}.partial"), processes()
-    loaded = wb.load(model, device=device, dtype=dtype_of(dtype))
+    loaded = opened(model, device=device, dtype=dtype)
     with working_in(partial, together=launched.num_processes > 1):
         with progress_bars() as bars, resumable(partial):
             progress = bars if launched.is_main_process else SILENT
@@ -80,7 +84,9 @@ def erase(
             edit.save(out)
             forget(partial)
     if launched.is_main_process:
-        told = f"workbench evaluate {model} {concepts[0]} --edit {out} --out out/run"
+        chosen = loads_a_model.as_typed() + takes_a_concept.as_typed()
+        told = f"workbench evaluate {model} {concepts[0]}{chosen} --edit {out} --out out/run"
         # of a concept in a file nobody here has prompts, and the toy's judge knows it only by chance
-        own = " --suite PROMPTS.csv --judge clip:CLIP" if concepts[0].endswith(YAML) else ""
+        of_its_own = concepts[0].endswith(YAML) or takes_a_concept.given
+        own = " --suite PROMPTS.csv --judge clip:CLIP" if of_its_own else ""
         typer.echo(f"Saved {out}. Next: {told}{own}")

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saes.errors import WorkbenchError
+from workbench.cli.describing import takes_a_concept
 from workbench.cli.judging import judged_metrics, judges_of
 from workbench.cli.lookup import one_concept, suite_of
-from workbench.cli.options import Config, Device, Dtype, Json, JudgeNames, ModelName, Seed, check_writable, dtype_of
+from workbench.cli.opening import loads_a_model, opened
+from workbench.cli.options import Config, Device, Dtype, Json, JudgeNames, ModelName, Seed, check_writable
 from workbench.cli.tables import show_metrics
 from workbench.progress import progress_bars
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from workbench.edits import Edit
 
 
+@loads_a_model
+@takes_a_concept
 def evaluate(
     model: ModelName,
     concept: Annotated[str, typer.Argument(help="The erased concept: a YAML file, or a name of the toy's world.")],
@@ -50,7 +54,7 @@ def evaluate(
     conditions = _conditions(edit, controls, seed)
     prompts = suite_of(erased, suite, per_role, seed)
     looks, *others = judges_of(judge, [erased], prompts.concepts)
-    handle = wb.load(model, device=device, dtype=dtype_of(dtype))
+    handle = opened(model, device=device, dtype=dtype)
     with progress_bars() as progress:
         run = wb.evaluate(handle, conditions, prompts, looks, out, batch_size=batch_size, progress=progress)
         for other in others:

@@ -5,9 +5,11 @@ from typing import Annotated, Literal
 
 import typer
 
+from workbench.cli.opening import loads_a_model, opened
 from workbench.cli.options import Config, ModelName, check_new
 
 
+@loads_a_model
 def export(
     model: ModelName,
     edit: Annotated[Path, typer.Argument(help="Folder of the edit.")],
@@ -36,7 +38,7 @@ def export(
     check_new(out)
     import workbench as wb
 
-    handle, found = wb.load(model, device="cpu"), wb.load_edit(edit)
+    handle, found = opened(model, device="cpu"), wb.load_edit(edit)
     if form == "text-encoder":
         which = wb.to_text_encoder(found, handle, out)
         typer.echo(f"Saved the {which} of {model} with the edit in {out}. Transformers' from_pretrained reads it.")

@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
+from workbench.cli.opening import loads_a_model, opened
 from workbench.cli.options import Config, Device, Json, ModelName
 from workbench.cli.tables import show
 from workbench.progress import progress_bars
 
 
+@loads_a_model
 def fidelity(
     model: ModelName,
     sae: Annotated[str, typer.Argument(help="Folder of an autoencoder, or the name of a shipped one.")],
@@ -32,8 +34,8 @@ def fidelity(
     import workbench as wb
     from workbench.activations.autoencoders import open_sae
 
-    opened = saes.ActivationStore.open(store)
+    rows = saes.ActivationStore.open(store)
     with progress_bars() as progress:
-        loaded = wb.load(model, device=device)
-        table = wb.fidelity(open_sae(sae), opened, loaded, n_prompts=prompts, progress=progress)
+        loaded = opened(model, device=device)
+        table = wb.fidelity(open_sae(sae), rows, loaded, n_prompts=prompts, progress=progress)
     show(table.to_dict("records"), json=json, title=f"{sae} on held-out rows")

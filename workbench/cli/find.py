@@ -5,12 +5,16 @@ from typing import Annotated
 
 import typer
 
+from workbench.cli.describing import takes_a_concept
 from workbench.cli.lookup import contrast_of
+from workbench.cli.opening import loads_a_model, opened
 from workbench.cli.options import Config, Device, Json, ModelName, check_new
 from workbench.cli.tables import show
 from workbench.progress import progress_bars
 
 
+@loads_a_model
+@takes_a_concept
 def find(
     model: ModelName,
     concept: Annotated[str, typer.Argument(help="A concept file (YAML), or a name of the toy's world.")],
@@ -31,7 +35,7 @@ def find(
 
     wanted = contrast_of(concept)
     with progress_bars() as progress:
-        features = wb.find_features(wb.load(model, device=device), sae, wanted, progress=progress)
+        features = wb.find_features(opened(model, device=device), sae, wanted, progress=progress)
     if out is not None:
         features.save(out)
     show(features.of(wanted.name).head(top).to_dict("records"), json=json, title=f"Features of {wanted.name}")

@@ -7,10 +7,12 @@ import typer
 
 from saes.errors import WorkbenchError
 from workbench.cli.lookup import read_prompts
-from workbench.cli.options import Config, Device, Dtype, ModelName, Seed, all_settings, dtype_of
+from workbench.cli.opening import loads_a_model, opened
+from workbench.cli.options import Config, Device, Dtype, ModelName, Seed, all_settings
 from workbench.progress import progress_bars
 
 
+@loads_a_model
 def generate(
     model: ModelName,
     prompts: Annotated[list[str] | None, typer.Argument(help="One or more prompts, each in quotes.")] = None,
@@ -41,7 +43,7 @@ def generate(
     from workbench.picture_folder import check_folder, generate_into
 
     check_folder(out)
-    handle = wb.load(model, device=device, dtype=dtype_of(dtype))
+    handle = opened(model, device=device, dtype=dtype)
     with progress_bars() as progress, handle.edited(*map(wb.load_edit, edit or [])):
         files = generate_into(
             out, handle, wanted, range(seed, seed + count), batch_size=batch_size, progress=progress,

@@ -7,6 +7,7 @@ import typer
 
 from saes.progress import SILENT
 from workbench.cli.lookup import read_prompts
+from workbench.cli.opening import loads_a_model, opened
 from workbench.cli.options import Config, Device, ModelName, Seed, check_writable
 from workbench.progress import progress_bars
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from workbench.models import Model
 
 
+@loads_a_model
 def harvest(
     model: ModelName,
     sites: Annotated[list[str], typer.Argument(help="Names from `workbench sites`.")],
@@ -44,7 +46,7 @@ def harvest(
     launched = processes()
     with progress_bars() as bars:
         progress = bars if launched.is_main_process else SILENT
-        loaded = wb.load(model, device=device)
+        loaded = opened(model, device=device)
         store = wb.harvest(
             loaded, prompts, sites, out,
             seed=seed, steps=steps, pixel_rate=pixel_rate, positions=positions, progress=progress,

@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
+from workbench.cli.opening import loads_a_model, opened
 from workbench.cli.options import Config, ModelName, check_new
 
 
+@loads_a_model
 def import_(
     model: ModelName,
     file: Annotated[Path, typer.Argument(help="A .safetensors file: changed weights, or a LoRA.")],
@@ -26,6 +28,6 @@ def import_(
     check_new(out)
     import workbench as wb
 
-    edit = wb.import_edit(file, wb.load(model, device="cpu"), concept, method)
+    edit = wb.import_edit(file, opened(model, device="cpu"), concept, method)
     edit.save(out)
     typer.echo(f"Saved {out}: {edit}. Next: workbench edits show {out} --model {model}")

@@ -6,10 +6,12 @@ from typing import Annotated
 import typer
 
 from workbench.cli.finding_runs import sampling_of
+from workbench.cli.opening import loads_a_model, opened
 from workbench.cli.options import AsRun, Config, Device, ModelName, check_new
 from workbench.progress import progress_bars
 
 
+@loads_a_model
 def inside(
     model: ModelName,
     edit: Annotated[Path, typer.Argument(help="Folder of an edit of any kind.")],
@@ -44,7 +46,7 @@ def inside(
     prompts = prompt or [f"a photo of a {concept}" for concept in found.concepts]
     cells = [each for each in prompts for _ in range(seeds)], list(range(seeds)) * len(prompts)
     with progress_bars() as progress:
-        handle = wb.load(model, device=device)
+        handle = opened(model, device=device)
         sampling = sampling_of(as_run, handle)
         seen = look_inside(handle, found, *cells, saes=sae or [], progress=progress, **sampling)
         control = look_inside(handle, found.random(), *cells, progress=progress, **sampling)

@@ -5,12 +5,14 @@ from typing import Annotated, Literal
 
 import typer
 
+from workbench.cli.opening import loads_a_model, opened
 from workbench.cli.options import Config, Device, ModelName, Seed, all_settings, check_new
 from workbench.progress import progress_bars
 
 PANELS = {"the picture": "own", "read from a picture of another prompt": "other_picture"}
 
 
+@loads_a_model
 def lens(
     model: ModelName,
     prompt: Annotated[list[str], typer.Option(help="A prompt; repeat it, for others are the control.")],
@@ -42,7 +44,7 @@ def lens(
     from workbench.figures.lens import lens_by_layer, lens_cells, lens_depths, lens_pictures
     from workbench.reports.pages import write_page
 
-    handle, edits = wb.load(model, device=device), [wb.load_edit(folder) for folder in edit or []]
+    handle, edits = opened(model, device=device), [wb.load_edit(folder) for folder in edit or []]
     texts = [text for text in prompt for _ in range(seeds)]
     with progress_bars() as progress, handle.edited(*edits):
         own = list(range(seed, seed + seeds)) * len(prompt)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saes.errors import WorkbenchError, unknown_name
+from workbench.cli.describing import by_options, described, takes_a_concept, with_options
 from workbench.lists import read_list
 
 if TYPE_CHECKING:
@@ -29,10 +30,12 @@ def concepts_of(words: list[str], told: "Told" = "few") -> "list[Concept]":
     their kind fits are told to keep. Raises `WorkbenchError` if that is asked of a file."""
     from workbench import toy
 
-    if told == "all" and (files := [word for word in words if word.endswith(YAML)]):
+    own = words if takes_a_concept.given else [word for word in words if word.endswith(YAML)]
+    if told == "all" and (files := own):
         raise WorkbenchError(
             f"{files[0]} says itself what is told.", "Leave `told` out, or name concepts of the toy's world alone."
         )
+    described(words)
     return [concept for word in words for concept in _concepts(word, lambda: toy.concepts(told))]
 
 
@@ -49,11 +52,17 @@ def _concepts(word: str, world: "Callable[[], dict[str, Concept]]") -> "list[Con
     if word.endswith(YAML):
         from workbench.concepts import read_concepts
 
-        return list(read_concepts(word))
+        found = list(read_concepts(word))
+        return with_options(found) if takes_a_concept.given else found
+    if takes_a_concept.given:
+        return [by_options(word)]
     known = world()
     if word not in known:
         error = unknown_name("concept", word, known)
-        raise WorkbenchError(error.problem, f"{error.remedy} Others are described in a file, such as {word}.yaml.")
+        raise WorkbenchError(
+            error.problem,
+            f"{error.remedy} Others are described by --kind, --anchor and --retain, or in a file, such as {word}.yaml.",
+        )
     return [known[word]]
 
 

@@ -8,6 +8,7 @@ import typer
 
 from saes.disk import read_text
 from saes.errors import WorkbenchError
+from workbench.cli.opening import loads_a_model, opened
 from workbench.cli.options import Config, Device, Json, Seed
 from workbench.cli.tables import show
 from workbench.progress import progress_bars
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 PROMPT = "prompt"
 
 
+@loads_a_model
 def name(
     sae: Annotated[str, typer.Argument(help="Folder of an autoencoder, or the name of a shipped one.")],
     model: Annotated[str, typer.Option(help="'toy', a hub id, or a diffusers folder.")] = "toy",
@@ -42,7 +44,6 @@ def name(
     At an image site a picture is made for every prompt: `--prompts 400` is enough for a first look. Factors
     that are too rare among the toy's captions to be chosen on one half and judged on the other are left out.
     """
-    import workbench as wb
     from saes.names import write_names
     from workbench.activations.autoencoders import open_sae
     from workbench.interpret.naming import feature_names, name_sae
@@ -50,7 +51,7 @@ def name(
 
     texts, known = _examples(factors, prompts, seed)
     with progress_bars() as progress:
-        handle = wb.load(model, device=device)
+        handle = opened(model, device=device)
         table = name_sae(handle, open_sae(sae), texts, known, seed=seed, progress=progress)
     names = feature_names(table)
     if write:

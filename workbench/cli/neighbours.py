@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
+from workbench.cli.describing import takes_a_concept
 from workbench.cli.lookup import contrast_of, read_prompts
+from workbench.cli.opening import loads_a_model, opened
 from workbench.cli.options import Config, Device, Json, ModelName, check_new
 from workbench.cli.tables import show
 from workbench.progress import progress_bars
@@ -13,6 +15,8 @@ from workbench.progress import progress_bars
 RETAIN = "retain"
 
 
+@loads_a_model
+@takes_a_concept
 def neighbours(
     model: ModelName,
     concept: Annotated[str, typer.Argument(help="A concept file (YAML), or a name of the toy's world.")],
@@ -47,7 +51,7 @@ def neighbours(
     wanted = contrast_of(concept)
     words = None if among == RETAIN else read_prompts(Path(among))
     with progress_bars() as progress:
-        handle = wb.load(model, device=device)
+        handle = opened(model, device=device)
         table = wb.find_neighbours(handle, wanted, words, sae=sae, effects=effects, progress=progress)
     if out is not None:
         write_page(out, f"Neighbours of {wanted.name}", {"Rankings": neighbour_lists(table), "Table": table})

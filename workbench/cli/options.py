@@ -68,7 +68,9 @@ def dtype_of(name: str | None) -> "torch.dtype | None":
     return None if name is None else getattr(torch, name)
 
 
-ModelName = Annotated[str, typer.Argument(help="'toy', a hub id, or a folder of a diffusers pipeline or a Janus.")]
+ModelName = Annotated[
+    str, typer.Argument(help="'toy', a hub id, a folder of a diffusers pipeline or a Janus, or a .safetensors file.")
+]
 Device = Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps. Chosen if left out.")]
 Precision = Literal["float32", "float16", "bfloat16"]
 Dtype = Annotated[

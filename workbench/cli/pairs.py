@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saes.errors import WorkbenchError
+from workbench.cli.describing import takes_a_concept
 from workbench.cli.judging import judges_of
 from workbench.cli.lookup import one_concept
-from workbench.cli.options import Config, Device, Dtype, Json, JudgeName, ModelName, Seed, check_writable, dtype_of
+from workbench.cli.opening import loads_a_model, opened
+from workbench.cli.options import Config, Device, Dtype, Json, JudgeName, ModelName, Seed, check_writable
 from workbench.cli.tables import show
 from workbench.progress import progress_bars
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from workbench.fitting.prompt_pairs import Pairs
 
 
+@loads_a_model
+@takes_a_concept
 def pairs(
     model: ModelName,
     concept: Annotated[str, typer.Argument(help="The concept: a YAML file, or a name of the toy's world.")],
@@ -51,7 +55,7 @@ def pairs(
     from workbench.fitting.prompt_pairs import write_pairs
 
     (looks,) = judges_of([judge], [asked], [asked.name])
-    handle = wb.load(model, device=device, dtype=dtype_of(dtype))
+    handle = opened(model, device=device, dtype=dtype)
     with progress_bars() as progress:
         kept = wb.visually_filtered(
             handle, found.pairs, looks, out / "run", concept=asked.name, seed=seed, batch_size=batch_size,

@@ -5,13 +5,17 @@ from typing import Annotated
 
 import typer
 
+from workbench.cli.describing import takes_a_concept
 from workbench.cli.finding_runs import sampling_of
 from workbench.cli.lookup import contrast_of, suite_of
+from workbench.cli.opening import loads_a_model, opened
 from workbench.cli.options import AsRun, Config, Device, Json, ModelName, Seed, check_new
 from workbench.cli.tables import show
 from workbench.progress import progress_bars
 
 
+@loads_a_model
+@takes_a_concept
 def probe(
     model: ModelName,
     concept: Annotated[str, typer.Argument(help="A concept file (YAML), or a name of the toy's world.")],
@@ -49,7 +53,7 @@ def probe(
 
     wanted = contrast_of(concept)
     prompts = [row.prompt for row in suite_of(wanted, suite, per_role, seed).rows if row.role == "target"]
-    handle, edits = wb.load(model, device=device), [wb.load_edit(folder) for folder in edit or []]
+    handle, edits = opened(model, device=device), [wb.load_edit(folder) for folder in edit or []]
     given = {} if steps is None else {"steps": steps}
     with progress_bars() as progress:
         table = wb.decodability(

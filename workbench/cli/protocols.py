@@ -8,7 +8,8 @@ import typer
 from saes.disk import replacing
 from saes.errors import unknown_name
 from workbench.cli.lookup import YAML
-from workbench.cli.options import Config, Device, Dtype, Json, JudgeNames, ModelName, check_writable, dtype_of
+from workbench.cli.opening import loads_a_model, opened
+from workbench.cli.options import Config, Device, Dtype, Json, JudgeNames, ModelName, check_writable
 from workbench.cli.tables import show
 from workbench.configs import read_pairs
 from workbench.progress import progress_bars
@@ -34,6 +35,7 @@ def protocols(
     show(rows, json=json, title="Protocols; those of the toy run offline")
 
 
+@loads_a_model
 def protocol(
     model: ModelName,
     name: Annotated[str, typer.Argument(help="A name of `workbench protocols`, or a YAML file.")],
@@ -66,7 +68,6 @@ def protocol(
     Example:  workbench protocol toy toy-hub --edit edits/fox-uce --out out/hub
     """
     check_writable(out)
-    import workbench as wb
     from workbench.cli.evaluate import edits_of
     from workbench.cli.judging import judges_of
     from workbench.protocols.running import FIGURES_FILE, protocol_table, run_protocol, trials_of
@@ -76,7 +77,7 @@ def protocol(
     trials = trials_of(asked, edits, listed, target or ())
     concepts = dict.fromkeys(concept for suite, _ in trials for concept in suite.concepts if concept)
     looks = judges_of(judge or list(asked.judges), _kinds(asked), list(concepts)) if judge or asked.judges else []
-    handle = wb.load(model, device=device, dtype=dtype_of(dtype))
+    handle = opened(model, device=device, dtype=dtype)
     with progress_bars() as progress:
         run = run_protocol(
             handle, asked, trials, looks, out, batch_size=batch_size, progress=progress,

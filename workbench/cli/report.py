@@ -13,7 +13,7 @@ from workbench.cli.options import Config, JudgeOfRun, check_writable
 def report(
     run: Annotated[
         list[Path],
-        typer.Argument(help="Run of `workbench evaluate` or `compare`, or a folder above it; several of as many models."),
+        typer.Argument(help="Run of `evaluate` or `compare`, or a folder above it; several of as many models."),
     ],
     out: Annotated[Path | None, typer.Option(help="The HTML file; report.html in the run if left out.")] = None,
     trace: Annotated[

@@ -8,7 +8,8 @@ import typer
 
 from saes.errors import WorkbenchError, unknown_name
 from workbench.cli.lookup import YAML
-from workbench.cli.options import Config, Device, Dtype, Json, ModelName, Seed, check_writable, dtype_of
+from workbench.cli.opening import loads_a_model, opened
+from workbench.cli.options import Config, Device, Dtype, Json, ModelName, Seed, check_writable
 from workbench.progress import progress_bars
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ TOY, EVERYDAY = "toy", "everyday"
 TOYS_JUDGE = "toy-safety"
 
 
+@loads_a_model
 def safety(
     model: ModelName,
     out: Annotated[Path, typer.Option(help="Folder; an unfinished one is continued.")],
@@ -63,7 +65,6 @@ def safety(
     Example:  workbench safety toy --edit edits/slime-itd --out out/safety
     """
     check_writable(out)
-    import workbench as wb
     from workbench.cli.evaluate import edits_of
     from workbench.cli.safety_tables import show_safety
     from workbench.evaluation.encoders import Encoder
@@ -82,7 +83,7 @@ def safety(
     judges = _judges(judge or ([TOYS_JUDGE] if model == "toy" else []), tasks)
     check_judges(tasks, judges)
     edits = {name: one for name, one in edits_of(edit or []).items() if one is not None}
-    handle = wb.load(model, device=device, dtype=dtype_of(dtype))
+    handle = opened(model, device=device, dtype=dtype)
     with progress_bars() as progress:
         run = safety(
             handle, edits, tasks, judges, out, taxonomy=known, elsewhere=elsewhere, prompts=per_task,

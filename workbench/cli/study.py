@@ -1,6 +1,5 @@
 """`workbench study`: hypotheses from files, put to the test."""
 
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,6 +7,7 @@ import typer
 
 from saes.errors import WorkbenchError
 from workbench.cli.lookup import contrast_of, held_out
+from workbench.cli.opening import loads_a_model, opened
 from workbench.cli.options import Device, Json, JudgeName, check_writable
 from workbench.cli.tables import show
 from workbench.progress import progress_bars
@@ -30,6 +30,7 @@ PAGE = "report.html"
 
 
 @app.command()
+@loads_a_model
 def run(
     files: Annotated[list[Path], typer.Argument(help="Study files (YAML), as in studies/.")],
     out: Annotated[Path, typer.Option(help="Folder of the studies, one in it for each file; unfinished ones go on.")],
@@ -53,8 +54,9 @@ def run(
     rows = []
     with progress_bars() as progress:
         ready = [(name, _ready(each)) for name, each in said.items()]
+        handles: dict[str, Model] = {}
         for name, (study, model) in ready:
-            handle = _loaded(model, device)
+            handle = _opened_once(model, handles, device)
             rows.append(_run(handle, study, looks, out / name, batch_size, progress, device))
     show(rows, json=json, title="Verdicts")
     for name in said:
@@ -91,11 +93,10 @@ def _ready(said: "StudyFile | TraceFile | AgreementFile") -> "tuple[Study | Trac
     return said.study(contrast_of, held_out), said.model
 
 
-@cache
-def _loaded(model: str, device: str | None) -> "Model":
-    import workbench as wb
-
-    return wb.load(model, device=device)
+def _opened_once(name: str, handles: "dict[str, Model]", device: str | None) -> "Model":
+    if name not in handles:
+        handles[name] = opened(name, device=device)
+    return handles[name]
 
 
 def _run(
@@ -108,7 +109,7 @@ def _run(
 
     if isinstance(study, tuple):
         said, about = study
-        other = _loaded(said.second.model, device)
+        other = opened(said.second.model, device=device)
         return _written(run_agreement(model, other, said, about, out, progress=progress), out)
     if isinstance(study, TraceFile):
         return _written(run_trace(model, study, out, judge=judge, progress=progress), out)

@@ -7,6 +7,7 @@ import typer
 
 from saes.errors import WorkbenchError
 from workbench.cli.lookup import read_prompts
+from workbench.cli.opening import loads_a_model, opened
 from workbench.cli.options import Config, Device, Json, check_writable
 from workbench.cli.tables import show
 from workbench.progress import progress_bars
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 SHOWN = ("sae", "l0", "explained_variance", "cosine", "dead_share", "dense_share", "loss_recovered")
 
 
+@loads_a_model
 def sweep(
     file: Annotated[Path, typer.Argument(help="Sweep file (YAML), as in studies/sweeps/.")],
     out: Annotated[Path, typer.Option(help="Folder of the sweep; an unfinished one is continued.")],
@@ -37,7 +39,6 @@ def sweep(
     Example:  workbench sweep studies/sweeps/sites.yaml --out out/sites
     """
     check_writable(out)
-    import workbench as wb
     from workbench.sweep import read_sweep, run_sweep, write_page
 
     wanted = read_sweep(file)
@@ -45,7 +46,7 @@ def sweep(
     if checks and not examples:
         raise WorkbenchError("What a file of prompts asks for is not known.", "Leave --checks out, or draw captions.")
     with progress_bars() as progress:
-        model = wb.load(wanted.model, device=device)
+        model = opened(wanted.model, device=device)
         table = run_sweep(model, wanted, prompts, out, device=device or "cpu", progress=progress)
         checked = _checked(table, out, examples, wanted.seed, progress) if checks else None
     title = wanted.question or f"The SAEs of {file}"

@@ -84,6 +84,8 @@ def unbake(model: Model, edits: Edit | Sequence[Edit], folder: Path | str) -> Un
     wanted = _weight_edits(edits)
     if not (model.folder / LINEAGE).is_file():
         raise WorkbenchError(f"{model.name} was not baked: it has no {LINEAGE}.", "Give a folder that `bake` wrote.")
+    if model.provenance.more:
+        raise WorkbenchError(f"A LoRA was added to {model.name} when it was loaded.", "Load it without --lora.")
     for edit in wanted:
         _check_baked(edit, model)
     back = [replace(edit.scaled(-1.0), base_fingerprint=model.fingerprint) for edit in reversed(wanted)]
@@ -136,7 +138,7 @@ def _lineage(model: Model, edits: Sequence[WeightEdit], factor: int) -> dict[str
         "as_loaded": model.provenance.is_as_loaded(model.pipe),
     }
     before: dict[str, Any] = {"base": base, "steps": []}
-    if (model.folder / LINEAGE).is_file():
+    if (model.folder / LINEAGE).is_file() and not model.provenance.more:  # a LoRA at load makes it another base
         before = read_lineage(model.folder)
     steps = [*before["steps"], *({"factor": factor, **_described(edit)} for edit in edits)]
     return {"format": FORMAT, "base": before["base"], "steps": steps, "versions": versions}
@@ -196,8 +198,11 @@ def _were_last(model: Model, edits: Sequence[WeightEdit]) -> bool:
 
 
 def _fingerprint(model: Model, folder: Path) -> str:
-    places = {name: paths[0].parent.relative_to(model.folder) for name, paths in model.provenance.files.items()}
-    return fingerprint({name: weight_files(folder, str(place)) for name, place in places.items()})
+    places = {name: paths[0].parent for name, paths in model.provenance.files.items()}  # a VAE may be from elsewhere
+    return fingerprint({
+        name: weight_files(folder, str(place.relative_to(model.folder) if place.is_relative_to(model.folder) else name))
+        for name, place in places.items()
+    })  # fmt: skip
 
 
 def _bound(model: Model, edits: Sequence[WeightEdit]) -> float:

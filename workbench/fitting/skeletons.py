@@ -64,7 +64,7 @@ class _NoNumbers(Provenance):
     """Of networks that hold none: they came from no file."""
 
     def __init__(self) -> None:
-        self.files, self._read, self._loaded = {}, "", {}
+        self.files, self._read, self._loaded, self.more = {}, "", {}, []
 
     def digests(self, pipe: Any) -> dict[str, str]:
         """None."""

@@ -14,7 +14,7 @@ from saes.files import SAE
 from saes.progress import SILENT, Progress
 from workbench.activations.autoencoders import check_origin, dictionary_on, open_sae, site_of
 from workbench.activations.reading import held
-from workbench.concepts import Concept, check_concept
+from workbench.concepts import Concept, check_concept, names_any
 from workbench.fitting.rows import ends_of_text
 from workbench.fitting.trajectories import trajectories
 from workbench.hooks import Place
@@ -66,6 +66,27 @@ def find_neighbours(
         felt = shared(noise_effects(diffusion, prompts, len(filled.prompts()), progress), 1 + len(words))
     table = neighbour_table(words, ends, features=features, effects=felt)
     return table.assign(known=table.word.isin(concept.synonyms))
+
+
+def nearest(model: Model, concept: Concept, among: Sequence[str], n: int, *, progress: Progress = SILENT) -> list[str]:
+    """The words that a model reads as nearest to a concept, of those that are no word of it and that no fit is told.
+
+    Args:
+        model: Any.
+        concept: Its words, its anchor and what it retains are left out.
+        among: The candidates.
+        n: How many.
+        progress: Shows the encoding.
+
+    Returns:
+        The words, the nearest first, by the centred cosine of `find_neighbours`.
+    """
+    told = {word.casefold() for word in (concept.anchor, *concept.retain)}
+    words = [word for word in among if word.casefold() not in told and not names_any(word, concept.words())]
+    if not words:
+        return []
+    table = find_neighbours(model, concept, words, progress=progress)
+    return table[~table.known].sort_values("cosine", ascending=False).word.head(n).tolist()
 
 
 def _ends(model: Model, prompts: Sequence[str], progress: Progress) -> Float[Tensor, "prompts d"]:

@@ -9,6 +9,7 @@ import torch
 
 from saes.disk import read_json
 from saes.errors import WorkbenchError, unknown_name
+from workbench.models.chosen import Chosen, LoraGiven, Place, loras_of
 from workbench.models.janus.checks import check_whole
 from workbench.models.model import Model
 from workbench.processes import processes
@@ -23,8 +24,17 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 OF_A_JANUS = ["*.json", "*.jinja", "*.safetensors"]
 
 
-def load(name: str | Path, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Model:
-    """Loads "toy", a folder, or a hub id ("stable-diffusion-v1-5/stable-diffusion-v1-5").
+def load(
+    name: str | Path,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    *,
+    lora: LoraGiven = (),
+    scheduler: Place | None = None,
+    vae: Place | None = None,
+    config_from: Place | None = None,
+) -> Model:
+    """Loads "toy", a folder, a hub id ("stable-diffusion-v1-5/stable-diffusion-v1-5"), or a single `.safetensors` file.
 
     A folder is one that `save_pretrained` wrote: of a diffusers pipeline, or of transformers'
     `JanusForConditionalGeneration` with its tokenizer. `device` is the GPU if there is one, under `accelerate launch`
@@ -32,12 +42,26 @@ def load(name: str | Path, device: str | torch.device | None = None, dtype: torc
     exceed float16). Weights are frozen: gradients flow through them, never into them. A folder may hold a
     `workbench.json` with what becomes the model's defaults: `steps`, `guidance_scale` and `image_size` of a pipeline;
     of a Janus, `guidance_scale`, `image_size` (its own) and `boi_token_id`, the id of its begin-of-image token.
+
+    What is put into a pipeline here is part of what it is: results, edits and activations are filed under it. `lora`:
+    files that are added to the weights, one, several, or a scale for each; `scheduler`: a class of diffusers by name,
+    or a folder; `vae`: a folder or hub id. `config_from` says, for a single file, which pipeline it is one of: a folder
+    (its weights are not read) or a hub id; left out, what diffusers takes for such a file, if it is in the hub's cache
+    or can be downloaded.
+
     Raises `WorkbenchError` for an unknown name or kind of model, weights that are pickles, not whole or no numbers,
-    code in the folder, a Janus that could make no pictures, and a download that fails.
+    code in the folder, a Janus that could make no pictures, a download that fails, and an argument that can have
+    no effect on this model.
     """
-    folder, place = find_folder(str(name)), _place(device)
+    chosen, place = Chosen(loras_of(lora), scheduler, vae, config_from), _place(device)
+    if (file := Path(name).expanduser()).is_file():
+        from workbench.models.diffusion.loading import open_file
+
+        return open_file(str(name), file, place, dtype, chosen)
+    chosen.refuse(["config_from"], "is for a single .safetensors file, which this is not", "Leave it out.")
+    folder = find_folder(str(name))
     home, opener = next(LOADERS[file] for file in LOADERS if (folder / file).is_file()).split(":")
-    return getattr(import_module(home), opener)(str(name), folder, place, dtype)
+    return getattr(import_module(home), opener)(str(name), folder, place, dtype, chosen)
 
 
 def _place(device: str | torch.device | None) -> torch.device:
@@ -53,7 +77,7 @@ def find_folder(name: str) -> Path:
     path = toys.get(name, Path(name).expanduser())
     if path.is_file():
         raise WorkbenchError(
-            f"{path} is a single file.", "Convert it to a folder with diffusers' from_single_file and save_pretrained."
+            f"{path} is a single file, without configuration.", "Give the folder of a pipeline of the same kind."
         )
     if any((path / file).is_file() for file in LOADERS):
         return path

@@ -80,8 +80,8 @@ class Model(ABC):
 
     @property
     def folder(self) -> Path:
-        """Where it was loaded from; for a hub id, the folder in the hub's cache."""
-        return next(iter(self.provenance.files.values()))[0].parents[1]
+        """Where it was loaded from; for a hub id, the folder in the hub's cache; of a single file, the file."""
+        return self.provenance.folder
 
     @property
     def is_edited(self) -> bool:

@@ -6,7 +6,7 @@ tensor, but not for writes through `.data` (which peft's and other people's code
 one column of each matrix, all of a small tensor.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -22,7 +22,9 @@ from workbench.models import weights
 SMALL = 1024  # numbers; a tensor up to this size is probed whole
 OURS = ("workbench.", "saes.", "torch.", "transformers.", "diffusers.", "accelerate.", "peft.", "nnsight.")
 PLAIN = (bool, int, float, str, type(None))
-PASSING = ("training", "gradient_checkpointing")  # attributes of modules that come and go with a fit
+PASSING = (  # attributes of modules that decide no number: two come and go with a fit, one says where a folder lies
+    "training", "gradient_checkpointing", "name_or_path",
+)  # fmt: skip
 
 
 class Digests:
@@ -46,11 +48,18 @@ class Provenance:
     Args:
         files: The weight files of each network, by its name in the pipeline.
         pipe: The pipeline as it was loaded.
+        folder: Where it was loaded from; left out, the folder above the first network's.
+        more: What else the weights were made of at load (LoRAs), as JSON can say it.
     """
 
-    def __init__(self, files: dict[str, list[Path]], pipe: Any) -> None:
+    def __init__(
+        self, files: dict[str, list[Path]], pipe: Any, folder: Path | None = None, more: Sequence[Any] = ()
+    ) -> None:
         self.files = files
-        self._read = weights.fingerprint(files)
+        self.folder = folder or next((found[0].parents[1] for found in files.values()), Path())
+        self.more = list(more)
+        read = weights.fingerprint(files)
+        self._read = hashed([read, self.more]) if more else read
         self._digests = Digests()
         self._loaded = self.digests(pipe)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Set
 import numpy as np
 
 from saes.errors import WorkbenchError, unknown_name
-from workbench.concepts import Concept
+from workbench.concepts import Concept, fitting_prompts
 from workbench.evaluation.roles import ROLES
 from workbench.evaluation.suites import Suite, SuiteRow
 from workbench.toy.captions import BY, PLAIN, WHO, WITH_MARK, article
@@ -96,21 +96,6 @@ def told_by(concept: Concept) -> set[str]:
     captions = {word for caption in concept.captions for word in caption.split()}
     named = {name for name in concepts() if set(name.split()) <= captions}
     return {concept.anchor, *concept.retain, *named}
-
-
-def fitting_prompts(concept: Concept) -> set[str]:
-    """Every prompt that a fit may be made of.
-
-    Args:
-        concept: What the fit is of.
-
-    Returns:
-        Those of its words, its anchor, what it retains and what implies it.
-    """
-    return {
-        *concept.prompts(), *concept.synonym_prompts(), *concept.anchor_prompts(), *concept.retain_prompts(),
-        *concept.implied,
-    }  # fmt: skip
 
 
 def rows_of(

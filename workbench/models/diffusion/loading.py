@@ -1,6 +1,7 @@
 """A folder in diffusers' layout as a model handle. Safetensors only, never code of others."""
 
 import logging
+from collections.abc import Mapping
 from importlib import import_module
 from math import lcm
 from pathlib import Path
@@ -15,10 +16,14 @@ from saes.disk import read_json
 from saes.errors import WorkbenchError, unknown_name
 from saes.settings import build
 from workbench.models.architecture import Defaults
+from workbench.models.chosen import Chosen
 from workbench.models.diffusion.architecture import DiffusionArchitecture
 from workbench.models.diffusion.config_values import limit_tokenizers
+from workbench.models.diffusion.loras import fuse_lora
 from workbench.models.diffusion.model import LARGEST_GUIDANCE, Diffusion
-from workbench.models.provenance import Provenance
+from workbench.models.diffusion.replaced import scheduler_for, vae_folder
+from workbench.models.diffusion.single_file import check_file, checkpoint_in, configuration, network_in
+from workbench.models.provenance import Provenance, components, networks, tokenizer_hash
 from workbench.models.quiet import quiet
 from workbench.models.weights import Weights, check_complete, check_finite, check_whole, weights_of
 
@@ -38,21 +43,54 @@ NEVER_LOADED = ("safety_checker", "feature_extractor", "image_encoder")
 DEFAULTS_FILE, LARGEST_SIZE = "workbench.json", 2**14
 
 
-def open_folder(name: str, folder: Path, device: torch.device, dtype: torch.dtype | None) -> Diffusion:
+def open_folder(name: str, folder: Path, device: torch.device, dtype: torch.dtype | None, chosen: Chosen) -> Diffusion:
     """The pipeline in a folder. Raises `WorkbenchError` as `workbench.models.load` says."""
+    return _open(name, folder, device, dtype, chosen, None)
+
+
+def open_file(name: str, file: Path, device: torch.device, dtype: torch.dtype | None, chosen: Chosen) -> Diffusion:
+    """The pipeline in a single file. Raises `WorkbenchError` as `workbench.models.load` says."""
+    check_file(file)
+    check_whole([file])
+    return _open(name, configuration(file, chosen.config_from), device, dtype, chosen, file)
+
+
+def _open(
+    name: str, folder: Path, device: torch.device, dtype: torch.dtype | None, chosen: Chosen, file: Path | None
+) -> Diffusion:
+    """The pipeline that a folder describes, with its weights or those of a single file."""
     index = read_json(folder / "model_index.json")
     pipeline_class = index.get("_class_name", "")
     if pipeline_class not in PIPELINES:
         raise unknown_name("kind of pipeline", str(pipeline_class), PIPELINES)
     _check_parts(folder, index)
-    weights = _weights(folder, index)
-    pipe = _pipeline(folder, index, dtype or _dtype(pipeline_class, device), weights).to(device)
-    for part in weights:
-        check_finite(folder / part, getattr(pipe, part))
-    limit_tokenizers(pipe)
-    architecture = architecture_of(pipe)
+    dtype = dtype or _dtype(pipeline_class, device)
+    made: dict[str, Any] = {}
+    if chosen.scheduler is not None:
+        made["scheduler"] = scheduler_for(folder, index["scheduler"], chosen.scheduler)
+    places = {part: folder / part for part in _networks(index)}
+    if chosen.vae is not None:
+        places["vae"] = vae_folder(chosen.vae, folder / "vae")
+        index["vae"] = ["diffusers", read_json(places["vae"] / "config.json")["_class_name"]]
+    weights = _weights(places if file is None else {"vae": places["vae"]} if chosen.vae is not None else {})
     files = {part: found.files for part, found in weights.items()}
-    return Diffusion(name, architecture, _defaults(folder, architecture), Provenance(files, pipe))
+    with quiet():
+        made |= {part: _network(places[part], found, index[part], dtype) for part, found in weights.items()}
+        if file is not None:
+            files["checkpoint"], tensors = [file], checkpoint_in(file)
+            missing = {part: entry for part, entry in _networks(index).items() if part not in made}
+            made |= {part: network_in(file, tensors, folder, part, entry, dtype) for part, entry in missing.items()}
+    pipe = _pipeline(folder, index, dtype, made).to(device)
+    for lora in chosen.loras:
+        fuse_lora(pipe, lora)
+    for part, network in networks(pipe):
+        check_finite(places[part] if part in weights or file is None else file, network.requires_grad_(False))
+    limit_tokenizers(pipe)
+    architecture, more = architecture_of(pipe), chosen.record
+    if file is not None:  # in a folder they stand beside the weights; of a file, any configuration may be given
+        more += [["tokenizer", name, tokenizer_hash(one)] for name, one in components(pipe) if "tokenizer" in name]
+    provenance = Provenance(files, pipe, file or folder, more)
+    return Diffusion(name, architecture, _defaults(folder, architecture), provenance)
 
 
 def architecture_of(pipe: Any) -> DiffusionArchitecture:
@@ -98,43 +136,49 @@ def _check_parts(folder: Path, index: dict[str, Any]) -> None:
             )
 
 
-def _weights(folder: Path, index: dict[str, Any]) -> dict[str, Weights]:
-    """The weight files of each component that has weights."""
+def _networks(index: dict[str, Any]) -> dict[str, list[str]]:
+    """The entries of the components that have weights."""
+    return {
+        name: [library, class_name]
+        for name, (library, class_name) in _parts(index).items()
+        if library and issubclass(getattr(import_module(library), class_name), torch.nn.Module)
+    }
+
+
+def _weights(places: Mapping[str, Path]) -> dict[str, Weights]:
+    """The weight files in the folder of each network."""
     found = {}
-    for name, (library, class_name) in _parts(index).items():
-        if library and issubclass(getattr(import_module(library), class_name), torch.nn.Module):
-            found[name] = weights_of(folder, name)
-            check_whole(found[name].files)
+    for name, place in places.items():
+        found[name] = weights_of(place, "")
+        check_whole(found[name].files)
     return found
 
 
-def _pipeline(folder: Path, index: dict[str, Any], dtype: torch.dtype, weights: dict[str, Weights]) -> Any:
+def _pipeline(folder: Path, index: dict[str, Any], dtype: torch.dtype, made: dict[str, Any]) -> Any:
+    """diffusers' pipeline of the components that are made, and those of the folder that have no weights."""
     import diffusers
 
     pipeline_class = index["_class_name"]
     logging.getLogger(getattr(diffusers, pipeline_class).__module__).setLevel(logging.ERROR)  # we warn of cut prompts
     with quiet():
-        networks = {name: _network(folder, name, found, index[name], dtype) for name, found in weights.items()}
         pipe = getattr(diffusers, pipeline_class).from_pretrained(
             folder,
             dtype=dtype,
             local_files_only=True,
-            **{**_left_out(index), **networks, **ABSENT.get(pipeline_class, {})},
+            **{**_left_out(index), **made, **ABSENT.get(pipeline_class, {})},
         )
     pipe.set_progress_bar_config(disable=True)
-    for name in weights:
-        getattr(pipe, name).requires_grad_(False)
     return pipe
 
 
-def _network(folder: Path, name: str, found: Weights, entry: list[str], dtype: torch.dtype) -> nn.Module:
+def _network(folder: Path, found: Weights, entry: list[str], dtype: torch.dtype) -> nn.Module:
     """One network of a pipeline. Refuses files that lack some of its tensors, which would be filled with noise."""
     library, class_name = entry
     network, report = getattr(import_module(library), class_name).from_pretrained(
-        folder / name, dtype=dtype, use_safetensors=True, variant=found.variant, local_files_only=True,
+        folder, dtype=dtype, use_safetensors=True, variant=found.variant, local_files_only=True,
         output_loading_info=True,
     )  # fmt: skip
-    check_complete(folder / name, report)
+    check_complete(folder, report)
     return network
 
 

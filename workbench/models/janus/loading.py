@@ -12,6 +12,7 @@ from saes.disk import read_json
 from saes.errors import WorkbenchError
 from saes.settings import build
 from workbench.models import weights
+from workbench.models.chosen import Chosen
 from workbench.models.janus.architecture import GUIDANCE, JanusArchitecture
 from workbench.models.janus.checks import check_sizes, check_whole
 from workbench.models.janus.choosing import LARGEST
@@ -33,8 +34,9 @@ class OwnFile(StrictConfig):
     boi_token_id: int | None = Field(default=None, ge=0)
 
 
-def open_folder(name: str, folder: Path, device: torch.device, dtype: torch.dtype | None) -> Janus:
+def open_folder(name: str, folder: Path, device: torch.device, dtype: torch.dtype | None, chosen: Chosen) -> Janus:
     """The model in a folder. Raises `WorkbenchError` as `workbench.models.load` says."""
+    chosen.refuse(chosen.names, f"has no effect on {name}, a Janus, which is no pipeline of diffusers", "Leave it out.")
     said = read_json(folder / "config.json")
     check_whole(folder, said)
     config = JanusConfig.from_dict(said)
@@ -48,7 +50,7 @@ def open_folder(name: str, folder: Path, device: torch.device, dtype: torch.dtyp
     weights.check_finite(folder, parts.whole)
     architecture = JanusArchitecture(parts, layout)
     defaults = architecture.defaults()._replace(guidance_scale=own.guidance_scale)
-    return Janus(name, architecture, defaults, Provenance({"janus": files}, parts))
+    return Janus(name, architecture, defaults, Provenance({"janus": files}, parts, folder))
 
 
 def _own(folder: Path, image_size: int) -> OwnFile:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,11 +46,6 @@ class Janus(Model):
     def __init__(self, name: str, architecture: JanusArchitecture, defaults: Defaults, provenance: Provenance) -> None:
         super().__init__(name, architecture, defaults, provenance)
         self.guiding = Guiding()  # what edits in place do to guidance
-
-    @property
-    def folder(self) -> Path:
-        """Where it was loaded from; for a hub id, the folder in the hub's cache."""
-        return next(iter(self.provenance.files.values()))[0].parent
 
     @property
     def n_codes(self) -> int:
