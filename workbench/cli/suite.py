@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -68,7 +68,7 @@ def suite(
     import workbench as wb
 
     of_attacks = {"--against": against, "--attack": attack, "--concept": concept, "--as-text": as_text}
-    of_concepts = {"--among": among, "--unrelated": unrelated, "--prompts-file": prompts_file}
+    of_concepts: dict[str, Any] = {"--among": among, "--unrelated": unrelated, "--prompts-file": prompts_file}
     of_concepts |= {one.as_typed().strip(): one.given for one in (takes_a_concept, loads_a_model)}
     for name, given in (of_concepts if about is None else of_attacks).items():
         if given:

@@ -94,7 +94,7 @@ def _lora(path: Path, scale: float) -> Lora:
     if path.suffix != ".safetensors":
         raise WorkbenchError(
             f"{path} is no safetensors file, and a pickle could run any code when it is read.",
-            "Convert it on a machine that you can lose: torch.load(…, weights_only=True), safetensors.torch.save_file.",
+            "Convert it on a machine that you can lose: torch.load with weights_only, then safetensors.",
         )
     if not math.isfinite(scale) or not scale:
         raise WorkbenchError(f"The LoRA {path} has the scale {scale:g}.", "Give another number, or leave it out.")

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -31,7 +31,7 @@ from workbench.reports.evidence import Evidence, read_evidence
 from workbench.reports.pages import write_page
 from workbench.studies.traced import TraceResult
 
-Part = go.Figure | pd.DataFrame | str
+Part: TypeAlias = go.Figure | pd.DataFrame | str
 SAME = "Compare with the same concepts, --per-role, --seed, --fit-seeds and --judge."
 READING = (
     "Rates are shares of a model's own pictures, with 95 % intervals of its own run: two models are told apart where "

@@ -82,7 +82,11 @@ def advice(results: Results, costs: Sequence[Cost], robust: pd.DataFrame | None)
 
 
 def advice_headings() -> list[str]:
-    """The headings of the cells of a line."""
+    """The headings of the cells of a line.
+
+    Returns:
+        As tables of metrics have them.
+    """
     return [heading(metric) for metric in SHOWN]
 
 

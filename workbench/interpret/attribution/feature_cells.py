@@ -97,8 +97,6 @@ def cell_effects(
         others.append(torch.stack(lost[1:]))
     maps, control = torch.stack(own, dim=1), torch.stack(others, dim=2)  # [n, features, cells]; draws before
     side = round(codes.shape[1] ** 0.5)
-    return CellEffects(
-        janus.pictures(codes),
-        *(each.unflatten(-1, (side, side)).float().numpy() for each in (maps, control.mean(dim=0))),
-        control.mean(dim=-1).abs().amax(dim=0).float().numpy(),
-    )
+    own_maps, turned_maps = (each.unflatten(-1, (side, side)).float().numpy() for each in (maps, control.mean(dim=0)))
+    spread = control.mean(dim=-1).abs().amax(dim=0).float().numpy()
+    return CellEffects(janus.pictures(codes), own_maps, turned_maps, spread)

@@ -110,11 +110,10 @@ def network_in(
             library, class_name, name, dict(checkpoint), pipelines, False, str(folder), local_files_only=True,
             torch_dtype=dtype,
         )  # fmt: skip
-    except NotImplementedError as error:  # a tensor without numbers cannot be moved
-        raise _no_match(file, name, folder, "tensors of it are missing") from error
     except (SingleFileComponentError, ValueError, RuntimeError, KeyError) as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise _no_match(file, name, folder, f"diffusers says: {said}") from error
+        why = "tensors of it are missing" if "meta tensor" in said else f"diffusers says: {said}"
+        raise _no_match(file, name, folder, why) from error
     missing = [path for path, tensor in network.named_parameters() if tensor.is_meta]
     if missing:
         raise _no_match(file, name, folder, f"{missing[0]} is missing")
