@@ -213,7 +213,7 @@ CASES = {  # what is wrong → the command, and what it must say; {made} is the 
         "empty.txt has no prompts. Write a prompt a line into it.",
     ),
     "no prompt": ("generate {made}/model --out {tmp}/new", "There are no prompts. Give one in quotes"),
-    "no run": ("report {made}/sae", "is not a run folder: it has no run.json. List yours"),
+    "no run": ("report {made}/sae", "is not a run folder, and no run is below it. Make one"),
     "no store": (
         "train {made}/sae text.1 --out {tmp}/new",
         "sae is no activation store. Make one with `workbench h",

@@ -35,9 +35,11 @@ def report(
         raise WorkbenchError("A report of several runs lies in none of them.", "Say where: --out FILE.html.")
     if len(run) == 1 and trace:
         raise WorkbenchError("Traces stand beside runs of several models.", "Name several runs, or leave --trace out.")
+    if out is not None:
+        _check_target(out)
     run = [run_in(folder) for folder in run]
     target = out or run[0] / "report.html"
-    check_writable(target.parent if target.is_file() else target)  # a report that is there is written again
+    _check_target(target)
     import workbench as wb
 
     if len(run) == 1:
@@ -48,3 +50,7 @@ def report(
         traces = [TraceResult.open(folder) for folder in trace or ()]
         wb.report_across([wb.Run.open(folder) for folder in run], target, judge=judge, traces=traces)
     typer.echo(f"Saved {target}. Open it in a browser.")
+
+
+def _check_target(target: Path) -> None:
+    check_writable(target.parent if target.is_file() else target)  # a report that is there is written again
