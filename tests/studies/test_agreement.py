@@ -1,5 +1,6 @@
 """Features of two models as a study: from a file to a table that is kept, a page, and refusals."""
 
+import pandas as pd
 import pytest
 
 from saes.errors import WorkbenchError
@@ -32,7 +33,7 @@ def test_a_study_is_that_of_the_function_kept_and_told(said, tiny_janus, tiny_sd
     result = run_agreement(tiny_sd1, tiny_janus, said, about, tmp_path / "study")
     sides = (tiny_sd1, said.first.sae), (tiny_janus, said.second.sae)
     expected = features_agree(*sides, list(about.index), about.reset_index(drop=True), per_concept=2)
-    assert result.table.to_dict("list") == pytest.approx(expected.to_dict("list"))
+    pd.testing.assert_frame_equal(result.table, expected, check_dtype=False)
     assert f"for {(expected['difference_low'] > 0).sum()} of 2 concepts" in result.sentence
     assert AgreementResult.open(tmp_path / "study").asked == result.asked
     page = agreement_report(result, tmp_path / "page.html").read_text()

@@ -48,7 +48,7 @@ class AgreementFile(StrictConfig):
     first: Side
     second: Side
     concepts: tuple[str, ...] = Field(min_length=2)
-    prompts: int = Field(default=24, ge=1)
+    prompts: int = Field(default=20, ge=1)
     per_concept: int = Field(default=3, ge=1)
     seed: Seed = 0
 
