@@ -47,6 +47,6 @@ def test_a_file_can_be_built_and_names_sites_that_exist(path):
 def test_there_is_a_study_of_every_claim_and_of_every_kind_of_subject_and_a_false_one():
     said = [read_study(path) for path in FILES]
     studies = [one for one in said if isinstance(one, StudyFile)]
-    assert {one.claim for one in said} == {"necessary", "sufficient", "specific", "traced"}
+    assert {one.claim for one in said} == {"necessary", "sufficient", "specific", "traced", "agree"}
     assert {one.subject.kind for one in studies} == {"features", "heads", "layers", "direction"}
     assert any(one.subject.of not in ("", one.concept) for one in studies)
