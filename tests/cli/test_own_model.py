@@ -117,7 +117,7 @@ def test_evaluate_report_runs_and_dashboard(stranger, capsys):
     assert {row["condition"] for row in json.loads(capsys.readouterr().out)} >= {"weights"}
     stranger.plain("report", stranger / "run")
     stranger.plain("runs", stranger / "run")
-    stranger.plain("dashboard", stranger / "run", "--export", stranger / "board")
+    stranger.plain("dashboard", stranger / "run", "--sae", stranger / "sae", "--export", stranger / "board")
     assert (stranger / "board/index.html").is_file()
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saes.errors import WorkbenchError
+from workbench.cli.judging import to_judge
 from workbench.cli.lookup import contrast_of, held_out
 from workbench.cli.opening import loads_a_model, opened
 from workbench.cli.options import Device, Json, JudgeName, check_writable
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from saes.progress import Progress
+    from workbench.concepts import Concept
     from workbench.evaluation.judges import Judge
     from workbench.models import Model
     from workbench.studies.agreement import AgreementFile, AgreementResult
@@ -47,10 +49,11 @@ def run(
     from workbench.judges import find_judge
     from workbench.studies.reading import read_study
 
-    looks = find_judge(judge)
     said = {file.stem: read_study(file) for file in files}  # all are read before the first is run
     if len(said) < len(files):
         raise WorkbenchError("Two study files have one name.", "Run them into different folders.")
+    asked = {one.name: one for each in said.values() for one in _asked(each)}
+    looks = find_judge(judge, list(asked.values()))
     rows = []
     with progress_bars() as progress:
         ready = [(name, _ready(each)) for name, each in said.items()]
@@ -91,6 +94,16 @@ def _ready(said: "StudyFile | TraceFile | AgreementFile") -> "tuple[Study | Trac
     if isinstance(said, TraceFile):
         return said.with_prompts(contrast_of, held_out), said.model
     return said.study(contrast_of, held_out), said.model
+
+
+def _asked(said: "StudyFile | TraceFile | AgreementFile") -> "list[Concept]":
+    """What a judge will be asked about: the concept, and the words of its kind in its place."""
+    from workbench.studies.agreement import AgreementFile
+
+    if isinstance(said, AgreementFile):
+        return []  # two models are compared inside, and nobody looks at pictures
+    about = contrast_of(said.concept)
+    return to_judge([about], said.sparing, dict.fromkeys(said.sparing, about.kind))
 
 
 def _opened_once(name: str, handles: "dict[str, Model]", device: str | None) -> "Model":
