@@ -34,7 +34,7 @@ def test_a_prompt_of_the_folders_own_processor_draws_a_picture_that_depends_on_i
 
     neon, mosaic = drawn("a red fox by yara pell"), drawn("a red fox by bruno hale")
     assert neon.shape == (1, 48, 48, 3) and np.array_equal(neon, drawn("a red fox by yara pell"))
-    assert mosaic.mean() > neon.mean() + 0.3  # one paints in the dark, the other in tiles by day
+    assert np.abs(mosaic - neon).mean() > 0.1  # of a range of 2
 
 
 def test_the_tokenizer_of_its_figures_keeps_what_pictures_show():
